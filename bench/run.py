@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""What ready-probe costs, next to the least that it could cost. See README.md.
+
+usage: python3 bench/run.py [--probe PATH] [--rounds N] [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import platform
+import shlex
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import build
+from build import BENCH, BenchError
+from measure import Command, Summary, measure, try_out
+from world import AGENT, PATH, World, flooding_server, program, world
+
+PYTHON_EVERY = 10
+FLOOD_ROUNDS = 3
+MB = 1000 * 1000
+
+NATS_INFO = 'INFO {"server_id":"F","version":"2.10.0","proto":1,"max_payload":1048576}\r\n'
+HTTP_OK = "HTTP/1.1 200 OK\r\n"
+
+
+@dataclass(frozen=True)
+class Flood:
+    """A way of sending without end, and the target that asks for it."""
+
+    name: str
+    target: str
+    prefix: str
+    pattern: str
+
+
+FLOODS = (
+    Flood("redis: a line", "redis://127.0.0.1:{port}", "+", "A"),
+    Flood("redis: a bulk string", "redis://127.0.0.1:{port}", "$536870912\r\n", "A"),
+    Flood("redis: a flat array", "redis://127.0.0.1:{port}", "*1000000000\r\n", "$1\r\nA\r\n"),
+    Flood("redis: nested arrays", "redis://127.0.0.1:{port}", "", "*1\r\n"),
+    Flood("redis: errors", "redis://127.0.0.1:{port}", "", "-ERR no\r\n"),
+    Flood("nats: an INFO line", "nats://127.0.0.1:{port}", 'INFO {"server_id":"', "A"),
+    Flood("nats: PINGs", "nats://127.0.0.1:{port}", NATS_INFO, "PING\r\n"),
+    Flood("nats: +OKs", "nats://127.0.0.1:{port}", NATS_INFO, "+OK\r\n"),
+    Flood("nats: a message", "nats://127.0.0.1:{port}", NATS_INFO + "MSG a 1 1000000000\r\n", "A"),
+    Flood("http: a header", "http://127.0.0.1:{port}/", HTTP_OK + "x: ", "A"),
+    Flood("http: headers", "http://127.0.0.1:{port}/", HTTP_OK, "x: y\r\n"),
+    Flood("http: a body", "http://127.0.0.1:{port}/#contains=never", HTTP_OK + "\r\n", "A"),
+    Flood("http: chunks", "http://127.0.0.1:{port}/#contains=never",
+          HTTP_OK + "transfer-encoding: chunked\r\n\r\n", "1\r\nA\r\n"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limit:
+    what: str
+    value: str
+    bound: str
+    holds: bool
+
+
+def below(what: str, value: float, bound: float, unit: str = "") -> Limit:
+    return Limit(what, f"{value:.2f}{unit}", f"< {bound:g}{unit}", value < bound)
+
+
+def at_most(what: str, value: float, bound: float, unit: str = "") -> Limit:
+    return Limit(what, f"{value:.2f}{unit}", f"<= {bound:g}{unit}", value <= bound)
+
+
+def expected_exit(command: Command, cost: Summary) -> Limit:
+    codes = ", ".join(str(code) for code in sorted(cost.statuses))
+    return Limit(f"exit, {command.name}", codes, str(command.exit_code), cost.statuses == {command.exit_code})
+
+
+def print_costs(title: str, commands: Sequence[Command], costs: Sequence[Summary], said: Sequence[str]) -> None:
+    """One row a command, and the first line that it printed."""
+    head = f"{title:<26} {'runs':>5} {'median ms':>10} {'p90 ms':>8} {'max ms':>8} {'CPU ms':>8} {'peak RSS MB':>12}"
+    print(f"\n{head}")
+    for command, cost, line in zip(commands, costs, said, strict=True):
+        print(
+            f"  {command.name:<24} {cost.runs:>5} {cost.wall_ms:>10.3f} {cost.wall_p90_ms:>8.3f}"
+            f" {cost.wall_max_ms:>8.1f} {cost.cpu_ms:>8.3f} {cost.rss_mb:>12.2f}  {line}"
+        )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The probe, and what it is measured with."""
+
+    probe: str
+    launcher: Path
+    env: Mapping[str, str]
+    world: World
+    rounds: int
+
+    def compare(self, title: str, commands: Sequence[Command]) -> list[Summary]:
+        said = []
+        for command in commands:
+            code, line = try_out(command, self.env)
+            if code != command.exit_code:
+                raise BenchError(f"{command.name}: exit {code}, not {command.exit_code}: {line}")
+            said.append(line)
+        costs = measure(self.launcher, commands, self.env, self.rounds)
+        print_costs(title, commands, costs, said)
+        return costs
+
+    def local(self) -> list[Limit]:
+        commands = [
+            Command("floor_local", [str(build.compile_c("floor_local")), str(self.world.record)]),
+            Command("ready-probe (local)", [self.probe, f"agent:{AGENT}"]),
+        ]
+        floor, probe = self.compare("local: one agent", commands)
+        return [
+            at_most("wall, local: probe / floor_local", probe.wall_ms / floor.wall_ms, 2.0),
+            below("peak RSS, local probe", probe.rss_mb, 5, " MB"),
+            expected_exit(commands[1], probe),
+        ]
+
+    def network(self, python: Path | None) -> list[Limit]:
+        commands = self.network_commands(python)
+        floor, probe, redis_cli = self.compare("network: + Redis, NATS", commands)[:3]
+        return [
+            at_most("wall, network: probe / floor_net", probe.wall_ms / floor.wall_ms, 2.0),
+            below("wall, network: probe / redis-cli", probe.wall_ms / redis_cli.wall_ms, 1.0),
+            below("peak RSS, network probe", probe.rss_mb, 5, " MB"),
+            expected_exit(commands[1], probe),
+        ]
+
+    def network_commands(self, python: Path | None) -> list[Command]:
+        redis, nats, record = str(self.world.redis_port), str(self.world.nats_port), str(self.world.record)
+        urls = [f"redis://127.0.0.1:{redis}", f"nats://127.0.0.1:{nats}"]
+        commands = [
+            Command("floor_net", [str(build.compile_c("floor_net")), record, redis, nats]),
+            Command("ready-probe (network)", [self.probe, f"agent:{AGENT}", *urls]),
+            Command("redis-cli ping", [program("redis-cli"), "-p", redis, "ping"]),
+        ]
+        if python:
+            script = [str(python), str(BENCH / "python_probe.py"), record, *urls]
+            commands.append(Command("python, redis-py, nats-py", script, every=PYTHON_EVERY))
+        return commands
+
+    def flooded(self) -> list[Limit]:
+        binary = build.compile_c("flood")
+        commands, costs, said = [], [], []
+        for flood in FLOODS:
+            with flooding_server(binary, flood.prefix, flood.pattern) as port:
+                argv = [self.probe, "--timeout", "1s", flood.target.format(port=port)]
+                command = Command(flood.name, argv, exit_code=1)
+                said.append(try_out(command, self.env)[1])
+                costs += measure(self.launcher, [command], self.env, FLOOD_ROUNDS)
+                commands.append(command)
+        print_costs("flooded (--timeout 1s)", commands, costs, said)
+        worst = max(cost.rss_mb for cost in costs)
+        exits = [expected_exit(command, cost) for command, cost in zip(commands, costs, strict=True)]
+        return [below("peak RSS, flooded", worst, 8, " MB"), *exits]
+
+
+def file_limits(probe: Path) -> list[Limit]:
+    linkage = build.linkage(probe)
+    return [
+        at_most("size", probe.stat().st_size / MB, 3.5, " MB"),
+        Limit("linkage", linkage, "static", linkage == "static"),
+    ]
+
+
+def print_limits(limits: Sequence[Limit]) -> None:
+    print(f"\n{'limit':<44} {'measured':>10}   wanted")
+    for limit in limits:
+        mark = "ok" if limit.holds else "BROKEN"
+        print(f"  {limit.what:<42} {limit.value:>10}   {limit.bound:<10} {mark}")
+
+
+def venv_or_reason(skip: bool) -> Path | None:
+    """Nothing is held against the script's figures, so the bench goes on without it."""
+    if skip:
+        return None
+    try:
+        return build.make_venv()
+    except BenchError as error:
+        print(f"the Python script is left out: {error}", file=sys.stderr)
+        return None
+
+
+def bench(probe: Path, rounds: int, skip_python: bool) -> list[Limit]:
+    launcher = build.compile_c("launch")
+    python = venv_or_reason(skip_python)
+    with world() as up:
+        env = {"PATH": PATH, "READY_DIR": str(up.ready_dir)}
+        runs = Bench(str(probe), launcher, env, up, rounds)
+        return [*runs.local(), *runs.network(python), *runs.flooded(), *file_limits(probe)]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="What ready-probe costs, next to the least that it could cost.")
+    built = BENCH.parent / "dist" / "ready-probe"
+    parser.add_argument("--probe", type=Path, default=built, help="the binary to measure (default: dist/ready-probe)")
+    parser.add_argument("--rounds", type=int, default=200, help="runs of each command (default: 200)")
+    parser.add_argument("--no-python", action="store_true", help="leave the Python script out")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a limit is broken")
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds: at least 1")
+    if not os.access(options.probe, os.X_OK):
+        parser.error(f"{options.probe}: no such program; build it first, or name another with --probe")
+    return options
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    options = arguments()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in step with stderr, also in a log
+    print(f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs")
+    print(f"command: {shlex.join([Path(sys.executable).name, *sys.argv])}")
+    try:
+        limits = bench(options.probe.resolve(), options.rounds, options.no_python)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    print_limits(limits)
+    broken = [limit for limit in limits if not limit.holds]
+    for limit in broken:
+        print(f"broken: {limit.what}: {limit.value}, wanted {limit.bound}", file=sys.stderr)
+    return 1 if options.check and broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

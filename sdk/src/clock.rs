@@ -1,0 +1,41 @@
+//! The only reader of clocks.
+//!
+//! Decisions use `CLOCK_MONOTONIC` in whole milliseconds. It does not advance while the host is
+//! suspended, so a suspended host does not expire its agents; all processes of one boot share it.
+//! The wall clock serves people only.
+
+use std::time::{Duration, SystemTime};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Milliseconds of `CLOCK_MONOTONIC`, see clock_gettime(2).
+#[must_use]
+pub fn mono_ms() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    // The kernel's monotonic clock starts at zero at boot; neither part is ever negative.
+    now.tv_sec.unsigned_abs() * 1_000 + now.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+/// The time of day in UTC as RFC 3339, whole seconds: `2026-11-22T03:00:00Z`.
+#[must_use]
+pub fn wall_rfc3339() -> String {
+    humantime::format_rfc3339_seconds(wall()).to_string()
+}
+
+/// The time of day.
+#[must_use]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this module is where clocks are read"
+)]
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Time since boot, suspended time included (`CLOCK_BOOTTIME`): what `/proc/PID/stat` counts from.
+#[must_use]
+pub fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::from_secs(now.tv_sec.unsigned_abs())
+        + Duration::from_nanos(now.tv_nsec.unsigned_abs())
+}

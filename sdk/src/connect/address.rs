@@ -1,0 +1,233 @@
+//! Splitting a server address into its parts: `scheme://[user:password@]host[:port],…[/path][?query]`.
+
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use super::{Endpoint, Secret};
+use crate::{Error, ErrorKind, Result};
+
+/// An address in parts, percent-decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The scheme, lower case.
+    pub scheme: String,
+    /// The user, if one is written.
+    pub user: Option<String>,
+    /// The password, if one is written.
+    pub password: Option<Secret>,
+    /// Every server that is named; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// The path without its leading slash.
+    pub path: String,
+    /// The query's pairs.
+    pub query: Vec<(String, String)>,
+}
+
+/// Parses an address, or a comma-separated list of addresses of one service. The credentials, path
+/// and query of a list are those of the first element that has them.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`]. The message never quotes the address: it may hold a secret.
+pub fn parse(text: &str, default_port: u16) -> Result<Address> {
+    let mut whole: Option<Address> = None;
+    for element in elements(text) {
+        let scheme = whole.as_ref().map(|first| first.scheme.clone());
+        let part = parse_one(&element, scheme.as_deref(), default_port)?;
+        match &mut whole {
+            None => whole = Some(part),
+            Some(first) => {
+                if part.scheme != first.scheme {
+                    return Err(invalid("the servers of one list must have one scheme"));
+                }
+                if first.user.is_none() && first.password.is_none() {
+                    first.user = part.user;
+                    first.password = part.password;
+                }
+                if first.path.is_empty() {
+                    first.path = part.path;
+                }
+                if first.query.is_empty() {
+                    first.query = part.query;
+                }
+                first.endpoints.extend(part.endpoints);
+            }
+        }
+    }
+    whole.ok_or_else(|| invalid("it is empty"))
+}
+
+/// Splits a list at its commas. A comma inside a password does not split: what follows it then has
+/// an `@`, and what precedes it has none.
+fn elements(text: &str) -> Vec<String> {
+    let mut elements: Vec<String> = Vec::new();
+    for piece in text.split(',') {
+        match elements.last_mut() {
+            Some(last) if !last.contains('@') && piece.contains('@') && !piece.contains("://") => {
+                last.push(',');
+                last.push_str(piece);
+            }
+            _ => elements.push(piece.trim().to_owned()),
+        }
+    }
+    elements
+}
+
+fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Address> {
+    let with_scheme;
+    let text = match scheme {
+        Some(scheme) if !text.contains("://") => {
+            with_scheme = format!("{scheme}://{text}");
+            &with_scheme
+        }
+        Some(_) | None => text,
+    };
+    let url = Url::parse(text).map_err(|e| invalid(&e.to_string()))?;
+    if url.scheme().contains("unix") {
+        return unix(&url);
+    }
+    let host = match url.host() {
+        Some(Host::Ipv6(ip)) => ip.to_string(),
+        Some(Host::Ipv4(ip)) => ip.to_string(),
+        Some(Host::Domain(name)) => decode(name)?,
+        None => String::new(),
+    };
+    if host.is_empty() {
+        return Err(invalid("it names no host"));
+    }
+    let port = url.port_or_known_default().unwrap_or(default_port);
+    if port == 0 {
+        return Err(invalid("port 0 can't be connected to"));
+    }
+    Ok(Address {
+        scheme: url.scheme().to_owned(),
+        user: user(&url)?,
+        password: password(&url)?,
+        endpoints: vec![Endpoint::Tcp { host, port }],
+        path: decode(url.path().trim_start_matches('/'))?,
+        query: query(&url),
+    })
+}
+
+/// `redis+unix:///path`, `redis+unix://user:password@/path` (which a URL parser refuses for its
+/// empty host) is not supported: such credentials go into the query.
+fn unix(url: &Url) -> Result<Address> {
+    let path = decode(url.path())?;
+    if url.host_str().is_some_and(|host| !host.is_empty()) || !path.starts_with('/') {
+        return Err(invalid(
+            "a unix socket is written with three slashes and an absolute path, as in \
+             redis+unix:///run/redis.sock",
+        ));
+    }
+    Ok(Address {
+        scheme: url.scheme().to_owned(),
+        user: None,
+        password: None,
+        endpoints: vec![Endpoint::Unix(PathBuf::from(path))],
+        path: String::new(),
+        query: query(url),
+    })
+}
+
+fn user(url: &Url) -> Result<Option<String>> {
+    match url.username() {
+        "" => Ok(None),
+        user => decode(user).map(Some),
+    }
+}
+
+fn password(url: &Url) -> Result<Option<Secret>> {
+    match url.password() {
+        None | Some("") => Ok(None),
+        Some(password) => Ok(Some(Secret::new(decode(password)?))),
+    }
+}
+
+fn query(url: &Url) -> Vec<(String, String)> {
+    url.query_pairs()
+        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+        .collect()
+}
+
+fn decode(text: &str) -> Result<String> {
+    percent_decode_str(text)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| invalid("its percent-encoding is not UTF-8"))
+}
+
+pub(super) fn invalid(why: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidConfig,
+        format!("the address can't be used: {why}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(text: &str) -> Vec<String> {
+        parse(text, 4222)
+            .unwrap()
+            .endpoints
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn lists_take_scheme_and_credentials_from_the_first() {
+        let list = parse("nats://u:p@a:1,b,nats://c:3", 4222).unwrap();
+        assert_eq!(
+            endpoints("nats://u:p@a:1,b,nats://c:3"),
+            ["a:1", "b:4222", "c:3"]
+        );
+        assert_eq!(list.user.as_deref(), Some("u"));
+        assert_eq!(list.password.unwrap().reveal(), "p");
+    }
+
+    #[test]
+    fn a_comma_in_a_password_does_not_split() {
+        let one = parse("redis://:a,b@h", 6379).unwrap();
+        assert_eq!(one.password.unwrap().reveal(), "a,b");
+        assert_eq!(one.endpoints.len(), 1);
+    }
+
+    #[test]
+    fn ipv6_stands_in_brackets() {
+        assert_eq!(endpoints("nats://[::1]:5"), ["[::1]:5"]);
+        assert_eq!(
+            parse("nats://[::1]", 4222).unwrap().endpoints,
+            [Endpoint::Tcp {
+                host: "::1".into(),
+                port: 4222
+            }]
+        );
+    }
+
+    #[test]
+    fn errors_never_quote_the_address() {
+        for bad in [
+            "redis://:sec/ret@host:1",
+            "redis://:sec#ret@",
+            "nats://user:secret@",
+            "nats://u:secret@h:99999",
+            "nats://u:secret@h:0",
+            "redis+unix://secret",
+            "secret",
+            "",
+        ] {
+            let error = parse(bad, 1).unwrap_err().to_string();
+            assert!(!error.contains("sec"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_percent_decoded() {
+        let address = parse("redis://us%40er:p%23ss%2F@h", 6379).unwrap();
+        assert_eq!(address.user.as_deref(), Some("us@er"));
+        assert_eq!(address.password.unwrap().reveal(), "p#ss/");
+    }
+}

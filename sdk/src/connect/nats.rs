@@ -1,0 +1,85 @@
+//! What a NATS address means.
+
+use std::path::PathBuf;
+
+use super::address::{self, invalid};
+use super::{Endpoint, Secret};
+use crate::Result;
+
+/// The port of NATS.
+pub const DEFAULT_PORT: u16 = 4222;
+
+/// A NATS server, or several of which any will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatsAddress {
+    /// The servers.
+    pub endpoints: Vec<Endpoint>,
+    /// Whether TLS is demanded; a server may demand it on its own.
+    pub tls: bool,
+    /// How to authenticate.
+    pub auth: NatsAuth,
+}
+
+/// How to authenticate with a NATS server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NatsAuth {
+    /// Not at all.
+    None,
+    /// User and password.
+    Password {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// A token.
+    Token(Secret),
+    /// A file that holds a token.
+    TokenFile(PathBuf),
+    /// A credentials file: a JWT and the seed it was issued for.
+    Creds(PathBuf),
+    /// A file that holds an nkey seed.
+    Nkey(PathBuf),
+}
+
+impl NatsAddress {
+    /// Parses `nats://` and `tls://` addresses. A user without a password is a token, as for
+    /// every NATS client.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InvalidConfig`]; the message never quotes the address.
+    pub fn parse(text: &str) -> Result<Self> {
+        let address = address::parse(text, DEFAULT_PORT)?;
+        let tls = match address.scheme.as_str() {
+            "nats" => false,
+            "tls" => true,
+            _ => return Err(invalid("its scheme must be nats or tls")),
+        };
+        Ok(Self {
+            endpoints: address.endpoints,
+            tls,
+            auth: match (address.user, address.password) {
+                (None, None) => NatsAuth::None,
+                (Some(token), None) => NatsAuth::Token(Secret::new(token)),
+                (user, Some(password)) => NatsAuth::Password {
+                    user: user.unwrap_or_default(),
+                    password,
+                },
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_alone_is_a_token() {
+        let parsed = NatsAddress::parse("nats://s3cret@h").unwrap();
+        assert_eq!(parsed.auth, NatsAuth::Token(Secret::new("s3cret")));
+        assert_eq!(parsed.endpoints[0].to_string(), "h:4222");
+        assert!(NatsAddress::parse("tls://h").unwrap().tls);
+        assert!(NatsAddress::parse("redis://h").is_err());
+    }
+}

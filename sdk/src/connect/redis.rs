@@ -1,0 +1,119 @@
+//! What a Redis address means.
+
+use std::path::PathBuf;
+
+use super::address::{self, invalid};
+use super::tls::TlsOptions;
+use super::{Endpoint, Secret};
+use crate::Result;
+
+/// The port of Redis.
+pub const DEFAULT_PORT: u16 = 6379;
+
+/// A Redis server, or several of which any will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisAddress {
+    /// The servers.
+    pub endpoints: Vec<Endpoint>,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// The ACL user.
+    pub user: Option<String>,
+    /// The password.
+    pub password: Option<Secret>,
+    /// The database to select.
+    pub db: u32,
+}
+
+impl RedisAddress {
+    /// Parses `redis://`, `rediss://`, `redis+unix://` and, since application variables hold
+    /// them, `valkey://`, `valkeys://` and `unix://` addresses.
+    ///
+    /// The query strings of the common clients are understood where they change how to connect
+    /// (`db`, `username`, `password`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_certfile`,
+    /// `ssl_keyfile`; these go into `tls`), and otherwise passed over.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InvalidConfig`]; the message never quotes the address.
+    pub fn parse(text: &str, tls: &mut TlsOptions) -> Result<Self> {
+        let address = address::parse(text, DEFAULT_PORT)?;
+        let speaks_tls = match address.scheme.as_str() {
+            "redis" | "valkey" | "redis+unix" | "unix" => false,
+            "rediss" | "valkeys" => true,
+            _ => return Err(invalid("its scheme must be redis, rediss or redis+unix")),
+        };
+        let mut redis = Self {
+            db: if address.path.is_empty() {
+                0
+            } else {
+                database(&address.path)?
+            },
+            endpoints: address.endpoints,
+            tls: speaks_tls,
+            user: address.user,
+            password: address.password,
+        };
+        for (key, value) in address.query {
+            match key.as_str() {
+                "db" => redis.db = database(&value)?,
+                "username" | "user" => redis.user = Some(value),
+                "password" | "pass" => redis.password = Some(Secret::new(value)),
+                "ssl_cert_reqs" => {
+                    let reqs = value.to_ascii_lowercase();
+                    tls.insecure |= matches!(
+                        reqs.as_str(),
+                        "none" | "cert_none" | "optional" | "cert_optional"
+                    );
+                }
+                "ssl_ca_certs" => tls.ca = tls.ca.take().or(Some(PathBuf::from(value))),
+                "ssl_certfile" => tls.cert = tls.cert.take().or(Some(PathBuf::from(value))),
+                "ssl_keyfile" => tls.key = tls.key.take().or(Some(PathBuf::from(value))),
+                // Pool sizes, timeouts and the like of the application's own client.
+                _ => {}
+            }
+        }
+        Ok(redis)
+    }
+}
+
+fn database(text: &str) -> Result<u32> {
+    text.parse()
+        .map_err(|_| invalid("its database must be a number, as in redis://host:6379/0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> RedisAddress {
+        RedisAddress::parse(text, &mut TlsOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn the_forms_of_the_common_clients_are_understood() {
+        let plain = parse("redis://cache");
+        assert_eq!((plain.db, plain.tls), (0, false));
+        assert_eq!(plain.endpoints[0].to_string(), "cache:6379");
+        assert_eq!(parse("redis://:p@cache/3").db, 3);
+        assert_eq!(parse("redis://cache?db=4&max_connections=9").db, 4);
+        assert!(parse("rediss://u:p@cache:1/").tls);
+        assert_eq!(
+            parse("redis+unix:///run/r.sock?db=2").endpoints,
+            [Endpoint::Unix("/run/r.sock".into())]
+        );
+        assert_eq!(parse("redis+unix:///run/r.sock?db=2").db, 2);
+    }
+
+    #[test]
+    fn an_application_that_does_not_verify_is_taken_at_its_word() {
+        let mut tls = TlsOptions::default();
+        RedisAddress::parse("rediss://h?ssl_cert_reqs=CERT_NONE", &mut tls).unwrap();
+        assert!(tls.insecure);
+    }
+
+    #[test]
+    fn a_database_that_is_no_number_is_refused() {
+        assert!(RedisAddress::parse("redis://h/x", &mut TlsOptions::default()).is_err());
+        assert!(RedisAddress::parse("http://h", &mut TlsOptions::default()).is_err());
+    }
+}

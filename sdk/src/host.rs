@@ -1,0 +1,284 @@
+//! This host as a reader sees it: the container's epoch and the life of processes.
+//!
+//! The only reader of `/proc`. What it can't determine it says so (`None`,
+//! [`Process::Unreadable`]); it decides nothing.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+/// `/proc/PID/stat` and `status` are short; more than this is not what we asked for.
+const PROC_FILE_MAX: u64 = 16 * 1024;
+
+/// This life of this container. Docker reuses the number of the PID namespace across a restart,
+/// so the start time of PID 1 is part of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Epoch {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: Option<String>,
+    /// The inode of `/proc/self/ns/pid`.
+    pub pid_ns: Option<u64>,
+    /// Field 22 of `/proc/1/stat`, in clock ticks since boot.
+    pub init_start: Option<u64>,
+}
+
+impl Epoch {
+    /// Reads the epoch of the calling process.
+    #[must_use]
+    pub fn current() -> Self {
+        let boot_id = read_small(Path::new("/proc/sys/kernel/random/boot_id"))
+            .ok()
+            .map(|id| id.trim().to_owned())
+            .filter(|id| !id.is_empty());
+        let pid_ns = fs::read_link("/proc/self/ns/pid")
+            .ok()
+            .and_then(|link| namespace_inode(&link.to_string_lossy()));
+        let init_start = match Process::of(1) {
+            Process::Alive { start, .. } | Process::Zombie { start } => Some(start),
+            Process::Gone | Process::Unreadable => None,
+        };
+        Self {
+            boot_id,
+            pid_ns,
+            init_start,
+        }
+    }
+
+    /// The epoch as part of a file name.
+    #[must_use]
+    pub fn file_stem(&self) -> String {
+        let boot: String = self
+            .boot_id
+            .iter()
+            .flat_map(|id| id.chars())
+            .filter(char::is_ascii_alphanumeric)
+            .take(32)
+            .collect();
+        let number = |n: Option<u64>| n.map_or_else(|| "x".to_owned(), |n| n.to_string());
+        format!(
+            "{}-{}-{}",
+            if boot.is_empty() { "x" } else { &boot },
+            number(self.pid_ns),
+            number(self.init_start)
+        )
+    }
+}
+
+/// A process as `/proc` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Process {
+    /// It runs (or sleeps, or is stopped).
+    Alive {
+        /// Field 22 of `/proc/PID/stat`.
+        start: u64,
+        /// Its effective user, where readable.
+        euid: Option<u32>,
+    },
+    /// It has ended and waits to be reaped.
+    Zombie {
+        /// Field 22 of `/proc/PID/stat`.
+        start: u64,
+    },
+    /// There is no such process.
+    Gone,
+    /// It exists, or may exist, and `/proc` does not show it (hidepid, no `/proc`).
+    Unreadable,
+}
+
+impl Process {
+    /// Looks a process up.
+    #[must_use]
+    pub fn of(pid: u32) -> Self {
+        let dir = Path::new("/proc").join(pid.to_string());
+        match read_small(&dir.join("stat")) {
+            Ok(stat) => match parse_stat(&stat) {
+                // `X` and `x` are processes about to vanish, see proc_pid_stat(5).
+                Some(Stat {
+                    state: 'Z' | 'X' | 'x',
+                    start,
+                    ..
+                }) => Self::Zombie { start },
+                Some(Stat { start, .. }) => Self::Alive {
+                    start,
+                    euid: euid(&dir),
+                },
+                None => Self::Unreadable,
+            },
+            Err(e) if vanished(&e) => exists_unseen(pid),
+            Err(_) => Self::Unreadable,
+        }
+    }
+
+    /// When it started, if that can be read.
+    #[must_use]
+    pub fn start(self) -> Option<u64> {
+        match self {
+            Self::Alive { start, .. } | Self::Zombie { start } => Some(start),
+            Self::Gone | Self::Unreadable => None,
+        }
+    }
+}
+
+/// The parts of `/proc/PID/stat` that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Field 3: the state's letter.
+    pub state: char,
+    /// Field 4: the parent's pid, 0 when it is outside of the namespace.
+    pub ppid: u32,
+    /// Field 22: start time in clock ticks since boot.
+    pub start: u64,
+}
+
+/// Parses `/proc/PID/stat`. The command in field 2 may hold spaces and parentheses, so fields are
+/// counted from the last `)`, see proc_pid_stat(5).
+#[must_use]
+pub fn parse_stat(stat: &str) -> Option<Stat> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let ppid = fields.next()?.parse().ok()?;
+    // Field 5 is next; field 22 is 17 further.
+    let start = fields.nth(17)?.parse().ok()?;
+    Some(Stat { state, ppid, start })
+}
+
+/// Reads `/proc/PID/stat` of a process, if it is there and readable.
+#[must_use]
+pub fn stat_of(pid: u32) -> Option<Stat> {
+    parse_stat(&read_small(&Path::new("/proc").join(pid.to_string()).join("stat")).ok()?)
+}
+
+/// The ids of the processes that `/proc` shows.
+///
+/// # Errors
+/// When `/proc` can't be listed.
+pub fn pids() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        // A process may vanish while the directory is read; that is not an error.
+        if let Ok(entry) = entry
+            && let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+        {
+            pids.push(pid);
+        }
+    }
+    Ok(pids)
+}
+
+/// The calling process: its id and start time.
+#[must_use]
+pub fn myself() -> (u32, Option<u64>) {
+    let pid = std::process::id();
+    let stat = read_small(Path::new("/proc/self/stat")).ok();
+    (pid, stat.and_then(|s| parse_stat(&s)).map(|s| s.start))
+}
+
+/// The effective user of the calling process.
+#[must_use]
+pub fn my_euid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The host name of the calling process's UTS namespace.
+#[must_use]
+pub fn name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// With hidepid=2 a foreign process has no directory at all; kill(2) still tells it from none.
+fn exists_unseen(pid: u32) -> Process {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return Process::Gone;
+    };
+    match test_kill_process(pid) {
+        Err(Errno::SRCH) => Process::Gone,
+        _ => Process::Unreadable,
+    }
+}
+
+/// ESRCH is what reading `/proc/PID/stat` says when the process ends between open and read.
+fn vanished(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+}
+
+/// `status` is readable for everybody, whereas the owner of `/proc/PID` is root for a process that
+/// dropped its privileges, see proc_pid_status(5).
+fn euid(dir: &Path) -> Option<u32> {
+    let status = read_small(&dir.join("status")).ok()?;
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    uids.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+fn namespace_inode(link: &str) -> Option<u64> {
+    link.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+}
+
+fn read_small(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::with_capacity(1024);
+    fs::File::open(path)?
+        .take(PROC_FILE_MAX)
+        .read_to_end(&mut bytes)?;
+    // A process's name may hold any bytes; only digits after it matter.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+        let stat = "17 (a) b (c)) S 1 17 17 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 339809 1 2 3";
+        let parsed = parse_stat(stat).unwrap();
+        assert_eq!((parsed.state, parsed.ppid, parsed.start), ('S', 1, 339_809));
+    }
+
+    #[test]
+    fn a_short_stat_is_not_parsed() {
+        assert_eq!(parse_stat("17 (a) S 1"), None);
+        assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_started_when_it_says() {
+        let (pid, start) = myself();
+        assert_eq!(Process::of(pid).start(), start);
+        assert!(matches!(
+            Process::of(pid),
+            Process::Alive { euid: Some(euid), .. } if euid == my_euid()
+        ));
+    }
+
+    #[test]
+    fn a_killed_child_is_a_zombie_until_it_is_reaped_and_then_gone() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        assert!(matches!(Process::of(pid), Process::Alive { .. }));
+        child.kill().unwrap();
+        while !matches!(Process::of(pid), Process::Zombie { .. }) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert_eq!(Process::of(pid), Process::Gone);
+    }
+
+    #[test]
+    fn the_epoch_is_stable_and_complete_here() {
+        let epoch = Epoch::current();
+        assert_eq!(epoch, Epoch::current());
+        assert!(epoch.boot_id.is_some() && epoch.pid_ns.is_some() && epoch.init_start.is_some());
+    }
+}

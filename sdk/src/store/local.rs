@@ -1,0 +1,120 @@
+//! The local store: `DIR/AGENT/PID-PIDSTART.json` in the container's shared memory.
+//!
+//! Anybody in the container may write here, so a reader believes nothing it has not checked: it
+//! opens regular files only, never through a link, bounded in size and number, and believes a
+//! record only when its file belongs to root or to the user of the process that the record names.
+//!
+//! [`Publication`] writes one process's record of one agent; [`LocalStore`] reads. Whether a
+//! record counts as ready is decided in [`crate::freshness`], not here.
+
+mod read;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+
+pub use read::{Believed, Found};
+pub use write::Publication;
+
+use crate::signal::Name;
+use crate::{Error, ErrorKind, Result};
+
+/// Where signals go when `READY_DIR` is not set: the first of these that can be written. Readers
+/// look in all of them.
+pub const DEFAULT_DIRS: [&str; 2] = ["/dev/shm/ready-probe", "/tmp/ready-probe"];
+/// The environment variable that replaces [`DEFAULT_DIRS`].
+pub const DIR_VARIABLE: &str = "READY_DIR";
+/// The folder for the probe's own notes; no agent can have this name.
+pub const PROBE_DIR: &str = ".probe";
+
+/// At most this many agents, and records of one agent, are read.
+const MAX_ENTRIES: usize = 1_024;
+
+/// The local store of this container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalStore {
+    dirs: Vec<Dir>,
+}
+
+/// One place signals may be in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Dir {
+    path: PathBuf,
+    /// Whether a symbolic link is followed: in a path somebody chose, not in a world-writable one
+    /// that anybody could have put a link into.
+    chosen: bool,
+}
+
+impl Default for LocalStore {
+    fn default() -> Self {
+        Self {
+            dirs: DEFAULT_DIRS
+                .iter()
+                .map(|path| Dir {
+                    path: PathBuf::from(path),
+                    chosen: false,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl LocalStore {
+    /// The store in one folder, which `READY_DIR` or an option names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] when the path is not absolute.
+    pub fn at(path: &Path) -> Result<Self> {
+        if !path.is_absolute() {
+            return Err(Error::new(
+                ErrorKind::InvalidConfig,
+                format!(
+                    "the folder for signals must be an absolute path, not {:?}: the probe and the \
+                     agent need not have the same working directory",
+                    path.display().to_string()
+                ),
+            ));
+        }
+        Ok(Self {
+            dirs: vec![Dir {
+                path: path.to_owned(),
+                chosen: true,
+            }],
+        })
+    }
+
+    /// The store that the environment names: `READY_DIR`, else [`DEFAULT_DIRS`].
+    ///
+    /// # Errors
+    /// As [`LocalStore::at`].
+    pub fn from_env() -> Result<Self> {
+        match std::env::var_os(DIR_VARIABLE) {
+            Some(dir) if !dir.is_empty() => Self::at(Path::new(&dir))
+                .map_err(|e| Error::new(e.kind(), format!("{DIR_VARIABLE} (environment): {e}"))),
+            Some(_) | None => Ok(Self::default()),
+        }
+    }
+
+    /// The folders, in the order in which they are tried.
+    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
+        self.dirs.iter().map(|dir| dir.path.as_path())
+    }
+}
+
+/// Opens a folder; `follow` says whether it may be a symbolic link.
+fn open_dir(parent: impl AsFd, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if !follow {
+        flags |= OFlags::NOFOLLOW;
+    }
+    openat(parent, path, flags, Mode::empty())
+}
+
+/// Opens an agent's folder, if there is one.
+fn open_agent(dir: &Dir, agent: &Name) -> Result<OwnedFd, Errno> {
+    let parent = open_dir(rustix::fs::CWD, &dir.path, dir.chosen)?;
+    open_dir(parent, Path::new(agent.as_str()), false)
+}
