@@ -1,2 +1,47 @@
-//! Placeholder.
-fn main() {}
+//! `ready-probe`: settings → checks → outcomes → verdict → report → exit.
+
+mod check;
+mod cli;
+mod config;
+mod duration;
+mod last_pass;
+mod mark;
+mod outcome;
+mod probe;
+mod redact;
+mod report;
+mod run;
+mod settings;
+mod target;
+mod verdict;
+mod wait;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command};
+use run::Start;
+
+fn main() -> ExitCode {
+    let start = Start::now();
+    let exit = match cli::parse() {
+        Ok(Cli {
+            command: None,
+            targets,
+            options,
+        }) => run::probe(&targets.targets, &options, start),
+        Ok(Cli {
+            command: Some(Command::Wait(args)),
+            ..
+        }) => wait::run(&args, start),
+        Ok(Cli {
+            command: Some(Command::Mark(args)),
+            ..
+        }) => mark::run(&args),
+        Ok(Cli {
+            command: Some(Command::Config(args)),
+            ..
+        }) => config::run(&args),
+        Err(exit) => exit,
+    };
+    exit.print()
+}

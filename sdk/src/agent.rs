@@ -1,28 +1,35 @@
-//! An agent as its own process sees it: its state, its progress, and what it publishes.
+//! An agent as its own process sees it: how it is described, marked, and closed.
 //!
-//! Files are written through [`Publication`]; beats come from the heartbeat thread. This module
-//! owns what the next record says.
+//! Owns the public face and its checks. What is published, and when, is in [`shared`]; whether the
+//! agent makes progress in [`watchdog`]; the beats come from the heartbeat thread.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod shared;
+mod watchdog;
+
+use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub(crate) use shared::{Shared, backoff_ms};
+pub(crate) use watchdog::Gap;
+
 use crate::freshness::Span;
 use crate::registry::Process;
-use crate::signal::{self, BEATS_PER_TTL, DEFAULT_TTL_MS, Instance, Name, Signal, State, VERSION};
+use crate::signal::{self, BEATS_PER_TTL, DEFAULT_TTL_MS, Name, State};
 use crate::store::local::{LocalStore, Publication};
-use crate::{Error, ErrorKind, Result, clock, registry};
+use crate::{Error, ErrorKind, Result, registry};
 
+/// The shortest interval of beats.
+const MIN_HEARTBEAT_MS: u64 = 50;
 /// The shortest limit a watchdog may have.
-const MIN_WATCHDOG: Duration = Duration::from_millis(100);
-/// What wrote the record.
-const SDK: &str = concat!("rust/", env!("CARGO_PKG_VERSION"));
+const MIN_WATCHDOG_MS: u64 = 100;
 
 /// How an agent is to be published; see [`Agent::builder`].
 #[derive(Debug, Clone)]
+#[must_use = "nothing is published before register()"]
 pub struct AgentBuilder {
     name: String,
     ttl: Duration,
@@ -33,29 +40,27 @@ pub struct AgentBuilder {
 
 impl AgentBuilder {
     /// How long the signal lives after a beat: 1 s to 1 h, 60 s by default.
-    #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// The interval of the beats: a sixth of the TTL by default, at most half of it.
-    #[must_use]
+    /// The interval of the beats: a sixth of the TTL by default, at least 50 ms, at most half of
+    /// the TTL. Each interval is varied by up to 20 %.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = Some(interval);
         self
     }
 
-    /// Promises a [`tick`](Agent::tick) at least this often while the agent is ready. Without one
-    /// the signal turns to `not_ready`, `stalled: …`, until the next tick. At least 100 ms.
-    #[must_use]
+    /// Promises a [`tick`](Agent::tick) at least this often while the agent is ready; at least
+    /// 100 ms. Without one the signal turns to `not_ready`, `stalled: …`, until the next tick.
+    /// Time in which the whole process did not run, since it was paused, is not counted.
     pub fn watchdog(mut self, limit: Duration) -> Self {
         self.watchdog = Some(limit);
         self
     }
 
     /// Where to publish, instead of where `READY_DIR` and the defaults say.
-    #[must_use]
     pub fn store(mut self, store: LocalStore) -> Self {
         self.store = Some(store);
         self
@@ -63,8 +68,12 @@ impl AgentBuilder {
 
     /// Publishes the agent as `starting` and keeps its signal alive from now on.
     ///
+    /// What processes of this name that have died in this life of the container left behind is
+    /// removed.
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidName`] and [`ErrorKind::InvalidArgument`] for what breaks a limit,
+    /// [`ErrorKind::InvalidConfig`] when `READY_DIR` is not an absolute path,
     /// [`ErrorKind::AlreadyRegistered`] when this process publishes that name already,
     /// [`ErrorKind::LocalStore`] when no folder can be written, [`ErrorKind::Thread`] when the
     /// heartbeat can't be started.
@@ -87,36 +96,27 @@ impl AgentBuilder {
             Some(store) => store,
             None => process.store()?,
         };
-        let publication = Publication::new(store, name.clone(), process.pid, process.pid_start);
+        let publication = Publication::new(store, name, process.pid, process.pid_start);
         publication.remove_dead_predecessors(&process.epoch);
-        let now_ms = clock::mono_ms();
-        let shared = Arc::new(Shared {
-            process: Arc::clone(process),
-            name,
-            ttl_ms,
-            beat_ms,
+        let shared = Arc::new(Shared::new(
+            process,
+            publication,
+            (ttl_ms, beat_ms),
             watchdog_ms,
-            progress_ms: AtomicU64::new(0),
-            stalled: AtomicBool::new(false),
-            inner: Mutex::new(Inner {
-                publication,
-                word: Word::new(State::Starting, None, Map::new()),
-                seq: 0,
-                next_beat_ms: now_ms + fastrand::u64(0..=beat_ms),
-                outage: None,
-                closed: false,
-            }),
-        });
+        ));
         process.add(&shared)?;
-        if let Err(e) = shared.beat(now_ms) {
-            process.forget(&shared.name);
+        if let Err(e) = shared.first_beat() {
+            shared.remove();
             return Err(e);
         }
+        process.wake();
         Ok(shared)
     }
 }
 
-/// An agent of this process. Dropping it closes it.
+/// An agent of this process. Dropping it closes it: its signal is removed. Dropped because its
+/// thread panics, it leaves `stopping: panicked` behind, so that the container is not healthy
+/// without it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -140,13 +140,14 @@ impl AgentBuilder {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "the signal is removed as soon as this is dropped: hold it for as long as the agent lives"]
 pub struct Agent {
     shared: Arc<Shared>,
 }
 
 impl Agent {
-    /// Starts describing an agent.
-    #[must_use]
+    /// Starts describing an agent. A name is a letter or digit, then letters, digits, `.`, `_` or
+    /// `-`, at most 128 characters in all; it is checked by [`AgentBuilder::register`].
     pub fn builder(name: &str) -> AgentBuilder {
         AgentBuilder {
             name: name.to_owned(),
@@ -160,27 +161,43 @@ impl Agent {
     /// Says that the agent does its work. `details` is anything that serialises to a JSON object,
     /// or `()`. Returns once the local signal is written.
     ///
-    /// # Errors
-    /// [`ErrorKind::InvalidArgument`] and [`ErrorKind::TooLarge`] for details that can't be
-    /// published, [`ErrorKind::LocalStore`] when the signal can't be written (it is tried again
-    /// with every beat), [`ErrorKind::Forked`] and [`ErrorKind::Closed`].
-    pub fn mark_ready(&self, details: impl Serialize) -> Result<()> {
-        self.shared.mark_ready(&details)
-    }
-
-    /// Says that the agent can't do its work now, and why.
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # ready_probe_sdk::use_dir(dir.path())?;
+    /// use ready_probe_sdk::{Agent, State};
+    ///
+    /// let agent = Agent::builder("translator").register()?;
+    /// agent.mark_ready(serde_json::json!({ "port": 5555 }))?;
+    /// assert_eq!(agent.state(), State::Ready);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`Agent::mark_ready`].
+    /// [`ErrorKind::InvalidArgument`] and [`ErrorKind::TooLarge`] for details that can't be
+    /// published: then the agent's last word stands. [`ErrorKind::LocalStore`] when the signal
+    /// can't be written now: it is tried again until it is. [`ErrorKind::Forked`] in a process
+    /// that was forked from the one that registered the agent, [`ErrorKind::Closed`] after
+    /// [`close_all`](crate::close_all).
+    pub fn mark_ready(&self, details: impl Serialize) -> Result<()> {
+        self.shared.mark_ready(object(&details)?)
+    }
+
+    /// Says that the agent can't do its work now, and why. Of the reason 256 characters are
+    /// published, control characters as spaces. The details stay, if there is room for both.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LocalStore`], [`ErrorKind::Forked`] and [`ErrorKind::Closed`] as
+    /// [`Agent::mark_ready`].
     pub fn mark_not_ready(&self, reason: &str) -> Result<()> {
         self.shared.mark_not_ready(reason)
     }
 
-    /// Proves progress to the watchdog. Cheap: call it in the innermost loop.
+    /// Proves progress to the watchdog; without one it does nothing. Takes no lock: call it in the
+    /// innermost loop. The first tick after a stall publishes `ready` before it returns.
     ///
     /// # Errors
-    /// [`ErrorKind::Forked`], [`ErrorKind::Closed`], and after a stall what
-    /// [`Agent::mark_ready`] may say.
+    /// [`ErrorKind::Forked`] and [`ErrorKind::Closed`] as [`Agent::mark_ready`]; and after a stall
+    /// [`ErrorKind::LocalStore`].
     pub fn tick(&self) -> Result<()> {
         self.shared.tick()
     }
@@ -188,7 +205,7 @@ impl Agent {
     /// What the signal says now: [`State::NotReady`] also while the agent is stalled.
     #[must_use]
     pub fn state(&self) -> State {
-        self.shared.lock().word.state_with(self.shared.is_stalled())
+        self.shared.state()
     }
 
     /// The agent's name.
@@ -201,25 +218,33 @@ impl Agent {
     /// dropped, so hold it while you drain.
     ///
     /// # Errors
-    /// As [`Agent::mark_ready`].
+    /// [`ErrorKind::LocalStore`] when `stopping` can't be written, [`ErrorKind::Forked`] and
+    /// [`ErrorKind::Closed`] as [`Agent::mark_ready`]. The agent is closed even so: its signal is
+    /// removed at once.
     pub fn close(self, reason: &str) -> Result<Draining> {
-        let shared = Arc::clone(&self.shared);
-        shared.stop(reason)?;
-        Ok(Draining { shared })
+        let draining = Draining {
+            shared: Arc::clone(&self.shared),
+        };
+        draining.shared.stop(reason)?;
+        Ok(draining)
     }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        let stopping = self.shared.lock().word.state == State::Stopping;
-        if stopping || !self.shared.is_own() {
+        if !self.shared.is_own() {
+            return abandon(&self.shared);
+        }
+        // After close(), what is left to do is the Draining's.
+        if self.shared.state() == State::Stopping {
             return;
         }
         // An agent that is dropped because its thread panics must not vanish as if it had ended
-        // well: its record stays, and fails.
-        let panicking = std::thread::panicking();
-        let reason = if panicking { "panicked" } else { "closed" };
-        if self.shared.stop(reason).is_ok() && !panicking {
+        // well: its record stays, and fails. A word that can't be written is no reason to stay.
+        if std::thread::panicking() {
+            let _ = self.shared.stop("panicked");
+        } else {
+            let _ = self.shared.stop("closed");
             self.shared.remove();
         }
     }
@@ -236,337 +261,64 @@ impl Drop for Draining {
     fn drop(&mut self) {
         if self.shared.is_own() {
             self.shared.remove();
+        } else {
+            abandon(&self.shared);
         }
     }
 }
 
-/// What the heartbeat thread, the registry and the [`Agent`] share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    process: Arc<Process>,
-    pub(crate) name: Name,
-    ttl_ms: u64,
-    beat_ms: u64,
-    watchdog_ms: Option<u64>,
-    /// The last tick, in the process's running time (see [`Process::running_ms`]).
-    progress_ms: AtomicU64,
-    stalled: AtomicBool,
-    inner: Mutex<Inner>,
+/// Never frees what a forked child has inherited: another thread of the parent may have been
+/// changing it at the moment of the fork.
+fn abandon(shared: &Arc<Shared>) {
+    mem::forget(Arc::clone(shared));
 }
 
-#[derive(Debug)]
-struct Inner {
-    publication: Publication,
-    word: Word,
-    seq: u64,
-    next_beat_ms: u64,
-    outage: Option<Outage>,
-    closed: bool,
-}
-
-/// What the agent says of itself.
-#[derive(Debug, Clone)]
-struct Word {
-    state: State,
-    reason: Option<String>,
-    details: Map<String, Value>,
-    since: String,
-}
-
-/// The local store has refused beats since then.
-#[derive(Debug)]
-struct Outage {
-    since_ms: u64,
-    failures: u32,
-}
-
-impl Word {
-    fn new(state: State, reason: Option<&str>, details: Map<String, Value>) -> Self {
-        Self {
-            state,
-            reason: reason.map(signal::clean_reason),
-            details,
-            since: clock::wall_rfc3339(),
+/// Details as they are published.
+pub(crate) fn object(details: &impl Serialize) -> Result<Map<String, Value>> {
+    let what = match serde_json::to_value(details) {
+        Ok(Value::Null) => return Ok(Map::new()),
+        Ok(Value::Object(map)) => return Ok(map),
+        Ok(Value::Array(_)) => "an array".to_owned(),
+        Ok(Value::String(_) | Value::Number(_) | Value::Bool(_)) => "a single value".to_owned(),
+        Err(e) => {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("details can't be written as JSON: {e}"),
+            ));
         }
-    }
-
-    fn state_with(&self, stalled: bool) -> State {
-        match self.state {
-            State::Ready if stalled => State::NotReady,
-            state => state,
-        }
-    }
-}
-
-impl Shared {
-    pub(crate) fn mark_ready(&self, details: &impl Serialize) -> Result<()> {
-        let details = object(details)?;
-        self.change(|this, inner| {
-            this.prove_progress();
-            this.stalled.store(false, Ordering::Release);
-            inner.word = Word::new(State::Ready, None, details);
-        })
-    }
-
-    pub(crate) fn mark_not_ready(&self, reason: &str) -> Result<()> {
-        self.change(|this, inner| {
-            this.stalled.store(false, Ordering::Release);
-            let details = std::mem::take(&mut inner.word.details);
-            inner.word = Word::new(State::NotReady, Some(reason), details);
-        })
-    }
-
-    pub(crate) fn stop(&self, reason: &str) -> Result<()> {
-        self.change(|_, inner| {
-            let details = std::mem::take(&mut inner.word.details);
-            inner.word = Word::new(State::Stopping, Some(reason), details);
-        })
-    }
-
-    /// Removes the signal, and ends its beats.
-    pub(crate) fn remove(&self) {
-        let mut inner = self.lock();
-        inner.closed = true;
-        if let Err(e) = inner.publication.remove() {
-            tracing::warn!(agent = %self.name, "{e}");
-        }
-        drop(inner);
-        self.process.forget(&self.name);
-    }
-
-    fn tick(&self) -> Result<()> {
-        if !self.is_own() {
-            return Err(self.forked());
-        }
-        self.prove_progress();
-        if !self.stalled.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        tracing::info!(agent = %self.name, "agent makes progress again");
-        self.beat(clock::mono_ms())
-    }
-
-    /// Publishes the next record now. What fails is tried again by the heartbeat.
-    pub(crate) fn beat(&self, now_ms: u64) -> Result<()> {
-        let mut inner = self.lock();
-        if inner.closed {
-            return Err(self.is_closed());
-        }
-        self.write(&mut inner, now_ms)
-    }
-
-    /// What the heartbeat thread does when it passes: notices a stall, and beats when it is time.
-    /// Returns when it wants to be passed again.
-    pub(crate) fn attend(&self, now_ms: u64) -> u64 {
-        let mut inner = self.lock();
-        if inner.closed {
-            return u64::MAX;
-        }
-        let watched = inner.word.state == State::Ready;
-        let newly_stalled = watched && self.notice_stall(now_ms);
-        if newly_stalled || inner.next_beat_ms <= now_ms {
-            // Said in the log when the outage began; the next attempt is scheduled.
-            let _ = self.write(&mut inner, now_ms);
-        }
-        match self.watchdog_ms {
-            Some(limit_ms) if watched && !self.is_stalled() => inner
-                .next_beat_ms
-                .min(now_ms + self.watch_step_ms(now_ms, limit_ms)),
-            Some(_) | None => inner.next_beat_ms,
-        }
-    }
-
-    /// How soon the watchdog looks again: at its expiry, and often enough before that a gap in the
-    /// thread's own schedule can be told from a stall.
-    fn watch_step_ms(&self, now_ms: u64, limit_ms: u64) -> u64 {
-        let left_ms = (limit_ms + 1).saturating_sub(self.idle_ms(now_ms));
-        left_ms.clamp(1, (limit_ms / 4).clamp(10, 1_000))
-    }
-
-    fn notice_stall(&self, now_ms: u64) -> bool {
-        let Some(limit_ms) = self.watchdog_ms else {
-            return false;
-        };
-        if self.idle_ms(now_ms) <= limit_ms || self.stalled.swap(true, Ordering::AcqRel) {
-            return false;
-        }
-        tracing::warn!(agent = %self.name, limit_ms, "agent stalled");
-        true
-    }
-
-    /// Time without a tick, in which this process was running.
-    fn idle_ms(&self, now_ms: u64) -> u64 {
-        self.process
-            .running_ms(now_ms)
-            .saturating_sub(self.progress_ms.load(Ordering::Acquire))
-    }
-
-    fn prove_progress(&self) {
-        let now_ms = self.process.running_ms(clock::mono_ms());
-        self.progress_ms.store(now_ms, Ordering::Release);
-    }
-
-    fn change(&self, apply: impl FnOnce(&Self, &mut Inner)) -> Result<()> {
-        if !self.is_own() {
-            return Err(self.forked());
-        }
-        let mut inner = self.lock();
-        if inner.closed {
-            return Err(self.is_closed());
-        }
-        let before = inner.word.clone();
-        apply(self, &mut inner);
-        if inner.word.state == before.state && inner.word.reason == before.reason {
-            inner.word.since.clone_from(&before.since);
-        }
-        let result = self.write(&mut inner, clock::mono_ms());
-        if let Err(e) = &result
-            && e.kind() == ErrorKind::TooLarge
-        {
-            // It can never be published: the agent's last word stands.
-            inner.word = before;
-        }
-        drop(inner);
-        self.process.wake();
-        result
-    }
-
-    fn write(&self, inner: &mut Inner, now_ms: u64) -> Result<()> {
-        let record = self.record(inner, now_ms).encode()?;
-        inner.seq += 1;
-        let result = inner.publication.write(&record);
-        match &result {
-            Ok(()) => {
-                // A fleet that was started together must not beat in step: ±20 %.
-                let fifth = self.beat_ms / 5;
-                inner.next_beat_ms = now_ms + self.beat_ms - fifth + fastrand::u64(0..=2 * fifth);
-                if let Some(outage) = inner.outage.take() {
-                    let lasted = Span(now_ms.saturating_sub(outage.since_ms));
-                    tracing::info!(agent = %self.name, "the local signal is written again after {lasted}");
-                }
-            }
-            Err(e) => {
-                if inner.outage.is_none() {
-                    tracing::error!(agent = %self.name, "{e}");
-                }
-                let outage = inner.outage.get_or_insert(Outage {
-                    since_ms: now_ms,
-                    failures: 0,
-                });
-                inner.next_beat_ms = now_ms + backoff_ms(outage.failures);
-                outage.failures = outage.failures.saturating_add(1);
-            }
-        }
-        result
-    }
-
-    fn record(&self, inner: &Inner, now_ms: u64) -> Signal {
-        let word = &inner.word;
-        let stalled = self.is_stalled();
-        let state = word.state_with(stalled);
-        let reason = match self.watchdog_ms {
-            Some(limit_ms) if stalled && word.state == State::Ready => Some(format!(
-                "stalled: no progress for {} (limit {})",
-                Span(self.idle_ms(now_ms)),
-                Span(limit_ms)
-            )),
-            Some(_) | None => word.reason.clone(),
-        };
-        let process = &self.process;
-        Signal {
-            v: VERSION,
-            agent: self.name.clone(),
-            instance: Instance::of_process(&process.host, process.pid, process.pid_start),
-            state,
-            reason,
-            details: word.details.clone(),
-            ttl_ms: Some(self.ttl_ms),
-            beat_ms: Some(self.beat_ms),
-            seq: inner.seq,
-            host: Some(process.host.clone()),
-            pid: Some(process.pid),
-            pid_start: process.pid_start,
-            boot_id: process.epoch.boot_id.clone(),
-            pid_ns: process.epoch.pid_ns,
-            init_start: process.epoch.init_start,
-            mono_ms: Some(now_ms),
-            since: Some(word.since.clone()),
-            sdk: Some(SDK.to_owned()),
-            announced: None,
-        }
-    }
-
-    fn is_stalled(&self) -> bool {
-        self.stalled.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn is_own(&self) -> bool {
-        self.process.pid == std::process::id()
-    }
-
-    /// A panic elsewhere leaves the word as it was: every change to it is a single assignment.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn forked(&self) -> Error {
-        Error::new(
-            ErrorKind::Forked,
-            format!(
-                "agent {} belongs to process {}, which this one was forked from: register or mark \
-                 it anew in this process",
-                self.name, self.process.pid
-            ),
-        )
-    }
-
-    fn is_closed(&self) -> Error {
-        Error::new(ErrorKind::Closed, format!("agent {} was closed", self.name))
-    }
-}
-
-/// Doubles from 100 ms to 5 s, jittered, so that many agents do not retry in step.
-pub(crate) fn backoff_ms(failures: u32) -> u64 {
-    let ceiling = (100_u64 << failures.min(6)).min(5_000);
-    fastrand::u64(ceiling / 2..=ceiling)
-}
-
-fn object(details: &impl Serialize) -> Result<Map<String, Value>> {
-    let wrong = |what: String| Error::new(ErrorKind::InvalidArgument, what);
-    match serde_json::to_value(details) {
-        Ok(Value::Null) => Ok(Map::new()),
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(Value::Array(_)) => Err(wrong("details must be a JSON object, not an array".into())),
-        Ok(Value::String(_) | Value::Number(_) | Value::Bool(_)) => Err(wrong(
-            "details must be a JSON object, not a single value".into(),
-        )),
-        Err(e) => Err(wrong(format!("details can't be written as JSON: {e}"))),
-    }
+    };
+    Err(Error::new(
+        ErrorKind::InvalidArgument,
+        format!("details must be a JSON object, not {what}: give each value a name"),
+    ))
 }
 
 fn check_heartbeat(beat_ms: u64, ttl_ms: u64) -> Result<u64> {
-    if (50..=ttl_ms / 2).contains(&beat_ms) {
+    if (MIN_HEARTBEAT_MS..=ttl_ms / 2).contains(&beat_ms) {
         return Ok(beat_ms);
     }
     Err(Error::new(
         ErrorKind::InvalidArgument,
         format!(
-            "a heartbeat every {} is out of range: at least 50ms, at most half the TTL of {}",
+            "a heartbeat every {} is out of range: at least {}, at most half the TTL of {}",
             Span(beat_ms),
+            Span(MIN_HEARTBEAT_MS),
             Span(ttl_ms)
         ),
     ))
 }
 
 fn check_watchdog(limit: Duration) -> Result<u64> {
-    if limit >= MIN_WATCHDOG {
-        return Ok(millis(limit));
+    let limit_ms = millis(limit);
+    if limit_ms >= MIN_WATCHDOG_MS {
+        return Ok(limit_ms);
     }
     Err(Error::new(
         ErrorKind::InvalidArgument,
         format!(
-            "a watchdog of {}ms is too short: at least 100ms",
-            limit.as_millis()
+            "a watchdog of {} is too short: at least {}",
+            Span(limit_ms),
+            Span(MIN_WATCHDOG_MS)
         ),
     ))
 }

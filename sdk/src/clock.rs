@@ -19,7 +19,9 @@ pub fn mono_ms() -> u64 {
 /// The time of day in UTC as RFC 3339, whole seconds: `2026-11-22T03:00:00Z`.
 #[must_use]
 pub fn wall_rfc3339() -> String {
-    humantime::format_rfc3339_seconds(wall()).to_string()
+    // A host without a battery may wake up before 1970, which has no such text.
+    let now = wall().max(SystemTime::UNIX_EPOCH);
+    humantime::format_rfc3339_seconds(now).to_string()
 }
 
 /// The time of day.
@@ -38,4 +40,14 @@ pub fn since_boot() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::from_secs(now.tv_sec.unsigned_abs())
         + Duration::from_nanos(now.tv_nsec.unsigned_abs())
+}
+
+/// A point in time to measure from and to wait for.
+#[must_use]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this module is where clocks are read"
+)]
+pub fn instant() -> std::time::Instant {
+    std::time::Instant::now()
 }

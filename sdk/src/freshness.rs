@@ -106,8 +106,8 @@ impl fmt::Display for NotReady {
                 Span(*ttl_ms)
             ),
             Self::Says { state, reason } => match reason {
-                Some(reason) => write!(f, "{state}: {reason}"),
-                None => write!(f, "{state}"),
+                Some(reason) if !reason.trim().is_empty() => write!(f, "{state}: {reason}"),
+                Some(_) | None => write!(f, "{state}"),
             },
         }
     }
@@ -184,6 +184,8 @@ fn alive(signal: &Signal, observed: &Observed<'_>) -> Result<(), NotReady> {
         return Err(NotReady::Incomplete("pid"));
     };
     match observed.process {
+        // Without a TTL nothing else is left to decide by.
+        Process::Unreadable if signal.ttl_ms.is_none() => Err(NotReady::Incomplete("ttl_ms")),
         Process::Unreadable => Ok(()),
         Process::Gone => Err(NotReady::ProcessGone {
             pid,
@@ -383,6 +385,10 @@ mod tests {
             s.mono_ms = Some(0);
         };
         assert_eq!(judged(bound, ALIVE, &epoch()), "ready");
+        assert_eq!(
+            judged(bound, Process::Unreadable, &epoch()),
+            "malformed record: ttl_ms is missing"
+        );
         assert_eq!(
             judged(bound, Process::Gone, &epoch()),
             "process 17 is gone, last beat 16m40s ago"

@@ -9,14 +9,19 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::agent::{Gap, backoff_ms};
 use crate::freshness::Span;
 use crate::registry::Process;
 use crate::{Error, ErrorKind, Result, clock};
 
-/// Being later than this is not scheduling, it is a gap: the process was paused, or the host.
-const GAP_MS: u64 = 250;
+/// Being woken later than this is not the timer, it is a gap: this process did not run.
+const GAP_MS: u64 = 25;
+/// A gap that is worth a line in the log: a busy host makes shorter ones all the time.
+const LONG_GAP_MS: u64 = 1_000;
 /// How long the thread sleeps when there is nothing to wait for; it is woken for what comes.
 const IDLE_MS: u64 = 3_600_000;
+/// After beating for so long, a panic counts as the first one.
+const SOUND_MS: u64 = 10_000;
 
 /// The heartbeat of one process.
 #[derive(Debug, Default)]
@@ -41,7 +46,8 @@ impl Heartbeat {
                 Error::new(
                     ErrorKind::Thread,
                     format!(
-                        "the heartbeat thread can't be started: {e}; raise the limit of processes"
+                        "the heartbeat thread can't be started: {e}; raise the limit of processes \
+                         (ulimit -u, pids cgroup)"
                     ),
                 )
             })?;
@@ -59,6 +65,7 @@ impl Heartbeat {
 fn beat_on(process: &Weak<Process>, wake: &Notify) {
     let mut failures = 0;
     while process.strong_count() > 0 {
+        let begun_ms = clock::mono_ms();
         let round = catch_unwind(AssertUnwindSafe(|| {
             tokio::runtime::Builder::new_current_thread()
                 .enable_time()
@@ -72,41 +79,55 @@ fn beat_on(process: &Weak<Process>, wake: &Notify) {
         };
         // The logger itself may be what panics.
         let _ = catch_unwind(|| tracing::error!("heartbeat restarted: {why}"));
-        thread::sleep(Duration::from_millis(crate::agent::backoff_ms(failures)));
+        if clock::mono_ms().saturating_sub(begun_ms) > SOUND_MS {
+            failures = 0;
+        }
+        thread::sleep(Duration::from_millis(backoff_ms(failures)));
         failures = failures.saturating_add(1);
     }
 }
 
 async fn beat(process: &Weak<Process>, wake: &Notify) {
-    let mut planned_ms = None;
+    let mut due_ms = None;
     loop {
         let Some(process) = process.upgrade() else {
             return;
         };
         let now_ms = clock::mono_ms();
-        forgive_gap(&process, planned_ms, now_ms);
+        let gap = due_ms.and_then(|due_ms| gap(due_ms, now_ms));
         let next_ms = process
             .agents()
             .iter()
-            .map(|agent| agent.attend(clock::mono_ms()))
+            .map(|agent| agent.attend(clock::mono_ms(), gap))
             .min()
-            .unwrap_or(u64::MAX)
-            .min(now_ms + IDLE_MS);
+            .unwrap_or(u64::MAX);
         drop(process);
-        planned_ms = Some(next_ms);
-        let pause = Duration::from_millis(next_ms.saturating_sub(clock::mono_ms()));
+        if let Some(gap) = gap {
+            say(gap);
+        }
+        // What the round itself took is not a gap: only this thread was held up, by a slow disk
+        // say, and the agents were not.
+        let now_ms = clock::mono_ms();
+        let next_ms = next_ms.clamp(now_ms, now_ms + IDLE_MS);
+        due_ms = Some(next_ms);
         tokio::select! {
-            () = sleep(pause) => {}
+            () = sleep(Duration::from_millis(next_ms - now_ms)) => {}
             () = wake.notified() => {}
         }
     }
 }
 
 /// The time this thread overslept is time in which no agent could have made progress either.
-fn forgive_gap(process: &Process, planned_ms: Option<u64>, now_ms: u64) {
-    let late_ms = planned_ms.map_or(0, |planned_ms| now_ms.saturating_sub(planned_ms));
-    if late_ms > GAP_MS {
-        process.forgive(late_ms);
-        tracing::info!("this process did not run for {}", Span(late_ms));
+fn gap(due_ms: u64, now_ms: u64) -> Option<Gap> {
+    (now_ms.saturating_sub(due_ms) > GAP_MS).then_some(Gap {
+        from_ms: due_ms,
+        to_ms: now_ms,
+    })
+}
+
+fn say(gap: Gap) {
+    let lasted_ms = gap.to_ms - gap.from_ms;
+    if lasted_ms > LONG_GAP_MS {
+        tracing::info!("this process did not run for {}", Span(lasted_ms));
     }
 }

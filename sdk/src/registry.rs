@@ -5,22 +5,23 @@
 //! the child for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use once_cell::sync::Lazy;
 use serde::Serialize;
 
-use crate::agent::Shared;
+use crate::agent::{Shared, object};
 use crate::heartbeat::Heartbeat;
 use crate::host::{self, Epoch};
 use crate::signal::Name;
 use crate::store::local::LocalStore;
 use crate::{Agent, Error, ErrorKind, Result};
 
-static CURRENT: Lazy<ArcSwap<Process>> = Lazy::new(|| ArcSwap::from_pointee(Process::new(None)));
+/// Not initialised lazily: a fork during the initialisation would leave it unfinished for ever.
+static CURRENT: ArcSwapOption<Process> = ArcSwapOption::const_empty();
 
 /// This process, and what it publishes.
 #[derive(Debug)]
@@ -35,8 +36,6 @@ pub(crate) struct Process {
     names: ArcSwap<BTreeSet<Name>>,
     /// Names that only the process this one was forked from publishes.
     inherited: BTreeSet<Name>,
-    /// Time in which this process did not run although it wanted to: paused, suspended.
-    gaps_ms: AtomicU64,
     heartbeat: Heartbeat,
 }
 
@@ -62,7 +61,6 @@ impl Process {
             inherited: parent
                 .map(|p| p.inherited.union(&p.names.load()).cloned().collect())
                 .unwrap_or_default(),
-            gaps_ms: AtomicU64::new(0),
             heartbeat: Heartbeat::default(),
         }
     }
@@ -96,19 +94,30 @@ impl Process {
             .beating
             .insert(agent.name.clone(), Arc::downgrade(agent));
         self.note_names(&agents);
-        drop(agents);
-        self.wake();
         Ok(())
     }
 
-    pub(crate) fn forget(&self, name: &Name) {
+    /// Forgets this very agent; a later one of the same name stays.
+    pub(crate) fn forget(&self, agent: &Shared) {
         let mut agents = self.lock();
-        agents.beating.remove(name);
-        agents.held.remove(name);
+        if agents
+            .beating
+            .get(&agent.name)
+            .is_some_and(|known| ptr::eq(known.as_ptr(), agent))
+        {
+            agents.beating.remove(&agent.name);
+        }
+        if agents
+            .held
+            .get(&agent.name)
+            .is_some_and(|held| ptr::eq(Arc::as_ptr(held), agent))
+        {
+            agents.held.remove(&agent.name);
+        }
         self.note_names(&agents);
     }
 
-    /// The agents that beat. Those that were dropped are forgotten.
+    /// The agents that beat.
     pub(crate) fn agents(&self) -> Vec<Arc<Shared>> {
         self.lock()
             .beating
@@ -119,16 +128,6 @@ impl Process {
 
     pub(crate) fn wake(&self) {
         self.heartbeat.wake();
-    }
-
-    /// The monotonic clock without the gaps in which this process did not run.
-    pub(crate) fn running_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.gaps_ms.load(Ordering::Acquire))
-    }
-
-    /// Takes a gap in the heartbeat thread's schedule off every agent's account.
-    pub(crate) fn forgive(&self, gap_ms: u64) {
-        self.gaps_ms.fetch_add(gap_ms, Ordering::AcqRel);
     }
 
     fn note_names(&self, agents: &Agents) {
@@ -165,31 +164,64 @@ impl Process {
 
 /// The table of the calling process; a fresh one in a forked child.
 pub(crate) fn current() -> Arc<Process> {
-    let process = CURRENT.load_full();
-    if process.pid == std::process::id() {
-        return process;
+    loop {
+        let known = CURRENT.load_full();
+        match &known {
+            Some(process) if process.pid == std::process::id() => return Arc::clone(process),
+            // The parent's table is never freed in a child: another thread of the parent may have
+            // been changing it at the moment of the fork.
+            Some(process) => mem::forget(Arc::clone(process)),
+            None => {}
+        }
+        let fresh = Arc::new(Process::new(known.as_deref()));
+        // Two threads may race; the first one's table stands for both.
+        CURRENT.compare_and_swap(&known, Some(fresh));
     }
-    let fresh = Arc::new(Process::new(Some(&process)));
-    // Two threads of the child may race; the first one's table stands for both.
-    CURRENT.compare_and_swap(&process, fresh);
-    CURRENT.load_full()
 }
 
 /// Says that agent `name` does its work: `details` is anything that serialises to a JSON object,
 /// or `()`. The first call registers the agent, with a TTL of 60 s; its signal is kept alive from
 /// then on. Returns once the local signal is written.
 ///
+/// Call [`close_all`] before the process ends: a process that just ends has, to its container's
+/// health check, died.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # ready_probe_sdk::use_dir(dir.path())?;
+/// use ready_probe_sdk::{close_all, mark_agent_ready};
+///
+/// mark_agent_ready("translator", serde_json::json!({ "port": 5555 }))?;
+/// mark_agent_ready("reader", ())?;
+/// // … work …
+/// close_all("deploy");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// As [`crate::AgentBuilder::register`] and [`Agent::mark_ready`].
 pub fn mark_agent_ready(name: &str, details: impl Serialize) -> Result<()> {
-    current().agent(name)?.mark_ready(&details)
+    let details = object(&details)?;
+    current().agent(name)?.mark_ready(details)
 }
 
-/// Says that agent `name` can't do its work now, and why.
+/// Says that agent `name` can't do its work now, and why. The first call registers the agent, as
+/// [`mark_agent_ready`] does.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # ready_probe_sdk::use_dir(dir.path())?;
+/// use ready_probe_sdk::{ErrorKind, mark_agent_not_ready};
+///
+/// mark_agent_not_ready("translator", "reloading the model")?;
+/// let refused = mark_agent_not_ready("../translator", "reloading").unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::InvalidName);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// As [`mark_agent_ready`]; and [`ErrorKind::Forked`] in a forked child for a name that only its
-/// parent publishes.
+/// As [`crate::AgentBuilder::register`] and [`Agent::mark_not_ready`]; and [`ErrorKind::Forked`]
+/// in a forked child for a name that only its parent publishes.
 pub fn mark_agent_not_ready(name: &str, reason: &str) -> Result<()> {
     let process = current();
     let key = Name::new(name)?;
@@ -197,8 +229,7 @@ pub fn mark_agent_not_ready(name: &str, reason: &str) -> Result<()> {
         return Err(Error::new(
             ErrorKind::Forked,
             format!(
-                "agent {name} belongs to the process this one was forked from: it can be marked \
-                 there only"
+                "agent {name} belongs to the process this one was forked from: mark it there, or                  publish this process's own with mark_agent_ready"
             ),
         ));
     }
@@ -207,17 +238,28 @@ pub fn mark_agent_not_ready(name: &str, reason: &str) -> Result<()> {
 
 /// Publishes `stopping` for every agent of this process and removes their signals: what a process
 /// does before it ends. An agent held in an [`Agent`] does so by itself when it is dropped.
+///
+/// ```
+/// ready_probe_sdk::close_all("deploy");
+/// ```
 pub fn close_all(reason: &str) {
     for agent in current().agents() {
-        if let Err(e) = agent.stop(reason) {
-            tracing::warn!(agent = %agent.name, "{e}");
-        }
+        // What can't be written was logged when it began to fail; the signal is removed even so.
+        let _ = agent.stop(reason);
         agent.remove();
     }
 }
 
 /// Publishes what this process registers from now on in `dir`, instead of where `READY_DIR` and
-/// the defaults say.
+/// the defaults say. The folder is made when the first agent registers.
+///
+/// ```
+/// use std::path::Path;
+/// use ready_probe_sdk::{ErrorKind, use_dir};
+///
+/// let refused = use_dir(Path::new("signals")).unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
+/// ```
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfig`] when the path is not absolute.

@@ -258,7 +258,7 @@ impl Signal {
         if bytes.len() > MAX_RECORD_BYTES {
             return Err(DecodeError::TooLarge);
         }
-        let signal = match serde_json::from_slice::<Self>(bytes) {
+        let mut signal = match serde_json::from_slice::<Self>(bytes) {
             Ok(signal) => signal,
             Err(e) => return Err(version_of(bytes).unwrap_or_else(|| malformed(e))),
         };
@@ -275,6 +275,8 @@ impl Signal {
                 "reason longer than {MAX_REASON_CHARS} characters"
             )));
         }
+        // Another writer need not have replaced what would break or forge a line.
+        signal.reason = signal.reason.map(|reason| clean_reason(&reason));
         Ok(signal)
     }
 }

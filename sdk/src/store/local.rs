@@ -32,6 +32,8 @@ pub const PROBE_DIR: &str = ".probe";
 
 /// At most this many agents, and records of one agent, are read.
 const MAX_ENTRIES: usize = 1_024;
+/// At most this many entries of a folder are looked at, hidden ones included.
+const MAX_LISTED: usize = 4 * MAX_ENTRIES;
 
 /// The local store of this container.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,16 @@
 //! A real Docker engine, for the tests that need Docker's own health monitor.
 //!
-//! Owns: finding or starting an engine, images made from files of this host (nothing is ever pulled),
-//! containers, networks, volumes and compose projects that are removed when dropped. Everything goes
-//! through the `docker` client, as a user's commands do. It knows nothing of `ready-probe`.
+//! Owns: finding or starting an engine, images made from files of this host (nothing is ever
+//! pulled), containers, networks, volumes and compose projects that are removed when dropped.
+//! Everything goes through the `docker` client, as a user's commands do. It knows nothing of
+//! `ready-probe`.
 //!
-//! - [`Engine::shared`] is the engine that `docker version` reaches, else a private one. One private
-//!   engine serves every test process of this user, and stops when none has used it for a while.
-//! - Objects are called `ready-probe-PID-N-NAME`, so parallel tests never collide and what a killed test
-//!   left behind can be told from what is in use; containers, networks and volumes carry the label
-//!   `ready-probe.test=PID` as well.
+//! - [`Engine::shared`] is the engine that `docker version` reaches, else a private one. One
+//!   private engine serves every test process of this user, and stops when none has used it for a
+//!   while.
+//! - Objects are called `ready-probe-PID-N-NAME`, so parallel tests never collide and what a killed
+//!   test left behind can be told from what is in use; containers, networks and volumes carry the
+//!   label `ready-probe.test=PID` as well.
 
 mod compose;
 mod container;

@@ -9,7 +9,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::{UnixListener, UnixStream},
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -26,7 +26,8 @@ use tempfile::TempDir;
 
 /// Waits for one of the descriptors. At the timeout, or when interrupted, none of them is ready.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
-    let timeout = timeout.map(|t| Timespec::try_from(t).expect("a test's timeout is not centuries"));
+    let timeout =
+        timeout.map(|t| Timespec::try_from(t).expect("a test's timeout is not centuries"));
     match rustix::event::poll(fds, timeout.as_ref()) {
         Ok(_) => {}
         Err(Errno::INTR) => fds.iter_mut().for_each(PollFd::clear_revents),
@@ -44,7 +45,10 @@ pub(crate) struct Stop {
 impl Stop {
     fn new() -> Self {
         let (told, heard) = UnixStream::pair().expect("a socket pair");
-        Self { told: Mutex::new(Some(told)), heard }
+        Self {
+            told: Mutex::new(Some(told)),
+            heard,
+        }
     }
 
     fn tell(&self) {
@@ -140,7 +144,7 @@ impl Write for Connection {
 pub(crate) enum Address {
     Tcp(SocketAddr),
     /// The directory is the socket's own, and goes with it.
-    Unix(PathBuf, TempDir),
+    Unix(TempDir),
 }
 
 impl Address {
@@ -149,15 +153,15 @@ impl Address {
     pub(crate) fn socket(&self) -> SocketAddr {
         match self {
             Self::Tcp(address) => *address,
-            Self::Unix(path, _) => panic!("it listens on the Unix socket {}", path.display()),
+            Self::Unix(_) => panic!("it listens on the Unix socket {}", self.path().display()),
         }
     }
 
     /// # Panics
     /// On a TCP socket.
-    pub(crate) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> PathBuf {
         match self {
-            Self::Unix(path, _) => path,
+            Self::Unix(dir) => dir.path().join("socket"),
             Self::Tcp(address) => panic!("it listens on TCP {address}"),
         }
     }
@@ -174,6 +178,13 @@ impl Listener {
             Self::Tcp(l) => l.as_fd(),
             Self::Unix(l) => l.as_fd(),
         }
+    }
+
+    /// Ends the listening now. Closing alone may not: between fork and exec, a child that another test
+    /// starts at this moment has the socket as well, and clients would go on connecting to it.
+    fn refuse(&self) {
+        // It can only fail on a socket that doesn't listen.
+        let _ = rustix::net::shutdown(self.fd(), rustix::net::Shutdown::Read);
     }
 
     fn accept(&self) -> io::Result<Connection> {
@@ -200,17 +211,27 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn tcp(ip: IpAddr, serve: impl Fn(Connection, &Stop) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((ip, 0)).unwrap_or_else(|e| panic!("can't listen on {ip}: {e}"));
-        let address = Address::Tcp(listener.local_addr().expect("a bound socket has an address"));
+    pub(crate) fn tcp(
+        ip: IpAddr,
+        serve: impl Fn(Connection, &Stop) + Send + Sync + 'static,
+    ) -> Self {
+        let listener =
+            TcpListener::bind((ip, 0)).unwrap_or_else(|e| panic!("can't listen on {ip}: {e}"));
+        let address = Address::Tcp(
+            listener
+                .local_addr()
+                .expect("a bound socket has an address"),
+        );
         Self::spawn(Listener::Tcp(listener), address, serve)
     }
 
     pub(crate) fn unix(serve: impl Fn(Connection, &Stop) + Send + Sync + 'static) -> Self {
         let dir = TempDir::with_prefix("rp-").expect("a temporary directory");
-        let path = dir.path().join("socket");
-        let listener = UnixListener::bind(&path).unwrap_or_else(|e| panic!("can't listen on {}: {e}", path.display()));
-        Self::spawn(Listener::Unix(listener), Address::Unix(path, dir), serve)
+        let address = Address::Unix(dir);
+        let path = address.path();
+        let listener = UnixListener::bind(&path)
+            .unwrap_or_else(|e| panic!("can't listen on {}: {e}", path.display()));
+        Self::spawn(Listener::Unix(listener), address, serve)
     }
 
     fn spawn(
@@ -223,19 +244,25 @@ impl Acceptor {
         let stop = Arc::new(Stop::new());
         let serve = Arc::new(serve);
         let thread = thread::spawn({
-            let (accepted, live, stop) = (Arc::clone(&accepted), Arc::clone(&live), Arc::clone(&stop));
+            let (accepted, live, stop) =
+                (Arc::clone(&accepted), Arc::clone(&live), Arc::clone(&stop));
             move || {
                 loop {
-                    let mut fds = [stop.interest(), PollFd::from_borrowed_fd(listener.fd(), PollFlags::IN)];
+                    let mut fds = [
+                        stop.interest(),
+                        PollFd::from_borrowed_fd(listener.fd(), PollFlags::IN),
+                    ];
                     poll(&mut fds, None);
                     if !fds[0].revents().is_empty() {
-                        return;
+                        return listener.refuse();
                     }
                     if fds[1].revents().is_empty() {
                         continue;
                     }
                     // A client that gave up while it was queued is not worth a failure.
-                    let Ok(connection) = listener.accept() else { continue };
+                    let Ok(connection) = listener.accept() else {
+                        continue;
+                    };
                     let mut live = live.lock().expect("nobody panics here");
                     live.retain(|socket: &Weak<Socket>| socket.strong_count() > 0);
                     live.push(Arc::downgrade(&connection.0));
@@ -246,7 +273,13 @@ impl Acceptor {
                 }
             }
         });
-        Self { address, accepted, live, stop, thread: Some(thread) }
+        Self {
+            address,
+            accepted,
+            live,
+            stop,
+            thread: Some(thread),
+        }
     }
 
     /// How many connections there have been.

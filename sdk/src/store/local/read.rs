@@ -4,16 +4,23 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{LocalStore, MAX_ENTRIES, open_agent, open_dir};
+use super::{LocalStore, MAX_ENTRIES, MAX_LISTED, open_agent, open_dir};
 use crate::host::Process;
-use crate::signal::{DecodeError, MAX_RECORD_BYTES, Name, Signal};
+use crate::signal::{self, DecodeError, MAX_RECORD_BYTES, Name, Signal};
 
-/// A writer that rewrites a record in place needs microseconds; this many readings outlast it.
-const TORN_RETRIES: usize = 3;
+/// A writer that rewrites a record in place needs microseconds; a pause lets it run on a busy host.
+const TORN_PAUSE: Duration = Duration::from_millis(1);
+/// How often an agent's records are read again: two writers caught in the act, not a folder of
+/// rubbish that would use up the probe's time.
+const TORN_READINGS: usize = 4;
+/// Names of files come from anybody.
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// What the local store holds of one agent.
 #[derive(Debug, Default)]
@@ -44,7 +51,7 @@ impl LocalStore {
         let mut names = Vec::new();
         for dir in &self.dirs {
             let entries = match open_dir(CWD, &dir.path, dir.chosen) {
-                Ok(fd) => list(fd)?,
+                Ok(fd) => list(&fd).map_err(|e| named(&dir.path, e))?,
                 Err(e) if is_absent(e) => continue,
                 Err(e) => return Err(named(&dir.path, e)),
             };
@@ -62,6 +69,7 @@ impl LocalStore {
     pub fn read(&self, agent: &Name) -> io::Result<Found> {
         let mut files = BTreeMap::new();
         let mut found = Found::default();
+        let mut again = TORN_READINGS;
         for dir in &self.dirs {
             let path = dir.path.join(agent.as_str());
             let fd = match open_agent(dir, agent) {
@@ -69,22 +77,19 @@ impl LocalStore {
                 Err(e) if is_absent(e) => continue,
                 Err(e) => return Err(named(&path, e)),
             };
-            let names = list(open_dir(&fd, Path::new("."), false)?)?;
-            for name in names {
+            for name in list(&fd).map_err(|e| named(&path, e))? {
                 let Some(id) = process_of_file(&name) else {
                     continue;
                 };
-                match read_file(&fd, &name) {
+                match read_file(&fd, &name, &mut again) {
                     Ok(Some(file)) => files.entry(id).or_insert_with(Vec::new).push(file),
                     Ok(None) => {}
-                    Err(why) => found
-                        .ignored
-                        .push(format!("{}/{name}: {why}", path.display())),
+                    Err(why) => found.ignore(&format!("{}/{name}: {why}", path.display())),
                 }
             }
         }
-        for ((pid, _), candidates) in files {
-            found.choose(agent, pid, candidates);
+        for (id, candidates) in files {
+            found.choose(agent, id, candidates);
         }
         Ok(found)
     }
@@ -92,26 +97,19 @@ impl LocalStore {
 
 impl Found {
     /// Of the files that name one process, the newest that may be believed.
-    fn choose(&mut self, agent: &Name, pid: u32, candidates: Vec<RecordFile>) {
-        let process = Process::of(pid);
-        let mut best: Option<(u64, Result<Signal, DecodeError>)> = None;
+    fn choose(&mut self, agent: &Name, id: ProcessId, candidates: Vec<RecordFile>) {
+        let process = Process::of(id.pid);
+        let mut best: Option<((u64, u64), Result<Signal, DecodeError>)> = None;
         for file in candidates {
-            if let Err(why) = may_believe(file.owner, process) {
-                self.ignored
-                    .push(format!("a record of agent {agent}, process {pid}: {why}"));
+            if let Err(why) = may_believe(file.owner, id, process) {
+                let pid = id.pid;
+                self.ignore(&format!("a record of agent {agent}, process {pid}: {why}"));
                 continue;
             }
-            let signal = file.signal.and_then(|signal| match signal.pid {
-                _ if &signal.agent != agent => Err(DecodeError::Malformed(format!(
-                    "it names agent {}, its folder {agent}",
-                    signal.agent
-                ))),
-                Some(inside) if inside != pid => Err(DecodeError::Malformed(format!(
-                    "it names process {inside}, its file {pid}"
-                ))),
-                Some(_) | None => Ok(signal),
-            });
-            let age = signal.as_ref().ok().and_then(|s| s.mono_ms).unwrap_or(0);
+            let signal = file.signal.and_then(|signal| checked(signal, agent, id));
+            let age = signal
+                .as_ref()
+                .map_or((0, 0), |s| (s.mono_ms.unwrap_or(0), s.seq));
             if best.as_ref().is_none_or(|(newest, _)| age >= *newest) {
                 best = Some((age, signal));
             }
@@ -120,16 +118,42 @@ impl Found {
             self.believed.push(Believed {
                 signal,
                 process,
-                pid,
+                pid: id.pid,
             });
         }
+    }
+
+    fn ignore(&mut self, what: &str) {
+        self.ignored.push(signal::clean(what, MAX_SHOWN_CHARS));
+    }
+}
+
+/// A record must say what its place says: the rule about owners goes by the place.
+fn checked(signal: Signal, agent: &Name, id: ProcessId) -> Result<Signal, DecodeError> {
+    let wrong = |what| Err(DecodeError::Malformed(what));
+    if &signal.agent != agent {
+        return wrong(format!(
+            "it names agent {}, its folder {agent}",
+            signal.agent
+        ));
+    }
+    match (signal.pid, signal.pid_start, id.start) {
+        (Some(inside), _, _) if inside != id.pid => {
+            wrong(format!("it names process {inside}, its file {}", id.pid))
+        }
+        (_, Some(inside), Some(outside)) if inside != outside => wrong(format!(
+            "it names a process started at {inside}, its file one started at {outside}"
+        )),
+        _ => Ok(signal),
     }
 }
 
 /// A record counts when its file is owned by root or by the effective user of its process. Of a
 /// process that has ended or can't be seen, only the record is left to go by.
-fn may_believe(owner: u32, process: Process) -> Result<(), String> {
+fn may_believe(owner: u32, id: ProcessId, process: Process) -> Result<(), String> {
     match process {
+        // Its process has ended, and a younger one has its id: that one's user says nothing.
+        Process::Alive { start, .. } if id.start.is_some_and(|named| named != start) => Ok(()),
         Process::Alive {
             euid: Some(euid), ..
         } if owner != 0 && owner != euid => Err(format!(
@@ -139,6 +163,13 @@ fn may_believe(owner: u32, process: Process) -> Result<(), String> {
             Ok(())
         }
     }
+}
+
+/// The process that a file's name names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ProcessId {
+    pub(super) pid: u32,
+    pub(super) start: Option<u64>,
 }
 
 struct RecordFile {
@@ -151,15 +182,23 @@ fn is_absent(e: Errno) -> bool {
     matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }
 
-fn named(path: &Path, e: Errno) -> io::Error {
-    let e = io::Error::from(e);
+fn named(path: &Path, e: impl Into<io::Error>) -> io::Error {
+    let e = e.into();
     io::Error::new(e.kind(), format!("{}: {e}", path.display()))
 }
 
 /// The entries of a folder, without those that start with a dot.
-fn list(fd: rustix::fd::OwnedFd) -> io::Result<Vec<String>> {
+pub(super) fn list(dir: impl AsFd) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in Dir::new(fd)? {
+    let too_many = |most| {
+        io::Error::other(format!(
+            "more than {most} entries; remove what does not belong there"
+        ))
+    };
+    for (listed, entry) in Dir::read_from(dir)?.enumerate() {
+        if listed == MAX_LISTED {
+            return Err(too_many(MAX_LISTED));
+        }
         let entry = entry?;
         let Ok(name) = entry.file_name().to_str() else {
             continue;
@@ -168,9 +207,7 @@ fn list(fd: rustix::fd::OwnedFd) -> io::Result<Vec<String>> {
             continue;
         }
         if names.len() == MAX_ENTRIES {
-            return Err(io::Error::other(format!(
-                "more than {MAX_ENTRIES} entries; remove what does not belong there"
-            )));
+            return Err(too_many(MAX_ENTRIES));
         }
         names.push(name.to_owned());
     }
@@ -178,31 +215,32 @@ fn list(fd: rustix::fd::OwnedFd) -> io::Result<Vec<String>> {
 }
 
 /// `PID-PIDSTART.json`, `PID-PIDSTART.USER.json` or, where the start can't be read, `PID-x.json`.
-fn process_of_file(name: &str) -> Option<(u32, Option<u64>)> {
+pub(super) fn process_of_file(name: &str) -> Option<ProcessId> {
     let stem = name.strip_suffix(".json")?;
     let stem = stem.split_once('.').map_or(stem, |(stem, _)| stem);
     let (pid, start) = stem.split_once('-')?;
-    Some((pid.parse().ok()?, start.parse().ok()))
+    Some(ProcessId {
+        pid: pid.parse().ok()?,
+        start: start.parse().ok(),
+    })
 }
 
-/// Reads one file; `None` when it vanished meanwhile.
-fn read_file(dir: &rustix::fd::OwnedFd, name: &str) -> Result<Option<RecordFile>, String> {
-    let mut last = None;
-    for _ in 0..TORN_RETRIES {
-        let Some(file) = read_once(dir, name)? else {
-            return Ok(None);
-        };
-        let torn = matches!(file.signal, Err(DecodeError::Malformed(_)));
-        last = Some(file);
-        if !torn {
-            break;
+/// Reads one file; `None` when it vanished meanwhile, or was withdrawn.
+fn read_file(dir: &OwnedFd, name: &str, again: &mut usize) -> Result<Option<RecordFile>, String> {
+    loop {
+        let file = read_once(dir, name)?;
+        let torn = file
+            .as_ref()
+            .is_some_and(|file| matches!(file.signal, Err(DecodeError::Malformed(_))));
+        if !torn || *again == 0 {
+            return Ok(file);
         }
-        std::thread::yield_now();
+        *again -= 1;
+        std::thread::sleep(TORN_PAUSE);
     }
-    Ok(last)
 }
 
-fn read_once(dir: &rustix::fd::OwnedFd, name: &str) -> Result<Option<RecordFile>, String> {
+fn read_once(dir: &OwnedFd, name: &str) -> Result<Option<RecordFile>, String> {
     // Without NONBLOCK, opening a FIFO that somebody put here would hang.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let fd = match fs::openat(dir, name, flags, Mode::empty()) {
@@ -220,6 +258,10 @@ fn read_once(dir: &rustix::fd::OwnedFd, name: &str) -> Result<Option<RecordFile>
         .take(MAX_RECORD_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| format!("ignored, {e}"))?;
+    // What a process that has dropped its privileges can't remove any more, it empties.
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     Ok(Some(RecordFile {
         owner: stat.st_uid,
         signal: Signal::decode(&bytes),
@@ -228,11 +270,7 @@ fn read_once(dir: &rustix::fd::OwnedFd, name: &str) -> Result<Option<RecordFile>
 
 /// A record that exists and can't be read still says that its process published: it must not be
 /// passed over as if the agent had never come up.
-fn unreadable(
-    dir: &rustix::fd::OwnedFd,
-    name: &str,
-    e: Errno,
-) -> Result<Option<RecordFile>, String> {
+fn unreadable(dir: &OwnedFd, name: &str, e: Errno) -> Result<Option<RecordFile>, String> {
     match fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
             Ok(Some(RecordFile {

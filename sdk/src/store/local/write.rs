@@ -1,30 +1,38 @@
 //! Writing one process's record of one agent.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fd::OwnedFd;
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::read::{ProcessId, list, process_of_file};
 use super::{Dir, LocalStore, open_agent, open_dir};
 use crate::host::{self, Epoch};
 use crate::signal::{MAX_RECORD_BYTES, Name};
-use crate::{Error, ErrorKind, Result, freshness};
+use crate::{Error, ErrorKind, Result, clock, freshness};
 
 /// World-writable and sticky, as `/tmp`: agents may run as different users.
 const DIR_MODE: Mode = Mode::from_raw_mode(0o1777);
+/// The folders above one that somebody chose.
+const PARENT_MODE: Mode = Mode::from_raw_mode(0o755);
 /// Readable by everybody: the probe may run as another user than the agent.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
 /// Where one process publishes one agent.
+///
+/// Folders are opened anew for every record, by their paths as a reader does: one that was
+/// removed, moved away or mounted over meanwhile would take records that nobody reads.
 #[derive(Debug)]
 pub struct Publication {
     store: LocalStore,
     agent: Name,
     /// `PID-PIDSTART`.
     stem: String,
-    opened: Option<OwnedFd>,
+    /// The record as it was last written under its plain name.
+    written: Option<OwnedFd>,
 }
 
 impl Publication {
@@ -36,8 +44,14 @@ impl Publication {
             store,
             agent,
             stem: format!("{pid}-{start}"),
-            opened: None,
+            written: None,
         }
+    }
+
+    /// The agent it publishes.
+    #[must_use]
+    pub fn agent(&self) -> &Name {
+        &self.agent
     }
 
     /// Writes the record; what was there before is replaced whole.
@@ -45,22 +59,16 @@ impl Publication {
     /// # Errors
     /// [`ErrorKind::LocalStore`] when no folder can be written, with the folders that were tried.
     pub fn write(&mut self, record: &[u8]) -> Result<()> {
-        if let Some(dir) = &self.opened {
-            match self.write_in(dir, record) {
-                Ok(()) => return Ok(()),
-                // The folder was removed or replaced under us, or its disk is gone: start anew.
-                Err(_) => self.opened = None,
-            }
-        }
         let mut tried = Vec::new();
         for dir in &self.store.dirs {
-            let attempt = open_agent_dir(dir, &self.agent)
-                .and_then(|fd| self.write_in(&fd, record).map(|()| fd));
+            let attempt =
+                open_agent_dir(dir, &self.agent).and_then(|fd| self.write_in(&fd, record));
             match attempt {
-                Ok(fd) => {
-                    self.opened = Some(fd);
+                Ok(Some(plain)) => {
+                    self.written = Some(plain);
                     return Ok(());
                 }
+                Ok(None) => return Ok(()),
                 Err(e) => tried.push(format!("{}: {}", dir.path.display(), io::Error::from(e))),
             }
         }
@@ -85,14 +93,16 @@ impl Publication {
             let Ok(fd) = open_agent(dir, &self.agent) else {
                 continue;
             };
-            // A record written before privileges were dropped may stay: it belongs to somebody
-            // else now. The one that counts, the newest, is ours.
-            let own = fs::unlinkat(&fd, self.own_name(), AtFlags::empty());
-            let plain = fs::unlinkat(&fd, self.plain_name(), AtFlags::empty());
-            for result in [own, plain] {
-                match result {
+            for name in [self.own_name(), self.plain_name()] {
+                match fs::unlinkat(&fd, &name, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
-                    Err(e) => failed.push(format!("{}: {}", dir.path.display(), e)),
+                    Err(_) if self.withdraw(&fd, &name) => {}
+                    Err(e) => failed.push(format!(
+                        "{}/{}/{name}: {}",
+                        dir.path.display(),
+                        self.agent,
+                        io::Error::from(e)
+                    )),
                 }
             }
         }
@@ -102,7 +112,8 @@ impl Publication {
         Err(Error::new(
             ErrorKind::LocalStore,
             format!(
-                "the signal of agent {} can't be removed ({})",
+                "the signal of agent {} can't be removed ({}); remove it, or it will say that its \
+                 process is gone",
                 self.agent,
                 failed.join("; ")
             ),
@@ -113,6 +124,10 @@ impl Publication {
     /// else is ever tidied away: another agent's death must stay visible, and in a folder that
     /// containers share a foreign record may belong to the living.
     pub fn remove_dead_predecessors(&self, epoch: &Epoch) {
+        // Without it, nothing tells this container's processes from another's.
+        if epoch.pid_ns.is_none() {
+            return;
+        }
         let Ok(found) = self.store.read(&self.agent) else {
             return;
         };
@@ -129,14 +144,25 @@ impl Publication {
                 host::Process::Unreadable => false,
             };
             if dead {
-                let mut dead = Self::new(
-                    self.store.clone(),
-                    self.agent.clone(),
-                    record.pid,
-                    signal.pid_start,
-                );
-                // What can't be removed stays, and fails until this agent's folder is mended.
-                let _ = dead.remove();
+                self.remove_files(ProcessId {
+                    pid: record.pid,
+                    start: signal.pid_start,
+                });
+            }
+        }
+    }
+
+    /// Removes whatever a dead process published, under whichever user it ran. What can't be
+    /// removed stays, and fails until somebody who may removes it.
+    fn remove_files(&self, dead: ProcessId) {
+        for dir in &self.store.dirs {
+            let Ok(fd) = open_agent(dir, &self.agent) else {
+                continue;
+            };
+            for name in list(&fd).unwrap_or_default() {
+                if process_of_file(&name) == Some(dead) {
+                    let _ = fs::unlinkat(&fd, &name, AtFlags::empty());
+                }
             }
         }
     }
@@ -149,16 +175,35 @@ impl Publication {
         format!("{}.{}.json", self.stem, host::my_euid())
     }
 
-    fn write_in(&self, dir: &OwnedFd, record: &[u8]) -> Result<(), Errno> {
+    /// Empties a record of ours that we may not remove any more, having dropped the privileges it
+    /// was written with: left as it is, it would fail as soon as this process ends. Readers take
+    /// an empty record for none.
+    fn withdraw(&self, dir: &OwnedFd, name: &str) -> bool {
+        let Some(written) = &self.written else {
+            return false;
+        };
+        let same_file = || -> Result<bool, Errno> {
+            let there = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let ours = fs::fstat(written)?;
+            Ok((there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
+        };
+        matches!(same_file(), Ok(true)) && fs::ftruncate(written, 0).is_ok()
+    }
+
+    /// Writes the record; the file is returned when it has the plain name.
+    fn write_in(&self, dir: &OwnedFd, record: &[u8]) -> Result<Option<OwnedFd>, Errno> {
         match self.replace(dir, &self.plain_name(), record) {
+            Ok(file) => Ok(Some(file)),
             // In a sticky folder a process that has dropped its privileges may not replace what it
             // wrote before: it publishes a fresh file, and the newest record counts.
-            Err(Errno::PERM | Errno::ACCESS) => self.replace(dir, &self.own_name(), record),
-            result => result,
+            Err(Errno::PERM | Errno::ACCESS) => {
+                self.replace(dir, &self.own_name(), record).map(|_| None)
+            }
+            Err(e) => Err(e),
         }
     }
 
-    fn replace(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<(), Errno> {
+    fn replace(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<OwnedFd, Errno> {
         match self.write_and_rename(dir, name, record) {
             // A full folder refuses new files and still lets an old one be rewritten.
             Err(e @ (Errno::NOSPC | Errno::DQUOT)) => rewrite(dir, name, record).map_err(|_| e),
@@ -166,8 +211,8 @@ impl Publication {
         }
     }
 
-    fn write_and_rename(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<(), Errno> {
-        let temp = format!(".{}.{}.tmp", self.stem, crate::clock::mono_ms());
+    fn write_and_rename(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<OwnedFd, Errno> {
+        let temp = temp_name(&self.stem);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = match fs::openat(dir, &temp, flags, FILE_MODE) {
             // Left by a predecessor in the same millisecond of another boot.
@@ -185,13 +230,20 @@ impl Publication {
             // Best effort: the error that matters is the first one.
             let _ = fs::unlinkat(dir, &temp, AtFlags::empty());
         }
-        written
+        written.map(|()| fd)
     }
 }
 
-/// Rewrites a record in place with a single write, padded with spaces to the length it had: no
-/// reader sees half of it, and nothing new is allocated.
-fn rewrite(dir: &OwnedFd, name: &str, record: &[u8]) -> Result<(), Errno> {
+/// A name that readers pass over and no other thread or process uses at the same time.
+fn temp_name(stem: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!(".{stem}.{}-{count}.tmp", clock::mono_ms())
+}
+
+/// Rewrites a record in place with a single write, padded with spaces to the length it had, so
+/// that nothing is allocated and no reader sees the end of the old record after the new one.
+fn rewrite(dir: &OwnedFd, name: &str, record: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let fd = fs::openat(dir, name, flags, Mode::empty())?;
     let old = usize::try_from(fs::fstat(&fd)?.st_size).unwrap_or(0);
@@ -201,7 +253,8 @@ fn rewrite(dir: &OwnedFd, name: &str, record: &[u8]) -> Result<(), Errno> {
     if written < padded.len() {
         return Err(Errno::NOSPC);
     }
-    fs::ftruncate(&fd, padded.len() as u64)
+    fs::ftruncate(&fd, padded.len() as u64)?;
+    Ok(fd)
 }
 
 fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
@@ -214,29 +267,56 @@ fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
 
 fn open_agent_dir(dir: &Dir, agent: &Name) -> Result<OwnedFd, Errno> {
     let parent = make_dir(CWD, &dir.path, dir.chosen)?;
-    make_dir(parent, &PathBuf::from(agent.as_str()), false)
+    make_dir(parent, Path::new(agent.as_str()), false)
 }
 
 /// Opens a folder, making it if it is not there. A folder somebody chose is made with its parents.
-fn make_dir(parent: impl rustix::fd::AsFd, path: &Path, chosen: bool) -> Result<OwnedFd, Errno> {
+fn make_dir(parent: impl AsFd, path: &Path, chosen: bool) -> Result<OwnedFd, Errno> {
     match open_dir(&parent, path, chosen) {
         Err(Errno::NOENT) => {}
         result => return result,
     }
-    if chosen
-        && let Some(above) = path.parent()
-        && let Err(e) = std::fs::create_dir_all(above)
-    {
-        return Err(Errno::from_io_error(&e).unwrap_or(Errno::IO));
+    if chosen {
+        make_parents(path)?;
     }
+    // The umask takes bits away, and only then are they set: an agent of another user that starts
+    // at the same moment must not find a folder it may not use. So it is moved there when done.
+    let temp = path.with_file_name(temp_name(&std::process::id().to_string()));
+    fs::mkdirat(&parent, &temp, DIR_MODE)?;
+    let made = open_dir(&parent, &temp, false).and_then(|fd| {
+        fs::fchmod(&fd, DIR_MODE)?;
+        fs::renameat_with(&parent, &temp, &parent, path, RenameFlags::NOREPLACE)?;
+        Ok(fd)
+    });
+    match made {
+        Ok(fd) => return Ok(fd),
+        Err(_) => fs::unlinkat(&parent, &temp, AtFlags::REMOVEDIR)?,
+    }
+    // Somebody was faster, or this file system knows no such rename, see rename(2).
     match fs::mkdirat(&parent, path, DIR_MODE) {
         Ok(()) => {
             let fd = open_dir(&parent, path, chosen)?;
-            // The umask may have taken bits away; only the maker may set them.
             fs::fchmod(&fd, DIR_MODE)?;
             Ok(fd)
         }
         Err(Errno::EXIST) => open_dir(&parent, path, chosen),
         Err(e) => Err(e),
+    }
+}
+
+/// Makes the folders above `path`, passable for the probe whatever the umask.
+fn make_parents(path: &Path) -> Result<(), Errno> {
+    let Some(above) = path.parent() else {
+        return Ok(());
+    };
+    let mut made = fs::mkdir(above, PARENT_MODE);
+    if made == Err(Errno::NOENT) {
+        make_parents(above)?;
+        made = fs::mkdir(above, PARENT_MODE);
+    }
+    match made {
+        Ok(()) => fs::chmod(above, PARENT_MODE),
+        // What can't be made may be there all the same, on a read-only file system say.
+        Err(_) => Ok(()),
     }
 }

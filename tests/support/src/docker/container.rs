@@ -283,7 +283,8 @@ impl Drop for Container {
         }
         if self.owned {
             let mut rm = self.engine.command("docker");
-            // A panic while panicking would abort all tests of the binary, so failure is left unsaid.
+            // A panic while panicking would abort all tests of the binary, so failure is left
+            // unsaid.
             run_within(
                 rm.args(["rm", "--force", "--volumes", &self.id]),
                 LONGEST_COMMAND,

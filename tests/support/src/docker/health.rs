@@ -66,7 +66,8 @@ impl HealthLog {
     }
 }
 
-/// RFC 3339 as Go prints it: `2024-02-29T23:59:59.123456789Z`, `…+01:00`; the fraction may be absent or short.
+/// RFC 3339 as Go prints it: `2024-02-29T23:59:59.123456789Z`, `…+01:00`; the fraction may be
+/// absent or short.
 fn timestamp(text: &str) -> Option<SystemTime> {
     let (date, rest) = text.split_once('T')?;
     let zone_at = rest.find(['Z', '+', '-'])?;

@@ -15,10 +15,10 @@ use super::{Engine, LONGEST_COMMAND, account, find_program, state_folder};
 use crate::process::{run, run_within};
 
 /// The label under which an imported image carries the hash of what it was made from.
-const CONTENT_LABEL: &str = "ready-probe.content";
+pub(super) const CONTENT_LABEL: &str = "ready-probe.content";
 
-/// As the official image's script: options and a file mean redis-server. The official binary also has
-/// protected mode off by default, a patch that no distribution carries.
+/// As the official image's script: options and a file mean redis-server. The official binary also
+/// has protected mode off by default, a patch that no distribution carries.
 const REDIS_ENTRYPOINT: &str = r#"#!/bin/sh
 case ${1-} in -*|*.conf) set -- redis-server "$@";; esac
 [ "${1-}" = redis-server ] || exec "$@"
@@ -51,7 +51,8 @@ impl Engine {
         self.import_tar(tag, &content, changes, || tar);
     }
 
-    /// Imports what `pack` packs as `tag`, unless `tag` was imported under the same `content` and `changes`.
+    /// Imports what `pack` packs as `tag`, unless `tag` was imported under the same `content` and
+    /// `changes`.
     pub(super) fn import_tar(
         &self,
         tag: &str,
@@ -77,7 +78,8 @@ impl Engine {
         );
     }
 
-    /// Held while looking whether an image must be made and making it, so that no two processes make it.
+    /// Held while looking whether an image must be made and making it, so that no two processes
+    /// make it.
     fn image_lock(&self) -> fs::File {
         let lock = fs::File::create(state_folder().join("image.lock")).expect("image.lock");
         lock.lock().expect("image.lock");
@@ -100,7 +102,8 @@ impl Engine {
     }
 
     /// Makes the image that a compose file names `redis:…`, `valkey:…` or `nats:…`, from the server
-    /// installed here, its version whatever the tag says. A real image of that name is left as it is.
+    /// installed here, its version whatever the tag says. A real image of that name is left as it
+    /// is.
     ///
     /// # Panics
     /// When the server is not installed.
@@ -182,8 +185,8 @@ impl Engine {
         built.stdout
     }
 
-    /// Builds `FROM scratch`, `root`, then `instructions`: the image that users make of a static binary,
-    /// exec-form HEALTHCHECK included, which `docker import` cannot express.
+    /// Builds `FROM scratch`, `root`, then `instructions`: the image that users make of a static
+    /// binary, exec-form HEALTHCHECK included, which `docker import` cannot express.
     #[track_caller]
     pub fn build_scratch(&self, tag: &str, root: &ImageRoot, instructions: &str) {
         let context = tempfile::tempdir().expect("a temporary folder");
@@ -306,7 +309,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a temporary folder");
 }
 
-/// Every line of `ldd` that names a file: `libc.so.6 => /lib/…/libc.so.6 (0x…)`, `/lib64/ld-linux… (0x…)`.
+/// The files that `ldd` names, in lines such as `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`.
 #[track_caller]
 fn libraries(program: &Path) -> Vec<String> {
     let ldd = run(Command::new("ldd").arg(program));

@@ -1,13 +1,13 @@
-//! The private engine: started by the first test process that needs one, used by all of this user's,
-//! stopped when none has held it for a while.
+//! The private engine: started by the first test process that needs one, used by all of this
+//! user's, stopped when none has held it for a while.
 //!
-//! One for all checkouts, because engines on one host share the bridge `docker0` and iptables' chains. Its
-//! sockets are in /tmp since a socket's path is limited to 107 bytes; its images and containers are in the
-//! `target/docker-engine` of the checkout that started it.
+//! One for all checkouts, because engines on one host share the bridge `docker0` and iptables'
+//! chains. Its sockets are in /tmp since a socket's path is limited to 107 bytes; its images and
+//! containers are in the `target/docker-engine` of the checkout that started it.
 //!
 //! Two locks, both released by the kernel whatever becomes of their holders:
-//! - `users.lock` is shared by every process that uses the engine. Whoever gets it exclusively knows that
-//!   nobody does, and that nobody begins to before it lets go.
+//! - `users.lock` is shared by every process that uses the engine. Whoever gets it exclusively
+//!   knows that nobody does, and that nobody begins to before it lets go.
 //! - `start.lock` is held while looking whether an engine answers and starting it.
 
 use std::{
@@ -24,6 +24,10 @@ use rustix::process::{Pid, geteuid, kill_process};
 
 use super::{Engine, NAME_PREFIX, find_program, how_to_install, state_folder, wait_for};
 use crate::process::{Signal, run};
+
+/// For how long nobody has used an engine that stops; `TEST_ENGINE_IDLE_S` of whoever starts it
+/// says otherwise.
+const IDLE_LIMIT_S: &str = "600";
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -60,7 +64,8 @@ pub(super) fn join_or_start() -> Engine {
     if !is_usable(&engine) {
         folder.stop_engine();
         folder.start_engine(&engine);
-        engine.try_docker(["image", "prune", "--force"]);
+        // Untagged images are the builder's cache: kept for a day, not for ever.
+        engine.try_docker(["image", "prune", "--force", "--filter", "until=24h"]);
     }
     remove_leftovers(&engine);
     engine
@@ -138,8 +143,9 @@ impl Folder {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// Ends an engine that doesn't answer, or whose data is gone, and clears its pid file: a pid that
-    /// meanwhile belongs to another process would keep the next engine from starting.
+    /// Ends an engine that doesn't answer, or whose data is gone, and clears the pid files: a pid
+    /// that is a zombie's, or meanwhile another process's, would keep the next engine from
+    /// starting. containerd dies with its dockerd.
     fn stop_engine(&self) {
         let pid_file = self.file("dockerd.pid");
         let pid = fs::read_to_string(&pid_file)
@@ -156,7 +162,9 @@ impl Folder {
                 "dockerd (pid {pid:?}) does not answer and does not stop"
             );
         }
-        let _ = fs::remove_file(pid_file);
+        for stale in [pid_file, self.file("exec/containerd/containerd.pid")] {
+            let _ = fs::remove_file(stale);
+        }
     }
 
     fn start_engine(&self, engine: &Engine) {
@@ -183,13 +191,14 @@ impl Folder {
         }
     }
 
-    /// Starts the keeper in a session of its own, so that neither a terminal's Ctrl-C nor the end of the
-    /// test runner's process group reaches the engine that others use.
+    /// Starts the keeper in a session of its own, so that neither a terminal's Ctrl-C nor the end
+    /// of the test runner's process group reaches the engine that others use.
     fn keeper(&self, dockerd: &Path, engine: &Engine, log: &Path) -> Child {
         let data = state_folder().join("data");
         fs::create_dir_all(&data).expect("the data folder");
         let log = File::create(log).expect("the log file");
-        let idle_limit = std::env::var("TEST_ENGINE_IDLE_S").unwrap_or_else(|_| "600".into());
+        let idle_limit =
+            std::env::var("TEST_ENGINE_IDLE_S").unwrap_or_else(|_| IDLE_LIMIT_S.into());
         let path = std::env::var("PATH").unwrap_or_default();
         Command::new("setsid")
             .args(["sh", "-c", KEEPER, "ready-probe-docker-keeper", &idle_limit])

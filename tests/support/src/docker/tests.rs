@@ -14,8 +14,8 @@ use crate::process::run;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Sleeps for ever; `check` says whether /tmp/ready exists, `touch` and `remove` make it so; `ping HOST` asks
-/// a Redis server there.
+/// Sleeps for ever; `check` says whether /tmp/ready exists, `touch` and `remove` make it so; `ping
+/// HOST` asks a Redis server there.
 const SUBJECT: &str = r#"
 #include <netdb.h>
 #include <stdio.h>
@@ -137,7 +137,7 @@ fn restarted_container_has_another_pid_1() {
 }
 
 #[test]
-fn paused_container_is_not_probed() {
+fn unpaused_container_is_probed_again() {
     let container = Engine::shared().run(RunOptions::image(subject()));
     container.wait_next_probe(LIMIT);
     container.pause();
@@ -296,6 +296,23 @@ services:
 }
 
 #[test]
+fn debian_image_runs_what_is_installed_here() {
+    let engine = Engine::shared();
+    let tag = "ready-probe-test/debian";
+    engine.debian_image(
+        tag,
+        &["base-files", "base-passwd", "coreutils", "dash"],
+        &["USER nobody"],
+    );
+    let said = engine.run_to_end(RunOptions::image(tag).command([
+        "sh",
+        "-c",
+        "id --user --name && ls -d /tmp",
+    ]));
+    assert_eq!(said.stdout, "nobody\n/tmp\n", "{said:?}");
+}
+
+#[test]
 fn rust_is_built_without_a_network() {
     let engine = Engine::shared();
     engine.rust_build_image("ready-probe-test/rust:local");
@@ -303,11 +320,11 @@ fn rust_is_built_without_a_network() {
     let write = |name: &str, text: &str| fs::write(context.path().join(name), text).unwrap();
     write(
         "Cargo.toml",
-        "[package]\nname = \"hello\"\nedition = \"2024\"\n[dependencies]\nshell-words = \"1\"\n",
+        "[package]\nname = \"hello\"\nedition = \"2024\"\n[dependencies]\nwait4 = \"0.1\"\n",
     );
     write(
         "main.rs",
-        "fn main() { println!(\"{}\", shell_words::join([\"hello\", \"wor ld\"])) }\n",
+        "use wait4 as _;\nfn main() { println!(\"hello world\") }\n",
     );
     write(
         "Dockerfile",
@@ -330,6 +347,6 @@ fn rust_is_built_without_a_network() {
         &base,
     );
     let said = engine.run_to_end(RunOptions::image(&tag).no_network());
-    assert_eq!(said.stdout, "hello 'wor ld'\n", "{said:?}");
+    assert_eq!(said.stdout, "hello world\n", "{said:?}");
     engine.docker(["rmi", &tag]);
 }

@@ -1,5 +1,5 @@
-//! Base images made from what is installed on this host, for Dockerfiles that begin with `FROM debian` or
-//! `FROM rust` where no registry can be reached.
+//! Base images made from what is installed on this host, for Dockerfiles that begin with `FROM
+//! debian` or `FROM rust` where no registry can be reached.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,11 +10,11 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Engine, LONGEST_COMMAND, account};
-use crate::process::{Run, run, run_within, workspace_root};
+use super::{Engine, LONGEST_COMMAND, account, image::CONTENT_LABEL, state_folder};
+use crate::process::{run, run_within, workspace_root};
 
-/// What a Dockerfile's RUN lines and a linker need beside the toolchain itself. gcc is also what compiles
-/// the C in crates.
+/// What a Dockerfile's RUN lines and a linker need beside the toolchain itself. gcc is also what
+/// compiles the C in crates.
 const BUILD_PACKAGES: &[&str] = &[
     "base-files",
     "base-passwd",
@@ -37,9 +37,16 @@ const UNREAD: &[&str] = &[
     "/usr/share/lintian",
 ];
 
+/// What the scripts of packages put in place when they are installed, by where it lies before.
+const INSTALLED_BY_SCRIPTS: [(&str, &str); 3] = [
+    ("/usr/share/base-passwd/passwd.master", "/etc/passwd"),
+    ("/usr/share/base-passwd/group.master", "/etc/group"),
+    ("/usr/share/base-files/nsswitch.conf", "/etc/nsswitch.conf"),
+];
+
 impl Engine {
-    /// Makes `tag` from Debian packages installed here, and all that they depend on. A real image of that
-    /// name is left as it is.
+    /// Makes `tag` from Debian packages installed here, and all that they depend on. A real image
+    /// of that name is left as it is.
     ///
     /// # Panics
     /// When one is not installed.
@@ -57,9 +64,9 @@ impl Engine {
         });
     }
 
-    /// Makes `tag` stand in for the official `rust` image: the toolchain and gcc of this host, and the
-    /// crates that the workspace's `Cargo.lock` names, with cargo told to be offline. A real image of that
-    /// name is left as it is.
+    /// Makes `tag` stand in for the official `rust` image: the toolchain and gcc of this host, and
+    /// the crates that the workspace's `Cargo.lock` names, with cargo told to be offline. A real
+    /// image of that name is left as it is.
     ///
     /// Two layers, because the toolchain weighs most and the lock file changes most.
     #[track_caller]
@@ -121,15 +128,15 @@ impl Engine {
         copy_locked_crates(&context.path().join("registry"));
         let dockerfile = context.path().join("Dockerfile");
         let text = format!(
-            "FROM {toolchain}\nLABEL ready-probe.content=crates\nCOPY registry /usr/local/cargo/registry\n"
+            "FROM {toolchain}\nLABEL {CONTENT_LABEL}=crates\nCOPY registry /usr/local/cargo/registry\n"
         );
         fs::write(&dockerfile, text).expect("a temporary folder");
         self.build(tag, context.path(), &dockerfile, &[]);
     }
 }
 
-/// Copies the part of cargo's registry that an offline build of the workspace reads: the downloaded crates
-/// that `Cargo.lock` names, and the index entries of these names.
+/// Copies the part of cargo's registry that an offline build of the workspace reads: the downloaded
+/// crates that `Cargo.lock` names, and the index entries of these names.
 fn copy_locked_crates(to: &Path) {
     let cargo = |args: &[&str]| {
         run_within(
@@ -308,7 +315,7 @@ fn files_below(folder: &Path) -> Vec<String> {
     .collect()
 }
 
-/// Packs files of the host; those below the first of a pair of folders go below the second.
+/// Packs files of the host; what is at or below the first of a pair of paths goes to the second.
 fn pack(scratch: &TempDir, files: &BTreeSet<String>, moved: &[(&str, &str)]) -> PathBuf {
     let (list, tar) = (
         scratch.path().join("files"),
@@ -318,12 +325,9 @@ fn pack(scratch: &TempDir, files: &BTreeSet<String>, moved: &[(&str, &str)]) -> 
         .iter()
         .map(|file| file.trim_start_matches('/').to_owned() + "\n");
     fs::write(&list, relative.collect::<String>()).expect("a temporary folder");
-    let transforms = moved.iter().map(|(from, to)| {
-        format!(
-            "--transform=s,^{}/,{}/,",
-            from.trim_start_matches('/'),
-            to.trim_start_matches('/')
-        )
+    let transforms = moved.iter().chain(&INSTALLED_BY_SCRIPTS).map(|(from, to)| {
+        let (from, to) = (from.trim_start_matches('/'), to.trim_start_matches('/'));
+        format!("--transform=s,^{from}\\(/\\|$\\),{to}\\1,")
     });
     succeed(
         Command::new("tar")
@@ -344,7 +348,7 @@ fn pack(scratch: &TempDir, files: &BTreeSet<String>, moved: &[(&str, &str)]) -> 
 
 /// Files of a gigabyte are put here, so not on a /tmp that may be in memory.
 fn scratch_folder() -> TempDir {
-    tempfile::tempdir_in(super::state_folder()).expect("a temporary folder")
+    tempfile::tempdir_in(state_folder()).expect("a temporary folder")
 }
 
 fn sha256(scratch: &TempDir, text: &str) -> String {
@@ -357,7 +361,7 @@ fn sha256(scratch: &TempDir, text: &str) -> String {
 /// The output of a command that must not fail, without the final newline.
 #[track_caller]
 fn succeed(command: &mut Command) -> String {
-    let run: Run = run_within(command, LONGEST_COMMAND);
+    let run = run_within(command, LONGEST_COMMAND);
     assert!(run.code() == 0, "{command:?}: {}", account(&run));
     run.stdout.trim_end_matches('\n').to_owned()
 }

@@ -5,7 +5,8 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::process::{Guard, Signal, wait_until};
@@ -34,7 +35,11 @@ pub(super) struct PortTaken;
 
 impl Daemon {
     pub(super) fn new(name: &'static str, dir: &Path) -> Self {
-        Self { name, log: dir.join("log"), child: None }
+        Self {
+            name,
+            log: dir.join("log"),
+            child: None,
+        }
     }
 
     /// Starts the server and waits until `answers`, which is given its pid.
@@ -48,29 +53,44 @@ impl Daemon {
     ) -> Result<(), PortTaken> {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = File::create(&self.log).expect("the server's directory is ours");
-        command.stdin(Stdio::null()).stderr(log.try_clone().expect("a second handle of the log")).stdout(log);
+        command
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().expect("a second handle of the log"))
+            .stdout(log);
         let mut child = Guard::spawn(command);
-        let mut answered = false;
-        let mut ended = None;
-        // The log is worth more than the mere message of wait_until, so it doesn't get to panic.
-        let start = Waiting::new();
-        while !answered && ended.is_none() && start.goes_on() {
-            ended = child.ended();
-            answered = ended.is_none() && answers(child.pid());
-        }
-        if let Some(status) = ended {
-            if self.log_text().to_lowercase().contains(PORT_TAKEN) {
-                return Err(PortTaken);
+        let start = Instant::now();
+        loop {
+            if let Some(status) = child.ended() {
+                let log = self.log_text();
+                if log.to_lowercase().contains(PORT_TAKEN) {
+                    return Err(PortTaken);
+                }
+                panic!(
+                    "{} ended with {status} instead of starting: {command:?}\n{log}",
+                    self.name
+                );
             }
-            panic!("{} ended with {status} instead of starting: {command:?}\n{}", self.name, self.log_text());
+            if answers(child.pid()) {
+                break;
+            }
+            if start.elapsed() > PATIENCE {
+                panic!(
+                    "{} does not answer after {PATIENCE:?}: {command:?}\n{}",
+                    self.name,
+                    self.log_text()
+                );
+            }
+            thread::sleep(Duration::from_millis(2));
         }
-        assert!(answered, "{} does not answer after {PATIENCE:?}: {command:?}\n{}", self.name, self.log_text());
         self.child = Some(child);
         Ok(())
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap_or_else(|| panic!("{} is stopped", self.name)).pid()
+        self.child
+            .as_ref()
+            .unwrap_or_else(|| panic!("{} is stopped", self.name))
+            .pid()
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -83,7 +103,10 @@ impl Daemon {
 
     fn signal(&mut self, signal: Signal) {
         let name = self.name;
-        self.child.as_mut().unwrap_or_else(|| panic!("{name} is stopped")).signal(signal);
+        self.child
+            .as_mut()
+            .unwrap_or_else(|| panic!("{name} is stopped"))
+            .signal(signal);
     }
 
     /// Asks it to end and waits until it has, and until nobody answers on `port`.
@@ -101,7 +124,9 @@ impl Daemon {
     }
 
     fn reap(&mut self, port: u16) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
         child.wait_within(PATIENCE);
         wait_until(PATIENCE, "the port of a stopped server to refuse", || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).err()
@@ -125,7 +150,10 @@ impl Daemon {
         wait_until(PATIENCE, &format!("{} {what}", self.name), || {
             let tasks = fs::read_dir(&tasks).expect("the server is not reaped yet");
             // A thread that ends while we look counts as having obeyed.
-            tasks.flatten().all(|task| thread_state(&task.path()).is_none_or(&wanted)).then_some(())
+            tasks
+                .flatten()
+                .all(|task| thread_state(&task.path()).is_none_or(&wanted))
+                .then_some(())
         });
     }
 }
@@ -134,20 +162,6 @@ impl Daemon {
 fn thread_state(task: &Path) -> Option<char> {
     let stat = fs::read_to_string(task.join("stat")).ok()?;
     stat.rsplit(')').next()?.trim_start().chars().next()
-}
-
-/// Time until [`PATIENCE`] is over, handed out in short pauses.
-struct Waiting(std::time::Instant);
-
-impl Waiting {
-    fn new() -> Self {
-        Self(std::time::Instant::now())
-    }
-
-    fn goes_on(&self) -> bool {
-        std::thread::sleep(Duration::from_millis(2));
-        self.0.elapsed() < PATIENCE
-    }
 }
 
 /// Tries ports until one is not taken by somebody else between our looking and the server's binding it.

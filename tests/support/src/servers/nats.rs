@@ -118,7 +118,9 @@ impl Nats {
 
     fn start_again(&mut self) {
         let started = self.launch();
-        started.unwrap_or_else(|PortTaken| panic!("port {} was taken while NATS was stopped", self.port));
+        started.unwrap_or_else(|PortTaken| {
+            panic!("port {} was taken while NATS was stopped", self.port)
+        });
     }
 
     /// Stops it in its tracks. Connecting still succeeds, as the kernel does that.
@@ -149,9 +151,14 @@ fn answers(port: u16) -> io::Result<bool> {
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     let mut lines = BufReader::new(&stream).lines();
     let greeting = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
-    let Some(info) = greeting.strip_prefix("INFO ") else { return Ok(false) };
+    let Some(info) = greeting.strip_prefix("INFO ") else {
+        return Ok(false);
+    };
     let info: Value = serde_json::from_str(info)?;
-    if ["auth_required", "tls_required"].iter().any(|&required| info[required] == true) {
+    if ["auth_required", "tls_required"]
+        .iter()
+        .any(|&required| info[required] == true)
+    {
         return Ok(true);
     }
     (&stream).write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n")?;
@@ -231,7 +238,12 @@ impl NatsBuilder {
         let mut command = Command::new(self.program());
         let config = dir.join("nats.conf");
         fs::write(&config, self.config_text(dir, port)).expect("the server's directory is ours");
-        command.arg("--config").arg(config).arg("--ports_file_dir").arg(dir).args(&self.args);
+        command
+            .arg("--config")
+            .arg(config)
+            .arg("--ports_file_dir")
+            .arg(dir)
+            .args(&self.args);
         command
     }
 
@@ -245,7 +257,11 @@ impl NatsBuilder {
     fn config_text(&self, dir: &Path, port: u16) -> String {
         let mut text = format!("host: 127.0.0.1\nport: {port}\n");
         if self.jetstream {
-            let _ = writeln!(text, "jetstream {{ store_dir: \"{}\" }}", dir.join("jetstream").display());
+            let _ = writeln!(
+                text,
+                "jetstream {{ store_dir: \"{}\" }}",
+                dir.join("jetstream").display()
+            );
         }
         if let Some(tls) = &self.tls {
             let (cert, key, ca) = (tls.cert.display(), tls.key.display(), tls.ca.display());

@@ -28,10 +28,17 @@ fn line(from: &mut impl BufRead) -> io::Result<String> {
 fn request(nats: &Nats, subject: &str, payload: &str) -> String {
     let mut from = connect(nats).unwrap();
     line(&mut from).unwrap();
-    let ask = format!("CONNECT {{\"verbose\":false}}\r\nSUB in.box 1\r\nPUB {subject} in.box {}\r\n{payload}\r\n", payload.len());
+    let ask = format!(
+        "CONNECT {{\"verbose\":false}}\r\nSUB in.box 1\r\nPUB {subject} in.box {}\r\n{payload}\r\n",
+        payload.len()
+    );
     from.get_mut().write_all(ask.as_bytes()).unwrap();
     let head = line(&mut from).unwrap();
-    if head.starts_with("MSG") { line(&mut from).unwrap() } else { head }
+    if head.starts_with("MSG") {
+        line(&mut from).unwrap()
+    } else {
+        head
+    }
 }
 
 fn tls_greeting(nats: &Nats, ca: &Ca, client: Option<&ClientIdentity>) -> io::Result<String> {
@@ -70,7 +77,11 @@ fn a_restart_empties_the_store_unless_told_to_keep_it() {
     for version in VERSIONS {
         let mut nats = Nats::builder(version).jetstream().start();
         let port = nats.port();
-        let made = request(&nats, "$JS.API.STREAM.CREATE.S", r#"{"name":"S","subjects":["s"],"storage":"file"}"#);
+        let made = request(
+            &nats,
+            "$JS.API.STREAM.CREATE.S",
+            r#"{"name":"S","subjects":["s"],"storage":"file"}"#,
+        );
         assert!(made.contains("\"created\""), "{made}");
         nats.restart_keeping_data();
         assert!(request(&nats, "$JS.API.INFO", "").contains("\"streams\":1"));
@@ -85,7 +96,10 @@ fn stopped_it_refuses() {
     for version in VERSIONS {
         let mut nats = Nats::start(version);
         nats.stop();
-        assert_eq!(connect(&nats).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            connect(&nats).unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
         nats.restart();
         nats.kill();
         assert!(connect(&nats).is_err());
@@ -100,10 +114,14 @@ fn paused_it_accepts_and_says_nothing_until_resumed() {
         let mut nats = Nats::start(version);
         nats.pause();
         let mut from = connect(&nats).unwrap();
-        from.get_mut().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        from.get_mut()
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
         assert!(line(&mut from).is_err());
         nats.resume();
-        from.get_mut().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        from.get_mut()
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         assert!(line(&mut from).unwrap().starts_with("INFO"));
     }
 }
@@ -111,10 +129,14 @@ fn paused_it_accepts_and_says_nothing_until_resumed() {
 #[test]
 fn configuration_can_be_added() {
     for version in VERSIONS {
-        let nats = Nats::builder(version).config("authorization { user: a, password: b }").start();
+        let nats = Nats::builder(version)
+            .config("authorization { user: a, password: b }")
+            .start();
         let mut from = connect(&nats).unwrap();
         assert!(line(&mut from).unwrap().contains("\"auth_required\":true"));
-        from.get_mut().write_all(b"CONNECT {\"user\":\"a\",\"pass\":\"b\",\"verbose\":false}\r\nPING\r\n").unwrap();
+        from.get_mut()
+            .write_all(b"CONNECT {\"user\":\"a\",\"pass\":\"b\",\"verbose\":false}\r\nPING\r\n")
+            .unwrap();
         assert_eq!(line(&mut from).unwrap(), "PONG");
     }
 }
@@ -129,8 +151,14 @@ fn tls_with_and_without_client_certificates() {
         assert!(tls_greeting(&nats, &Ca::new(), None).is_err());
         assert!(nats.url().starts_with("tls://localhost:"));
 
-        let nats = Nats::builder(version).tls(&identity).require_client_certificate().start();
-        assert_eq!(tls_greeting(&nats, &ca, Some(&ca.client("probe"))).unwrap(), "PONG");
+        let nats = Nats::builder(version)
+            .tls(&identity)
+            .require_client_certificate()
+            .start();
+        assert_eq!(
+            tls_greeting(&nats, &ca, Some(&ca.client("probe"))).unwrap(),
+            "PONG"
+        );
         assert!(tls_greeting(&nats, &ca, None).is_err());
     }
 }
@@ -145,7 +173,12 @@ fn tls_before_the_greeting_is_waited_for_as_well() {
         identity.key.display()
     );
     let nats = Nats::builder(NatsVersion::V2_15).config(&config).start();
-    let mut stream = tls_client(connect(&nats).unwrap().into_inner(), "localhost", ca.path(), None);
+    let mut stream = tls_client(
+        connect(&nats).unwrap().into_inner(),
+        "localhost",
+        ca.path(),
+        None,
+    );
     let mut greeting = [0; 5];
     stream.read_exact(&mut greeting).unwrap();
     assert_eq!(&greeting, b"INFO ");

@@ -62,7 +62,10 @@ impl Redis {
     /// # Panics
     /// When it was started without.
     pub fn tls_port(&self) -> u16 {
-        assert!(self.builder.tls.is_some(), "this server was started without TLS");
+        assert!(
+            self.builder.tls.is_some(),
+            "this server was started without TLS"
+        );
         self.tls_port
     }
 
@@ -90,7 +93,8 @@ impl Redis {
     /// # Panics
     /// When the server does not answer within five seconds: it is stopped, paused or busy.
     pub fn command(&self, words: &[&str]) -> String {
-        self.try_command(words).unwrap_or_else(|e| panic!("{words:?} on {}: {e}", self.url()))
+        self.try_command(words)
+            .unwrap_or_else(|e| panic!("{words:?} on {}: {e}", self.url()))
     }
 
     /// [`command`](Self::command) as somebody else.
@@ -103,7 +107,11 @@ impl Redis {
     }
 
     fn try_command(&self, words: &[&str]) -> io::Result<String> {
-        let login = self.builder.login.as_ref().map(|(user, password)| (user.as_deref(), password.as_str()));
+        let login = self
+            .builder
+            .login
+            .as_ref()
+            .map(|(user, password)| (user.as_deref(), password.as_str()));
         let login = login.or_else(|| self.builder.password().map(|password| (None, password)));
         resp::command(&self.unix_socket(), login, words)
     }
@@ -137,7 +145,9 @@ impl Redis {
             self.stop();
         }
         let started = self.launch();
-        started.unwrap_or_else(|PortTaken| panic!("port {} was taken while Redis was stopped", self.port));
+        started.unwrap_or_else(|PortTaken| {
+            panic!("port {} was taken while Redis was stopped", self.port)
+        });
     }
 
     /// Stops it in its tracks. Connecting still succeeds, as the kernel does that.
@@ -151,7 +161,12 @@ impl Redis {
     }
 
     fn launch(&mut self) -> Result<(), PortTaken> {
-        let mut command = self.builder.command(self.dir.path(), self.port, self.tls_port, &self.unix_socket());
+        let mut command = self.builder.command(
+            self.dir.path(),
+            self.port,
+            self.tls_port,
+            &self.unix_socket(),
+        );
         let (socket, port) = (self.unix_socket(), self.port);
         self.daemon.start(&mut command, |_| {
             // Nobody else can answer on the socket, while anybody could on the port; Redis binds the port
@@ -164,7 +179,9 @@ impl Redis {
 
 /// A server that first wants to know who we are is up as well.
 fn answers(reply: &str) -> bool {
-    ["PONG", "(error) NOAUTH", "(error) NOPERM"].iter().any(|start| reply.starts_with(start))
+    ["PONG", "(error) NOAUTH", "(error) NOPERM"]
+        .iter()
+        .any(|start| reply.starts_with(start))
 }
 
 /// What a [`Redis`] is started with.
@@ -249,11 +266,19 @@ impl RedisBuilder {
         })
     }
 
+    /// The password of `requirepass`: the arguments win over the file, and the last over those before.
     fn password(&self) -> Option<&str> {
-        let args = self.args.iter().map(String::as_str);
-        let of_args = args.clone().zip(args.skip(1)).filter(|(name, _)| *name == "--requirepass").last();
-        let of_config = || self.config.lines().filter_map(|line| line.trim().split_once(' ')).rfind(|(name, _)| *name == "requirepass");
-        let (_, password) = of_args.or_else(of_config)?;
+        let of_args = || {
+            let mut pairs = self.args.windows(2).rev();
+            pairs
+                .find(|pair| pair[0] == "--requirepass")
+                .map(|pair| pair[1].as_str())
+        };
+        let of_config = || {
+            let mut lines = self.config.lines().rev();
+            lines.find_map(|line| line.trim().strip_prefix("requirepass "))
+        };
+        let password = of_args().or_else(of_config)?;
         Some(password.trim().trim_matches('"')).filter(|password| !password.is_empty())
     }
 
@@ -264,13 +289,36 @@ impl RedisBuilder {
         });
         let config = dir.join("redis.conf");
         fs::write(&config, &self.config).expect("the server's directory is ours");
-        command.arg(config).arg("--dir").arg(dir).arg("--unixsocket").arg(socket);
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command
+            .arg(config)
+            .arg("--dir")
+            .arg(dir)
+            .arg("--unixsocket")
+            .arg(socket);
+        command.args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+        ]);
         if let Some(tls) = &self.tls {
             command.args(["--tls-port", &tls_port.to_string()]);
-            command.arg("--tls-cert-file").arg(&tls.cert).arg("--tls-key-file").arg(&tls.key);
+            command
+                .arg("--tls-cert-file")
+                .arg(&tls.cert)
+                .arg("--tls-key-file")
+                .arg(&tls.key);
             command.arg("--tls-ca-cert-file").arg(&tls.ca);
-            command.args(["--tls-auth-clients", if self.client_certificates { "yes" } else { "no" }]);
+            command.args([
+                "--tls-auth-clients",
+                if self.client_certificates {
+                    "yes"
+                } else {
+                    "no"
+                },
+            ]);
         }
         command.args(&self.args);
         command

@@ -1,7 +1,7 @@
 //! As much of the Redis protocol (RESP2) as a test's own commands need.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
@@ -17,7 +17,11 @@ pub(super) type Login<'a> = (Option<&'a str>, &'a str);
 ///
 /// Values stand as they are, an array's on a line each; no value is `(nil)`, an error is
 /// `(error) …`, as redis-cli shows them.
-pub(super) fn command(socket: &Path, login: Option<Login<'_>>, words: &[&str]) -> io::Result<String> {
+pub(super) fn command(
+    socket: &Path,
+    login: Option<Login<'_>>,
+    words: &[&str],
+) -> io::Result<String> {
     let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -62,7 +66,9 @@ fn read_reply(from: &mut impl BufRead) -> io::Result<String> {
         }
         "*" => {
             let count: usize = rest.parse().map_err(|_| malformed(line))?;
-            let items = (0..count).map(|_| read_reply(from)).collect::<io::Result<Vec<_>>>()?;
+            let items = (0..count)
+                .map(|_| read_reply(from))
+                .collect::<io::Result<Vec<_>>>()?;
             Ok(items.join("\n"))
         }
         _ => Err(malformed(line)),
@@ -70,7 +76,10 @@ fn read_reply(from: &mut impl BufRead) -> io::Result<String> {
 }
 
 fn malformed(line: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("not a Redis reply: {line}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("not a Redis reply: {line}"),
+    )
 }
 
 #[cfg(test)]
@@ -97,6 +106,9 @@ mod tests {
 
     #[test]
     fn lengths_count_bytes() {
-        assert_eq!(encode(&["GET", "ü"]), "*2\r\n$3\r\nGET\r\n$2\r\nü\r\n".as_bytes());
+        assert_eq!(
+            encode(&["GET", "ü"]),
+            "*2\r\n$3\r\nGET\r\n$2\r\nü\r\n".as_bytes()
+        );
     }
 }

@@ -1,0 +1,19 @@
+# Set-up, tests and measurements; README.md says which two you need.
+
+CARGO ?= cargo
+PYTHON ?= python3
+TARGET := x86_64-unknown-linux-gnu
+STATIC := target/$(TARGET)/release/ready-probe
+VENV := target/venv
+
+# A static binary runs in images without a libc. Its fixed addresses save relocating it at each start.
+probe: dist/ready-probe
+dist/ready-probe: FORCE
+	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
+		$(CARGO) build --locked --release --target $(TARGET) -p ready-probe
+	@mkdir -p dist
+	@cmp -s $(STATIC) $@ || cp $(STATIC) $@
+	@ls -l $@
+
+FORCE:
+.PHONY: probe FORCE

@@ -1,0 +1,204 @@
+//! Asks all checks at once, and ends at the deadline.
+//!
+//! A function of (checks, what this container is, deadline); it can be called again in the same
+//! process, and knows nothing of verdicts.
+
+mod agent;
+mod bounded;
+mod connect;
+mod exec;
+mod file;
+mod http;
+mod nats;
+mod process;
+mod redis;
+mod thread;
+
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::freshness::Span;
+use ready_probe_sdk::host::Epoch;
+use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::store::local::LocalStore;
+use ready_probe_sdk::clock;
+
+use crate::duration::millis;
+use crate::outcome::{self, Outcome};
+use crate::redact::Secrets;
+use crate::target::{Kind, Target};
+use crate::verdict::Scope;
+
+/// How long the processes that `exec:` left may take to end, after the deadline.
+const REAP_MS: u64 = 20;
+
+/// Where checks are asked from.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// This container's signals.
+    pub store: &'a LocalStore,
+    /// This container's life.
+    pub epoch: &'a Epoch,
+    /// What must not be quoted.
+    pub secrets: &'a Secrets,
+}
+
+/// A check's outcome, and how long it took.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// From the question to the answer.
+    pub elapsed: Duration,
+}
+
+/// The agents that have published in this life of the container.
+pub fn discover(context: Context<'_>) -> Result<Vec<Name>, String> {
+    let names = context.store.agents().map_err(|e| e.to_string())?;
+    Ok(names
+        .into_iter()
+        .filter(|name| agent::has_published(context.store, context.epoch, name))
+        .collect())
+}
+
+/// Asks every target; the answers are in the targets' order. Returns by `deadline`, give or take
+/// the reaping of what `exec:` left.
+pub async fn ask_all(
+    targets: &[&Target],
+    context: Context<'_>,
+    deadline: Instant,
+) -> Vec<Answer> {
+    let answers = join_all(targets.iter().map(|target| ask(target, context, deadline))).await;
+    if targets.iter().any(|target| runs_commands(target)) {
+        let left = exec::reap_everything(clock::mono_ms, clock::mono_ms() + REAP_MS);
+        if left > 0 {
+            tracing::warn!(left, "processes that exec: left could not be ended");
+        }
+    }
+    answers
+}
+
+/// Asks a target that can be asked without waiting for anybody: no event loop is needed then.
+pub fn ask_now(target: &Target, context: Context<'_>) -> Option<Answer> {
+    let Kind::Agent { name, min } = &target.kind else {
+        return None;
+    };
+    let started = clock::instant();
+    let outcome = agent::ask(context.store, context.epoch, context.secrets, name, *min);
+    Some(finish(target, outcome, started))
+}
+
+async fn ask(target: &Target, context: Context<'_>, deadline: Instant) -> Answer {
+    let started = clock::instant();
+    let own = target.timeout.map_or(deadline, |timeout| started + timeout);
+    let limit = own.min(deadline);
+    let asked = tokio::time::timeout_at(limit.into(), question(target, context, deadline)).await;
+    let outcome = asked.unwrap_or_else(|_| {
+        let waited = limit.saturating_duration_since(started);
+        Outcome::Unknown(format!("no answer within {}", Span(millis(waited))))
+    });
+    finish(target, outcome, started)
+}
+
+fn finish(target: &Target, outcome: Outcome, started: Instant) -> Answer {
+    let elapsed = clock::instant().saturating_duration_since(started);
+    tracing::debug!(target = %target.label(), outcome = outcome.word(), text = outcome.text(), ?elapsed);
+    Answer {
+        outcome: if target.not { outcome.inverted() } else { outcome },
+        elapsed,
+    }
+}
+
+/// Boxed, because `any` asks targets again.
+fn question<'a>(
+    target: &'a Target,
+    context: Context<'a>,
+    deadline: Instant,
+) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
+    let secrets = context.secrets;
+    match &target.kind {
+        Kind::Agent { name, min } => Box::pin(async move {
+            agent::ask(context.store, context.epoch, context.secrets, name, *min)
+        }),
+        Kind::Redis(redis) => Box::pin(any_endpoint(&redis.address.endpoints, move |endpoint| {
+            redis::ask(redis, endpoint, secrets)
+        })),
+        Kind::Nats(nats) => Box::pin(any_endpoint(&nats.address.endpoints, move |endpoint| {
+            nats::ask(nats, endpoint, secrets)
+        })),
+        Kind::Http(http) => Box::pin(http::ask(http, target.scope, secrets)),
+        Kind::Connect(endpoint) => Box::pin(ask_connect(endpoint, target.scope)),
+        Kind::Process { pattern, min } => {
+            let (pattern, min) = (pattern.clone(), *min);
+            Box::pin(blocking(move || process::ask(&pattern, min)))
+        }
+        Kind::Pid(path) => {
+            let path = path.clone();
+            Box::pin(blocking(move || file::ask_pid(&path)))
+        }
+        Kind::Exec(argv) => Box::pin(exec::ask(argv, secrets)),
+        Kind::File(file) => {
+            let file = file.clone();
+            Box::pin(blocking(move || file::ask(&file)))
+        }
+        Kind::Any(targets) => Box::pin(async move {
+            let answers = join_all(targets.iter().map(|t| ask(t, context, deadline))).await;
+            let labels = targets.iter().map(|t| t.label().to_owned());
+            outcome::any(labels.zip(answers.into_iter().map(|a| a.outcome)).collect())
+        }),
+    }
+}
+
+async fn blocking(work: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
+    thread::run(work).await.unwrap_or_else(Outcome::Unknown)
+}
+
+/// Asks every server of a list at once; the first that passes answers for all.
+async fn any_endpoint<'a, F: Future<Output = Outcome>>(
+    endpoints: &'a [Endpoint],
+    ask: impl Fn(&'a Endpoint) -> F,
+) -> Outcome {
+    let labelled = |endpoint: &'a Endpoint| {
+        let asked = ask(endpoint);
+        async move { (endpoint, asked.await) }
+    };
+    let mut asked: FuturesUnordered<_> = endpoints.iter().map(labelled).collect();
+    let mut outcomes = Vec::new();
+    while let Some((endpoint, outcome)) = asked.next().await {
+        if endpoints.len() == 1 {
+            return outcome;
+        }
+        let passed = matches!(outcome, Outcome::Pass(_));
+        outcomes.push((endpoint.to_string(), outcome));
+        if passed {
+            break;
+        }
+    }
+    outcome::any(outcomes)
+}
+
+async fn ask_connect(endpoint: &Endpoint, scope: Scope) -> Outcome {
+    match (connect::open(endpoint).await, scope) {
+        (Ok(_), _) => Outcome::pass(),
+        (Err(connect::NoConnection::Refused(text)), Scope::Own) => Outcome::fail(text),
+        (Err(e), Scope::Own | Scope::Dependency) => Outcome::Unknown(e.text()),
+    }
+}
+
+fn runs_commands(target: &Target) -> bool {
+    match &target.kind {
+        Kind::Exec(_) => true,
+        Kind::Any(targets) => targets.iter().any(runs_commands),
+        Kind::Agent { .. }
+        | Kind::Redis(_)
+        | Kind::Nats(_)
+        | Kind::Http(_)
+        | Kind::Connect(_)
+        | Kind::Process { .. }
+        | Kind::Pid(_)
+        | Kind::File(_) => false,
+    }
+}

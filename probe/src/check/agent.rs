@@ -1,0 +1,133 @@
+//! Is an agent of this container ready?
+
+use ready_probe_sdk::clock;
+use ready_probe_sdk::freshness::{self, NotReady, Observed};
+use ready_probe_sdk::host::Epoch;
+use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::store::local::{Believed, Found, LocalStore};
+
+use crate::outcome::Outcome;
+use crate::redact::Secrets;
+
+/// How much of what an agent says is quoted.
+const MAX_QUOTE_CHARS: usize = 400;
+/// How many instances are named in a report.
+const MAX_NAMED: usize = 3;
+
+/// Asks the local store.
+pub fn ask(
+    store: &LocalStore,
+    epoch: &Epoch,
+    secrets: &Secrets,
+    name: &Name,
+    min: usize,
+) -> Outcome {
+    match store.read(name) {
+        // The clock is read after the records: no believed beat can lie in its future.
+        Ok(found) => judge(&found, epoch, clock::mono_ms(), min)
+            .with_text(|text| secrets.quote(&text, MAX_QUOTE_CHARS)),
+        Err(e) => Outcome::unknown(format!("the local store can't be read: {e}")),
+    }
+}
+
+/// Whether an agent has published in this life of the container.
+pub fn has_published(store: &LocalStore, epoch: &Epoch, name: &Name) -> bool {
+    match store.read(name) {
+        Ok(found) => found.believed.iter().any(|record| !is_other_epoch(record, epoch)),
+        // The check of this agent says what can't be read.
+        Err(_) => true,
+    }
+}
+
+fn is_other_epoch(record: &Believed, epoch: &Epoch) -> bool {
+    record
+        .signal
+        .as_ref()
+        .is_ok_and(|signal| freshness::same_epoch(signal, epoch) == Err(NotReady::OtherEpoch))
+}
+
+fn judge(found: &Found, epoch: &Epoch, now_ms: u64, min: usize) -> Outcome {
+    let mut ready = 0_usize;
+    let mut others = Vec::new();
+    let mut earlier = 0_usize;
+    for record in &found.believed {
+        match judge_record(record, epoch, now_ms) {
+            Ok(()) => ready += 1,
+            Err(NotReadyRecord { earlier: true, .. }) => earlier += 1,
+            Err(not_ready) => others.push(not_ready),
+        }
+    }
+    let ignored = match found.ignored.as_slice() {
+        [] => String::new(),
+        [one] => format!(" ({one})"),
+        [first, rest @ ..] => format!(" ({first}, and {} more)", rest.len()),
+    };
+    let count = ready + others.len();
+    if ready >= min {
+        let note = if others.is_empty() {
+            String::new()
+        } else {
+            format!("{ready} of {count} instances; {}", named(&others))
+        };
+        return Outcome::Pass(format!("{note}{ignored}").trim_start().to_owned());
+    }
+    let reason = match (ready, others.len(), earlier) {
+        (0, 0, 0) => "no signal published".to_owned(),
+        (0, 0, _) => NotReady::OtherEpoch.to_string(),
+        (0, 1, _) if min == 1 => named(&others),
+        (_, 0, _) => format!("{ready} of {count} instances ready, {min} needed"),
+        (..) => format!(
+            "{ready} of {count} instances ready, {min} needed; {}",
+            named(&others)
+        ),
+    };
+    let reason = format!("{reason}{ignored}");
+    if others.iter().all(|not_ready| not_ready.starting) {
+        return Outcome::starting(reason);
+    }
+    Outcome::fail(reason)
+}
+
+/// Why one record does not count.
+struct NotReadyRecord {
+    reason: String,
+    starting: bool,
+    earlier: bool,
+}
+
+fn judge_record(record: &Believed, epoch: &Epoch, now_ms: u64) -> Result<(), NotReadyRecord> {
+    let signal = match &record.signal {
+        Ok(signal) => signal,
+        Err(e) => {
+            return Err(NotReadyRecord {
+                reason: format!("{e} (process {})", record.pid),
+                starting: false,
+                earlier: false,
+            });
+        }
+    };
+    let observed = Observed {
+        epoch,
+        process: record.process,
+        now_ms,
+    };
+    freshness::judge(signal, &observed).map_err(|why| NotReadyRecord {
+        earlier: why == NotReady::OtherEpoch,
+        starting: why.is_starting(),
+        reason: why.to_string(),
+    })
+}
+
+fn named(others: &[NotReadyRecord]) -> String {
+    let mut text: Vec<&str> = others
+        .iter()
+        .take(MAX_NAMED)
+        .map(|other| other.reason.as_str())
+        .collect();
+    let more;
+    if others.len() > MAX_NAMED {
+        more = format!("{} more", others.len() - MAX_NAMED);
+        text.push(&more);
+    }
+    text.join("; ")
+}

@@ -1,0 +1,60 @@
+//! Reading from a server that may send without end.
+
+use tokio::io::AsyncReadExt;
+
+use super::connect::{Stream, plain};
+
+/// All that any check reads of a server's replies. A server that needs more than this to answer a
+/// ping does not answer a ping.
+pub const MAX_REPLY_BYTES: usize = 64 * 1024;
+
+/// What a server has sent so far.
+#[derive(Debug, Default)]
+pub struct Received {
+    bytes: Vec<u8>,
+    taken: usize,
+    total: usize,
+}
+
+impl Received {
+    /// What has arrived and was not taken yet.
+    pub fn rest(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or_default()
+    }
+
+    /// Takes bytes off the front.
+    pub fn take(&mut self, n: usize) {
+        self.taken = self.bytes.len().min(self.taken + n);
+        if self.taken == self.bytes.len() {
+            self.bytes.clear();
+            self.taken = 0;
+        }
+    }
+
+    /// Takes a line off the front, without its ending, once one is complete.
+    pub fn line(&mut self) -> Option<Vec<u8>> {
+        let rest = self.rest();
+        let end = rest.iter().position(|b| *b == b'\n')?;
+        let line = rest.get(..end)?;
+        let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+        self.take(end + 1);
+        Some(line)
+    }
+
+    /// Waits for more. The error is for people.
+    pub async fn more(&mut self, stream: &mut Stream) -> Result<(), String> {
+        let mut chunk = [0; 4_096];
+        match stream.read(&mut chunk).await {
+            Ok(0) => Err("connection closed".to_owned()),
+            Ok(n) => {
+                self.total += n;
+                if self.total > MAX_REPLY_BYTES {
+                    return Err(format!("it sent more than {} KiB", MAX_REPLY_BYTES / 1_024));
+                }
+                self.bytes.extend_from_slice(chunk.get(..n).unwrap_or_default());
+                Ok(())
+            }
+            Err(e) => Err(plain(&e)),
+        }
+    }
+}

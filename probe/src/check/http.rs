@@ -1,0 +1,225 @@
+//! Does an HTTP endpoint answer, and as expected? Redirects are answers; none is followed.
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HOST, HeaderValue, USER_AGENT};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+use super::connect::{self, NoConnection};
+use crate::outcome::Outcome;
+use crate::redact::Secrets;
+use crate::target::HttpTarget;
+use crate::verdict::Scope;
+
+/// How much of a body is looked at.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// How long the status line and headers may be.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// How much of a value is quoted.
+const MAX_QUOTE_CHARS: usize = 60;
+
+/// Asks one endpoint.
+pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Outcome {
+    let stream = match connect::open(&target.endpoint).await {
+        Ok(stream) => stream,
+        Err(e) => return judge_connection(e, scope),
+    };
+    let stream = match &target.tls {
+        None => stream,
+        Some(tls) => match connect::secure(stream, &target.endpoint, tls).await {
+            Ok(stream) => stream,
+            Err(e) => return Outcome::Unknown(secrets.quote(&e, 120)),
+        },
+    };
+    let (mut sender, connection) = match hyper::client::conn::http1::Builder::new()
+        .max_buf_size(MAX_HEAD_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await
+    {
+        Ok(pair) => pair,
+        Err(e) => return Outcome::Unknown(plain(&e)),
+    };
+    let request = match request(target) {
+        Ok(request) => request,
+        Err(e) => return Outcome::Unknown(e),
+    };
+    let conversation = async {
+        match sender.send_request(request).await {
+            Ok(response) => judge_response(target, scope, response, secrets).await,
+            Err(e) => Outcome::Unknown(plain(&e)),
+        }
+    };
+    tokio::select! {
+        // The answer first: a server may answer and close at once.
+        biased;
+        outcome = conversation => outcome,
+        ended = drive(connection) => Outcome::Unknown(ended),
+    }
+}
+
+/// Moves the connection's bytes. It ends before the answer is there only if something is wrong;
+/// a clean end leaves the last word to whoever reads the answer.
+async fn drive<T>(
+    connection: hyper::client::conn::http1::Connection<T, Empty<Bytes>>,
+) -> String
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    match connection.await {
+        Ok(()) => std::future::pending().await,
+        Err(e) => {
+            // The reader is told as well, and knows better what it means.
+            tokio::task::yield_now().await;
+            plain(&e)
+        }
+    }
+}
+
+fn request(target: &HttpTarget) -> Result<Request<Empty<Bytes>>, String> {
+    let mut request = Request::builder()
+        .method(target.method.clone())
+        .uri(&target.path)
+        .body(Empty::new())
+        .map_err(|e| format!("the request can't be made: {e}"))?;
+    let headers = request.headers_mut();
+    let host = HeaderValue::try_from(&target.host).map_err(|_| "the host can't be sent")?;
+    headers.insert(HOST, host);
+    headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("ready-probe/", env!("CARGO_PKG_VERSION"))),
+    );
+    headers.insert(hyper::header::ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+    for (name, value) in &target.headers {
+        // What the user says replaces what we say; what they say twice is sent twice.
+        if matches!(name.as_str(), "host" | "user-agent" | "accept" | "connection") {
+            headers.insert(name, value.clone());
+        } else {
+            headers.append(name, value.clone());
+        }
+    }
+    Ok(request)
+}
+
+fn judge_connection(e: NoConnection, scope: Scope) -> Outcome {
+    match (e, scope) {
+        // Nobody listens where this container's own service should.
+        (NoConnection::Refused(text), Scope::Own) => Outcome::fail(text),
+        (NoConnection::Refused(text), Scope::Dependency) | (NoConnection::Other(text), _) => {
+            Outcome::Unknown(text)
+        }
+    }
+}
+
+async fn judge_response(
+    target: &HttpTarget,
+    scope: Scope,
+    response: Response<Incoming>,
+    secrets: &Secrets,
+) -> Outcome {
+    let status = judge_status(target, scope, response.status());
+    let wants_body = target.contains.is_some() || target.json.is_some();
+    match status {
+        Outcome::Pass(_) if wants_body => {}
+        decided @ (Outcome::Pass(_) | Outcome::Fail(_) | Outcome::Unknown(_)) => return decided,
+    }
+    match read_body(response.into_body(), target.contains.as_deref()).await {
+        Ok(body) => judge_body(target, &body, secrets),
+        Err(cause) => Outcome::Unknown(cause),
+    }
+}
+
+/// A dependency that is overloaded or starting says so with these codes, or its proxy does.
+fn judge_status(target: &HttpTarget, scope: Scope, status: StatusCode) -> Outcome {
+    let code = status.as_u16();
+    if target.status.iter().any(|range| range.contains(&code)) {
+        return match &target.tls {
+            Some(tls) if tls.insecure => Outcome::Pass("certificate not verified".to_owned()),
+            Some(_) | None => Outcome::pass(),
+        };
+    }
+    let text = match status.canonical_reason() {
+        Some(reason) => format!("status {code} {reason}"),
+        None => format!("status {code}"),
+    };
+    match (code, scope) {
+        (429 | 502 | 503 | 504, Scope::Dependency) => Outcome::Unknown(text),
+        (_, Scope::Own | Scope::Dependency) => Outcome::fail(text),
+    }
+}
+
+/// Reads a body up to its bound, or until what is looked for has come.
+async fn read_body(mut body: Incoming, looked_for: Option<&str>) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| plain(&e))?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        bytes.extend_from_slice(data);
+        if bytes.len() > MAX_BODY_BYTES {
+            let found = looked_for.is_some_and(|text| contains(&bytes, text));
+            if found {
+                return Ok(bytes);
+            }
+            return Err("the body is larger than 1 MiB".to_owned());
+        }
+    }
+    Ok(bytes)
+}
+
+fn judge_body(target: &HttpTarget, body: &[u8], secrets: &Secrets) -> Outcome {
+    if let Some(text) = &target.contains
+        && !contains(body, text)
+    {
+        let text = secrets.quote(text, MAX_QUOTE_CHARS);
+        return Outcome::fail(format!("the body does not contain {text:?}"));
+    }
+    let Some((pointer, want)) = &target.json else {
+        return Outcome::pass();
+    };
+    let Ok(json) = serde_json::from_slice::<Value>(body) else {
+        return Outcome::fail("the body is not JSON");
+    };
+    let is = match json.pointer(pointer) {
+        None => return Outcome::fail(format!("the body has nothing at {pointer}")),
+        Some(Value::String(text)) => text.clone(),
+        Some(
+            value @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_)),
+        ) => value.to_string(),
+    };
+    if is == *want {
+        return Outcome::pass();
+    }
+    let is = secrets.quote(&is, MAX_QUOTE_CHARS);
+    let want = secrets.quote(want, MAX_QUOTE_CHARS);
+    Outcome::fail(format!("{pointer} is {is:?}, not {want:?}"))
+}
+
+fn contains(body: &[u8], text: &str) -> bool {
+    body.windows(text.len()).any(|part| part == text.as_bytes())
+}
+
+/// What hyper says, without the layers around it.
+fn plain(e: &hyper::Error) -> String {
+    if e.is_incomplete_message() || e.is_closed() || e.is_canceled() {
+        return "connection closed".to_owned();
+    }
+    if e.is_parse() {
+        return "it does not speak HTTP/1.1".to_owned();
+    }
+    let source = std::error::Error::source(e);
+    if let Some(io) = source.and_then(|s| s.downcast_ref::<std::io::Error>()) {
+        return connect::plain(io);
+    }
+    e.to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Does a process match? `/proc` is scanned for a part of a command line.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+
+use ready_probe_sdk::host::{self, Stat};
+
+use crate::outcome::Outcome;
+
+/// A command line longer than this is compared up to here.
+const MAX_CMDLINE_BYTES: u64 = 64 * 1024;
+/// They carry their child's command line in their own.
+const INIT_WRAPPERS: &[&str] = &[
+    "tini",
+    "tini-static",
+    "docker-init",
+    "dumb-init",
+    "catatonit",
+    "podman-init",
+    "pid1",
+    "s6-svscan",
+    "s6-supervise",
+];
+const OURSELVES: &str = "ready-probe";
+
+/// Counts the processes whose command line contains `pattern`.
+pub fn ask(pattern: &str, min: usize) -> Outcome {
+    let pids = match host::pids() {
+        Ok(pids) => pids,
+        Err(e) => return Outcome::unknown(format!("/proc can't be read: {e}")),
+    };
+    let ancestors = ancestors(std::process::id());
+    let mut matching = 0_usize;
+    let mut unreadable = 0_usize;
+    for pid in pids {
+        if ancestors.contains(&pid) {
+            continue;
+        }
+        match command_line(pid) {
+            Ok(argv) if matches(&argv, pattern) && is_alive(pid) => matching += 1,
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => unreadable += 1,
+            // It ended while we looked.
+            Err(_) => {}
+        }
+    }
+    judge(matching, unreadable, min)
+}
+
+fn judge(matching: usize, unreadable: usize, min: usize) -> Outcome {
+    if matching >= min {
+        return Outcome::pass();
+    }
+    if unreadable > 0 {
+        return Outcome::unknown(format!(
+            "{matching} of {min} processes match, and {unreadable} can't be read"
+        ));
+    }
+    match (matching, min) {
+        (0, 1) => Outcome::fail("no process matches"),
+        _ => Outcome::fail(format!("{matching} processes match, {min} needed")),
+    }
+}
+
+/// Whether these arguments are what the user means: never an init wrapper, which repeats them, and
+/// never another probe, which has the pattern on its own command line.
+fn matches(argv: &[String], pattern: &str) -> bool {
+    let Some(program) = argv.first() else {
+        // A kernel thread, or a process that is about to end.
+        return false;
+    };
+    let program = program.rsplit('/').next().unwrap_or(program);
+    !INIT_WRAPPERS.contains(&program) && program != OURSELVES && argv.join(" ").contains(pattern)
+}
+
+fn command_line(pid: u32) -> io::Result<Vec<String>> {
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{pid}/cmdline"))?
+        .take(MAX_CMDLINE_BYTES)
+        .read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.trim_end_matches('\0');
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(text.split('\0').map(str::to_owned).collect())
+}
+
+fn is_alive(pid: u32) -> bool {
+    host::stat_of(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'))
+}
+
+/// This process and those it descends from: a shell-form HEALTHCHECK has the pattern on its
+/// shell's command line.
+fn ancestors(pid: u32) -> HashSet<u32> {
+    let mut ancestors = HashSet::from([pid]);
+    let mut next = host::stat_of(pid);
+    while let Some(Stat { ppid, .. }) = next {
+        // The parent of what `docker exec` starts is outside of the namespace: 0.
+        if ppid == 0 || !ancestors.insert(ppid) {
+            break;
+        }
+        next = host::stat_of(ppid);
+    }
+    ancestors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn wrappers_and_probes_never_match() {
+        assert!(matches(&argv("python agent.py"), "agent.py"));
+        assert!(matches(&argv("python agent.py"), "python agent"));
+        assert!(!matches(&argv("/sbin/docker-init -- python agent.py"), "agent.py"));
+        assert!(!matches(&argv("tini -- python agent.py"), "agent.py"));
+        assert!(!matches(&argv("/ready-probe process:agent.py"), "agent.py"));
+        assert!(!matches(&[], ""));
+    }
+
+    #[test]
+    fn truth_table() {
+        assert_eq!(judge(1, 0, 1), Outcome::pass());
+        assert_eq!(judge(1, 9, 1), Outcome::pass());
+        assert_eq!(judge(0, 0, 1).word(), "fail");
+        assert_eq!(judge(1, 0, 2).word(), "fail");
+        assert_eq!(judge(0, 1, 1).word(), "unknown");
+        assert_eq!(judge(1, 1, 2).word(), "unknown");
+    }
+}

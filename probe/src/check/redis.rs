@@ -1,0 +1,276 @@
+//! Does Redis answer, and as expected?
+//!
+//! All commands go out in one write; the replies are read up to a bound. Commands and replies are
+//! encoded and decoded by the redis crate, over our own connection: its clients buffer without
+//! bound what a server sends.
+
+use ready_probe_sdk::connect::Endpoint;
+use redis::{Cmd, Parser, Value};
+use tokio::io::AsyncWriteExt;
+
+use super::bounded::Received;
+use super::connect;
+use crate::outcome::Outcome;
+use crate::redact::Secrets;
+use crate::target::{RedisRole, RedisTarget};
+
+/// The longest message of a server that is quoted.
+const MAX_QUOTE_CHARS: usize = 120;
+
+/// What one of the commands is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Auth,
+    Select,
+    Ping,
+    Exists,
+    Value,
+    Role,
+}
+
+/// Asks one server.
+pub async fn ask(target: &RedisTarget, endpoint: &Endpoint, secrets: &Secrets) -> Outcome {
+    let (steps, request) = request(target);
+    match exchange(target, endpoint, &request, steps.len()).await {
+        Ok((replies, closed)) => judge(target, &steps, &replies, closed, secrets),
+        Err(cause) => Outcome::Unknown(secrets.quote(&cause, MAX_QUOTE_CHARS)),
+    }
+}
+
+/// The commands of this target, and their bytes.
+fn request(target: &RedisTarget) -> (Vec<Step>, Vec<u8>) {
+    let mut steps = Vec::new();
+    let mut bytes = Vec::new();
+    let mut add = |step: Step, command: &Cmd| {
+        steps.push(step);
+        bytes.extend(command.get_packed_command());
+    };
+    let address = &target.address;
+    match (&address.user, &address.password) {
+        (None, None) => {}
+        (None, Some(password)) => add(Step::Auth, redis::cmd("AUTH").arg(password.reveal())),
+        (Some(user), password) => {
+            let password = password.as_ref().map_or("", |p| p.reveal());
+            add(Step::Auth, redis::cmd("AUTH").arg(user).arg(password));
+        }
+    }
+    if address.db != 0 {
+        add(Step::Select, redis::cmd("SELECT").arg(address.db));
+    }
+    add(Step::Ping, &redis::cmd("PING"));
+    if let Some(key) = &target.key {
+        add(Step::Exists, redis::cmd("EXISTS").arg(key));
+        if let Some(value) = &target.value {
+            // One byte more than expected tells a longer value apart, however long it is.
+            let last = value.len();
+            add(
+                Step::Value,
+                redis::cmd("GETRANGE").arg(key).arg(0).arg(last),
+            );
+        }
+    }
+    if target.role.is_some() {
+        add(Step::Role, &redis::cmd("ROLE"));
+    }
+    (steps, bytes)
+}
+
+/// Sends the request and collects the replies, and why there are not more of them.
+async fn exchange(
+    target: &RedisTarget,
+    endpoint: &Endpoint,
+    request: &[u8],
+    expected: usize,
+) -> Result<(Vec<Value>, Option<String>), String> {
+    let mut stream = connect::open(endpoint).await.map_err(connect::NoConnection::text)?;
+    if target.address.tls {
+        stream = connect::secure(stream, endpoint, &target.tls).await?;
+    }
+    stream
+        .write_all(request)
+        .await
+        .map_err(|e| connect::plain(&e))?;
+    stream.flush().await.map_err(|e| connect::plain(&e))?;
+    let mut received = Received::default();
+    let mut closed = None;
+    loop {
+        let replies = decode(received.rest(), expected)?;
+        if replies.len() == expected || closed.is_some() {
+            return Ok((replies, closed));
+        }
+        closed = received.more(&mut stream).await.err();
+    }
+}
+
+/// The replies that are complete so far.
+fn decode(mut bytes: &[u8], expected: usize) -> Result<Vec<Value>, String> {
+    let mut parser = Parser::new();
+    let mut replies = Vec::with_capacity(expected);
+    while replies.len() < expected {
+        match parser.parse_value(&mut bytes) {
+            Ok(value) => replies.push(value),
+            // The parser's only I/O error is the end of what has arrived.
+            Err(e) if e.is_io_error() => break,
+            Err(_) => return Err("it does not speak the Redis protocol".to_owned()),
+        }
+    }
+    Ok(replies)
+}
+
+fn judge(
+    target: &RedisTarget,
+    steps: &[Step],
+    replies: &[Value],
+    closed: Option<String>,
+    secrets: &Secrets,
+) -> Outcome {
+    for (step, reply) in steps.iter().zip(replies) {
+        let outcome = match reply {
+            Value::ServerError(e) => judge_error(*step, target, e, secrets),
+            answer => judge_answer(*step, target, answer),
+        };
+        match outcome {
+            Outcome::Pass(_) => {}
+            answer @ (Outcome::Fail(_) | Outcome::Unknown(_)) => return answer,
+        }
+    }
+    match closed {
+        Some(cause) if replies.len() < steps.len() => Outcome::Unknown(cause),
+        Some(_) | None if target.address.tls && target.tls.insecure => {
+            Outcome::Pass("certificate not verified".to_owned())
+        }
+        Some(_) | None => Outcome::pass(),
+    }
+}
+
+fn judge_error(
+    step: Step,
+    target: &RedisTarget,
+    e: &redis::ServerError,
+    secrets: &Secrets,
+) -> Outcome {
+    let said = format!("{} {}", e.code(), e.details().unwrap_or_default());
+    match (step, e.code()) {
+        (Step::Value, "WRONGTYPE") => {
+            let key = target.key.as_deref().unwrap_or_default();
+            Outcome::fail(format!("key {} holds no text", secrets.quote(key, 80)))
+        }
+        (Step::Auth | Step::Select | Step::Ping | Step::Exists | Step::Value | Step::Role, _) => {
+            Outcome::Unknown(secrets.quote(said.trim(), MAX_QUOTE_CHARS))
+        }
+    }
+}
+
+fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
+    let key = || target.key.as_deref().unwrap_or_default();
+    let garbage = || Outcome::unknown("it does not speak the Redis protocol");
+    match (step, answer) {
+        (Step::Auth | Step::Select, Value::Okay) => Outcome::pass(),
+        (Step::Ping, Value::SimpleString(text)) if text == "PONG" => Outcome::pass(),
+        (Step::Exists, Value::Int(0)) => Outcome::fail(format!("key {} does not exist", key())),
+        (Step::Exists, Value::Int(_)) => Outcome::pass(),
+        (Step::Value, Value::BulkString(is)) => {
+            if target.value.as_ref().is_some_and(|want| want.as_bytes() == is) {
+                Outcome::pass()
+            } else {
+                Outcome::fail(format!("key {} holds another value", key()))
+            }
+        }
+        (Step::Role, Value::Array(parts)) => match (parts.first(), target.role) {
+            (Some(Value::BulkString(is)), Some(want)) => judge_role(is, want),
+            (Some(_) | None, _) => garbage(),
+        },
+        (Step::Auth | Step::Select | Step::Ping | Step::Exists | Step::Value | Step::Role, _) => {
+            garbage()
+        }
+    }
+}
+
+fn judge_role(is: &[u8], want: RedisRole) -> Outcome {
+    match (is, want) {
+        (b"master", RedisRole::Master) | (b"slave", RedisRole::Replica) => Outcome::pass(),
+        (b"slave", RedisRole::Master) => Outcome::fail("it is a replica, not a master"),
+        (b"master", RedisRole::Replica) => Outcome::fail("it is a master, not a replica"),
+        (_, RedisRole::Master | RedisRole::Replica) => Outcome::fail("it has neither role"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::options::Options;
+    use crate::target::{Kind, Target};
+
+    fn verdict(target: &str, wire: &str) -> String {
+        let mut secrets = Secrets::default();
+        let target = Target::parse(target, Options::default(), &mut secrets).unwrap();
+        let Kind::Redis(target) = target.kind else {
+            panic!("not a redis target")
+        };
+        let (steps, _) = request(&target);
+        let outcome = match decode(wire.as_bytes(), steps.len()) {
+            Ok(replies) => {
+                let closed = Some("connection closed".to_owned());
+                judge(&target, &steps, &replies, closed, &secrets)
+            }
+            Err(cause) => Outcome::Unknown(cause),
+        };
+        format!("{} {}", outcome.word(), outcome.text())
+    }
+
+    #[test]
+    fn truth_table() {
+        let key = "redis://h#key=k&value=v";
+        let table = [
+            ("redis://h", "+PONG\r\n", "pass "),
+            ("redis://h", "", "unknown connection closed"),
+            ("redis://h", "+PO", "unknown connection closed"),
+            ("redis://h", "+NOPE\r\n", "unknown it does not speak the Redis protocol"),
+            ("redis://h", "HTTP/1.1 400\r\n", "unknown it does not speak the Redis protocol"),
+            (
+                "redis://h",
+                "-NOAUTH Authentication required.\r\n",
+                "unknown NOAUTH Authentication required.",
+            ),
+            (
+                "redis://h",
+                "-LOADING Redis is loading\r\n",
+                "unknown LOADING Redis is loading",
+            ),
+            ("redis://h", "-CLUSTERDOWN x\r\n", "unknown CLUSTERDOWN x"),
+            ("redis://h", "-NOPERM no ping\r\n", "unknown NOPERM no ping"),
+            (
+                "redis://:hunter2@h",
+                "-WRONGPASS no hunter2\r\n-NOAUTH x\r\n",
+                "unknown WRONGPASS no ***",
+            ),
+            ("redis://:p@h/3", "+OK\r\n+OK\r\n+PONG\r\n", "pass "),
+            (
+                "redis://h/99",
+                "-ERR DB index is out of range\r\n+PONG\r\n",
+                "unknown ERR DB index is out of range",
+            ),
+            (key, "+PONG\r\n:1\r\n$1\r\nv\r\n", "pass "),
+            (key, "+PONG\r\n:0\r\n$0\r\n\r\n", "fail key k does not exist"),
+            (key, "+PONG\r\n:1\r\n$2\r\nvv\r\n", "fail key k holds another value"),
+            (key, "+PONG\r\n:1\r\n-WRONGTYPE x\r\n", "fail key k holds no text"),
+            (key, "+PONG\r\n-NOPERM x\r\n-NOPERM x\r\n", "unknown NOPERM x"),
+            (key, "+PONG\r\n:1\r\n", "unknown connection closed"),
+            ("redis://h#role=master", "+PONG\r\n*1\r\n$6\r\nmaster\r\n", "pass "),
+            (
+                "redis://h#role=master",
+                "+PONG\r\n*1\r\n$5\r\nslave\r\n",
+                "fail it is a replica, not a master",
+            ),
+            (
+                "redis://h#role=replica",
+                "+PONG\r\n*1\r\n$6\r\nmaster\r\n",
+                "fail it is a master, not a replica",
+            ),
+            ("redis://h#role=master", "+PONG\r\n-NOPERM x\r\n", "unknown NOPERM x"),
+        ];
+        for (target, wire, want) in table {
+            assert_eq!(verdict(target, wire), want, "{target} {wire:?}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The command line as typed. What it means is decided in [`crate::settings`].
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::redact::Secrets;
+use crate::run::Exit;
+
+/// Answers whether this container is ready: exit status 0 when healthy, 1 when not.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ready-probe",
+    version,
+    about = "Container health that means readiness. Asks this container's agents, Redis, NATS and any \
+             endpoint; exits 0 or 1 with one clear reason.",
+    after_long_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do instead of one probe.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to check.
+    #[command(flatten)]
+    pub targets: Targets,
+    /// How to check it.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// The commands besides the bare one.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Wait until healthy, then run a command in place of this process
+    ///
+    /// Without targets: for the dependencies only, if there is a command to run (the agent is what
+    /// it starts); for everything otherwise. Exits 1 with the reason when time is up.
+    Wait(Wait),
+    /// Publish an agent's signal from a shell
+    ///
+    /// The signal is bound to a process: --pid, else the parent of this command, else (the parent
+    /// is outside of the container, as in `docker exec`) process 1. It ends with that process, or
+    /// with --ttl.
+    Mark(Mark),
+    /// Print what would be checked, and where each setting came from
+    Config(Config),
+}
+
+/// Targets of a probe.
+#[derive(Debug, Default, Args)]
+pub struct Targets {
+    /// What to check; replaces everything that the environment and the file name
+    ///
+    /// agent:NAME, redis://…, rediss://…, redis+unix:///…, nats://…, tls://…, http://…,
+    /// https://…, http+unix://…, tcp://HOST:PORT, unix:///PATH, process:PATTERN, pid:/FILE,
+    /// exec:CMD ARG…, file:/PATH; each may end in #option=value&option=value
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+}
+
+/// `ready-probe wait`.
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// How long to wait at most
+    #[arg(long = "for", value_name = "DURATION", default_value = "120s")]
+    pub limit: String,
+    /// What to wait for.
+    #[command(flatten)]
+    pub targets: Targets,
+    /// The command to run, in place of this process and under its id
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+    /// How to check it.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `ready-probe mark`.
+#[derive(Debug, Args)]
+pub struct Mark {
+    /// The agent's name
+    pub name: String,
+    /// Say that it is not ready, and why
+    #[arg(long, value_name = "REASON")]
+    pub not_ready: Option<String>,
+    /// Something to tell, as text; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub detail: Vec<String>,
+    /// The process whose life the signal follows
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<String>,
+    /// How long the signal lives: 1s to 1h; as long as its process by default
+    #[arg(long, value_name = "DURATION")]
+    pub ttl: Option<String>,
+    /// Where to write it.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `ready-probe config`.
+#[derive(Debug, Args)]
+pub struct Config {
+    /// What would be checked.
+    #[command(flatten)]
+    pub targets: Targets,
+    /// How it would be checked.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// Options of every command. Each is also a variable, `READY_…`, and (but for `config`) a key of
+/// the file; the command line beats the environment, which beats the file.
+#[derive(Debug, Default, Args)]
+pub struct Options {
+    /// Overall deadline, 5s by default; keep it below HEALTHCHECK's --timeout [env: READY_TIMEOUT]
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// How long a dependency that passed before may be unreachable, 180s by default; or forever
+    /// [env: READY_GRACE]
+    #[arg(long, value_name = "DURATION")]
+    pub grace: Option<String>,
+    /// The agents that must be ready, comma separated; by default all that have published
+    /// [env: READY_AGENT]
+    #[arg(long, value_name = "NAMES")]
+    pub agent: Option<String>,
+    /// The folder of this container's signals, by default /dev/shm/ready-probe or
+    /// /tmp/ready-probe [env: READY_DIR]
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<String>,
+    /// The configuration file, by default /etc/ready-probe.toml if it exists [env: READY_CONFIG]
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<String>,
+    /// How to report: text or json [env: READY_FORMAT]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Print nothing when healthy, and one line otherwise [env: READY_QUIET]
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Say on stderr what happens [env: READY_VERBOSE]
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+const AFTER_HELP: &str = "\
+Without targets it checks the agents of this container (all that have published a signal, or those
+of READY_AGENT), Redis if REDIS_URL is set, NATS if NATS_URL is set (READY_REDIS=off and
+READY_NATS=off leave these alone), and what READY_CHECKS and the configuration file name.
+
+Options of every target: timeout=, grace=, name=, optional, not, scope=own|dependency
+Secrets can come from files: REDIS_URL_FILE, NATS_URL_FILE.
+
+Exit status:
+  0   healthy, or degraded (something to look at, nothing to restart for)
+  1   starting or unhealthy
+  64  the command line can't be used
+  78  the environment or the configuration file can't be used
+
+Examples:
+  HEALTHCHECK CMD [\"/ready-probe\"]
+  ready-probe agent:translator redis://redis:6379 'http://localhost:8080/health#json=/status=ok'
+  ready-probe wait redis://redis:6379 nats://nats:4222 -- ./agent";
+
+/// Parses the command line. Help and version are answers, not errors; clap's own status for a
+/// usage error is 2, which Docker reserves.
+pub fn parse() -> Result<Cli, Exit> {
+    if std::env::args_os().len() == 1 {
+        // The whole of `HEALTHCHECK CMD ready-probe`.
+        return Ok(Cli {
+            command: None,
+            targets: Targets::default(),
+            options: Options::default(),
+        });
+    }
+    Cli::try_parse().map_err(|e| match e.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done(e.to_string()),
+        _ => Exit::Usage(one_line(&e)),
+    })
+}
+
+/// What is wrong, in one line. clap quotes what was typed, which may be an address with a
+/// password: what looks like one is not repeated.
+fn one_line(e: &clap::Error) -> String {
+    let text = e.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let quoted = Secrets::default().quote(first, 300);
+    format!("ready-probe: {quoted}; see ready-probe --help\n")
+}

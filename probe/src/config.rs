@@ -1,0 +1,134 @@
+//! `ready-probe config`: what would be checked, and where each setting came from.
+
+use std::fmt::Write;
+
+use ready_probe_sdk::freshness::Span;
+use serde_json::{Value, json};
+
+use crate::cli;
+use crate::duration::millis;
+use crate::report::AGENTS;
+use crate::run::{self, Exit};
+use crate::settings::{Format, Settings};
+
+/// Every variable this program reads, besides those that end in `_FILE`.
+const VARIABLES: &[&str] = &[
+    "READY_TIMEOUT",
+    "READY_GRACE",
+    "READY_AGENT",
+    "READY_DIR",
+    "READY_CONFIG",
+    "READY_FORMAT",
+    "READY_QUIET",
+    "READY_VERBOSE",
+    "READY_CHECKS",
+    "READY_REDIS",
+    "READY_NATS",
+];
+
+/// Runs the command.
+pub fn run(args: &cli::Config) -> Exit {
+    let settings = match run::resolve(&args.options, &args.targets.targets) {
+        Ok(settings) => settings,
+        Err(invalid) => return invalid.into(),
+    };
+    let unknown = unknown_variables(std::env::vars_os().map(|(name, _)| name));
+    Exit::Done(match settings.format.value {
+        Format::Text => text(&settings, &unknown),
+        Format::Json => json(&settings, &unknown).to_string() + "\n",
+    })
+}
+
+/// Every setting with its value and origin, in the order in which they are printed.
+fn settings_shown(settings: &Settings) -> Vec<(&'static str, String, String)> {
+    let dirs: Vec<String> = settings
+        .store
+        .value
+        .dirs()
+        .map(|dir| dir.display().to_string())
+        .collect();
+    let format = match settings.format.value {
+        Format::Text => "text",
+        Format::Json => "json",
+    };
+    vec![
+        (
+            "timeout",
+            Span(millis(settings.timeout.value)).to_string(),
+            settings.timeout.origin.to_string(),
+        ),
+        (
+            "grace",
+            settings.grace.value.to_string(),
+            settings.grace.origin.to_string(),
+        ),
+        ("dir", dirs.join(", "), settings.store.origin.to_string()),
+        ("format", format.to_owned(), settings.format.origin.to_string()),
+        (
+            "quiet",
+            settings.quiet.value.to_string(),
+            settings.quiet.origin.to_string(),
+        ),
+        (
+            "verbose",
+            settings.verbose.value.to_string(),
+            settings.verbose.origin.to_string(),
+        ),
+    ]
+}
+
+/// Every check: target, scope, origin.
+fn checks_shown(settings: &Settings) -> Vec<(String, &'static str, String)> {
+    let discovered = settings.discover.then(|| {
+        (
+            AGENTS.to_owned(),
+            "own",
+            "every agent that has published; READY_AGENT names them".to_owned(),
+        )
+    });
+    let configured = settings.checks.iter().map(|check| {
+        let target = &check.value;
+        (target.redacted.clone(), target.scope.word(), check.origin.to_string())
+    });
+    discovered.into_iter().chain(configured).collect()
+}
+
+fn text(settings: &Settings, unknown: &[String]) -> String {
+    let mut text = String::new();
+    // Writing to a String can't fail.
+    for (name, value, origin) in settings_shown(settings) {
+        let _ = writeln!(text, "{name:<8} {value:<36} {origin}");
+    }
+    let _ = writeln!(text, "checks");
+    for (target, scope, origin) in checks_shown(settings) {
+        let _ = writeln!(text, " {scope:<10} {target:<36} {origin}");
+    }
+    for name in unknown {
+        let _ = writeln!(text, "note     {name} is set, and no variable of ready-probe");
+    }
+    text
+}
+
+fn json(settings: &Settings, unknown: &[String]) -> Value {
+    let shown: serde_json::Map<String, Value> = settings_shown(settings)
+        .into_iter()
+        .map(|(name, value, origin)| (name.to_owned(), json!({ "value": value, "origin": origin })))
+        .collect();
+    let checks: Vec<Value> = checks_shown(settings)
+        .into_iter()
+        .map(|(target, scope, origin)| json!({ "target": target, "scope": scope, "origin": origin }))
+        .collect();
+    json!({ "settings": shown, "checks": checks, "unknown_variables": unknown })
+}
+
+/// A misspelt variable is no error (an orchestrator may set `READY_PORT` for a service of that
+/// name), but here is where somebody looks for it.
+fn unknown_variables(names: impl Iterator<Item = std::ffi::OsString>) -> Vec<String> {
+    let mut unknown: Vec<String> = names
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| name.starts_with("READY_"))
+        .filter(|name| !VARIABLES.contains(&name.as_str()))
+        .collect();
+    unknown.sort();
+    unknown
+}

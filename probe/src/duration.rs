@@ -1,0 +1,83 @@
+//! Durations and graces as people write them: `500ms`, `5s`, `2m`; a number alone has no meaning.
+
+use std::fmt;
+use std::time::Duration;
+
+use ready_probe_sdk::freshness::Span;
+
+/// How long `Unknown` is tolerated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grace {
+    /// That long, from the first `Unknown` after a `Pass`.
+    For(Duration),
+    /// Without end.
+    Forever,
+}
+
+impl fmt::Display for Grace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::For(duration) => write!(f, "{}", Span(millis(*duration))),
+            Self::Forever => f.write_str("forever"),
+        }
+    }
+}
+
+/// Parses a duration with its unit.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    // humantime takes a bare zero, and `M` and `y`, which nobody means in a probe.
+    let number_alone = text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if number_alone && text != "0" {
+        return Err(format!(
+            "{text:?} has no unit: write it as 500ms, 5s or 2m"
+        ));
+    }
+    let parsed = humantime::parse_duration(text)
+        .map_err(|_| format!("{text:?} is not a duration: write it as 500ms, 5s or 2m"))?;
+    if parsed > Duration::from_secs(366 * 24 * 3_600) {
+        return Err(format!("{text:?} is longer than a year"));
+    }
+    Ok(parsed)
+}
+
+/// Parses a duration that something can happen in.
+pub fn timeout(text: &str) -> Result<Duration, String> {
+    let parsed = duration(text)?;
+    if parsed < Duration::from_millis(1) {
+        return Err(format!("{text:?} leaves no time: at least 1ms"));
+    }
+    Ok(parsed)
+}
+
+/// Parses a duration or `forever`.
+pub fn grace(text: &str) -> Result<Grace, String> {
+    if text == "forever" {
+        return Ok(Grace::Forever);
+    }
+    duration(text)
+        .map(Grace::For)
+        .map_err(|e| format!("{e}, or forever"))
+}
+
+/// Whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_carries_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for bad in ["5", "", "x", "-5s", "5 parsecs", "1.5", "99999999999999h", "2000000h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert!(timeout("0s").is_err());
+        assert_eq!(grace("forever"), Ok(Grace::Forever));
+        assert!(grace("never").is_err());
+    }
+}

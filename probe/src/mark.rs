@@ -1,0 +1,161 @@
+//! `ready-probe mark`: publishes an agent's signal from a shell, bound to a process.
+
+use ready_probe_sdk::host::{self, Epoch, Process};
+use ready_probe_sdk::signal::{self, Instance, Name, Signal, State, VERSION};
+use ready_probe_sdk::store::local::Publication;
+use ready_probe_sdk::clock;
+use serde_json::{Map, Value};
+
+use crate::cli;
+use crate::duration::{self, millis};
+use crate::run::{self, Exit};
+use crate::settings::{Invalid, Origin};
+
+/// What wrote the record.
+const WRITER: &str = concat!("ready-probe/", env!("CARGO_PKG_VERSION"));
+
+/// Runs the command.
+pub fn run(args: &cli::Mark) -> Exit {
+    let marked = match Marked::parse(args) {
+        Ok(marked) => marked,
+        Err(invalid) => return invalid.into(),
+    };
+    let settings = match run::resolve(&args.options, &["agent:x".to_owned()]) {
+        Ok(settings) => settings,
+        Err(invalid) => return invalid.into(),
+    };
+    let pid_start = match believable(marked.pid) {
+        Ok(pid_start) => pid_start,
+        Err(why) => return run::failed(why),
+    };
+    let record = match marked.signal(pid_start).encode() {
+        Ok(record) => record,
+        Err(e) => return Invalid::usage(e.to_string()).into(),
+    };
+    let name = marked.name.clone();
+    let mut publication =
+        Publication::new(settings.store.value, name, marked.pid, pid_start);
+    publication.remove_dead_predecessors(&Epoch::current());
+    if let Err(e) = publication.write(&record) {
+        return run::failed(e);
+    }
+    let state = marked.state();
+    let Marked { name, pid, .. } = marked;
+    let text = format!("{name}: {state}, bound to process {pid}\n");
+    Exit::Done(if settings.quiet.value { String::new() } else { text })
+}
+
+/// What was typed, checked.
+struct Marked {
+    name: Name,
+    not_ready: Option<String>,
+    details: Map<String, Value>,
+    pid: u32,
+    ttl_ms: Option<u64>,
+}
+
+impl Marked {
+    fn parse(args: &cli::Mark) -> Result<Self, Invalid> {
+        let at = |flag, why: String| Invalid::new(&Origin::Flag(flag), why);
+        let ttl_ms = match &args.ttl {
+            None => None,
+            Some(text) => {
+                let ttl_ms = millis(duration::duration(text).map_err(|e| at("--ttl", e))?);
+                signal::check_ttl_ms(ttl_ms).map_err(|e| at("--ttl", e.to_string()))?;
+                Some(ttl_ms)
+            }
+        };
+        Ok(Self {
+            name: Name::new(&args.name).map_err(|e| at("NAME", e.to_string()))?,
+            not_ready: args.not_ready.clone(),
+            details: details(&args.detail).map_err(|e| at("--detail", e))?,
+            pid: match &args.pid {
+                Some(text) => process_id(text).map_err(|e| at("--pid", e))?,
+                None => parent(),
+            },
+            ttl_ms,
+        })
+    }
+
+    fn state(&self) -> State {
+        if self.not_ready.is_some() {
+            State::NotReady
+        } else {
+            State::Ready
+        }
+    }
+
+    fn signal(&self, pid_start: Option<u64>) -> Signal {
+        let epoch = Epoch::current();
+        let host = host::name();
+        Signal {
+            v: VERSION,
+            agent: self.name.clone(),
+            instance: Instance::of_process(&host, self.pid, pid_start),
+            state: self.state(),
+            reason: self.not_ready.as_deref().map(signal::clean_reason),
+            details: self.details.clone(),
+            ttl_ms: self.ttl_ms,
+            beat_ms: None,
+            seq: 0,
+            host: Some(host),
+            pid: Some(self.pid),
+            pid_start,
+            boot_id: epoch.boot_id,
+            pid_ns: epoch.pid_ns,
+            init_start: epoch.init_start,
+            mono_ms: Some(clock::mono_ms()),
+            since: Some(clock::wall_rfc3339()),
+            sdk: Some(WRITER.to_owned()),
+            announced: None,
+        }
+    }
+}
+
+/// The parent of this command; process 1 where that is outside of the container.
+fn parent() -> u32 {
+    match host::stat_of(std::process::id()) {
+        Some(stat) if stat.ppid > 0 => stat.ppid,
+        Some(_) | None => 1,
+    }
+}
+
+fn process_id(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|pid| (1..=0x7fff_ffff).contains(pid))
+        .ok_or_else(|| format!("{text:?} is not a process id"))
+}
+
+/// When that process started, provided that a probe would believe us.
+fn believable(pid: u32) -> Result<Option<u64>, String> {
+    match Process::of(pid) {
+        Process::Gone => Err(format!("there is no process {pid}; --pid names another one")),
+        Process::Zombie { .. } => Err(format!(
+            "process {pid} has ended; --pid names another one"
+        )),
+        Process::Unreadable => Ok(None),
+        Process::Alive { start, euid } => {
+            let me = host::my_euid();
+            match euid {
+                Some(euid) if me != 0 && me != euid => Err(format!(
+                    "process {pid} belongs to user {euid}, and no probe believes user {me} what \
+                     it says of it: run this command as user {euid} or as root"
+                )),
+                Some(_) | None => Ok(Some(start)),
+            }
+        }
+    }
+}
+
+fn details(pairs: &[String]) -> Result<Map<String, Value>, String> {
+    pairs
+        .iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                Ok((key.to_owned(), Value::String(value.to_owned())))
+            }
+            Some(_) | None => Err("it is written KEY=VALUE".to_owned()),
+        })
+        .collect()
+}

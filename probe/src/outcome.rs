@@ -1,0 +1,145 @@
+//! What a check answers.
+
+/// A check's answer. `Fail` is the target's own "no"; `Unknown` is everything else: nobody
+/// answered, or not in a way that answers the question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Yes; with a note for people, which may be empty.
+    Pass(String),
+    /// No, and why.
+    Fail(Failure),
+    /// Nobody answered, and what happened instead.
+    Unknown(String),
+}
+
+/// Why a target says no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// For people.
+    pub reason: String,
+    /// The agent says `starting`, or has not published yet.
+    pub starting: bool,
+}
+
+impl Outcome {
+    /// A pass with nothing to add.
+    pub fn pass() -> Self {
+        Self::Pass(String::new())
+    }
+
+    /// A plain no.
+    pub fn fail(reason: impl Into<String>) -> Self {
+        Self::Fail(Failure {
+            reason: reason.into(),
+            starting: false,
+        })
+    }
+
+    /// Not yet.
+    pub fn starting(reason: impl Into<String>) -> Self {
+        Self::Fail(Failure {
+            reason: reason.into(),
+            starting: true,
+        })
+    }
+
+    /// No answer.
+    pub fn unknown(cause: impl Into<String>) -> Self {
+        Self::Unknown(cause.into())
+    }
+
+    /// The word for it in reports.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pass(_) => "pass",
+            Self::Fail(_) => "fail",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// The note, reason or cause.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Pass(text) | Self::Unknown(text) => text,
+            Self::Fail(failure) => &failure.reason,
+        }
+    }
+
+    /// The same outcome with another text.
+    pub fn with_text(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Pass(text) => Self::Pass(change(text)),
+            Self::Unknown(text) => Self::Unknown(change(text)),
+            Self::Fail(failure) => Self::Fail(Failure {
+                reason: change(failure.reason),
+                starting: failure.starting,
+            }),
+        }
+    }
+
+    /// What the option `not` makes of it: Pass and Fail change places, Unknown stays.
+    pub fn inverted(self) -> Self {
+        match self {
+            Self::Pass(note) if note.is_empty() => Self::fail("it passes, and must not"),
+            Self::Pass(note) => Self::fail(format!("it passes, and must not: {note}")),
+            Self::Fail(failure) => Self::Pass(failure.reason),
+            Self::Unknown(cause) => Self::Unknown(cause),
+        }
+    }
+}
+
+/// One of several: passes when one does, fails when all do, else nobody knows. Order-free but for
+/// the order in which the texts are joined.
+pub fn any(outcomes: Vec<(String, Outcome)>) -> Outcome {
+    let mut unknown = false;
+    let mut starting = true;
+    let mut texts = Vec::new();
+    for (label, outcome) in outcomes {
+        match &outcome {
+            Outcome::Pass(_) => return Outcome::Pass(format!("by {label}")),
+            Outcome::Fail(failure) => starting &= failure.starting,
+            Outcome::Unknown(_) => unknown = true,
+        }
+        texts.push(format!("{label}: {}", outcome.text()));
+    }
+    let text = texts.join("; ");
+    match (unknown, starting) {
+        (true, _) => Outcome::Unknown(text),
+        (false, true) => Outcome::starting(text),
+        (false, false) => Outcome::fail(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labelled(outcomes: &[Outcome]) -> Vec<(String, Outcome)> {
+        outcomes.iter().map(|o| ("x".to_owned(), o.clone())).collect()
+    }
+
+    #[test]
+    fn any_is_a_three_valued_or() {
+        let pass = Outcome::pass();
+        let fail = Outcome::fail("no");
+        let unknown = Outcome::unknown("?");
+        let word = |outcomes: &[Outcome]| any(labelled(outcomes)).word();
+        assert_eq!(word(&[pass.clone(), fail.clone()]), "pass");
+        assert_eq!(word(&[unknown.clone(), pass.clone()]), "pass");
+        assert_eq!(word(&[fail.clone(), unknown.clone()]), "unknown");
+        assert_eq!(word(&[unknown.clone(), fail.clone()]), "unknown");
+        assert_eq!(word(&[fail.clone(), fail.clone()]), "fail");
+        let start = Outcome::starting("s");
+        assert_eq!(any(labelled(&[start.clone(), start.clone()])), {
+            Outcome::starting("x: s; x: s")
+        });
+        assert_eq!(any(labelled(&[start, fail])), Outcome::fail("x: s; x: no"));
+    }
+
+    #[test]
+    fn not_never_makes_an_answer_of_none() {
+        assert_eq!(Outcome::unknown("?").inverted(), Outcome::unknown("?"));
+        assert_eq!(Outcome::fail("no").inverted(), Outcome::Pass("no".into()));
+        assert_eq!(Outcome::pass().inverted().word(), "fail");
+    }
+}

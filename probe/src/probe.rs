@@ -1,0 +1,263 @@
+//! One probe: plan → ask → recall → judge.
+
+use std::time::Instant;
+
+use ready_probe_sdk::clock;
+use ready_probe_sdk::freshness::Span;
+use ready_probe_sdk::host::Epoch;
+
+use crate::check::{self, Answer, Context};
+use crate::duration::Grace;
+use crate::last_pass::{Keeper, Memory, Past};
+use crate::outcome::Outcome;
+use crate::report::{Report, Row};
+use crate::settings::Settings;
+use crate::target::Target;
+use crate::verdict::{self, Scope, Tolerance};
+
+/// What this container's probes keep from one to the next.
+pub struct Probe<'a> {
+    settings: &'a Settings,
+    epoch: Epoch,
+    keeper: Keeper,
+    tolerant: bool,
+}
+
+/// What is asked in one round.
+pub struct Plan {
+    questions: Vec<Question>,
+}
+
+/// One check of a round, and its answer where nobody needs to be asked.
+struct Question {
+    target: Target,
+    /// The check's identity from one probe to the next.
+    key: String,
+    settled: Option<Outcome>,
+}
+
+impl<'a> Probe<'a> {
+    /// A probe of this container.
+    pub fn new(settings: &'a Settings) -> Self {
+        let epoch = Epoch::current();
+        let keeper = Keeper::new(&settings.store.value, &epoch);
+        Self {
+            settings,
+            epoch,
+            keeper,
+            tolerant: true,
+        }
+    }
+
+    /// The same probe, for which only an answer is an answer: who waits for a server does not want
+    /// to be told that it was there before.
+    pub fn without_grace(self) -> Self {
+        Self {
+            tolerant: false,
+            ..self
+        }
+    }
+
+    /// Lists what is to be asked: what is configured, and the agents that are there.
+    pub fn plan(&self) -> Plan {
+        let mut plan = Plan {
+            questions: Vec::new(),
+        };
+        if self.settings.discover {
+            self.plan_discovered(&mut plan);
+        }
+        for check in &self.settings.checks {
+            plan.add(check.value.clone(), None);
+        }
+        plan
+    }
+
+    /// Asks without an event loop, if nothing in the plan needs one.
+    pub fn ask_now(&self, plan: &Plan) -> Option<Vec<Answer>> {
+        plan.questions
+            .iter()
+            .map(|question| match &question.settled {
+                Some(outcome) => Some(settled(outcome)),
+                None => check::ask_now(&question.target, self.context()),
+            })
+            .collect()
+    }
+
+    /// Asks everything at once; returns by `deadline`.
+    pub async fn ask(&self, plan: &Plan, deadline: Instant) -> Vec<Answer> {
+        let open: Vec<&Target> = plan
+            .questions
+            .iter()
+            .filter(|question| question.settled.is_none())
+            .map(|question| &question.target)
+            .collect();
+        let mut asked = check::ask_all(&open, self.context(), deadline).await.into_iter();
+        plan.questions
+            .iter()
+            .filter_map(|question| match &question.settled {
+                Some(outcome) => Some(settled(outcome)),
+                None => asked.next(),
+            })
+            .collect()
+    }
+
+    /// What to say when nothing can be asked: no event loop can be had.
+    pub fn unasked(plan: &Plan, cause: &str) -> Vec<Answer> {
+        plan.questions
+            .iter()
+            .map(|question| {
+                let outcome = question.settled.clone();
+                settled(&outcome.unwrap_or_else(|| Outcome::unknown(cause)))
+            })
+            .collect()
+    }
+
+    /// Folds the answers into a report, in the light of what was answered before.
+    pub fn judge(&self, plan: Plan, answers: Vec<Answer>) -> Report {
+        let now_ms = clock::mono_ms();
+        let recalled = self.keeper.recall();
+        let before = recalled.memory;
+        let mut notes: Vec<String> = Vec::new();
+        notes.extend(recalled.problem.map(|why| format!("no grace: {why}")));
+        let mut memory = before.clone();
+        let mut changed = false;
+        for (question, answer) in plan.questions.iter().zip(&answers) {
+            changed |= memory.learn(&question.key, &answer.outcome, now_ms);
+        }
+        if changed {
+            let learned = plan.questions.iter().zip(&answers);
+            let learned = learned.map(|(question, answer)| (question.key.as_str(), &answer.outcome));
+            if let Err(why) = self.keeper.remember(learned, now_ms, clock::mono_ms) {
+                notes.push(format!("grace can't be counted: {why}"));
+            }
+        }
+        let rows: Vec<Row> = plan
+            .questions
+            .into_iter()
+            .zip(answers)
+            .map(|(question, answer)| self.row(question, answer, &before, &memory, now_ms))
+            .collect();
+        Report {
+            verdict: verdict::fold(rows.iter().map(Row::ballot)),
+            rows,
+            notes,
+            epoch: self.epoch.file_stem(),
+        }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            store: &self.settings.store.value,
+            epoch: &self.epoch,
+            secrets: &self.settings.secrets,
+        }
+    }
+
+    fn plan_discovered(&self, plan: &mut Plan) {
+        match check::discover(self.context()) {
+            Ok(names) if names.is_empty() => {
+                let nobody = Outcome::starting("no agent has published a signal");
+                plan.add(Target::agents(), Some(nobody));
+            }
+            Ok(names) => {
+                let agents = if names.len() == 1 { "agent" } else { "agents" };
+                let note = format!("{} {agents} discovered; READY_AGENT not set", names.len());
+                // Remembered, so that a container whose agents are gone is not "starting".
+                plan.add(Target::agents(), Some(Outcome::Pass(note)));
+                for name in names {
+                    plan.add(Target::agent(name), None);
+                }
+            }
+            Err(e) => {
+                let cause = format!("the local store can't be read: {e}");
+                plan.add(Target::agents(), Some(Outcome::Unknown(cause)));
+            }
+        }
+    }
+
+    fn row(
+        &self,
+        question: Question,
+        answer: Answer,
+        before: &Memory,
+        after: &Memory,
+        now_ms: u64,
+    ) -> Row {
+        let target = question.target;
+        let grace = target.grace.unwrap_or(match target.scope {
+            Scope::Own => Grace::For(std::time::Duration::ZERO),
+            Scope::Dependency => self.settings.grace.value,
+        });
+        let past = after.past(&question.key);
+        let tolerance = match past {
+            Some(past) if self.tolerant => past.tolerance(grace, now_ms),
+            Some(_) | None => Tolerance::Exhausted,
+        };
+        let outcome = match (answer.outcome, past) {
+            (Outcome::Unknown(cause), Some(past)) if self.tolerant => {
+                Outcome::Unknown(with_grace(&cause, past, grace, tolerance, now_ms))
+            }
+            (Outcome::Fail(failure), Some(past)) if past.lasted_ms(now_ms) >= 1_000 => {
+                Outcome::Fail(failure)
+                    .with_text(|reason| format!("{reason}, for {}", Span(past.lasted_ms(now_ms))))
+            }
+            (outcome @ (Outcome::Pass(_) | Outcome::Fail(_) | Outcome::Unknown(_)), _) => outcome,
+        };
+        Row {
+            label: target.label().to_owned(),
+            target: target.redacted,
+            scope: target.scope,
+            required: !target.optional,
+            passed_before: before.past(&question.key).is_some_and(|past| past.passed),
+            tolerance,
+            outcome,
+            elapsed: answer.elapsed,
+        }
+    }
+}
+
+impl Plan {
+    fn add(&mut self, target: Target, settled: Option<Outcome>) {
+        // Two checks may differ in a secret only: they must not share a memory.
+        let same = self
+            .questions
+            .iter()
+            .filter(|other| other.target.redacted == target.redacted)
+            .count();
+        let key = match same {
+            0 => target.redacted.clone(),
+            n => format!("{} ({})", target.redacted, n + 1),
+        };
+        self.questions.push(Question {
+            target,
+            key,
+            settled,
+        });
+    }
+}
+
+fn settled(outcome: &Outcome) -> Answer {
+    Answer {
+        outcome: outcome.clone(),
+        elapsed: std::time::Duration::ZERO,
+    }
+}
+
+/// What an `Unknown` says of its grace.
+fn with_grace(
+    cause: &str,
+    past: &Past,
+    grace: Grace,
+    tolerance: Tolerance,
+    now_ms: u64,
+) -> String {
+    let lasted = Span(past.lasted_ms(now_ms));
+    match (tolerance, past.passed) {
+        (Tolerance::Tolerated, _) => format!("{cause} for {lasted} of {grace} grace"),
+        (Tolerance::Exhausted, false) => format!("{cause}; it has never passed"),
+        (Tolerance::Exhausted, true) if grace == Grace::For(std::time::Duration::ZERO) => {
+            format!("{cause} for {lasted}")
+        }
+        (Tolerance::Exhausted, true) => format!("{cause} for {lasted}, beyond its grace of {grace}"),
+    }
+}

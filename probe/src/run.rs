@@ -1,0 +1,173 @@
+//! From settings to an exit: one probe, what every command needs, and what it prints.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use ready_probe_sdk::clock;
+
+use crate::cli;
+use crate::probe::Probe;
+use crate::report::{MAX_BYTES, Report};
+use crate::settings::env::Env;
+use crate::settings::{Format, Invalid, Settings};
+use crate::verdict::Verdict;
+
+/// When this process started to work.
+#[derive(Debug, Clone, Copy)]
+pub struct Start(Instant);
+
+impl Start {
+    /// Now.
+    pub fn now() -> Self {
+        Self(clock::instant())
+    }
+
+    /// That long after the start.
+    pub fn plus(self, duration: Duration) -> Instant {
+        self.0 + duration
+    }
+
+    /// The time since.
+    pub fn elapsed(self) -> Duration {
+        clock::instant().saturating_duration_since(self.0)
+    }
+}
+
+/// How a run ends: what it prints where, and its status. Docker reserves 2; 64 and 78 are
+/// `EX_USAGE` and `EX_CONFIG` of sysexits(3).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what it should; this is what it says.
+    Done(String),
+    /// Not healthy, or not done; this is why.
+    Failed(String),
+    /// The command line can't be used.
+    Usage(String),
+    /// The environment or the configuration file can't be used.
+    Config(String),
+    /// A signal ended it: its number.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Prints what is to be said, and maps the end to an exit status.
+    pub fn print(self) -> ExitCode {
+        let (text, code, to_stderr) = match self {
+            Self::Done(text) => (text, 0, false),
+            Self::Failed(text) => (text, 1, false),
+            Self::Usage(text) => (text, 64, true),
+            Self::Config(text) => (text, 78, true),
+            Self::Signal(number) => (String::new(), 128 + u8::try_from(number).unwrap_or(0), true),
+        };
+        // One write: Docker's buffer holds stdout and stderr in the order in which they come.
+        // Nobody is left to be told when it fails.
+        let _ = if to_stderr {
+            std::io::stderr().write_all(text.as_bytes())
+        } else {
+            std::io::stdout().write_all(text.as_bytes())
+        };
+        ExitCode::from(code)
+    }
+}
+
+impl From<Invalid> for Exit {
+    fn from(invalid: Invalid) -> Self {
+        let line = format!("ready-probe: {invalid}\n");
+        if invalid.is_usage() {
+            Self::Usage(line)
+        } else {
+            Self::Config(line)
+        }
+    }
+}
+
+/// `ready-probe [TARGET...]`
+pub fn probe(targets: &[String], options: &cli::Options, start: Start) -> Exit {
+    let settings = match resolve(options, targets) {
+        Ok(settings) => settings,
+        Err(invalid) => return invalid.into(),
+    };
+    let deadline = start.plus(settings.timeout.value);
+    let probe = Probe::new(&settings);
+    let plan = probe.plan();
+    let answers = match probe.ask_now(&plan) {
+        Some(answers) => answers,
+        None => match event_loop() {
+            Ok(event_loop) => {
+                let answers = event_loop.block_on(probe.ask(&plan, deadline));
+                // What still waits, waits for nobody.
+                event_loop.shutdown_background();
+                answers
+            }
+            Err(cause) => Probe::unasked(&plan, &cause),
+        },
+    };
+    let report = probe.judge(plan, answers);
+    finish(&report, &settings, start)
+}
+
+/// What is printed of a report, and how the run ends.
+pub fn finish(report: &Report, settings: &Settings, start: Start) -> Exit {
+    let healthy = report.verdict.is_healthy();
+    let text = match (settings.quiet.value, settings.format.value) {
+        (true, Format::Text) if healthy => String::new(),
+        (true, Format::Json) if healthy => String::new(),
+        (true, Format::Text) => report.first_line() + "\n",
+        (false, Format::Text) => coloured(report.text(), report.verdict),
+        (true | false, Format::Json) => report.json(start.elapsed()),
+    };
+    if healthy {
+        Exit::Done(text)
+    } else {
+        Exit::Failed(text)
+    }
+}
+
+/// Resolves the settings, and starts to log if they say so.
+pub fn resolve(options: &cli::Options, targets: &[String]) -> Result<Settings, Invalid> {
+    let lookup = |name: &str| std::env::var_os(name);
+    let settings = Settings::resolve(options, targets, &Env::new(&lookup))?;
+    if settings.verbose.value {
+        log_to_stderr();
+    }
+    Ok(settings)
+}
+
+/// The event loop, on this thread.
+pub fn event_loop() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("no event loop to be had: {e}"))
+}
+
+/// A failure in one line.
+pub fn failed(why: impl Display) -> Exit {
+    Exit::Failed(format!("ready-probe: {why}\n"))
+}
+
+fn log_to_stderr() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .init();
+}
+
+/// Colours the verdict where a person looks at it.
+fn coloured(text: String, verdict: Verdict) -> String {
+    if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) {
+        debug_assert!(text.len() <= MAX_BYTES);
+        return text;
+    }
+    let colour = match verdict {
+        Verdict::Healthy => 32,
+        Verdict::Degraded | Verdict::Starting => 33,
+        Verdict::Unhealthy => 31,
+    };
+    let word = verdict.word();
+    text.replacen(word, &format!("\u{1b}[{colour}m{word}\u{1b}[0m"), 1)
+}

@@ -1,0 +1,245 @@
+//! What was typed, exported and configured, resolved into what it means.
+//!
+//! The command line beats the environment, which beats the file. A value that is set and can't be
+//! used is always an error that says where it was set; it is never silently the default.
+
+pub mod env;
+mod file;
+mod origin;
+
+use std::path::Path;
+use std::time::Duration;
+
+use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::store::local::{DIR_VARIABLE, LocalStore};
+
+use crate::cli;
+use crate::duration::{self, Grace};
+use crate::redact::Secrets;
+use crate::target::Target;
+use crate::target::options::Options;
+use env::Env;
+use file::ConfigFile;
+pub use origin::{Invalid, Origin, Setting};
+
+/// The overall deadline when nothing else is said: HEALTHCHECK's own default is 30 s, a kubelet's
+/// and most people's is shorter.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a dependency may be unreachable when nothing else is said.
+const DEFAULT_GRACE: Grace = Grace::For(Duration::from_secs(180));
+
+/// Everything that one run needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// The overall deadline, counted from the start of the process.
+    pub timeout: Setting<Duration>,
+    /// The grace of dependencies that have none of their own.
+    pub grace: Setting<Grace>,
+    /// The local store.
+    pub store: Setting<LocalStore>,
+    /// How to report.
+    pub format: Setting<Format>,
+    /// Print nothing when healthy.
+    pub quiet: Setting<bool>,
+    /// Say on stderr what happens.
+    pub verbose: Setting<bool>,
+    /// What to check.
+    pub checks: Vec<Setting<Target>>,
+    /// Whether to check every agent that has published, since none is named.
+    pub discover: bool,
+    /// What must not be printed.
+    pub secrets: Secrets,
+}
+
+/// How to report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Settings {
+    /// Resolves the settings of one run.
+    pub fn resolve(
+        options: &cli::Options,
+        targets: &[String],
+        env: &Env<'_>,
+    ) -> Result<Self, Invalid> {
+        let mut secrets = Secrets::default();
+        let named = typed("--config", &options.config).map_or_else(|| env.variable("READY_CONFIG"), |s| Ok(Some(s)))?;
+        let file = ConfigFile::load(named.as_ref(), &mut secrets)?;
+        let first = |flag, typed_value: &Option<String>, variable, in_file| {
+            first_of(typed(flag, typed_value), env, variable, in_file)
+        };
+
+        let timeout = first("--timeout", &options.timeout, "READY_TIMEOUT", file.timeout)?
+            .map(|s| s.parse(|text| duration::timeout(text)))
+            .transpose()?
+            .unwrap_or(Setting::default_of(DEFAULT_TIMEOUT));
+        let grace = first("--grace", &options.grace, "READY_GRACE", file.grace)?
+            .map(|s| s.parse(|text| duration::grace(text)))
+            .transpose()?
+            .unwrap_or(Setting::default_of(DEFAULT_GRACE));
+        let format = first("--format", &options.format, "READY_FORMAT", file.format)?
+            .map(|s| s.parse(|text| format(text)))
+            .transpose()?
+            .unwrap_or(Setting::default_of(Format::Text));
+        let store = first("--dir", &options.dir, DIR_VARIABLE, file.dir)?
+            .map(|s| s.parse(|dir| LocalStore::at(Path::new(dir)).map_err(|e| e.to_string())))
+            .transpose()?
+            .unwrap_or(Setting::default_of(LocalStore::default()));
+        let quiet = switch("--quiet", options.quiet, env, "READY_QUIET", file.quiet)?;
+        let verbose = switch("--verbose", options.verbose, env, "READY_VERBOSE", file.verbose)?;
+
+        let named_agents = agents(options, env, file.agent, !targets.is_empty())?;
+        let mut checks: Vec<Setting<Target>> = Vec::new();
+        if let Some(agents) = &named_agents {
+            checks.extend(agents.value.iter().map(|name| {
+                Setting::new(Target::agent(name.clone()), agents.origin.clone())
+            }));
+        }
+        if targets.is_empty() {
+            checks.extend(servers(env, &mut secrets)?);
+            checks.extend(listed(env, &mut secrets)?);
+            checks.extend(file.checks);
+        }
+        for text in targets {
+            let origin = Origin::Flag("TARGET");
+            let target = Target::parse(text, Options::default(), &mut secrets)
+                .map_err(|e| Invalid::new(&origin, e))?;
+            checks.push(Setting::new(target, origin));
+        }
+        Ok(Self {
+            timeout,
+            grace,
+            store,
+            format,
+            quiet,
+            verbose,
+            checks,
+            discover: targets.is_empty() && named_agents.is_none(),
+            secrets,
+        })
+    }
+}
+
+fn typed(flag: &'static str, value: &Option<String>) -> Option<Setting<String>> {
+    let value = value.clone()?;
+    Some(Setting::new(value, Origin::Flag(flag)))
+}
+
+fn first_of(
+    typed: Option<Setting<String>>,
+    env: &Env<'_>,
+    variable: &str,
+    in_file: Option<Setting<String>>,
+) -> Result<Option<Setting<String>>, Invalid> {
+    match typed {
+        Some(typed) => Ok(Some(typed)),
+        None => Ok(env.variable(variable)?.or(in_file)),
+    }
+}
+
+fn switch(
+    flag: &'static str,
+    typed: bool,
+    env: &Env<'_>,
+    variable: &str,
+    in_file: Option<Setting<bool>>,
+) -> Result<Setting<bool>, Invalid> {
+    if typed {
+        return Ok(Setting::new(true, Origin::Flag(flag)));
+    }
+    match env.switch(variable, false)? {
+        Setting {
+            origin: Origin::Default,
+            ..
+        } => Ok(in_file.unwrap_or(Setting::default_of(false))),
+        set => Ok(set),
+    }
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err(format!("{text:?} is no format; there are text and json")),
+    }
+}
+
+/// The agents that are named. Targets on the command line replace what the environment and the
+/// file name, not what stands beside them on the command line.
+fn agents(
+    options: &cli::Options,
+    env: &Env<'_>,
+    in_file: Option<Setting<Vec<String>>>,
+    targets_typed: bool,
+) -> Result<Option<Setting<Vec<Name>>>, Invalid> {
+    let one = |setting: Setting<String>| Setting::new(vec![setting.value], setting.origin);
+    let set = match typed("--agent", &options.agent) {
+        Some(typed) => Some(one(typed)),
+        None if targets_typed => None,
+        None => env.variable("READY_AGENT")?.map(one).or(in_file),
+    };
+    set.map(|setting| setting.parse(|lists| names(lists)))
+        .transpose()
+}
+
+fn names(lists: &[String]) -> Result<Vec<Name>, String> {
+    let mut names = Vec::new();
+    for list in lists {
+        let before = names.len();
+        for name in list.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+            let name = Name::new(name).map_err(|e| e.to_string())?;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        if names.len() == before && before == 0 {
+            return Err("it names no agent".to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// `REDIS_URL` and `NATS_URL`, which belong to the application too.
+fn servers(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, Invalid> {
+    let mut checks = Vec::new();
+    for (variable, switch, parse) in [
+        ("REDIS_URL", "READY_REDIS", Target::redis_of_application as ParseUrl),
+        ("NATS_URL", "READY_NATS", Target::nats_of_application as ParseUrl),
+    ] {
+        if !env.switch(switch, true)?.value {
+            continue;
+        }
+        if let Some(url) = env.secret(variable)? {
+            let target = url.parse(|text| {
+                parse(text, secrets)
+                    .map_err(|e| format!("{e}; {switch}=off leaves this variable alone"))
+            })?;
+            checks.push(target);
+        }
+    }
+    Ok(checks)
+}
+
+type ParseUrl = fn(&str, &mut Secrets) -> Result<Target, String>;
+
+/// `READY_CHECKS`: targets, split as a shell splits words.
+fn listed(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, Invalid> {
+    let Some(list) = env.variable("READY_CHECKS")? else {
+        return Ok(Vec::new());
+    };
+    let words = shell_words::split(&list.value)
+        .map_err(|_| Invalid::new(&list.origin, "its quotes are not closed"))?;
+    words
+        .iter()
+        .map(|word| {
+            Target::parse(word, Options::default(), secrets)
+                .map(|target| Setting::new(target, list.origin.clone()))
+                .map_err(|e| Invalid::new(&list.origin, e))
+        })
+        .collect()
+}

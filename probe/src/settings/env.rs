@@ -1,0 +1,95 @@
+//! Settings from the environment. An empty variable is an unset one.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use super::origin::{Invalid, Origin, Setting};
+
+/// A secret or an address is not longer than this.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// The environment, or what a test puts in its place.
+pub struct Env<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+impl<'a> Env<'a> {
+    /// Reads variables through `lookup`.
+    pub fn new(lookup: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+        Self { lookup }
+    }
+
+    /// A variable, if it is set.
+    pub fn variable(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
+        let Some(value) = (self.lookup)(name).filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let origin = Origin::Env(name.to_owned());
+        match value.into_string() {
+            Ok(value) => Ok(Some(Setting::new(value, origin))),
+            Err(_) => Err(Invalid::new(&origin, "it is not UTF-8")),
+        }
+    }
+
+    /// A variable that may also come from the file that `NAME_FILE` names.
+    pub fn secret(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
+        let file_variable = format!("{name}_FILE");
+        let (direct, file) = (self.variable(name)?, self.variable(&file_variable)?);
+        let Some(file) = file else {
+            return Ok(direct);
+        };
+        if direct.is_some() {
+            return Err(Invalid::new(
+                &file.origin,
+                format!("{name} is set as well; set one of them"),
+            ));
+        }
+        let path = PathBuf::from(&file.value);
+        let text = read(&path).map_err(|e| Invalid::new(&file.origin, e))?;
+        let origin = Origin::EnvFile {
+            variable: file_variable,
+            path,
+        };
+        if text.is_empty() {
+            return Err(Invalid::new(&origin, "the file is empty"));
+        }
+        Ok(Some(Setting::new(text, origin)))
+    }
+
+    /// A variable that is on or off; `default` when it is not set.
+    pub fn switch(&self, name: &str, default: bool) -> Result<Setting<bool>, Invalid> {
+        match self.variable(name)? {
+            None => Ok(Setting::default_of(default)),
+            Some(setting) => setting.parse(|text| on_or_off(text)),
+        }
+    }
+}
+
+/// `on` or `off`, and how else people write these.
+pub fn on_or_off(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(true),
+        "off" | "false" | "no" | "0" => Ok(false),
+        _ => Err(format!("{text:?} is neither on nor off")),
+    }
+}
+
+/// Reads a small text file without its last line ending.
+pub fn read(path: &std::path::Path) -> Result<String, String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", path.display());
+    let file = File::open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(format!("{}: not a regular file", path.display()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("{}: larger than 64 KiB", path.display()));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| format!("{}: not UTF-8", path.display()))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}

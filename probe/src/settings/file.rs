@@ -1,0 +1,173 @@
+//! The configuration file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::env;
+use super::origin::{Invalid, Origin, Setting};
+use crate::redact::Secrets;
+use crate::target::Target;
+use crate::target::options::Options;
+
+/// Read if it exists, and nothing else is named.
+pub const DEFAULT_PATH: &str = "/etc/ready-probe.toml";
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    timeout: Option<String>,
+    grace: Option<String>,
+    agent: Option<Agents>,
+    dir: Option<String>,
+    format: Option<String>,
+    quiet: Option<bool>,
+    verbose: Option<bool>,
+    #[serde(default)]
+    check: Vec<BTreeMap<String, toml::Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Agents {
+    List(Vec<String>),
+    Text(String),
+}
+
+/// The file's settings.
+#[derive(Debug, Default)]
+pub struct ConfigFile {
+    /// `timeout`.
+    pub timeout: Option<Setting<String>>,
+    /// `grace`.
+    pub grace: Option<Setting<String>>,
+    /// `agent`; an empty list says that this container has no agents.
+    pub agent: Option<Setting<Vec<String>>>,
+    /// `dir`.
+    pub dir: Option<Setting<String>>,
+    /// `format`.
+    pub format: Option<Setting<String>>,
+    /// `quiet`.
+    pub quiet: Option<Setting<bool>>,
+    /// `verbose`.
+    pub verbose: Option<Setting<bool>>,
+    /// The `[[check]]` tables.
+    pub checks: Vec<Setting<Target>>,
+}
+
+impl ConfigFile {
+    /// Reads the file that was named, or the default one if it exists.
+    pub fn load(named: Option<&Setting<String>>, secrets: &mut Secrets) -> Result<Self, Invalid> {
+        let path = PathBuf::from(named.map_or(DEFAULT_PATH, |named| named.value.as_str()));
+        if named.is_none() && !path.exists() {
+            return Ok(Self::default());
+        }
+        let text = env::read(&path).map_err(|e| match named {
+            Some(named) => Invalid::new(&named.origin, e),
+            None => Invalid::new(&at(&path, ""), e),
+        })?;
+        Self::parse(&text, &path, secrets)
+    }
+
+    fn parse(text: &str, path: &Path, secrets: &mut Secrets) -> Result<Self, Invalid> {
+        let written: Written = toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(String::new(), |span| {
+                let before = text.get(..span.start).unwrap_or_default();
+                format!("line {}: ", before.matches('\n').count() + 1)
+            });
+            // The parser quotes keys and type names, never the values beside them.
+            Invalid::new(&at(path, ""), format!("{line}{}", e.message()))
+        })?;
+        let checks = written
+            .check
+            .into_iter()
+            .enumerate()
+            .map(|(i, table)| {
+                let origin = at(path, &format!("check {}", i + 1));
+                let target = check(table, secrets).map_err(|e| Invalid::new(&origin, e))?;
+                Ok(Setting::new(target, origin))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            timeout: set(path, "timeout", written.timeout),
+            grace: set(path, "grace", written.grace),
+            agent: set(path, "agent", written.agent).map(|setting| {
+                let names = match setting.value {
+                    Agents::List(names) => names,
+                    Agents::Text(names) => vec![names],
+                };
+                Setting::new(names, setting.origin)
+            }),
+            dir: set(path, "dir", written.dir),
+            format: set(path, "format", written.format),
+            quiet: set(path, "quiet", written.quiet),
+            verbose: set(path, "verbose", written.verbose),
+            checks,
+        })
+    }
+}
+
+fn at(path: &Path, key: &str) -> Origin {
+    Origin::File {
+        path: path.to_owned(),
+        key: key.to_owned(),
+    }
+}
+
+fn set<T>(path: &Path, key: &str, value: Option<T>) -> Option<Setting<T>> {
+    value.map(|value| Setting::new(value, at(path, key)))
+}
+
+/// One `[[check]]`: `target` or `any`, and options as keys.
+fn check(mut table: BTreeMap<String, toml::Value>, secrets: &mut Secrets) -> Result<Target, String> {
+    let target = table.remove("target");
+    let any = table.remove("any");
+    let mut options = Options::default();
+    for (key, value) in table {
+        for value in option_values(&key, value)? {
+            options.push(&key, Some(value));
+        }
+    }
+    match (target, any) {
+        (Some(toml::Value::String(text)), None) => Target::parse(&text, options, secrets),
+        (None, Some(toml::Value::Array(items))) => {
+            let targets = items
+                .iter()
+                .map(|item| match item.as_str() {
+                    Some(text) => Target::parse(text, Options::default(), secrets),
+                    None => Err("any must be a list of texts".to_owned()),
+                })
+                .collect::<Result<_, _>>()?;
+            Target::any(targets, options)
+        }
+        (Some(_), Some(_)) => Err("it has both target and any".to_owned()),
+        (Some(_), None) => Err("target must be a text".to_owned()),
+        (None, Some(_)) => Err("any must be a list of texts".to_owned()),
+        (None, None) => Err("it needs target = \"…\" or any = [\"…\"]".to_owned()),
+    }
+}
+
+fn option_values(key: &str, value: toml::Value) -> Result<Vec<String>, String> {
+    let one = |value: toml::Value| match value {
+        toml::Value::String(text) => Ok(text),
+        toml::Value::Boolean(flag) => Ok(flag.to_string()),
+        toml::Value::Integer(number) => Ok(number.to_string()),
+        toml::Value::Float(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_) => Err(format!(
+            "the option {key} must be a text, a number, true or false"
+        )),
+    };
+    match value {
+        toml::Value::Array(values) => values.into_iter().map(one).collect(),
+        value @ (toml::Value::String(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Table(_)) => Ok(vec![one(value)?]),
+    }
+}

@@ -1,0 +1,302 @@
+//! The target grammar: what a check asks, parsed once, so that nothing downstream can be invalid.
+
+mod local;
+pub mod options;
+mod server;
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::connect::nats::NatsAddress;
+use ready_probe_sdk::connect::redis::RedisAddress;
+use ready_probe_sdk::connect::tls::TlsOptions;
+use ready_probe_sdk::signal::{Name, clean};
+
+use crate::duration::{self, Grace};
+use crate::redact::Secrets;
+use crate::verdict::Scope;
+use options::Options;
+
+/// One question, ready to be asked.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// What is asked.
+    pub kind: Kind,
+    /// The target as it is printed: without secrets, timing and naming options. It also is the
+    /// check's identity from one probe to the next.
+    pub redacted: String,
+    /// What it is called in reports, if not by its target.
+    pub name: Option<String>,
+    /// Its own time limit, within the probe's.
+    pub timeout: Option<Duration>,
+    /// Its own grace.
+    pub grace: Option<Grace>,
+    /// Reported, and never decides.
+    pub optional: bool,
+    /// Pass and Fail change places.
+    pub not: bool,
+    /// Whose fault it finds.
+    pub scope: Scope,
+}
+
+/// What can be asked.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Is this agent ready in this container?
+    Agent {
+        /// The agent.
+        name: Name,
+        /// How many instances must be.
+        min: usize,
+    },
+    /// Does Redis answer, and as expected?
+    Redis(RedisTarget),
+    /// Does NATS answer, and as expected?
+    Nats(NatsTarget),
+    /// Does an HTTP endpoint answer, and as expected?
+    Http(HttpTarget),
+    /// Does somebody accept connections?
+    Connect(Endpoint),
+    /// Does a process match?
+    Process {
+        /// A part of its command line.
+        pattern: String,
+        /// How many must match.
+        min: usize,
+    },
+    /// Is the process of a pid file alive?
+    Pid(PathBuf),
+    /// Does a command exit with 0?
+    Exec(Vec<String>),
+    /// Is a file there, and as expected?
+    File(FileTarget),
+    /// Does one of these pass?
+    Any(Vec<Target>),
+}
+
+/// A Redis server and what is expected of it.
+#[derive(Debug, Clone)]
+pub struct RedisTarget {
+    /// Where it is, and who we are.
+    pub address: RedisAddress,
+    /// How to speak TLS, if the address says so.
+    pub tls: TlsOptions,
+    /// This key exists.
+    pub key: Option<String>,
+    /// That key holds this value.
+    pub value: Option<String>,
+    /// It has this role.
+    pub role: Option<RedisRole>,
+}
+
+/// A role of a Redis server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedisRole {
+    /// It takes writes.
+    Master,
+    /// It follows a master.
+    Replica,
+}
+
+/// A NATS server and what is expected of it.
+#[derive(Debug, Clone)]
+pub struct NatsTarget {
+    /// Where it is, and who we are.
+    pub address: NatsAddress,
+    /// How to speak TLS.
+    pub tls: TlsOptions,
+    /// The account has JetStream.
+    pub jetstream: bool,
+    /// This key-value bucket exists.
+    pub bucket: Option<String>,
+}
+
+/// An HTTP endpoint and what is expected of it.
+#[derive(Debug, Clone)]
+pub struct HttpTarget {
+    /// Where to connect to.
+    pub endpoint: Endpoint,
+    /// How to speak TLS, for `https`.
+    pub tls: Option<TlsOptions>,
+    /// What stands in the `Host` header.
+    pub host: String,
+    /// Path and query.
+    pub path: String,
+    /// The method.
+    pub method: hyper::Method,
+    /// Headers to send.
+    pub headers: hyper::HeaderMap,
+    /// Which status codes are as expected.
+    pub status: Vec<RangeInclusive<u16>>,
+    /// The body contains this.
+    pub contains: Option<String>,
+    /// At this JSON pointer the body holds this value.
+    pub json: Option<(String, String)>,
+}
+
+/// A file and what is expected of it.
+#[derive(Debug, Clone)]
+pub struct FileTarget {
+    /// The file.
+    pub path: PathBuf,
+    /// It was modified within this time.
+    pub max_age: Option<Duration>,
+    /// It contains this.
+    pub contains: Option<String>,
+}
+
+impl Target {
+    /// Parses a target with the options that stand in it, and `more` that stand beside it.
+    /// Secrets that it holds are added to `secrets`.
+    ///
+    /// The error quotes the target up to its scheme at most: what follows may hold a secret.
+    pub fn parse(text: &str, more: Options, secrets: &mut Secrets) -> Result<Self, String> {
+        let text = text.trim();
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Err(no_scheme(text));
+        };
+        let in_target = |e: String| format!("the target {:?}: {e}", format!("{}:…", clean(scheme, 20)));
+        let parsed = match scheme {
+            "agent" => local::agent(rest, more),
+            "process" => local::process(rest, more),
+            "pid" => local::pid(rest, more),
+            "exec" => local::exec(rest, more),
+            "file" => local::file(rest, more),
+            "redis" | "rediss" | "redis+unix" => server::redis(text, more, secrets),
+            "nats" | "tls" => server::nats(text, more, secrets),
+            "http" | "https" | "http+unix" => server::http(text, more, secrets),
+            "tcp" => server::tcp(text, more),
+            "unix" => server::unix(text, more),
+            "peer" => Err("this version does not read other containers' signals yet".to_owned()),
+            _ => return Err(unknown_scheme(scheme)),
+        };
+        parsed.map_err(in_target)
+    }
+
+    /// What `REDIS_URL` holds: also `host:port`, and the schemes of other clients.
+    pub fn redis_of_application(text: &str, secrets: &mut Secrets) -> Result<Self, String> {
+        let text = with_scheme(text, "redis");
+        server::redis(&text, Options::default(), secrets)
+    }
+
+    /// What `NATS_URL` holds: also `host:port`.
+    pub fn nats_of_application(text: &str, secrets: &mut Secrets) -> Result<Self, String> {
+        let text = with_scheme(text, "nats");
+        server::nats(&text, Options::default(), secrets)
+    }
+
+    /// A target that passes when one of several does.
+    pub fn any(targets: Vec<Self>, mut options: Options) -> Result<Self, String> {
+        if targets.is_empty() {
+            return Err("any needs at least one target".to_owned());
+        }
+        options.check_known("any", &[])?;
+        let labels: Vec<&str> = targets.iter().map(|t| t.redacted.as_str()).collect();
+        let redacted = format!("any({}){}", labels.join(", "), options.redacted());
+        let own = targets.iter().all(|t| t.scope == Scope::Own);
+        let scope = if own { Scope::Own } else { Scope::Dependency };
+        Self::with_common(Kind::Any(targets), redacted, scope, &mut options)
+    }
+
+    /// The check of one agent, with no options.
+    pub fn agent(name: Name) -> Self {
+        let redacted = format!("agent:{name}");
+        Self::plain(Kind::Agent { name, min: 1 }, &redacted)
+    }
+
+    fn plain(kind: Kind, redacted: &str) -> Self {
+        Self {
+            kind,
+            redacted: redacted.to_owned(),
+            name: None,
+            timeout: None,
+            grace: None,
+            optional: false,
+            not: false,
+            scope: Scope::Own,
+        }
+    }
+
+    /// The check that looks for agents; [`crate::probe`] answers it.
+    pub fn agents() -> Self {
+        Self::plain(Kind::Any(Vec::new()), crate::report::AGENTS)
+    }
+
+    /// What it is called in reports.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.redacted)
+    }
+
+    /// Takes the options of every target.
+    fn with_common(
+        kind: Kind,
+        redacted: String,
+        scope: Scope,
+        options: &mut Options,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            kind,
+            redacted,
+            name: options.parsed("name", report_name)?,
+            timeout: options.parsed("timeout", duration::timeout)?,
+            grace: options.parsed("grace", duration::grace)?,
+            optional: options.flag("optional")?,
+            not: options.flag("not")?,
+            scope: options.parsed("scope", scope_word)?.unwrap_or(scope),
+        })
+    }
+}
+
+fn with_scheme(text: &str, scheme: &str) -> String {
+    let text = text.trim();
+    if text.contains("://") {
+        return text.to_owned();
+    }
+    format!("{scheme}://{text}")
+}
+
+fn report_name(text: &str) -> Result<String, String> {
+    if text.chars().count() <= 64 && clean(text, 64) == text {
+        return Ok(text.to_owned());
+    }
+    Err("a name for reports is at most 64 printable characters".to_owned())
+}
+
+fn scope_word(text: &str) -> Result<Scope, String> {
+    match text {
+        "own" => Ok(Scope::Own),
+        "dependency" => Ok(Scope::Dependency),
+        _ => Err("it must be own or dependency".to_owned()),
+    }
+}
+
+const SCHEMES: &str = "agent, redis, rediss, redis+unix, nats, tls, http, https, http+unix, tcp, \
+                       unix, process, pid, exec, file";
+
+fn unknown_scheme(scheme: &str) -> String {
+    format!(
+        "{:?} is no kind of target (there are: {SCHEMES})",
+        format!("{}:", clean(scheme, 20))
+    )
+}
+
+/// What has no scheme is quoted only where it can't be a secret: a word as short and plain as a
+/// command or an agent's name.
+fn no_scheme(text: &str) -> String {
+    match Name::new(text) {
+        Ok(name) if name.as_str().len() <= 24 => format!(
+            "{:?} is neither a command nor a target; a target is written SCHEME:…, for example \
+             agent:{name} or tcp://{name}:80",
+            name.as_str()
+        ),
+        Ok(_) | Err(_) => {
+            "a target is written SCHEME:…, for example agent:translator or redis://redis:6379"
+                .to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Targets in this container whose body is taken as it is: agents, processes, commands, files.
+
+use std::path::PathBuf;
+
+use ready_probe_sdk::signal::{Name, clean};
+
+use super::options::Options;
+use super::{FileTarget, Kind, Target};
+use crate::duration;
+use crate::verdict::Scope;
+
+pub(super) fn agent(body: &str, more: Options) -> Result<Target, String> {
+    let known = &["min"];
+    // A name can't hold a `#`, so the first one begins the options.
+    let (name, fragment) = body.split_once('#').unwrap_or((body, ""));
+    let mut options = Options::parse(fragment)?;
+    options.extend(more);
+    options.check_known("agent", known)?;
+    let redacted = options.redacted();
+    let name = Name::new(name).map_err(|e| e.to_string())?;
+    let redacted = format!("agent:{name}{redacted}");
+    let min = options.min()?;
+    Target::with_common(Kind::Agent { name, min }, redacted, Scope::Own, &mut options)
+}
+
+pub(super) fn process(body: &str, more: Options) -> Result<Target, String> {
+    let (pattern, mut options) = split(body, more, "process", &["min"])?;
+    if pattern.trim().is_empty() {
+        return Err("it needs a part of a command line: process:python agent.py".to_owned());
+    }
+    let redacted = format!("process:{}{}", clean(&pattern, 80), options.redacted());
+    let min = options.min()?;
+    let kind = Kind::Process { pattern, min };
+    Target::with_common(kind, redacted, Scope::Own, &mut options)
+}
+
+pub(super) fn pid(body: &str, more: Options) -> Result<Target, String> {
+    let (path, mut options) = split(body, more, "pid", &[])?;
+    let path = absolute(&path)?;
+    let redacted = format!("pid:{}{}", path.display(), options.redacted());
+    Target::with_common(Kind::Pid(path), redacted, Scope::Own, &mut options)
+}
+
+/// A command's arguments may hold secrets: only its program is printed.
+pub(super) fn exec(body: &str, more: Options) -> Result<Target, String> {
+    let (command, mut options) = split(body, more, "exec", &[])?;
+    let argv = shell_words::split(&command)
+        .map_err(|_| "its quotes are not closed; it is split as a shell splits words".to_owned())?;
+    let Some(program) = argv.first().filter(|program| !program.is_empty()) else {
+        return Err("it needs a command: exec:CMD ARG…".to_owned());
+    };
+    let rest = if argv.len() > 1 { " …" } else { "" };
+    let redacted = format!("exec:{}{rest}{}", clean(program, 80), options.redacted());
+    Target::with_common(Kind::Exec(argv), redacted, Scope::Own, &mut options)
+}
+
+pub(super) fn file(body: &str, more: Options) -> Result<Target, String> {
+    let (path, mut options) = split(body, more, "file", &["max_age", "contains"])?;
+    let path = absolute(&path)?;
+    let redacted = format!("file:{}{}", path.display(), options.redacted());
+    let file = FileTarget {
+        path,
+        max_age: options.parsed("max_age", duration::timeout)?,
+        contains: options.value("contains")?,
+    };
+    Target::with_common(Kind::File(file), redacted, Scope::Own, &mut options)
+}
+
+/// Splits at the last `#`, but only if all behind it are options: a body may hold one itself.
+fn split(
+    body: &str,
+    more: Options,
+    kind: &str,
+    known: &[&str],
+) -> Result<(String, Options), String> {
+    let (body, mut options) = match body.rsplit_once('#') {
+        Some((before, fragment)) => match Options::parse(fragment) {
+            Ok(options) if !fragment.is_empty() && options.all_known(known) => (before, options),
+            Ok(_) | Err(_) => (body, Options::default()),
+        },
+        None => (body, Options::default()),
+    };
+    options.extend(more);
+    options.check_known(kind, known)?;
+    Ok((body.to_owned(), options))
+}
+
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    if path.starts_with('/') {
+        return Ok(PathBuf::from(path));
+    }
+    Err("it needs an absolute path: the working directory is the image's".to_owned())
+}

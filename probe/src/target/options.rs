@@ -1,0 +1,186 @@
+//! The options of a target: `#option=value&option=value`, or the keys of a `[[check]]` table.
+
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+use ready_probe_sdk::connect::tls::TlsOptions;
+
+use crate::redact::HIDDEN;
+
+/// Options of every target.
+pub const COMMON: &[&str] = &["timeout", "grace", "name", "optional", "not", "scope"];
+/// Options of every target that may speak TLS.
+pub const TLS: &[&str] = &["ca", "cert", "key_file", "insecure"];
+/// Options that only say how long or how to call it: they do not make another check of it.
+const NOT_IDENTIFYING: &[&str] = &["timeout", "grace", "name", "optional", "scope"];
+/// Options whose values are never printed.
+const SECRET: &[&str] = &["header", "value"];
+
+/// The options of one target, as they are used up while it is parsed.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pairs: Vec<(String, Option<String>)>,
+}
+
+impl Options {
+    /// Parses what stands behind the `#`.
+    pub fn parse(fragment: &str) -> Result<Self, String> {
+        let mut pairs = Vec::new();
+        for pair in fragment.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = match pair.split_once('=') {
+                Some((key, value)) => (key, Some(decode(key, value)?)),
+                None => (pair, None),
+            };
+            pairs.push((key.to_owned(), value));
+        }
+        Ok(Self { pairs })
+    }
+
+    /// Adds an option that a file holds under a key of its own.
+    pub fn push(&mut self, key: &str, value: Option<String>) {
+        self.pairs.push((key.to_owned(), value));
+    }
+
+    /// Adds the options of `other`.
+    pub fn extend(&mut self, other: Self) {
+        self.pairs.extend(other.pairs);
+    }
+
+    /// Whether every option is one of `known` (or of every target).
+    pub fn all_known(&self, known: &[&str]) -> bool {
+        self.pairs.iter().all(|(key, _)| is_known(key, known))
+    }
+
+    /// Refuses what no target of this kind knows, and what is said twice.
+    pub fn check_known(&self, kind: &str, known: &[&str]) -> Result<(), String> {
+        for (i, (key, _)) in self.pairs.iter().enumerate() {
+            if !is_known(key, known) {
+                let key = ready_probe_sdk::signal::clean(key, 40);
+                let all = [known, COMMON].concat().join(", ");
+                return Err(format!("{key:?} is no option of {kind} (there are: {all})"));
+            }
+            let twice = self.pairs.iter().take(i).any(|(other, _)| other == key);
+            if twice && key != "header" {
+                return Err(format!("the option {key} is given twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The identifying options as they are printed, secrets hidden: `#key=k&value=***`, or nothing.
+    pub fn redacted(&self) -> String {
+        let shown: Vec<String> = self
+            .pairs
+            .iter()
+            .filter(|(key, _)| !NOT_IDENTIFYING.contains(&key.as_str()))
+            .map(|(key, value)| match value {
+                Some(_) if SECRET.contains(&key.as_str()) => format!("{key}={HIDDEN}"),
+                Some(value) => format!("{key}={}", ready_probe_sdk::signal::clean(value, 80)),
+                None => key.clone(),
+            })
+            .collect();
+        if shown.is_empty() {
+            return String::new();
+        }
+        format!("#{}", shown.join("&"))
+    }
+
+    /// The value of an option that needs one.
+    pub fn value(&mut self, key: &str) -> Result<Option<String>, String> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Some(value)) if !value.is_empty() => Ok(Some(value)),
+            Some(_) => Err(format!("the option {key} needs a value: {key}=…")),
+        }
+    }
+
+    /// As [`Options::value`], where the empty text is a value too.
+    pub fn text(&mut self, key: &str) -> Result<Option<String>, String> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Some(value)) => Ok(Some(value)),
+            Some(None) => Err(format!("the option {key} needs a value: {key}=…")),
+        }
+    }
+
+    /// All values of an option that may be repeated.
+    pub fn values(&mut self, key: &str) -> Result<Vec<String>, String> {
+        let mut values = Vec::new();
+        while let Some(value) = self.value(key)? {
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    /// An option that is there or not.
+    pub fn flag(&mut self, key: &str) -> Result<bool, String> {
+        match self.take(key) {
+            None => Ok(false),
+            Some(None) => Ok(true),
+            Some(Some(value)) => match value.as_str() {
+                "true" => Ok(true),
+                "false" => Ok(false),
+                _ => Err(format!("the option {key} is either there or not; it takes no value")),
+            },
+        }
+    }
+
+    /// A value, parsed.
+    pub fn parsed<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        match self.value(key)? {
+            None => Ok(None),
+            Some(value) => parse(&value)
+                .map(Some)
+                .map_err(|e| format!("the option {key}: {e}")),
+        }
+    }
+
+    /// `min=N`, 1 by default.
+    pub fn min(&mut self) -> Result<usize, String> {
+        let at_least_one = |text: &str| {
+            text.parse()
+                .ok()
+                .filter(|n| (1..=1_024).contains(n))
+                .ok_or_else(|| "it must be a number from 1 to 1024".to_owned())
+        };
+        Ok(self.parsed("min", at_least_one)?.unwrap_or(1))
+    }
+
+    /// The options of [`TLS`].
+    pub fn tls(&mut self) -> Result<TlsOptions, String> {
+        let tls = TlsOptions {
+            ca: self.value("ca")?.map(PathBuf::from),
+            cert: self.value("cert")?.map(PathBuf::from),
+            key: self.value("key_file")?.map(PathBuf::from),
+            insecure: self.flag("insecure")?,
+        };
+        match (&tls.cert, &tls.key) {
+            (Some(_), None) => Err("the option cert needs key_file beside it".to_owned()),
+            (None, Some(_)) => Err("the option key_file needs cert beside it".to_owned()),
+            (Some(_), Some(_)) | (None, None) => Ok(tls),
+        }
+    }
+
+    fn take(&mut self, key: &str) -> Option<Option<String>> {
+        let at = self.pairs.iter().position(|(known, _)| known == key)?;
+        Some(self.pairs.remove(at).1)
+    }
+}
+
+fn is_known(key: &str, known: &[&str]) -> bool {
+    known.contains(&key) || COMMON.contains(&key)
+}
+
+fn decode(key: &str, value: &str) -> Result<String, String> {
+    percent_decode_str(value)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| {
+            let key = ready_probe_sdk::signal::clean(key, 40);
+            format!("the option {key:?}: its percent-encoding is not UTF-8")
+        })
+}

@@ -1,0 +1,321 @@
+//! Targets that are connected to: their body is an address.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use data_encoding::BASE64;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+use ready_probe_sdk::connect::nats::{NatsAddress, NatsAuth};
+use ready_probe_sdk::connect::redis::RedisAddress;
+use ready_probe_sdk::connect::tls::TlsOptions;
+use ready_probe_sdk::connect::{Endpoint, address};
+use url::{Host, Url};
+
+use super::options::{Options, TLS};
+use super::{HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
+use crate::redact::{HIDDEN, Secrets};
+use crate::verdict::Scope;
+
+pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
+    let known = [&["key", "value", "role"], TLS].concat();
+    let (text, mut options) = split(text, more, "redis", &known)?;
+    let shown = options.redacted();
+    let mut tls = options.tls()?;
+    let address = RedisAddress::parse(text, &mut tls).map_err(|e| e.to_string())?;
+    if let Some(password) = &address.password {
+        secrets.add(password.reveal());
+    }
+    let target = RedisTarget {
+        key: options.value("key")?,
+        value: options.text("value")?,
+        role: options.parsed("role", role)?,
+        tls,
+        address,
+    };
+    if target.value.is_some() && target.key.is_none() {
+        return Err("the option value needs key beside it".to_owned());
+    }
+    if let Some(value) = &target.value {
+        secrets.add(value);
+    }
+    let redacted = format!("{}{shown}", redact_address(text));
+    Target::with_common(Kind::Redis(target), redacted, Scope::Dependency, &mut options)
+}
+
+pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
+    let known = [&["jetstream", "bucket", "creds", "nkey", "token_file"], TLS].concat();
+    let (text, mut options) = split(text, more, "nats", &known)?;
+    let shown = options.redacted();
+    let mut address = NatsAddress::parse(text).map_err(|e| e.to_string())?;
+    match &address.auth {
+        NatsAuth::Password { password, .. } => secrets.add(password.reveal()),
+        NatsAuth::Token(token) => secrets.add(token.reveal()),
+        NatsAuth::None | NatsAuth::TokenFile(_) | NatsAuth::Creds(_) | NatsAuth::Nkey(_) => {}
+    }
+    let from_file = [
+        options.value("creds")?.map(|f| NatsAuth::Creds(f.into())),
+        options.value("nkey")?.map(|f| NatsAuth::Nkey(f.into())),
+        options.value("token_file")?.map(|f| NatsAuth::TokenFile(f.into())),
+    ];
+    for auth in from_file.into_iter().flatten() {
+        if address.auth != NatsAuth::None {
+            return Err("it has more than one way to authenticate".to_owned());
+        }
+        address.auth = auth;
+    }
+    let target = NatsTarget {
+        tls: options.tls()?,
+        jetstream: options.flag("jetstream")?,
+        bucket: options.parsed("bucket", bucket)?,
+        address,
+    };
+    let redacted = format!("{}{shown}", redact_address(text));
+    Target::with_common(Kind::Nats(target), redacted, Scope::Dependency, &mut options)
+}
+
+pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
+    let known = [&["status", "method", "header", "contains", "json"], TLS].concat();
+    let (text, mut options) = split(text, more, "http", &known)?;
+    let shown = options.redacted();
+    let url = Url::parse(text).map_err(|e| format!("the address can't be used: {e}"))?;
+    let tls = options.tls()?;
+    if url.scheme() != "https" && tls != TlsOptions::default() {
+        return Err("options of TLS make no sense without https".to_owned());
+    }
+    let mut headers = HeaderMap::new();
+    add_basic_auth(&url, &mut headers, secrets)?;
+    for header in options.values("header")? {
+        add_header(&header, &mut headers, secrets)?;
+    }
+    for (_, value) in url.query_pairs() {
+        secrets.add(&value);
+    }
+    let (endpoint, host, path) = if url.scheme() == "http+unix" {
+        unix_endpoint(&url)?
+    } else {
+        tcp_endpoint(&url)?
+    };
+    let target = HttpTarget {
+        tls: (url.scheme() == "https").then_some(tls),
+        host,
+        path,
+        method: options.parsed("method", method)?.unwrap_or_default(),
+        headers,
+        status: match options.parsed("status", status)? {
+            Some(ranges) => ranges,
+            None => vec![200..=299],
+        },
+        contains: options.value("contains")?,
+        json: options.parsed("json", json)?,
+        endpoint,
+    };
+    let scope = scope_of(&target.endpoint);
+    let redacted = format!("{}{shown}", redact_address(text));
+    Target::with_common(Kind::Http(target), redacted, scope, &mut options)
+}
+
+pub(super) fn tcp(text: &str, more: Options) -> Result<Target, String> {
+    let (text, mut options) = split(text, more, "tcp", &[])?;
+    let parsed = address::parse(text, 0).map_err(|e| e.to_string())?;
+    let has_more = parsed.user.is_some() || !parsed.path.is_empty() || !parsed.query.is_empty();
+    let [endpoint] = parsed.endpoints.as_slice() else {
+        return Err("it names more than one server; write one target for each".to_owned());
+    };
+    if has_more {
+        return Err("it is written tcp://host:port, with nothing behind it".to_owned());
+    }
+    let endpoint = endpoint.clone();
+    let redacted = format!("tcp://{endpoint}{}", options.redacted());
+    let scope = scope_of(&endpoint);
+    Target::with_common(Kind::Connect(endpoint), redacted, scope, &mut options)
+}
+
+pub(super) fn unix(text: &str, more: Options) -> Result<Target, String> {
+    let (text, mut options) = split(text, more, "unix", &[])?;
+    let endpoint = match address::parse(text, 0).map_err(|e| e.to_string())?.endpoints.pop() {
+        Some(endpoint @ Endpoint::Unix(_)) => endpoint,
+        Some(Endpoint::Tcp { .. }) | None => {
+            return Err("it is written unix:///path".to_owned());
+        }
+    };
+    let redacted = format!("unix://{endpoint}{}", options.redacted());
+    Target::with_common(Kind::Connect(endpoint), redacted, Scope::Own, &mut options)
+}
+
+/// In an address the options begin at the first `#`.
+fn split<'a>(
+    text: &'a str,
+    more: Options,
+    kind: &str,
+    known: &[&str],
+) -> Result<(&'a str, Options), String> {
+    let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let mut options = Options::parse(fragment)?;
+    options.extend(more);
+    options.check_known(kind, known)?;
+    Ok((address, options))
+}
+
+/// An address without its userinfo and query. It has been parsed before.
+fn redact_address(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, _)) => (rest, format!("?{HIDDEN}")),
+        None => (rest, String::new()),
+    };
+    let (authority, path) = match rest.find('/') {
+        Some(at) if !rest.contains("://") => rest.split_at(at),
+        Some(_) | None => (rest, ""),
+    };
+    let shown = match authority.rsplit_once('@') {
+        // Every element of a list may bear credentials: only the last one's host is kept apart.
+        Some((before, host)) if before.contains("://") => format!("{HIDDEN}@…,{host}"),
+        Some((_, host)) => format!("{HIDDEN}@{host}"),
+        None => authority.to_owned(),
+    };
+    format!("{scheme}://{shown}{path}{query}")
+}
+
+fn scope_of(endpoint: &Endpoint) -> Scope {
+    if endpoint.is_loopback() {
+        Scope::Own
+    } else {
+        Scope::Dependency
+    }
+}
+
+fn tcp_endpoint(url: &Url) -> Result<(Endpoint, String, String), String> {
+    let host = match url.host() {
+        Some(Host::Ipv6(ip)) => ip.to_string(),
+        Some(Host::Ipv4(ip)) => ip.to_string(),
+        Some(Host::Domain(name)) if !name.is_empty() => name.to_owned(),
+        Some(Host::Domain(_)) | None => return Err("it names no host".to_owned()),
+    };
+    let port = match url.port_or_known_default() {
+        Some(0) | None => return Err("port 0 can't be connected to".to_owned()),
+        Some(port) => port,
+    };
+    let endpoint = Endpoint::Tcp { host, port };
+    // RFC 9110, 7.2: the port is left out where it is the scheme's own.
+    let header = match (url.port(), &endpoint) {
+        (None, Endpoint::Tcp { host, .. }) if host.contains(':') => format!("[{host}]"),
+        (None, Endpoint::Tcp { host, .. }) => host.clone(),
+        (Some(_), endpoint) | (None, endpoint @ Endpoint::Unix(_)) => endpoint.to_string(),
+    };
+    Ok((endpoint, header, path_and_query(url, url.path())))
+}
+
+/// `http+unix://%2Frun%2Fapp.sock/health`: the host is the socket's path.
+fn unix_endpoint(url: &Url) -> Result<(Endpoint, String, String), String> {
+    let socket = percent_decode_str(url.host_str().unwrap_or_default())
+        .decode_utf8()
+        .map_err(|_| "the socket's path is not UTF-8".to_owned())?;
+    if !socket.starts_with('/') {
+        return Err(
+            "the socket is written with its slashes encoded, as in \
+             http+unix://%2Frun%2Fapp.sock/health"
+                .to_owned(),
+        );
+    }
+    let endpoint = Endpoint::Unix(PathBuf::from(socket.into_owned()));
+    let path = if url.path().is_empty() { "/" } else { url.path() };
+    Ok((endpoint, "localhost".to_owned(), path_and_query(url, path)))
+}
+
+fn path_and_query(url: &Url, path: &str) -> String {
+    match url.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
+}
+
+fn add_basic_auth(url: &Url, headers: &mut HeaderMap, secrets: &mut Secrets) -> Result<(), String> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(());
+    }
+    let decode = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+    let mut pair = decode(url.username());
+    pair.push(b':');
+    pair.extend(decode(url.password().unwrap_or_default()));
+    let encoded = BASE64.encode(&pair);
+    if let Some(password) = url.password() {
+        secrets.add(&String::from_utf8_lossy(&decode(password)));
+    }
+    secrets.add(&encoded);
+    let value = HeaderValue::try_from(format!("Basic {encoded}"))
+        .map_err(|_| "its credentials can't be sent".to_owned())?;
+    headers.insert(AUTHORIZATION, value);
+    Ok(())
+}
+
+fn add_header(text: &str, headers: &mut HeaderMap, secrets: &mut Secrets) -> Result<(), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("the option header is written header=NAME:VALUE")?;
+    let (name, value) = (name.trim(), value.trim());
+    let invalid = |what| format!("the option header: its {what} can't be sent");
+    let name = HeaderName::try_from(name).map_err(|_| invalid("name"))?;
+    let parsed = HeaderValue::try_from(value).map_err(|_| invalid("value"))?;
+    secrets.add(value);
+    // "Bearer TOKEN" may come back as "TOKEN".
+    if let Some((_, credentials)) = value.split_once(' ') {
+        secrets.add(credentials.trim());
+    }
+    headers.append(name, parsed);
+    Ok(())
+}
+
+fn role(text: &str) -> Result<RedisRole, String> {
+    match text {
+        "master" | "primary" => Ok(RedisRole::Master),
+        "replica" | "slave" => Ok(RedisRole::Replica),
+        _ => Err("it must be master or replica".to_owned()),
+    }
+}
+
+/// A bucket's name, as every NATS client checks it: it becomes a part of a subject.
+fn bucket(text: &str) -> Result<String, String> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if text.len() <= 128 && text.chars().all(is_allowed) {
+        return Ok(text.to_owned());
+    }
+    Err("a bucket's name is letters, digits, '_' and '-'".to_owned())
+}
+
+fn method(text: &str) -> Result<hyper::Method, String> {
+    hyper::Method::try_from(text.to_ascii_uppercase().as_str())
+        .map_err(|_| "it is no HTTP method".to_owned())
+}
+
+/// `200`, `200-299`, `200,204,300-399`.
+fn status(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
+    let wrong = || "it is written 200, 200-299 or 200,301-302; codes go from 100 to 599".to_owned();
+    let code = |text: &str| {
+        text.trim()
+            .parse::<u16>()
+            .ok()
+            .filter(|code| (100..=599).contains(code))
+            .ok_or_else(wrong)
+    };
+    text.split(',')
+        .map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let range = code(first)?..=code(last)?;
+            if range.is_empty() {
+                return Err(wrong());
+            }
+            Ok(range)
+        })
+        .collect()
+}
+
+/// `/pointer=value`; the pointer is RFC 6901's.
+fn json(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((pointer, value)) if pointer.is_empty() || pointer.starts_with('/') => {
+            Ok((pointer.to_owned(), value.to_owned()))
+        }
+        Some(_) | None => Err("it is written json=/pointer=value".to_owned()),
+    }
+}

@@ -1,0 +1,211 @@
+//! The verdict: a pure fold of all outcomes, in any order. Knows nothing of time or I/O.
+
+use crate::outcome::Outcome;
+
+/// Whose fault a check finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// This container's.
+    Own,
+    /// Somebody else's.
+    Dependency,
+}
+
+impl Scope {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Dependency => "dependency",
+        }
+    }
+}
+
+/// What the probe says of the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything passes.
+    Healthy,
+    /// It works, and something is to be looked at.
+    Degraded,
+    /// It has not come up yet.
+    Starting,
+    /// It does not work.
+    Unhealthy,
+}
+
+impl Verdict {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Starting => "starting",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+
+    /// Whether the container counts as healthy: the probe's exit code says so.
+    pub fn is_healthy(self) -> bool {
+        match self {
+            Self::Healthy | Self::Degraded => true,
+            Self::Starting | Self::Unhealthy => false,
+        }
+    }
+}
+
+/// How an `Unknown` stands against the check's grace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tolerance {
+    /// The check has passed, it did not fail since, and its grace is not over.
+    Tolerated,
+    /// It never passed in this epoch, failed last, or its grace is over.
+    Exhausted,
+}
+
+/// One outcome with what the fold needs to know of its check.
+#[derive(Debug, Clone, Copy)]
+pub struct Ballot<'a> {
+    /// The check's answer.
+    pub outcome: &'a Outcome,
+    /// Whether the check decides; an optional one is only reported.
+    pub required: bool,
+    /// Whose fault it finds.
+    pub scope: Scope,
+    /// Whether it has passed before in this epoch.
+    pub passed_before: bool,
+    /// If it is `Unknown`: whether that is tolerated.
+    pub tolerance: Tolerance,
+}
+
+/// What one ballot contributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    Pass,
+    Blemish,
+    NotYet,
+    No,
+}
+
+impl Ballot<'_> {
+    fn weight(&self) -> Weight {
+        if !self.required {
+            return match self.outcome {
+                Outcome::Pass(_) => Weight::Pass,
+                Outcome::Fail(_) | Outcome::Unknown(_) => Weight::Blemish,
+            };
+        }
+        match (self.outcome, self.tolerance) {
+            (Outcome::Pass(_), _) => Weight::Pass,
+            (Outcome::Unknown(_), Tolerance::Tolerated) => Weight::Blemish,
+            (Outcome::Unknown(_), Tolerance::Exhausted) => Weight::No,
+            (Outcome::Fail(failure), _)
+                if failure.starting && self.scope == Scope::Own && !self.passed_before =>
+            {
+                Weight::NotYet
+            }
+            (Outcome::Fail(_), _) => Weight::No,
+        }
+    }
+
+    /// How much this ballot weighs in the report: the first line is about the heaviest.
+    pub fn rank(&self) -> u8 {
+        match (self.weight(), self.outcome) {
+            (Weight::No, Outcome::Fail(_)) => 4,
+            (Weight::NotYet, _) => 3,
+            (Weight::No, _) => 2,
+            (Weight::Blemish, _) => 1,
+            (Weight::Pass, _) => 0,
+        }
+    }
+}
+
+/// Folds all ballots into one verdict.
+pub fn fold<'a>(ballots: impl Iterator<Item = Ballot<'a>>) -> Verdict {
+    let mut starting = false;
+    let mut failed = false;
+    let mut exhausted = false;
+    let mut blemish = false;
+    for ballot in ballots {
+        match (ballot.weight(), ballot.outcome) {
+            (Weight::Pass, _) => {}
+            (Weight::Blemish, _) => blemish = true,
+            (Weight::NotYet, _) => starting = true,
+            (Weight::No, Outcome::Unknown(_)) => exhausted = true,
+            (Weight::No, Outcome::Pass(_) | Outcome::Fail(_)) => failed = true,
+        }
+    }
+    // An agent that is still coming up explains the container's state, whatever a dependency
+    // that has not answered yet may add.
+    match (failed, starting, exhausted, blemish) {
+        (true, ..) => Verdict::Unhealthy,
+        (false, true, ..) => Verdict::Starting,
+        (false, false, true, _) => Verdict::Unhealthy,
+        (false, false, false, true) => Verdict::Degraded,
+        (false, false, false, false) => Verdict::Healthy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone)]
+    struct Case(Outcome, bool, Scope, bool, Tolerance);
+
+    fn verdict(cases: &[&Case]) -> &'static str {
+        let ballots = cases.iter().map(|c| Ballot {
+            outcome: &c.0,
+            required: c.1,
+            scope: c.2,
+            passed_before: c.3,
+            tolerance: c.4,
+        });
+        fold(ballots).word()
+    }
+
+    use Scope::{Dependency, Own};
+    use Tolerance::{Exhausted, Tolerated};
+
+    #[test]
+    fn truth_table() {
+        let pass = &Case(Outcome::pass(), true, Own, true, Exhausted);
+        let fail = &Case(Outcome::fail("n"), true, Own, true, Exhausted);
+        let fail_dep = &Case(Outcome::fail("n"), true, Dependency, false, Exhausted);
+        let not_yet = &Case(Outcome::starting("s"), true, Own, false, Exhausted);
+        let again = &Case(Outcome::starting("s"), true, Own, true, Exhausted);
+        let dep_not_yet = &Case(Outcome::starting("s"), true, Dependency, false, Exhausted);
+        let tolerated = &Case(Outcome::unknown("?"), true, Dependency, true, Tolerated);
+        let exhausted = &Case(Outcome::unknown("?"), true, Dependency, false, Exhausted);
+        let opt_fail = &Case(Outcome::fail("n"), false, Own, true, Exhausted);
+        let opt_unknown = &Case(Outcome::unknown("?"), false, Own, true, Exhausted);
+        let opt_pass = &Case(Outcome::pass(), false, Own, true, Exhausted);
+        let table: &[(&[&Case], &str)] = &[
+            (&[], "healthy"),
+            (&[pass, opt_pass], "healthy"),
+            (&[pass, fail], "unhealthy"),
+            (&[fail_dep], "unhealthy"),
+            (&[not_yet], "starting"),
+            (&[not_yet, pass], "starting"),
+            (&[not_yet, fail], "unhealthy"),
+            (&[not_yet, fail_dep], "unhealthy"),
+            (&[not_yet, tolerated], "starting"),
+            (&[not_yet, exhausted], "starting"),
+            (&[again], "unhealthy"),
+            (&[dep_not_yet], "unhealthy"),
+            (&[tolerated, pass], "degraded"),
+            (&[exhausted, pass], "unhealthy"),
+            (&[tolerated, exhausted], "unhealthy"),
+            (&[opt_fail, pass], "degraded"),
+            (&[opt_unknown, pass], "degraded"),
+            (&[opt_fail, tolerated], "degraded"),
+            (&[opt_fail, exhausted], "unhealthy"),
+        ];
+        for (cases, want) in table {
+            assert_eq!(verdict(cases), *want);
+            let mut reversed = cases.to_vec();
+            reversed.reverse();
+            assert_eq!(verdict(&reversed), *want, "the order must not matter");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `ready-probe wait`: probes until healthy, then runs a command in its own place.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ready_probe_sdk::clock;
+use ready_probe_sdk::freshness::Span;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli;
+use crate::duration::{self, millis};
+use crate::probe::Probe;
+use crate::report::Report;
+use crate::run::{self, Exit, Start};
+use crate::settings::{Invalid, Origin, Settings};
+use crate::verdict::Scope;
+
+/// How long to pause between probes: short while things come up, longer when it takes long.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_LAST: Duration = Duration::from_secs(1);
+
+/// Runs the command.
+pub fn run(args: &cli::Wait, start: Start) -> Exit {
+    let limit = match duration::timeout(&args.limit) {
+        Ok(limit) => limit,
+        Err(why) => return Invalid::new(&Origin::Flag("--for"), why).into(),
+    };
+    let mut settings = match run::resolve(&args.options, &args.targets.targets) {
+        Ok(settings) => settings,
+        Err(invalid) => return invalid.into(),
+    };
+    if args.targets.targets.is_empty() && !args.command.is_empty() {
+        only_dependencies(&mut settings);
+    }
+    let end = start.plus(limit);
+    let waited = match run::event_loop() {
+        Ok(event_loop) => event_loop.block_on(until_healthy(&settings, end)),
+        Err(cause) => return run::failed(cause),
+    };
+    match waited {
+        Ok(Waited::Interrupted(number)) => Exit::Signal(number),
+        Ok(Waited::Healthy(report)) if args.command.is_empty() => {
+            run::finish(&report, &settings, start)
+        }
+        Ok(Waited::Healthy(_)) => replace_myself(&args.command),
+        Ok(Waited::TimeIsUp(mut report)) => {
+            report
+                .notes
+                .push(format!("gave up after {}", Span(millis(limit))));
+            run::finish(&report, &settings, start)
+        }
+        Err(why) => run::failed(why),
+    }
+}
+
+/// The agent is what the command starts: nobody else can have it ready before.
+fn only_dependencies(settings: &mut Settings) {
+    settings.discover = false;
+    settings
+        .checks
+        .retain(|check| check.value.scope == Scope::Dependency);
+}
+
+enum Waited {
+    Healthy(Report),
+    TimeIsUp(Report),
+    Interrupted(i32),
+}
+
+async fn until_healthy(settings: &Settings, end: Instant) -> Result<Waited, String> {
+    // As process 1 of a container, TERM and INT are ignored unless somebody handles them.
+    let mut signals = Signals::catch().map_err(|e| format!("signals can't be caught: {e}"))?;
+    let probe = Probe::new(settings).without_grace();
+    let mut pause = PAUSE_FIRST;
+    let mut said = String::new();
+    loop {
+        let deadline = end.min(clock::instant() + settings.timeout.value);
+        let plan = probe.plan();
+        let answers = tokio::select! {
+            answers = probe.ask(&plan, deadline) => answers,
+            number = signals.next() => return Ok(Waited::Interrupted(number)),
+        };
+        let report = probe.judge(plan, answers);
+        if report.verdict.is_healthy() {
+            return Ok(Waited::Healthy(report));
+        }
+        let left = end.saturating_duration_since(clock::instant());
+        if left.is_zero() {
+            return Ok(Waited::TimeIsUp(report));
+        }
+        say_once(&mut said, &report, settings.quiet.value);
+        tokio::select! {
+            () = tokio::time::sleep(pause.min(left)) => {}
+            number = signals.next() => return Ok(Waited::Interrupted(number)),
+        }
+        pause = (pause * 2).min(PAUSE_LAST);
+    }
+}
+
+/// Says on stderr what is waited for, when that changes. Times in it change always.
+fn say_once(said: &mut String, report: &Report, quiet: bool) {
+    let line = report.first_line();
+    let timeless: String = line.chars().filter(|c| !c.is_ascii_digit()).collect();
+    if quiet || *said == timeless {
+        return;
+    }
+    *said = timeless;
+    // Nobody is left to be told when stderr is closed.
+    let _ = writeln!(std::io::stderr(), "waiting: {line}");
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+        }
+    }
+}
+
+/// Returns only if the command can't be run.
+fn replace_myself(command: &[OsString]) -> Exit {
+    let Some((program, args)) = command.split_first() else {
+        return run::failed("no command");
+    };
+    // An `exec:` check made us the reaper of orphans; that would outlive execve(2).
+    if let Err(e) = rustix::process::set_child_subreaper(None) {
+        tracing::warn!("still a subreaper: {e}");
+    }
+    let error = Command::new(program).args(args).exec();
+    run::failed(format!(
+        "the command {} can't be run: {error}",
+        program.display()
+    ))
+}

@@ -1,0 +1,446 @@
+//! What the heartbeat thread, the registry and the [`Agent`](crate::Agent) share: the agent's word,
+//! and the one place that writes it.
+//!
+//! Invariant: nothing is logged while a lock is held. A subscriber may call back into this crate,
+//! block, or panic.
+//!
+//! Invariant: a forked child takes none of these locks and frees none of this memory; another
+//! thread of the parent may have been in the middle of it.
+
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use serde_json::{Map, Value};
+
+use super::watchdog::{Gap, Watchdog};
+use crate::freshness::Span;
+use crate::registry::Process;
+use crate::signal::{self, Instance, Name, Signal, State, VERSION};
+use crate::store::local::Publication;
+use crate::{Error, ErrorKind, Result, clock};
+
+/// What wrote the record.
+const SDK: &str = concat!("rust/", env!("CARGO_PKG_VERSION"));
+/// The shortest and the longest pause before a failed beat is tried again.
+const BACKOFF_MS: (u64, u64) = (100, 5_000);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    process: Arc<Process>,
+    pub(crate) name: Name,
+    ttl_ms: u64,
+    beat_ms: u64,
+    watchdog: Option<Watchdog>,
+    /// Changed only while `inner` is locked; read without it.
+    word: ArcSwap<Word>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    publication: Publication,
+    seq: u64,
+    next_beat_ms: u64,
+    outage: Option<Outage>,
+    closed: bool,
+}
+
+/// What the agent says of itself.
+#[derive(Debug, Clone)]
+struct Word {
+    state: State,
+    reason: Option<String>,
+    details: Map<String, Value>,
+    /// Since when the published state holds.
+    since: String,
+}
+
+/// The local store has refused beats since then.
+#[derive(Debug)]
+struct Outage {
+    since_ms: u64,
+    failures: u32,
+}
+
+/// What is to be logged once no lock is held.
+enum Note {
+    StoreRefuses(Error),
+    StoreTakes { outage_ms: u64 },
+    Stalled { idle_ms: u64, limit_ms: u64 },
+}
+
+impl Shared {
+    pub(crate) fn new(
+        process: &Arc<Process>,
+        publication: Publication,
+        (ttl_ms, beat_ms): (u64, u64),
+        watchdog_ms: Option<u64>,
+    ) -> Self {
+        let now_ms = clock::mono_ms();
+        Self {
+            process: Arc::clone(process),
+            name: publication.agent().clone(),
+            ttl_ms,
+            beat_ms,
+            watchdog: watchdog_ms.map(|limit_ms| Watchdog::new(limit_ms, now_ms)),
+            word: ArcSwap::from_pointee(Word {
+                state: State::Starting,
+                reason: None,
+                details: Map::new(),
+                since: clock::wall_rfc3339(),
+            }),
+            inner: Mutex::new(Inner {
+                publication,
+                seq: 0,
+                next_beat_ms: now_ms + beat_ms,
+                outage: None,
+                closed: false,
+            }),
+        }
+    }
+
+    /// Publishes the first record. The next beat comes at a random phase of the interval: agents
+    /// that were started together must not beat in step.
+    pub(crate) fn first_beat(&self) -> Result<()> {
+        let mut inner = self.lock();
+        let (result, note) = self.write(&mut inner);
+        if result.is_ok() {
+            inner.next_beat_ms = clock::mono_ms() + fastrand::u64(0..=self.beat_ms);
+        }
+        drop(inner);
+        self.log(note);
+        result
+    }
+
+    pub(crate) fn mark_ready(&self, details: Map<String, Value>) -> Result<()> {
+        self.change(State::Ready, None, Some(details))
+    }
+
+    pub(crate) fn mark_not_ready(&self, reason: &str) -> Result<()> {
+        self.change(State::NotReady, Some(reason), None)
+    }
+
+    /// Publishes `stopping`, the last word. Said twice, the first reason stands.
+    pub(crate) fn stop(&self, reason: &str) -> Result<()> {
+        self.check_own()?;
+        if self.said() == State::Stopping && !self.lock().closed {
+            return Ok(());
+        }
+        self.change(State::Stopping, Some(reason), None)
+    }
+
+    /// Removes the signal, and ends its beats. Once: by then the name may be published anew.
+    pub(crate) fn remove(&self) {
+        let mut inner = self.lock();
+        if mem::replace(&mut inner.closed, true) {
+            return;
+        }
+        let result = inner.publication.remove();
+        drop(inner);
+        self.process.forget(self);
+        if let Err(e) = result {
+            tracing::warn!(agent = %self.name, "{e}");
+        }
+    }
+
+    pub(crate) fn tick(&self) -> Result<()> {
+        self.check_own()?;
+        if self.said() == State::Stopping {
+            return Err(self.is_closed());
+        }
+        match &self.watchdog {
+            Some(watchdog) if watchdog.tick(clock::mono_ms()) => self.resume(),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A stall has ended: says so at once, and has the watchdog armed again.
+    fn resume(&self) -> Result<()> {
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err(self.is_closed());
+        }
+        self.note_since();
+        let (result, note) = self.write(&mut inner);
+        drop(inner);
+        self.process.wake();
+        self.log(note);
+        tracing::info!(agent = %self.name, "agent makes progress again");
+        result
+    }
+
+    /// What the heartbeat thread does when it passes: notices a stall, and beats when it is time.
+    /// Returns when it wants to be passed again.
+    pub(crate) fn attend(&self, now_ms: u64, gap: Option<Gap>) -> u64 {
+        let mut inner = self.lock();
+        if inner.closed {
+            return u64::MAX;
+        }
+        let armed = self
+            .watchdog
+            .as_ref()
+            .filter(|_| self.said() == State::Ready);
+        let stalled = armed
+            .filter(|watchdog| watchdog.look(now_ms, gap))
+            .map(|watchdog| {
+                self.note_since();
+                Note::Stalled {
+                    idle_ms: watchdog.idle_ms(now_ms),
+                    limit_ms: watchdog.limit_ms(),
+                }
+            });
+        let mut note = None;
+        if stalled.is_some() || inner.next_beat_ms <= now_ms {
+            // A failure is noted, and the next attempt scheduled.
+            (_, note) = self.write(&mut inner);
+        }
+        let next_look_ms = armed.and_then(|watchdog| watchdog.next_look_ms(now_ms));
+        let next_ms = inner.next_beat_ms.min(next_look_ms.unwrap_or(u64::MAX));
+        drop(inner);
+        self.log(stalled);
+        self.log(note);
+        next_ms
+    }
+
+    /// What the signal says now. Takes no lock.
+    pub(crate) fn state(&self) -> State {
+        self.word.load().state_with(self.is_stalled())
+    }
+
+    pub(crate) fn is_own(&self) -> bool {
+        self.process.pid == std::process::id()
+    }
+
+    fn change(
+        &self,
+        state: State,
+        reason: Option<&str>,
+        details: Option<Map<String, Value>>,
+    ) -> Result<()> {
+        self.check_own()?;
+        if let Some(details) = &details {
+            self.check_size(details)?;
+        }
+        let mut inner = self.lock();
+        let before = self.word.load_full();
+        if inner.closed || before.state == State::Stopping {
+            return Err(self.is_closed());
+        }
+        // Whatever an agent says of itself is progress.
+        let resumed = self
+            .watchdog
+            .as_ref()
+            .is_some_and(|w| w.tick(clock::mono_ms()));
+        let reason = reason
+            .map(signal::clean_reason)
+            .filter(|r| !r.trim().is_empty());
+        let as_before = before.state == state && before.reason == reason && !resumed;
+        self.word.store(Arc::new(Word {
+            state,
+            reason,
+            details: details.unwrap_or_else(|| before.details.clone()),
+            since: if as_before {
+                before.since.clone()
+            } else {
+                clock::wall_rfc3339()
+            },
+        }));
+        let (result, note) = self.write(&mut inner);
+        drop(inner);
+        self.process.wake();
+        self.log(note);
+        result
+    }
+
+    fn write(&self, inner: &mut Inner) -> (Result<()>, Option<Note>) {
+        let now_ms = clock::mono_ms();
+        inner.seq += 1;
+        let result = self
+            .encode(inner.seq, now_ms)
+            .and_then(|record| inner.publication.write(&record));
+        match result {
+            Ok(()) => {
+                let fifth = self.beat_ms / 5;
+                inner.next_beat_ms = now_ms + self.beat_ms - fifth + fastrand::u64(0..=2 * fifth);
+                let outage = inner.outage.take();
+                let note = outage.map(|outage| Note::StoreTakes {
+                    outage_ms: now_ms.saturating_sub(outage.since_ms),
+                });
+                (Ok(()), note)
+            }
+            Err(e) => {
+                let note = inner
+                    .outage
+                    .is_none()
+                    .then(|| Note::StoreRefuses(e.clone()));
+                let outage = inner.outage.get_or_insert(Outage {
+                    since_ms: now_ms,
+                    failures: 0,
+                });
+                // A short TTL leaves no time for the longest backoff.
+                let pause_ms = backoff_ms(outage.failures).min(self.beat_ms.max(BACKOFF_MS.0));
+                outage.failures = outage.failures.saturating_add(1);
+                inner.next_beat_ms = now_ms + pause_ms;
+                (Err(e), note)
+            }
+        }
+    }
+
+    /// What the agent says matters more than its details: those are left out where both do not
+    /// fit, as with a long reason for not being ready.
+    fn encode(&self, seq: u64, now_ms: u64) -> Result<Vec<u8>> {
+        let mut record = self.record(&self.word.load(), seq, now_ms);
+        record.encode().or_else(|_| {
+            record.details = Map::new();
+            record.encode()
+        })
+    }
+
+    /// Details are refused when they come, not when the sequence number has grown a digit.
+    fn check_size(&self, details: &Map<String, Value>) -> Result<()> {
+        let word = Word {
+            state: State::Ready,
+            reason: None,
+            details: details.clone(),
+            since: clock::wall_rfc3339(),
+        };
+        self.record(&word, u64::MAX, u64::MAX).encode().map(drop)
+    }
+
+    fn record(&self, word: &Word, seq: u64, now_ms: u64) -> Signal {
+        let stalled = self.watchdog.as_ref().filter(|w| w.is_stalled());
+        let reason = match stalled {
+            Some(watchdog) if word.state == State::Ready => Some(format!(
+                "stalled: no progress for {} (limit {})",
+                Span(watchdog.idle_ms(now_ms)),
+                Span(watchdog.limit_ms())
+            )),
+            Some(_) | None => word.reason.clone(),
+        };
+        let process = &self.process;
+        Signal {
+            v: VERSION,
+            agent: self.name.clone(),
+            instance: Instance::of_process(&process.host, process.pid, process.pid_start),
+            state: word.state_with(stalled.is_some()),
+            reason,
+            details: word.details.clone(),
+            ttl_ms: Some(self.ttl_ms),
+            beat_ms: Some(self.beat_ms),
+            seq,
+            host: Some(process.host.clone()),
+            pid: Some(process.pid),
+            pid_start: process.pid_start,
+            boot_id: process.epoch.boot_id.clone(),
+            pid_ns: process.epoch.pid_ns,
+            init_start: process.epoch.init_start,
+            mono_ms: Some(now_ms),
+            since: Some(word.since.clone()),
+            sdk: Some(SDK.to_owned()),
+            announced: None,
+        }
+    }
+
+    /// A stall begins or ends: the published state holds since now.
+    fn note_since(&self) {
+        let mut word = Word::clone(&self.word.load());
+        word.since = clock::wall_rfc3339();
+        self.word.store(Arc::new(word));
+    }
+
+    /// What the agent itself said last; see [`Shared::state`] for what is published.
+    fn said(&self) -> State {
+        self.word.load().state
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.watchdog.as_ref().is_some_and(Watchdog::is_stalled)
+    }
+
+    /// A panic elsewhere leaves the word as it was: every change to it is a single assignment.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log(&self, note: Option<Note>) {
+        let agent = &self.name;
+        match note {
+            None => {}
+            Some(Note::StoreRefuses(e)) => tracing::error!(%agent, "{e}"),
+            Some(Note::StoreTakes { outage_ms }) => {
+                tracing::info!(%agent, "the local signal is written again after {}", Span(outage_ms));
+            }
+            Some(Note::Stalled { idle_ms, limit_ms }) => tracing::warn!(
+                %agent,
+                "agent stalled: no progress for {} (limit {})",
+                Span(idle_ms),
+                Span(limit_ms)
+            ),
+        }
+    }
+
+    fn check_own(&self) -> Result<()> {
+        if self.is_own() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Forked,
+            format!(
+                "agent {} belongs to process {}, which this one was forked from: register or mark \
+                 it anew in this process",
+                self.name, self.process.pid
+            ),
+        ))
+    }
+
+    fn is_closed(&self) -> Error {
+        Error::new(
+            ErrorKind::Closed,
+            format!(
+                "agent {} was closed: register or mark it anew once its signal is removed",
+                self.name
+            ),
+        )
+    }
+}
+
+impl Word {
+    fn state_with(&self, stalled: bool) -> State {
+        if stalled && self.state == State::Ready {
+            return State::NotReady;
+        }
+        self.state
+    }
+}
+
+/// Doubles from 100 ms to 5 s, jittered, so that many agents do not retry in step.
+pub(crate) fn backoff_ms(failures: u32) -> u64 {
+    let (least_ms, most_ms) = BACKOFF_MS;
+    let ceiling_ms = (least_ms << failures.min(6)).min(most_ms);
+    fastrand::u64(ceiling_ms / 2..=ceiling_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_from_100ms_to_5s_with_jitter() {
+        for (failures, ceiling_ms) in [
+            (0, 100),
+            (1, 200),
+            (5, 3_200),
+            (6, 5_000),
+            (u32::MAX, 5_000),
+        ] {
+            for _ in 0..100 {
+                let pause_ms = backoff_ms(failures);
+                assert!(
+                    (ceiling_ms / 2..=ceiling_ms).contains(&pause_ms),
+                    "{failures}: {pause_ms}"
+                );
+            }
+        }
+    }
+}
