@@ -6,10 +6,13 @@ TARGET := x86_64-unknown-linux-gnu
 STATIC := target/$(TARGET)/release/ready-probe
 VENV := target/venv
 
+STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static \
+	-C link-arg=-Wl,--icf=all -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(CURDIR)/probe/static.ld
+
 # A static binary runs in images without a libc. Its fixed addresses save relocating it at each start.
 probe: dist/ready-probe
 dist/ready-probe: FORCE
-	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
+	RUSTFLAGS="$(STATIC_FLAGS)" \
 		$(CARGO) build --locked --release --target $(TARGET) -p ready-probe
 	@mkdir -p dist
 	@cmp -s $(STATIC) $@ || cp $(STATIC) $@

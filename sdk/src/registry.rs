@@ -229,7 +229,8 @@ pub fn mark_agent_not_ready(name: &str, reason: &str) -> Result<()> {
         return Err(Error::new(
             ErrorKind::Forked,
             format!(
-                "agent {name} belongs to the process this one was forked from: mark it there, or                  publish this process's own with mark_agent_ready"
+                "agent {name} belongs to the process this one was forked from: mark it there, or \
+                 publish this process's own with mark_agent_ready"
             ),
         ));
     }

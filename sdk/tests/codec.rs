@@ -190,7 +190,7 @@ proptest! {
         let cleaned = clean(&text, max);
         prop_assert!(cleaned.chars().count() <= max);
         prop_assert!(!cleaned.chars().any(char::is_control));
-        prop_assert_eq!(clean(&cleaned, max), cleaned.clone());
+        prop_assert_eq!(clean(&cleaned, max), cleaned);
     }
 
     #[test]

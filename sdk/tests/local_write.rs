@@ -43,7 +43,7 @@ fn everybody_may_read_records_and_publish_beside_them_whatever_the_umask() {
     let folder = Folder::new();
     let deep = folder.path().join("x/y");
     let mut program = Program::start(&deep);
-    program.tell("umask 777");
+    program.tell("umask 077");
     program.tell("register a");
     assert_eq!(mode_of(&folder.path().join("x")), 0o755);
     assert_eq!(mode_of(&deep), 0o1777);

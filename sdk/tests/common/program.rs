@@ -91,6 +91,12 @@ impl Program {
     pub fn reap(&mut self) {
         self.child.wait().unwrap();
     }
+
+    /// Has it end in good order, without closing anything.
+    pub fn end(&mut self) {
+        let _ = writeln!(self.stdin, "exit");
+        self.reap();
+    }
 }
 
 impl Drop for Program {
@@ -126,6 +132,7 @@ pub fn main_if_asked() {
         return;
     }
     let mut agent = None;
+    let mut draining = None;
     let ticking = Arc::new(AtomicBool::new(false));
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
@@ -138,14 +145,23 @@ pub fn main_if_asked() {
             println!("{ANSWER}{}", says.join("; "));
             continue;
         }
+        if verb == "exit" {
+            std::process::exit(0);
+        }
+        if verb == "drained" {
+            draining = None;
+        }
+        if verb == "close" {
+            let agent: Option<Agent> = agent.take().and_then(Arc::into_inner);
+            draining = Some(agent.unwrap().close(rest).unwrap());
+        }
         let answer = match obey(&mut agent, &ticking, verb, rest) {
             Ok(()) => "ok".to_owned(),
             Err(e) => format!("{:?} {e}", e.kind()),
         };
         println!("{ANSWER}{answer}");
     }
-    // The end of its input is its sudden end: nothing is closed.
-    std::process::exit(0);
+    drop(draining);
 }
 
 fn obey(
@@ -183,6 +199,7 @@ fn obey(
         "mark_ready" => mark_agent_ready(rest, ())?,
         "mark_not_ready" => mark_agent_not_ready(rest, "as it was told")?,
         "close_all" => close_all(rest),
+        "close" | "drained" => {}
         "umask" => {
             umask(Mode::from_raw_mode(u32::from_str_radix(rest, 8).unwrap()));
         }

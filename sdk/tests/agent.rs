@@ -1,0 +1,410 @@
+//! The life of an agent in one process.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use common::{Folder, until};
+use ready_probe_sdk::signal::Signal;
+use ready_probe_sdk::{Agent, AgentBuilder, ErrorKind, State, host};
+use serde_json::json;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Each test takes a name of its own: one process is one instance of a name.
+fn builder(folder: &Folder, name: &str) -> AgentBuilder {
+    Agent::builder(name).store(folder.store())
+}
+
+fn register(folder: &Folder, name: &str) -> Agent {
+    builder(folder, name).register().unwrap()
+}
+
+#[test]
+fn it_says_starting_then_ready_then_not_ready_then_stopping_then_nothing() {
+    let folder = Folder::new();
+    let agent = register(&folder, "life");
+    assert_eq!((agent.state(), agent.name()), (State::Starting, "life"));
+    assert_eq!(folder.says("life"), ["starting"]);
+
+    agent.mark_ready(json!({ "port": 5555 })).unwrap();
+    assert_eq!(
+        (agent.state(), folder.says("life")),
+        (State::Ready, vec!["ready".to_owned()])
+    );
+    assert_eq!(folder.record("life").details["port"], 5555);
+
+    agent.mark_not_ready("reloading\nthe model").unwrap();
+    assert_eq!(folder.says("life"), ["not_ready: reloading the model"]);
+    assert_eq!(folder.record("life").details["port"], 5555, "details stay");
+
+    agent.mark_ready(()).unwrap();
+    assert_eq!(folder.says("life"), ["ready"]);
+    let record = folder.record("life");
+    assert!(
+        record.details.is_empty() && record.reason.is_none(),
+        "{record:?}"
+    );
+
+    let draining = agent.close("deploy").unwrap();
+    assert_eq!(folder.says("life"), ["stopping: deploy"]);
+    drop(draining);
+    assert!(folder.files("life").is_empty());
+}
+
+#[test]
+fn a_record_says_who_wrote_it_and_when() {
+    let folder = Folder::new();
+    let before_ms = ready_probe_sdk::clock::mono_ms();
+    let agent = builder(&folder, "who")
+        .ttl(30 * SECOND)
+        .heartbeat(7 * SECOND)
+        .register()
+        .unwrap();
+    agent.mark_ready(()).unwrap();
+    let record = folder.record("who");
+    let (pid, pid_start) = host::myself();
+    let epoch = host::Epoch::current();
+    let want = Signal {
+        ttl_ms: Some(30_000),
+        beat_ms: Some(7_000),
+        seq: 2,
+        host: Some(host::name()),
+        pid: Some(pid),
+        pid_start,
+        boot_id: epoch.boot_id,
+        pid_ns: epoch.pid_ns,
+        init_start: epoch.init_start,
+        sdk: Some(format!("rust/{}", env!("CARGO_PKG_VERSION"))),
+        ..record.clone()
+    };
+    assert_eq!(record, want);
+    let now_ms = ready_probe_sdk::clock::mono_ms();
+    assert!((before_ms..=now_ms).contains(&record.mono_ms.unwrap()));
+    assert!(
+        record
+            .instance
+            .as_str()
+            .ends_with(&format!("-{pid}-{}", pid_start.unwrap()))
+    );
+    assert!(
+        record
+            .since
+            .is_some_and(|since| since.ends_with('Z') && since.len() == 20)
+    );
+}
+
+#[test]
+fn by_default_the_ttl_is_a_minute_and_holds_six_beats() {
+    let folder = Folder::new();
+    let _agent = register(&folder, "defaults");
+    let record = folder.record("defaults");
+    assert_eq!(
+        (record.ttl_ms, record.beat_ms),
+        (Some(60_000), Some(10_000))
+    );
+}
+
+#[test]
+fn beats_keep_the_signal_alive_beyond_its_ttl_and_never_in_step() {
+    let folder = Folder::new();
+    let agent = builder(&folder, "beats")
+        .ttl(SECOND)
+        .heartbeat(SECOND / 10)
+        .register()
+        .unwrap();
+    agent.mark_ready(()).unwrap();
+    let mut beats = vec![folder.record("beats")];
+    until("twenty beats", || {
+        let record = folder.record("beats");
+        assert_eq!(folder.says("beats"), ["ready"]);
+        if record.seq > beats.last().unwrap().seq {
+            beats.push(record);
+        }
+        (beats.len() > 20).then_some(())
+    });
+    let at = |beat: &Signal| beat.mono_ms.unwrap();
+    let gaps: Vec<u64> = beats
+        .windows(2)
+        .map(|pair| at(&pair[1]) - at(&pair[0]))
+        .collect();
+    // ±20 %; a busy machine makes some later, never earlier.
+    assert!(gaps.iter().all(|gap| *gap >= 79), "{gaps:?}");
+    assert!(gaps.iter().min() != gaps.iter().max(), "{gaps:?}");
+    assert_eq!(beats[0].since, beats[20].since, "a beat changes nothing");
+}
+
+#[test]
+fn marking_again_is_no_change() {
+    let folder = Folder::new();
+    let agent = register(&folder, "again");
+    for _ in 0..3 {
+        agent.mark_ready(json!({ "a": 1 })).unwrap();
+    }
+    let first = folder.record("again");
+    thread::sleep(Duration::from_millis(1_100)); // `since` counts whole seconds
+    agent.mark_ready(json!({ "a": 2 })).unwrap();
+    let second = folder.record("again");
+    assert_eq!((second.since, second.seq), (first.since, first.seq + 1));
+    assert_eq!(second.details["a"], 2);
+    agent.mark_not_ready("x").unwrap();
+    assert_ne!(folder.record("again").since, folder.record("again").sdk);
+}
+
+#[test]
+fn any_thread_may_mark_and_the_last_word_is_what_is_published() {
+    let folder = Folder::new();
+    let agent = register(&folder, "threads");
+    let barrier = Barrier::new(8);
+    thread::scope(|scope| {
+        for i in 0..8 {
+            let (agent, barrier) = (&agent, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                for _ in 0..50 {
+                    match i % 2 {
+                        0 => agent.mark_ready(json!({ "thread": i })).unwrap(),
+                        _ => agent.mark_not_ready(&format!("thread {i}")).unwrap(),
+                    }
+                    agent.tick().unwrap();
+                }
+            });
+        }
+    });
+    let record = folder.record("threads");
+    assert_eq!((record.seq, record.state), (401, agent.state()));
+    assert_eq!(record.reason.is_none(), record.state == State::Ready);
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&agent);
+}
+
+#[test]
+fn a_name_is_published_once_a_process_and_is_free_after_its_end() {
+    let folder = Folder::new();
+    let agent = register(&folder, "once");
+    let e = builder(&folder, "once").register().unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::AlreadyRegistered);
+    let want = "this process publishes agent once already; one process is one instance";
+    assert_eq!(e.to_string(), want);
+    assert_eq!(
+        folder.says("once"),
+        ["starting"],
+        "the first one is not disturbed"
+    );
+    drop(agent);
+    assert!(folder.files("once").is_empty());
+    let _agent = register(&folder, "once");
+    assert_eq!(folder.says("once"), ["starting"]);
+}
+
+#[test]
+fn an_agent_that_drains_goes_on_beating() {
+    let folder = Folder::new();
+    let agent = builder(&folder, "drains")
+        .ttl(SECOND)
+        .heartbeat(SECOND / 10)
+        .register()
+        .unwrap();
+    let _draining = agent.close("deploy").unwrap();
+    let seq = folder.record("drains").seq;
+    until("three more beats", || {
+        (folder.record("drains").seq > seq + 2).then_some(())
+    });
+    assert_eq!(folder.says("drains"), ["stopping: deploy"]);
+}
+
+#[test]
+fn an_agent_that_closes_although_its_store_is_gone_leaves_nothing_behind() {
+    let folder = Folder::new();
+    let agent = register(&folder, "gone");
+    agent.mark_ready(()).unwrap();
+    let dir = folder.agent_dir("gone");
+    let aside = dir.with_file_name("aside");
+    fs::rename(&dir, &aside).unwrap();
+    fs::write(&dir, "in the way").unwrap();
+    assert_eq!(
+        agent.close("deploy").unwrap_err().kind(),
+        ErrorKind::LocalStore
+    );
+    fs::remove_file(&dir).unwrap();
+    let _agent = register(&folder, "gone");
+    assert_eq!(folder.says("gone"), ["starting"]);
+}
+
+#[test]
+fn dropping_an_agent_removes_its_signal_even_when_stopping_cannot_be_written() {
+    let folder = Folder::new();
+    let agent = register(&folder, "dropped");
+    fs::remove_dir_all(folder.path()).unwrap();
+    fs::write(folder.path(), "in the way").unwrap();
+    drop(agent);
+    fs::remove_file(folder.path()).unwrap();
+    let _agent = register(&folder, "dropped");
+}
+
+#[test]
+fn a_store_that_refuses_is_reported_and_the_word_is_written_as_soon_as_it_heals() {
+    let folder = Folder::new();
+    let agent = register(&folder, "heals");
+    fs::remove_dir_all(folder.path()).unwrap();
+    fs::write(folder.path(), "in the way").unwrap();
+    let e = agent.mark_ready(()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::LocalStore);
+    assert_eq!(agent.state(), State::Ready);
+    fs::remove_file(folder.path()).unwrap();
+    // The next beat is 10 s away; a failed one is tried again within 100 ms, 200 ms, …
+    let begin = ready_probe_sdk::clock::mono_ms();
+    folder.until_says("heals", "ready");
+    let took = ready_probe_sdk::clock::mono_ms() - begin;
+    assert!(took < 5_000, "{took}ms");
+}
+
+#[test]
+fn a_folder_that_is_removed_is_made_again_by_the_next_beat() {
+    let folder = Folder::new();
+    let agent = builder(&folder, "again-2")
+        .ttl(SECOND)
+        .heartbeat(SECOND / 10)
+        .register()
+        .unwrap();
+    agent.mark_ready(()).unwrap();
+    fs::remove_dir_all(folder.path()).unwrap();
+    folder.until_says("again-2", "ready");
+}
+
+#[test]
+fn a_registration_that_cannot_publish_is_an_error_and_may_be_repeated() {
+    let folder = Folder::new();
+    fs::write(folder.path(), "in the way").unwrap();
+    for _ in 0..2 {
+        let e = builder(&folder, "repeat").register().unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::LocalStore);
+    }
+    fs::remove_file(folder.path()).unwrap();
+    let _agent = register(&folder, "repeat");
+}
+
+#[test]
+fn what_is_out_of_range_is_refused_with_the_range() {
+    let folder = Folder::new();
+    let builder = || builder(&folder, "ranges");
+    let ttl = |ttl| builder().ttl(ttl);
+    let beat = |interval| builder().ttl(10 * SECOND).heartbeat(interval);
+    let table = [
+        (
+            ttl(SECOND - Duration::from_nanos(1)),
+            "a TTL of 999ms is out of range: at least 1s",
+        ),
+        (
+            ttl(Duration::from_secs(3_601)),
+            "a TTL of 3601000ms is out of range: at least 1s",
+        ),
+        (
+            beat(Duration::from_millis(49)),
+            "a heartbeat every 49ms is out of range: at least 50ms, \
+          at most half the TTL of 10s",
+        ),
+        (
+            beat(Duration::from_millis(5_001)),
+            "a heartbeat every 5s is out of range",
+        ),
+        (
+            builder().watchdog(Duration::from_millis(99)),
+            "a watchdog of 99ms is too short: at \
+          least 100ms",
+        ),
+    ];
+    for (builder, want) in table {
+        let e = builder.register().unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::InvalidArgument);
+        assert!(e.to_string().starts_with(want), "{e}");
+    }
+    let e = Agent::builder("a/b")
+        .store(folder.store())
+        .register()
+        .unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidName);
+    assert!(!folder.path().exists(), "something was published");
+    for builder in [
+        ttl(SECOND),
+        ttl(3_600 * SECOND),
+        beat(5 * SECOND),
+        beat(SECOND / 20),
+    ] {
+        drop(builder.watchdog(Duration::MAX).register().unwrap());
+    }
+}
+
+#[test]
+fn details_that_cannot_be_published_are_refused_and_the_last_word_stands() {
+    let folder = Folder::new();
+    let agent = register(&folder, "details");
+    agent.mark_not_ready("loading").unwrap();
+    let large = json!({ "x": "y".repeat(4_096) });
+    assert_eq!(
+        agent.mark_ready(&large).unwrap_err().kind(),
+        ErrorKind::TooLarge
+    );
+    for (details, want) in [
+        (
+            json!([1]),
+            "details must be a JSON object, not an array: give each value a name",
+        ),
+        (
+            json!("x"),
+            "details must be a JSON object, not a single value: give each value a name",
+        ),
+    ] {
+        let e = agent.mark_ready(details).unwrap_err();
+        assert_eq!(
+            (e.kind(), e.to_string().as_str()),
+            (ErrorKind::InvalidArgument, want)
+        );
+    }
+    let no_json = std::collections::HashMap::from([((1, 2), 3)]);
+    let e = agent.mark_ready(no_json).unwrap_err().to_string();
+    assert!(e.starts_with("details can't be written as JSON: "), "{e}");
+    assert_eq!(
+        (agent.state(), folder.says("details")),
+        (State::NotReady, vec!["not_ready: loading".to_owned()])
+    );
+}
+
+#[test]
+fn details_that_just_fit_do_not_stand_in_the_way_of_a_reason() {
+    let folder = Folder::new();
+    let agent = builder(&folder, "fits")
+        .watchdog(SECOND / 10)
+        .register()
+        .unwrap();
+    let fits = (0..4_096)
+        .rev()
+        .find(|n| agent.mark_ready(json!({ "x": "y".repeat(*n) })).is_ok());
+    let fits = fits.unwrap();
+    let bytes = fs::read(folder.agent_dir("fits").join(common::own_file())).unwrap();
+    assert!(bytes.len() > 4_000, "{}", bytes.len());
+    // A stall needs room for its reason, too.
+    folder.until_says("fits", "not_ready: stalled: no progress for ");
+    agent.mark_not_ready(&"\"".repeat(256)).unwrap();
+    assert!(folder.says("fits")[0].starts_with("not_ready: \"\"\""));
+    agent.mark_ready(json!({ "x": "y".repeat(fits) })).unwrap();
+    assert_eq!(
+        folder.record("fits").details["x"].as_str().unwrap().len(),
+        fits
+    );
+}
+
+#[test]
+fn a_reason_without_words_is_none() {
+    let folder = Folder::new();
+    let agent = register(&folder, "silent");
+    agent.mark_not_ready(" \n").unwrap();
+    assert_eq!(
+        (folder.says("silent"), folder.record("silent").reason),
+        (vec!["not_ready".into()], None)
+    );
+}

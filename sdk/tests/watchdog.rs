@@ -1,0 +1,219 @@
+//! The promise of progress: a stall is said when it begins and taken back when it ends, and a pause
+//! of the whole process is no stall.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::thread;
+use std::time::Duration;
+
+use common::program::Program;
+use common::{Folder, throughout, until};
+use ready_probe_sdk::{Agent, State, clock};
+use rustix::process::Signal;
+
+const LIMIT: Duration = Duration::from_millis(300);
+/// What a busy machine may add to a moment.
+const SLACK_MS: u64 = 700;
+
+/// With the default heartbeat of 10 s, so that what is seen sooner was not a beat.
+fn watched(folder: &Folder, name: &str) -> Agent {
+    Agent::builder(name)
+        .store(folder.store())
+        .watchdog(LIMIT)
+        .register()
+        .unwrap()
+}
+
+#[test]
+fn a_stall_is_said_at_the_watchdog_s_expiry_and_not_at_the_next_beat() {
+    let folder = Folder::new();
+    let agent = watched(&folder, "stalls");
+    agent.mark_ready(()).unwrap();
+    let begin = clock::mono_ms();
+    until("it is stalled", || {
+        (agent.state() == State::NotReady).then_some(())
+    });
+    let took = clock::mono_ms() - begin;
+    assert!((300..300 + SLACK_MS).contains(&took), "{took}ms");
+    folder.until_says("stalls", "not_ready: stalled: no progress for 3");
+    let reason = folder.record("stalls").reason.unwrap();
+    assert!(reason.ends_with("ms (limit 300ms)"), "{reason}");
+}
+
+#[test]
+fn the_first_tick_after_a_stall_publishes_ready_before_it_returns() {
+    let folder = Folder::new();
+    let agent = watched(&folder, "resumes");
+    agent.mark_ready(serde_json::json!({ "port": 1 })).unwrap();
+    folder.until_says("resumes", "not_ready: stalled");
+    agent.tick().unwrap();
+    assert_eq!(folder.says("resumes"), ["ready"]);
+    assert_eq!(folder.record("resumes").details["port"], 1);
+}
+
+#[test]
+fn a_second_stall_is_noticed_as_soon_as_the_first() {
+    let folder = Folder::new();
+    let agent = watched(&folder, "twice");
+    agent.mark_ready(()).unwrap();
+    for _ in 0..3 {
+        folder.until_says("twice", "not_ready: stalled");
+        let begin = clock::mono_ms();
+        agent.tick().unwrap();
+        until("it is stalled", || {
+            (agent.state() == State::NotReady).then_some(())
+        });
+        let took = clock::mono_ms() - begin;
+        assert!((300..300 + SLACK_MS).contains(&took), "{took}ms");
+    }
+}
+
+#[test]
+fn an_agent_that_ticks_is_never_stalled() {
+    let folder = Folder::new();
+    let agent = Agent::builder("ticks")
+        .store(folder.store())
+        .watchdog(Duration::from_secs(1))
+        .register()
+        .unwrap();
+    agent.mark_ready(()).unwrap();
+    throughout(Duration::from_secs(3), || {
+        agent.tick().unwrap();
+        assert_eq!(folder.says("ticks"), ["ready"]);
+    });
+    assert!(folder.record("ticks").seq <= 4, "a tick writes nothing");
+}
+
+#[test]
+fn it_is_armed_only_while_the_agent_is_ready() {
+    let folder = Folder::new();
+    let agent = watched(&folder, "armed");
+    throughout(3 * LIMIT, || assert_eq!(folder.says("armed"), ["starting"]));
+    agent.mark_ready(()).unwrap();
+    assert_eq!(
+        folder.says("armed"),
+        ["ready"],
+        "time before ready does not count"
+    );
+    agent.mark_not_ready("reloading").unwrap();
+    throughout(3 * LIMIT, || {
+        assert_eq!(folder.says("armed"), ["not_ready: reloading"]);
+    });
+    agent.tick().unwrap();
+    assert_eq!(
+        folder.says("armed"),
+        ["not_ready: reloading"],
+        "a tick is not a word"
+    );
+    let _draining = agent.close("deploy").unwrap();
+    throughout(2 * LIMIT, || {
+        assert_eq!(folder.says("armed"), ["stopping: deploy"]);
+    });
+}
+
+#[test]
+fn a_stalled_agent_that_says_why_it_is_not_ready_is_believed() {
+    let folder = Folder::new();
+    let agent = watched(&folder, "says");
+    agent.mark_ready(()).unwrap();
+    folder.until_says("says", "not_ready: stalled");
+    agent.mark_not_ready("deadlock found").unwrap();
+    assert_eq!(folder.says("says"), ["not_ready: deadlock found"]);
+    agent.mark_ready(()).unwrap();
+    assert_eq!(folder.says("says"), ["ready"]);
+}
+
+#[test]
+fn since_tells_when_the_stall_began_and_when_it_ended() {
+    let folder = Folder::new();
+    let limit = Duration::from_millis(1_100); // `since` counts whole seconds
+    let agent = Agent::builder("since")
+        .store(folder.store())
+        .watchdog(limit)
+        .register()
+        .unwrap();
+    agent.mark_ready(()).unwrap();
+    let ready = folder.record("since").since;
+    folder.until_says("since", "not_ready: stalled");
+    let stalled = folder.record("since").since;
+    assert!(stalled > ready, "{stalled:?}, {ready:?}");
+    thread::sleep(limit);
+    agent.tick().unwrap();
+    assert!(folder.record("since").since > stalled);
+}
+
+/// Stops the program until its signal has expired, and lets it run again.
+fn pause(program: &Program, folder: &Folder, span: Duration) {
+    program.signal(Signal::STOP);
+    throughout(span, || ());
+    folder.until_says("a", "expired: last beat ");
+    program.signal(Signal::CONT);
+}
+
+#[test]
+fn a_paused_process_is_ready_again_after_at_most_a_beat_and_was_not_stalled() {
+    let folder = Folder::new();
+    let mut program = Program::start(&folder.path());
+    // TTL 1 s, a beat every 300 ms, a watchdog of 1 s.
+    program.tell("register a 1000 300 1000");
+    program.tell("ready");
+    program.tell("tick_every 100");
+    for i in 0..4_u32 {
+        // Each time in another phase of the watchdog's own schedule.
+        throughout(
+            Duration::from_millis(200) + Duration::from_millis(17) * i,
+            || (),
+        );
+        pause(&program, &folder, Duration::from_millis(2_500));
+        let begin = clock::mono_ms();
+        until("it is ready again", || {
+            let says = folder.says("a");
+            assert!(!says[0].starts_with("not_ready"), "{says:?}");
+            (says == ["ready"]).then_some(())
+        });
+        let took = clock::mono_ms() - begin;
+        assert!(took < 360 + SLACK_MS, "{took}ms");
+        throughout(Duration::from_millis(600), || {
+            assert_eq!(folder.says("a"), ["ready"]);
+        });
+    }
+}
+
+#[test]
+fn a_stall_right_after_a_pause_is_noticed_as_soon_as_any() {
+    let folder = Folder::new();
+    let mut program = Program::start(&folder.path());
+    program.tell("register a 1000 300 1000");
+    program.tell("ready");
+    program.tell("tick_every 100");
+    for _ in 0..3 {
+        pause(&program, &folder, Duration::from_millis(3_000));
+        folder.until_says("a", "ready");
+        let begin = clock::mono_ms();
+        program.tell("stop_ticking");
+        folder.until_says("a", "not_ready: stalled");
+        let took = clock::mono_ms() - begin;
+        assert!((800..1_000 + SLACK_MS).contains(&took), "{took}ms");
+        program.tell("tick_every 100");
+    }
+}
+
+#[test]
+fn a_pause_does_not_excuse_the_stall_before_it() {
+    let folder = Folder::new();
+    let mut program = Program::start(&folder.path());
+    program.tell("register a 1000 300 1000");
+    program.tell("ready");
+    folder.until_says("a", "not_ready: stalled");
+    pause(&program, &folder, Duration::from_millis(1_500));
+    folder.until_says("a", "not_ready: stalled");
+    throughout(Duration::from_millis(500), || {
+        assert!(folder.says("a")[0].starts_with("not_ready: stalled"));
+    });
+}
+
+#[test]
+fn program() {
+    common::program::main_if_asked();
+}

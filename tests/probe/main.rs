@@ -1,0 +1,3 @@
+//! End-to-end tests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
