@@ -3,7 +3,7 @@
 CARGO ?= cargo
 PYTHON ?= python3
 TARGET := x86_64-unknown-linux-gnu
-STATIC := target/$(TARGET)/release/ready-probe
+STATIC := target/$(TARGET)/release
 VENV := target/venv
 
 STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static \
@@ -11,12 +11,14 @@ STATIC_FLAGS := -C target-feature=+crt-static -C relocation-model=static \
 
 # A static binary runs in images without a libc. Its fixed addresses save relocating it at each start.
 probe: dist/ready-probe
-dist/ready-probe: FORCE
+# The example agent in the same form, for the images of examples/ and of the Docker tests.
+example-agent: dist/rust-agent
+dist/ready-probe dist/rust-agent: dist/%: FORCE
 	RUSTFLAGS="$(STATIC_FLAGS)" \
-		$(CARGO) build --locked --release --target $(TARGET) -p ready-probe
+		$(CARGO) build --locked --release --target $(TARGET) -p $*
 	@mkdir -p dist
-	@cmp -s $(STATIC) $@ || cp $(STATIC) $@
+	@cmp -s $(STATIC)/$* $@ || cp $(STATIC)/$* $@
 	@ls -l $@
 
 FORCE:
-.PHONY: probe FORCE
+.PHONY: probe example-agent FORCE

@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::local::LocalStore;
-use ready_probe_sdk::clock;
 
 use crate::duration::millis;
 use crate::outcome::{self, Outcome};
@@ -66,11 +66,7 @@ pub fn discover(context: Context<'_>) -> Result<Vec<Name>, String> {
 
 /// Asks every target; the answers are in the targets' order. Returns by `deadline`, give or take
 /// the reaping of what `exec:` left.
-pub async fn ask_all(
-    targets: &[&Target],
-    context: Context<'_>,
-    deadline: Instant,
-) -> Vec<Answer> {
+pub async fn ask_all(targets: &[&Target], context: Context<'_>, deadline: Instant) -> Vec<Answer> {
     let answers = join_all(targets.iter().map(|target| ask(target, context, deadline))).await;
     if targets.iter().any(|target| runs_commands(target)) {
         let left = exec::reap_everything(clock::mono_ms, clock::mono_ms() + REAP_MS);
@@ -107,7 +103,11 @@ fn finish(target: &Target, outcome: Outcome, started: Instant) -> Answer {
     let elapsed = clock::instant().saturating_duration_since(started);
     tracing::debug!(target = %target.label(), outcome = outcome.word(), text = outcome.text(), ?elapsed);
     Answer {
-        outcome: if target.not { outcome.inverted() } else { outcome },
+        outcome: if target.not {
+            outcome.inverted()
+        } else {
+            outcome
+        },
         elapsed,
     }
 }

@@ -63,7 +63,11 @@ fn settings_shown(settings: &Settings) -> Vec<(&'static str, String, String)> {
             settings.grace.origin.to_string(),
         ),
         ("dir", dirs.join(", "), settings.store.origin.to_string()),
-        ("format", format.to_owned(), settings.format.origin.to_string()),
+        (
+            "format",
+            format.to_owned(),
+            settings.format.origin.to_string(),
+        ),
         (
             "quiet",
             settings.quiet.value.to_string(),
@@ -88,7 +92,11 @@ fn checks_shown(settings: &Settings) -> Vec<(String, &'static str, String)> {
     });
     let configured = settings.checks.iter().map(|check| {
         let target = &check.value;
-        (target.redacted.clone(), target.scope.word(), check.origin.to_string())
+        (
+            target.redacted.clone(),
+            target.scope.word(),
+            check.origin.to_string(),
+        )
     });
     discovered.into_iter().chain(configured).collect()
 }
@@ -104,7 +112,10 @@ fn text(settings: &Settings, unknown: &[String]) -> String {
         let _ = writeln!(text, " {scope:<10} {target:<36} {origin}");
     }
     for name in unknown {
-        let _ = writeln!(text, "note     {name} is set, and no variable of ready-probe");
+        let _ = writeln!(
+            text,
+            "note     {name} is set, and no variable of ready-probe"
+        );
     }
     text
 }
@@ -116,7 +127,9 @@ fn json(settings: &Settings, unknown: &[String]) -> Value {
         .collect();
     let checks: Vec<Value> = checks_shown(settings)
         .into_iter()
-        .map(|(target, scope, origin)| json!({ "target": target, "scope": scope, "origin": origin }))
+        .map(
+            |(target, scope, origin)| json!({ "target": target, "scope": scope, "origin": origin }),
+        )
         .collect();
     json!({ "settings": shown, "checks": checks, "unknown_variables": unknown })
 }

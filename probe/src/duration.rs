@@ -28,9 +28,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     // humantime takes a bare zero, and `M` and `y`, which nobody means in a probe.
     let number_alone = text.chars().all(|c| c.is_ascii_digit() || c == '.');
     if number_alone && text != "0" {
-        return Err(format!(
-            "{text:?} has no unit: write it as 500ms, 5s or 2m"
-        ));
+        return Err(format!("{text:?} has no unit: write it as 500ms, 5s or 2m"));
     }
     let parsed = humantime::parse_duration(text)
         .map_err(|_| format!("{text:?} is not a duration: write it as 500ms, 5s or 2m"))?;
@@ -73,7 +71,16 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("0"), Ok(Duration::ZERO));
-        for bad in ["5", "", "x", "-5s", "5 parsecs", "1.5", "99999999999999h", "2000000h"] {
+        for bad in [
+            "5",
+            "",
+            "x",
+            "-5s",
+            "5 parsecs",
+            "1.5",
+            "99999999999999h",
+            "2000000h",
+        ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert!(timeout("0s").is_err());

@@ -4,7 +4,7 @@
 //! rename under a lock that is not waited for longer than [`LOCK_MS`]. A file that is missing,
 //! foreign or corrupt means: no grace, which is said; nothing else depends on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -25,6 +25,9 @@ use crate::verdict::Tolerance;
 const VERSION: u32 = 1;
 /// A state of hundreds of checks is smaller.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
+/// At most this many checks are remembered; those whose answer is oldest are forgotten. Somebody who
+/// tries out targets by hand leaves one each.
+const MAX_CHECKS: usize = 500;
 /// How long the lock is waited for: another probe holds it for as long as a rename takes.
 const LOCK_MS: u64 = 10;
 /// A volume outlives many containers; what they left is removed after this.
@@ -83,6 +86,21 @@ impl Memory {
         let next = Past::after(self.past(key), outcome.into(), now_ms);
         self.v = VERSION;
         self.checks.insert(key.to_owned(), next) != Some(next)
+    }
+
+    /// Forgets what is beyond [`MAX_CHECKS`], but never what was `asked` now.
+    fn forget_oldest(&mut self, asked: &BTreeSet<&str>) {
+        while self.checks.len() > MAX_CHECKS {
+            let others = self
+                .checks
+                .iter()
+                .filter(|(key, _)| !asked.contains(key.as_str()));
+            let Some((oldest, _)) = others.min_by_key(|(_, past)| past.since_ms) else {
+                return;
+            };
+            let oldest = oldest.clone();
+            self.checks.remove(&oldest);
+        }
     }
 }
 
@@ -173,7 +191,7 @@ impl Keeper {
     /// Adds what these checks answered now. Answers of probes that ran meanwhile are kept.
     pub fn remember<'a>(
         &self,
-        answers: impl Iterator<Item = (&'a str, &'a Outcome)> + Clone,
+        answers: &(impl Iterator<Item = (&'a str, &'a Outcome)> + Clone),
         now_ms: u64,
         clock_ms: impl Fn() -> u64,
     ) -> Result<(), String> {
@@ -203,9 +221,12 @@ impl Keeper {
             // What can't be believed is replaced.
             Err(_) => Memory::default(),
         };
+        let mut asked = BTreeSet::new();
         for (key, outcome) in answers {
             memory.learn(key, outcome, now_ms);
+            asked.insert(key);
         }
+        memory.forget_oldest(&asked);
         let temp = path.with_extension("tmp");
         let mut file = File::options()
             .write(true)
@@ -224,9 +245,18 @@ impl Keeper {
 }
 
 fn read(path: &Path) -> io::Result<Option<Memory>> {
-    let file = match File::options().read(true).custom_flags(nofollow()).open(path) {
+    let file = match File::options()
+        .read(true)
+        .custom_flags(nofollow())
+        .open(path)
+    {
         Ok(file) => file,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
             return Ok(None);
         }
         Err(e) => return Err(e),

@@ -1,9 +1,9 @@
 //! `ready-probe mark`: publishes an agent's signal from a shell, bound to a process.
 
+use ready_probe_sdk::clock;
 use ready_probe_sdk::host::{self, Epoch, Process};
 use ready_probe_sdk::signal::{self, Instance, Name, Signal, State, VERSION};
 use ready_probe_sdk::store::local::Publication;
-use ready_probe_sdk::clock;
 use serde_json::{Map, Value};
 
 use crate::cli;
@@ -33,8 +33,7 @@ pub fn run(args: &cli::Mark) -> Exit {
         Err(e) => return Invalid::usage(e.to_string()).into(),
     };
     let name = marked.name.clone();
-    let mut publication =
-        Publication::new(settings.store.value, name, marked.pid, pid_start);
+    let mut publication = Publication::new(settings.store.value, name, marked.pid, pid_start);
     publication.remove_dead_predecessors(&Epoch::current());
     if let Err(e) = publication.write(&record) {
         return run::failed(e);
@@ -42,7 +41,11 @@ pub fn run(args: &cli::Mark) -> Exit {
     let state = marked.state();
     let Marked { name, pid, .. } = marked;
     let text = format!("{name}: {state}, bound to process {pid}\n");
-    Exit::Done(if settings.quiet.value { String::new() } else { text })
+    Exit::Done(if settings.quiet.value {
+        String::new()
+    } else {
+        text
+    })
 }
 
 /// What was typed, checked.
@@ -130,10 +133,10 @@ fn process_id(text: &str) -> Result<u32, String> {
 /// When that process started, provided that a probe would believe us.
 fn believable(pid: u32) -> Result<Option<u64>, String> {
     match Process::of(pid) {
-        Process::Gone => Err(format!("there is no process {pid}; --pid names another one")),
-        Process::Zombie { .. } => Err(format!(
-            "process {pid} has ended; --pid names another one"
+        Process::Gone => Err(format!(
+            "there is no process {pid}; --pid names another one"
         )),
+        Process::Zombie { .. } => Err(format!("process {pid} has ended; --pid names another one")),
         Process::Unreadable => Ok(None),
         Process::Alive { start, euid } => {
             let me = host::my_euid();

@@ -91,7 +91,9 @@ impl<'a> Probe<'a> {
             .filter(|question| question.settled.is_none())
             .map(|question| &question.target)
             .collect();
-        let mut asked = check::ask_all(&open, self.context(), deadline).await.into_iter();
+        let mut asked = check::ask_all(&open, self.context(), deadline)
+            .await
+            .into_iter();
         plan.questions
             .iter()
             .filter_map(|question| match &question.settled {
@@ -126,8 +128,9 @@ impl<'a> Probe<'a> {
         }
         if changed {
             let learned = plan.questions.iter().zip(&answers);
-            let learned = learned.map(|(question, answer)| (question.key.as_str(), &answer.outcome));
-            if let Err(why) = self.keeper.remember(learned, now_ms, clock::mono_ms) {
+            let learned =
+                learned.map(|(question, answer)| (question.key.as_str(), &answer.outcome));
+            if let Err(why) = self.keeper.remember(&learned, now_ms, clock::mono_ms) {
                 notes.push(format!("grace can't be counted: {why}"));
             }
         }
@@ -244,13 +247,7 @@ fn settled(outcome: &Outcome) -> Answer {
 }
 
 /// What an `Unknown` says of its grace.
-fn with_grace(
-    cause: &str,
-    past: &Past,
-    grace: Grace,
-    tolerance: Tolerance,
-    now_ms: u64,
-) -> String {
+fn with_grace(cause: &str, past: &Past, grace: Grace, tolerance: Tolerance, now_ms: u64) -> String {
     let lasted = Span(past.lasted_ms(now_ms));
     match (tolerance, past.passed) {
         (Tolerance::Tolerated, _) => format!("{cause} for {lasted} of {grace} grace"),
@@ -258,6 +255,8 @@ fn with_grace(
         (Tolerance::Exhausted, true) if grace == Grace::For(std::time::Duration::ZERO) => {
             format!("{cause} for {lasted}")
         }
-        (Tolerance::Exhausted, true) => format!("{cause} for {lasted}, beyond its grace of {grace}"),
+        (Tolerance::Exhausted, true) => {
+            format!("{cause} for {lasted}, beyond its grace of {grace}")
+        }
     }
 }

@@ -35,10 +35,7 @@ impl Secrets {
         for secret in &self.0 {
             text = text.replace(secret.as_str(), HIDDEN);
         }
-        let words: Vec<String> = text
-            .split_whitespace()
-            .map(|word| hide_userinfo(word))
-            .collect();
+        let words: Vec<String> = text.split_whitespace().map(hide_userinfo).collect();
         clean(&words.join(" "), max)
     }
 }
@@ -48,7 +45,9 @@ fn hide_userinfo(word: &str) -> String {
     let Some((before, after)) = word.split_once("://") else {
         return word.to_owned();
     };
-    let end = after.find(['/', '?', '#', '"', '\'']).unwrap_or(after.len());
+    let end = after
+        .find(['/', '?', '#', '"', '\''])
+        .unwrap_or(after.len());
     let (authority, rest) = after.split_at(end);
     let authority = match authority.rsplit_once('@') {
         Some((_, host)) => format!("{HIDDEN}@{host}"),
@@ -71,7 +70,10 @@ mod tests {
         secrets.add("hunter2");
         secrets.add("hunter2-long");
         assert_eq!(
-            secrets.quote("WRONGPASS hunter2-long for\r\nredis://u:p@h/0 is hunter2", 200),
+            secrets.quote(
+                "WRONGPASS hunter2-long for\r\nredis://u:p@h/0 is hunter2",
+                200
+            ),
             "WRONGPASS *** for redis://***@h/0 is ***"
         );
         assert_eq!(

@@ -132,7 +132,11 @@ impl Report {
             schema: SCHEMA,
             epoch: &self.epoch,
             elapsed_ms: milliseconds(elapsed),
-            notes: self.notes.iter().map(|note| cut(note, MAX_ROW_BYTES)).collect(),
+            notes: self
+                .notes
+                .iter()
+                .map(|note| cut(note, MAX_ROW_BYTES))
+                .collect(),
             omitted: 0,
             checks: Vec::new(),
         };
@@ -192,7 +196,9 @@ impl Report {
         }
         let omitted = lines.len() - kept.len();
         let lines = lines.into_iter().enumerate();
-        let lines = lines.filter(|(i, _)| kept.contains(i)).map(|(_, line)| line);
+        let lines = lines
+            .filter(|(i, _)| kept.contains(i))
+            .map(|(_, line)| line);
         (lines.collect(), omitted)
     }
 }
@@ -207,7 +213,11 @@ fn row_text(row: &Row, width: usize) -> String {
     };
     let optional = if row.required { "" } else { "(optional) " };
     cut(
-        &format!(" {:<8} {:<width$} {optional}{text}", row.outcome.word(), row.label),
+        &format!(
+            " {:<8} {:<width$} {optional}{text}",
+            row.outcome.word(),
+            row.label
+        ),
         MAX_ROW_BYTES,
     )
 }

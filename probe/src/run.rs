@@ -159,7 +159,9 @@ fn log_to_stderr() {
 
 /// Colours the verdict where a person looks at it.
 fn coloured(text: String, verdict: Verdict) -> String {
-    if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) {
+    if !std::io::stdout().is_terminal()
+        || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+    {
         debug_assert!(text.len() <= MAX_BYTES);
         return text;
     }

@@ -68,7 +68,8 @@ impl Settings {
         env: &Env<'_>,
     ) -> Result<Self, Invalid> {
         let mut secrets = Secrets::default();
-        let named = typed("--config", &options.config).map_or_else(|| env.variable("READY_CONFIG"), |s| Ok(Some(s)))?;
+        let named = typed("--config", &options.config)
+            .map_or_else(|| env.variable("READY_CONFIG"), |s| Ok(Some(s)))?;
         let file = ConfigFile::load(named.as_ref(), &mut secrets)?;
         let first = |flag, typed_value: &Option<String>, variable, in_file| {
             first_of(typed(flag, typed_value), env, variable, in_file)
@@ -91,14 +92,23 @@ impl Settings {
             .transpose()?
             .unwrap_or(Setting::default_of(LocalStore::default()));
         let quiet = switch("--quiet", options.quiet, env, "READY_QUIET", file.quiet)?;
-        let verbose = switch("--verbose", options.verbose, env, "READY_VERBOSE", file.verbose)?;
+        let verbose = switch(
+            "--verbose",
+            options.verbose,
+            env,
+            "READY_VERBOSE",
+            file.verbose,
+        )?;
 
         let named_agents = agents(options, env, file.agent, !targets.is_empty())?;
         let mut checks: Vec<Setting<Target>> = Vec::new();
         if let Some(agents) = &named_agents {
-            checks.extend(agents.value.iter().map(|name| {
-                Setting::new(Target::agent(name.clone()), agents.origin.clone())
-            }));
+            checks.extend(
+                agents
+                    .value
+                    .iter()
+                    .map(|name| Setting::new(Target::agent(name.clone()), agents.origin.clone())),
+            );
         }
         if targets.is_empty() {
             checks.extend(servers(env, &mut secrets)?);
@@ -208,8 +218,16 @@ fn names(lists: &[String]) -> Result<Vec<Name>, String> {
 fn servers(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, Invalid> {
     let mut checks = Vec::new();
     for (variable, switch, parse) in [
-        ("REDIS_URL", "READY_REDIS", Target::redis_of_application as ParseUrl),
-        ("NATS_URL", "READY_NATS", Target::nats_of_application as ParseUrl),
+        (
+            "REDIS_URL",
+            "READY_REDIS",
+            Target::redis_of_application as ParseUrl,
+        ),
+        (
+            "NATS_URL",
+            "READY_NATS",
+            Target::nats_of_application as ParseUrl,
+        ),
     ] {
         if !env.switch(switch, true)?.value {
             continue;

@@ -157,7 +157,8 @@ impl Target {
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err(no_scheme(text));
         };
-        let in_target = |e: String| format!("the target {:?}: {e}", format!("{}:…", clean(scheme, 20)));
+        let in_target =
+            |e: String| format!("the target {:?}: {e}", format!("{}:…", clean(scheme, 20)));
         let parsed = match scheme {
             "agent" => local::agent(rest, more),
             "process" => local::process(rest, more),

@@ -3,6 +3,7 @@
 //! Owns the public face and its checks. What is published, and when, is in [`shared`]; whether the
 //! agent makes progress in [`watchdog`]; the beats come from the heartbeat thread.
 
+mod note;
 mod shared;
 mod watchdog;
 

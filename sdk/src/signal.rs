@@ -22,7 +22,8 @@ pub const DEFAULT_TTL_MS: u64 = 60_000;
 /// How many beats fit into a TTL when nothing else is said.
 pub const BEATS_PER_TTL: u64 = 6;
 
-const NAME_RULE: &str =
+/// What a name is, for messages.
+pub const NAME_RULE: &str =
     "a letter or digit, then letters, digits, '.', '_' or '-', at most 128 characters in all";
 const INSTANCE_MAX: usize = 200;
 

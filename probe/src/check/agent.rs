@@ -33,7 +33,10 @@ pub fn ask(
 /// Whether an agent has published in this life of the container.
 pub fn has_published(store: &LocalStore, epoch: &Epoch, name: &Name) -> bool {
     match store.read(name) {
-        Ok(found) => found.believed.iter().any(|record| !is_other_epoch(record, epoch)),
+        Ok(found) => found
+            .believed
+            .iter()
+            .any(|record| !is_other_epoch(record, epoch)),
         // The check of this agent says what can't be read.
         Err(_) => true,
     }

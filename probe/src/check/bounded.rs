@@ -17,6 +17,15 @@ pub struct Received {
 }
 
 impl Received {
+    /// What tests received.
+    #[cfg(test)]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.to_vec(),
+            ..Self::default()
+        }
+    }
+
     /// What has arrived and was not taken yet.
     pub fn rest(&self) -> &[u8] {
         self.bytes.get(self.taken..).unwrap_or_default()
@@ -51,7 +60,8 @@ impl Received {
                 if self.total > MAX_REPLY_BYTES {
                     return Err(format!("it sent more than {} KiB", MAX_REPLY_BYTES / 1_024));
                 }
-                self.bytes.extend_from_slice(chunk.get(..n).unwrap_or_default());
+                self.bytes
+                    .extend_from_slice(chunk.get(..n).unwrap_or_default());
                 Ok(())
             }
             Err(e) => Err(plain(&e)),

@@ -187,7 +187,10 @@ mod tests {
             kind(io::ErrorKind::ConnectionRefused),
             NoConnection::Refused(_)
         ));
-        assert!(matches!(kind(io::ErrorKind::NotFound), NoConnection::Refused(_)));
+        assert!(matches!(
+            kind(io::ErrorKind::NotFound),
+            NoConnection::Refused(_)
+        ));
         for other in [
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::TimedOut,

@@ -32,7 +32,12 @@ const MARK: &str = "READY_PROBE_EXEC";
 pub async fn ask(argv: &[String], secrets: &Secrets) -> Outcome {
     let (mut running, output) = match start(argv) {
         Ok(started) => started,
-        Err(e) => return Outcome::unknown(format!("it can't be started: {}", super::connect::plain(&e))),
+        Err(e) => {
+            return Outcome::unknown(format!(
+                "it can't be started: {}",
+                super::connect::plain(&e)
+            ));
+        }
     };
     let mut said = Vec::new();
     // A grandchild may keep the pipe open for longer than the command lives: its end decides.
@@ -176,7 +181,11 @@ fn children(me: u32) -> Vec<u32> {
         host::stat_of(*pid).is_some_and(|stat| stat.ppid == me && stat.state != 'Z')
             && (me != 1 || marked(*pid))
     };
-    host::pids().unwrap_or_default().into_iter().filter(is_ours).collect()
+    host::pids()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(is_ours)
+        .collect()
 }
 
 fn pid_of(pid: u32) -> Option<Pid> {
@@ -190,7 +199,11 @@ mod tests {
     #[test]
     fn truth_table() {
         let judge = |raw: i32, output: &str| {
-            let outcome = judge(ExitStatus::from_raw(raw), output.as_bytes(), &Secrets::default());
+            let outcome = judge(
+                ExitStatus::from_raw(raw),
+                output.as_bytes(),
+                &Secrets::default(),
+            );
             format!("{} {}", outcome.word(), outcome.text())
         };
         assert_eq!(judge(0, "noise"), "pass ");

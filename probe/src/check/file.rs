@@ -45,11 +45,17 @@ pub fn ask(target: &FileTarget) -> Outcome {
     match &target.contains {
         None => Outcome::pass(),
         Some(text) => match read(&target.path, MAX_FILE_BYTES) {
-            Ok((bytes, _)) if bytes.windows(text.len()).any(|part| part == text.as_bytes()) => {
+            Ok((bytes, _))
+                if bytes
+                    .windows(text.len())
+                    .any(|part| part == text.as_bytes()) =>
+            {
                 Outcome::pass()
             }
             Ok((_, true)) => Outcome::fail("it does not contain the text"),
-            Ok((_, false)) => Outcome::unknown("it is larger than 1 MiB, and the text is not in the first"),
+            Ok((_, false)) => {
+                Outcome::unknown("it is larger than 1 MiB, and the text is not in the first")
+            }
             Err(e) => missing(&e),
         },
     }
@@ -78,9 +84,7 @@ fn judge_pid(
 ) -> Outcome {
     match process {
         Process::Gone => Outcome::fail(format!("process {pid} is gone")),
-        Process::Zombie { .. } => {
-            Outcome::fail(format!("process {pid} has died and is a zombie"))
-        }
+        Process::Zombie { .. } => Outcome::fail(format!("process {pid} has died and is a zombie")),
         // It exists; whether it is the one that wrote the file can't be told.
         Process::Unreadable => Outcome::pass(),
         Process::Alive { start, .. } if process_age(start) + PID_FILE_SLACK < file_age => {
@@ -114,7 +118,10 @@ fn missing(e: &io::Error) -> Outcome {
 /// Reads up to a bound, and says whether that was all. A FIFO is not waited for.
 fn read(path: &Path, max: u64) -> io::Result<(Vec<u8>, bool)> {
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(nonblock).open(path)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(nonblock)
+        .open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }

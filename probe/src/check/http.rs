@@ -61,9 +61,7 @@ pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Outcom
 
 /// Moves the connection's bytes. It ends before the answer is there only if something is wrong;
 /// a clean end leaves the last word to whoever reads the answer.
-async fn drive<T>(
-    connection: hyper::client::conn::http1::Connection<T, Empty<Bytes>>,
-) -> String
+async fn drive<T>(connection: hyper::client::conn::http1::Connection<T, Empty<Bytes>>) -> String
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
@@ -94,7 +92,10 @@ fn request(target: &HttpTarget) -> Result<Request<Empty<Bytes>>, String> {
     headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
     for (name, value) in &target.headers {
         // What the user says replaces what we say; what they say twice is sent twice.
-        if matches!(name.as_str(), "host" | "user-agent" | "accept" | "connection") {
+        if matches!(
+            name.as_str(),
+            "host" | "user-agent" | "accept" | "connection"
+        ) {
             headers.insert(name, value.clone());
         } else {
             headers.append(name, value.clone());

@@ -190,7 +190,9 @@ fn next_message(received: &mut Received) -> Result<Option<Message>, String> {
             let size = |from_end: usize| -> Option<usize> {
                 sizes.get(sizes.len().checked_sub(from_end)?)?.parse().ok()
             };
-            let total = size(1).filter(|n| *n <= MAX_REPLY_BYTES).ok_or_else(garbage)?;
+            let total = size(1)
+                .filter(|n| *n <= MAX_REPLY_BYTES)
+                .ok_or_else(garbage)?;
             let header = if kind == "HMSG" {
                 size(2).filter(|n| *n <= total).ok_or_else(garbage)?
             } else {

@@ -118,7 +118,10 @@ mod tests {
     fn wrappers_and_probes_never_match() {
         assert!(matches(&argv("python agent.py"), "agent.py"));
         assert!(matches(&argv("python agent.py"), "python agent"));
-        assert!(!matches(&argv("/sbin/docker-init -- python agent.py"), "agent.py"));
+        assert!(!matches(
+            &argv("/sbin/docker-init -- python agent.py"),
+            "agent.py"
+        ));
         assert!(!matches(&argv("tini -- python agent.py"), "agent.py"));
         assert!(!matches(&argv("/ready-probe process:agent.py"), "agent.py"));
         assert!(!matches(&[], ""));

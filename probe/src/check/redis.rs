@@ -82,7 +82,9 @@ async fn exchange(
     request: &[u8],
     expected: usize,
 ) -> Result<(Vec<Value>, Option<String>), String> {
-    let mut stream = connect::open(endpoint).await.map_err(connect::NoConnection::text)?;
+    let mut stream = connect::open(endpoint)
+        .await
+        .map_err(connect::NoConnection::text)?;
     if target.address.tls {
         stream = connect::secure(stream, endpoint, &target.tls).await?;
     }
@@ -170,7 +172,11 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
         (Step::Exists, Value::Int(0)) => Outcome::fail(format!("key {} does not exist", key())),
         (Step::Exists, Value::Int(_)) => Outcome::pass(),
         (Step::Value, Value::BulkString(is)) => {
-            if target.value.as_ref().is_some_and(|want| want.as_bytes() == is) {
+            if target
+                .value
+                .as_ref()
+                .is_some_and(|want| want.as_bytes() == is)
+            {
                 Outcome::pass()
             } else {
                 Outcome::fail(format!("key {} holds another value", key()))
@@ -225,8 +231,16 @@ mod tests {
             ("redis://h", "+PONG\r\n", "pass "),
             ("redis://h", "", "unknown connection closed"),
             ("redis://h", "+PO", "unknown connection closed"),
-            ("redis://h", "+NOPE\r\n", "unknown it does not speak the Redis protocol"),
-            ("redis://h", "HTTP/1.1 400\r\n", "unknown it does not speak the Redis protocol"),
+            (
+                "redis://h",
+                "+NOPE\r\n",
+                "unknown it does not speak the Redis protocol",
+            ),
+            (
+                "redis://h",
+                "HTTP/1.1 400\r\n",
+                "unknown it does not speak the Redis protocol",
+            ),
             (
                 "redis://h",
                 "-NOAUTH Authentication required.\r\n",
@@ -251,12 +265,32 @@ mod tests {
                 "unknown ERR DB index is out of range",
             ),
             (key, "+PONG\r\n:1\r\n$1\r\nv\r\n", "pass "),
-            (key, "+PONG\r\n:0\r\n$0\r\n\r\n", "fail key k does not exist"),
-            (key, "+PONG\r\n:1\r\n$2\r\nvv\r\n", "fail key k holds another value"),
-            (key, "+PONG\r\n:1\r\n-WRONGTYPE x\r\n", "fail key k holds no text"),
-            (key, "+PONG\r\n-NOPERM x\r\n-NOPERM x\r\n", "unknown NOPERM x"),
+            (
+                key,
+                "+PONG\r\n:0\r\n$0\r\n\r\n",
+                "fail key k does not exist",
+            ),
+            (
+                key,
+                "+PONG\r\n:1\r\n$2\r\nvv\r\n",
+                "fail key k holds another value",
+            ),
+            (
+                key,
+                "+PONG\r\n:1\r\n-WRONGTYPE x\r\n",
+                "fail key k holds no text",
+            ),
+            (
+                key,
+                "+PONG\r\n-NOPERM x\r\n-NOPERM x\r\n",
+                "unknown NOPERM x",
+            ),
             (key, "+PONG\r\n:1\r\n", "unknown connection closed"),
-            ("redis://h#role=master", "+PONG\r\n*1\r\n$6\r\nmaster\r\n", "pass "),
+            (
+                "redis://h#role=master",
+                "+PONG\r\n*1\r\n$6\r\nmaster\r\n",
+                "pass ",
+            ),
             (
                 "redis://h#role=master",
                 "+PONG\r\n*1\r\n$5\r\nslave\r\n",
@@ -267,7 +301,11 @@ mod tests {
                 "+PONG\r\n*1\r\n$6\r\nmaster\r\n",
                 "fail it is a master, not a replica",
             ),
-            ("redis://h#role=master", "+PONG\r\n-NOPERM x\r\n", "unknown NOPERM x"),
+            (
+                "redis://h#role=master",
+                "+PONG\r\n-NOPERM x\r\n",
+                "unknown NOPERM x",
+            ),
         ];
         for (target, wire, want) in table {
             assert_eq!(verdict(target, wire), want, "{target} {wire:?}");

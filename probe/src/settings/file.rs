@@ -121,7 +121,10 @@ fn set<T>(path: &Path, key: &str, value: Option<T>) -> Option<Setting<T>> {
 }
 
 /// One `[[check]]`: `target` or `any`, and options as keys.
-fn check(mut table: BTreeMap<String, toml::Value>, secrets: &mut Secrets) -> Result<Target, String> {
+fn check(
+    mut table: BTreeMap<String, toml::Value>,
+    secrets: &mut Secrets,
+) -> Result<Target, String> {
     let target = table.remove("target");
     let any = table.remove("any");
     let mut options = Options::default();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ready_probe_sdk::signal::{Name, clean};
+use ready_probe_sdk::signal::{NAME_RULE, Name, clean};
 
 use super::options::Options;
 use super::{FileTarget, Kind, Target};
@@ -17,10 +17,15 @@ pub(super) fn agent(body: &str, more: Options) -> Result<Target, String> {
     options.extend(more);
     options.check_known("agent", known)?;
     let redacted = options.redacted();
-    let name = Name::new(name).map_err(|e| e.to_string())?;
+    let name = Name::new(name).map_err(|_| format!("invalid name: a name is {NAME_RULE}"))?;
     let redacted = format!("agent:{name}{redacted}");
     let min = options.min()?;
-    Target::with_common(Kind::Agent { name, min }, redacted, Scope::Own, &mut options)
+    Target::with_common(
+        Kind::Agent { name, min },
+        redacted,
+        Scope::Own,
+        &mut options,
+    )
 }
 
 pub(super) fn process(body: &str, more: Options) -> Result<Target, String> {

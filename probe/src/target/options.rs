@@ -120,7 +120,9 @@ impl Options {
             Some(Some(value)) => match value.as_str() {
                 "true" => Ok(true),
                 "false" => Ok(false),
-                _ => Err(format!("the option {key} is either there or not; it takes no value")),
+                _ => Err(format!(
+                    "the option {key} is either there or not; it takes no value"
+                )),
             },
         }
     }

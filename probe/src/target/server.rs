@@ -40,7 +40,12 @@ pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<
         secrets.add(value);
     }
     let redacted = format!("{}{shown}", redact_address(text));
-    Target::with_common(Kind::Redis(target), redacted, Scope::Dependency, &mut options)
+    Target::with_common(
+        Kind::Redis(target),
+        redacted,
+        Scope::Dependency,
+        &mut options,
+    )
 }
 
 pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
@@ -56,7 +61,9 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     let from_file = [
         options.value("creds")?.map(|f| NatsAuth::Creds(f.into())),
         options.value("nkey")?.map(|f| NatsAuth::Nkey(f.into())),
-        options.value("token_file")?.map(|f| NatsAuth::TokenFile(f.into())),
+        options
+            .value("token_file")?
+            .map(|f| NatsAuth::TokenFile(f.into())),
     ];
     for auth in from_file.into_iter().flatten() {
         if address.auth != NatsAuth::None {
@@ -71,7 +78,12 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
         address,
     };
     let redacted = format!("{}{shown}", redact_address(text));
-    Target::with_common(Kind::Nats(target), redacted, Scope::Dependency, &mut options)
+    Target::with_common(
+        Kind::Nats(target),
+        redacted,
+        Scope::Dependency,
+        &mut options,
+    )
 }
 
 pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
@@ -133,7 +145,11 @@ pub(super) fn tcp(text: &str, more: Options) -> Result<Target, String> {
 
 pub(super) fn unix(text: &str, more: Options) -> Result<Target, String> {
     let (text, mut options) = split(text, more, "unix", &[])?;
-    let endpoint = match address::parse(text, 0).map_err(|e| e.to_string())?.endpoints.pop() {
+    let endpoint = match address::parse(text, 0)
+        .map_err(|e| e.to_string())?
+        .endpoints
+        .pop()
+    {
         Some(endpoint @ Endpoint::Unix(_)) => endpoint,
         Some(Endpoint::Tcp { .. }) | None => {
             return Err("it is written unix:///path".to_owned());
@@ -212,14 +228,16 @@ fn unix_endpoint(url: &Url) -> Result<(Endpoint, String, String), String> {
         .decode_utf8()
         .map_err(|_| "the socket's path is not UTF-8".to_owned())?;
     if !socket.starts_with('/') {
-        return Err(
-            "the socket is written with its slashes encoded, as in \
+        return Err("the socket is written with its slashes encoded, as in \
              http+unix://%2Frun%2Fapp.sock/health"
-                .to_owned(),
-        );
+            .to_owned());
     }
     let endpoint = Endpoint::Unix(PathBuf::from(socket.into_owned()));
-    let path = if url.path().is_empty() { "/" } else { url.path() };
+    let path = if url.path().is_empty() {
+        "/"
+    } else {
+        url.path()
+    };
     Ok((endpoint, "localhost".to_owned(), path_and_query(url, path)))
 }
 

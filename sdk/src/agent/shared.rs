@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 
+use super::note::Note;
 use super::watchdog::{Gap, Watchdog};
 use crate::freshness::Span;
 use crate::registry::Process;
@@ -63,13 +64,6 @@ struct Outage {
     failures: u32,
 }
 
-/// What is to be logged once no lock is held.
-enum Note {
-    StoreRefuses(Error),
-    StoreTakes { outage_ms: u64 },
-    Stalled { idle_ms: u64, limit_ms: u64 },
-}
-
 impl Shared {
     pub(crate) fn new(
         process: &Arc<Process>,
@@ -109,7 +103,7 @@ impl Shared {
             inner.next_beat_ms = clock::mono_ms() + fastrand::u64(0..=self.beat_ms);
         }
         drop(inner);
-        self.log(note);
+        Note::log(note, &self.name);
         result
     }
 
@@ -165,8 +159,8 @@ impl Shared {
         let (result, note) = self.write(&mut inner);
         drop(inner);
         self.process.wake();
-        self.log(note);
-        tracing::info!(agent = %self.name, "agent makes progress again");
+        Note::log(note, &self.name);
+        Note::log(Some(Note::Resumed), &self.name);
         result
     }
 
@@ -198,8 +192,8 @@ impl Shared {
         let next_look_ms = armed.and_then(|watchdog| watchdog.next_look_ms(now_ms));
         let next_ms = inner.next_beat_ms.min(next_look_ms.unwrap_or(u64::MAX));
         drop(inner);
-        self.log(stalled);
-        self.log(note);
+        Note::log(stalled, &self.name);
+        Note::log(note, &self.name);
         next_ms
     }
 
@@ -249,7 +243,7 @@ impl Shared {
         let (result, note) = self.write(&mut inner);
         drop(inner);
         self.process.wake();
-        self.log(note);
+        Note::log(note, &self.name);
         result
     }
 
@@ -361,23 +355,6 @@ impl Shared {
     /// A panic elsewhere leaves the word as it was: every change to it is a single assignment.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn log(&self, note: Option<Note>) {
-        let agent = &self.name;
-        match note {
-            None => {}
-            Some(Note::StoreRefuses(e)) => tracing::error!(%agent, "{e}"),
-            Some(Note::StoreTakes { outage_ms }) => {
-                tracing::info!(%agent, "the local signal is written again after {}", Span(outage_ms));
-            }
-            Some(Note::Stalled { idle_ms, limit_ms }) => tracing::warn!(
-                %agent,
-                "agent stalled: no progress for {} (limit {})",
-                Span(idle_ms),
-                Span(limit_ms)
-            ),
-        }
     }
 
     fn check_own(&self) -> Result<()> {

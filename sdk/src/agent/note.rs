@@ -1,0 +1,36 @@
+//! What publishing tells the log. Noted under a lock, logged without one.
+
+use crate::Error;
+use crate::freshness::Span;
+use crate::signal::Name;
+
+/// What is to be logged once no lock is held.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// An outage of the local store begins.
+    StoreRefuses(Error),
+    /// An outage ends.
+    StoreTakes { outage_ms: u64 },
+    /// The agent makes no progress.
+    Stalled { idle_ms: u64, limit_ms: u64 },
+    /// The agent makes progress again.
+    Resumed,
+}
+
+impl Note {
+    pub(super) fn log(note: Option<Self>, agent: &Name) {
+        match note {
+            None => {}
+            Some(Self::StoreRefuses(e)) => tracing::error!(%agent, "{e}"),
+            Some(Self::StoreTakes { outage_ms }) => {
+                let lasted = Span(outage_ms);
+                tracing::info!(%agent, "the local signal is written again after {lasted}");
+            }
+            Some(Self::Stalled { idle_ms, limit_ms }) => {
+                let (idle, limit) = (Span(idle_ms), Span(limit_ms));
+                tracing::warn!(%agent, "agent stalled: no progress for {idle} (limit {limit})");
+            }
+            Some(Self::Resumed) => tracing::info!(%agent, "agent makes progress again"),
+        }
+    }
+}
