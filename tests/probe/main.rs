@@ -1,3 +1,14 @@
-//! End-to-end tests.
+//! End-to-end tests of the `ready-probe` binary: the real program against real servers.
+//!
+//! `make probe` builds it. A topic a file; what all of them use is in `container`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and measures time"
+)]
+
+mod container;
+mod invalid_settings;

@@ -30,7 +30,7 @@ struct Written {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "agent must be a text or a list of texts")]
 enum Agents {
     List(Vec<String>),
     Text(String),
@@ -77,8 +77,8 @@ impl ConfigFile {
                 let before = text.get(..span.start).unwrap_or_default();
                 format!("line {}: ", before.matches('\n').count() + 1)
             });
-            // The parser quotes keys and type names, never the values beside them.
-            Invalid::new(&at(path, ""), format!("{line}{}", e.message()))
+            let why = without_value(e.message());
+            Invalid::new(&at(path, ""), format!("{line}{why}"))
         })?;
         let checks = written
             .check
@@ -106,6 +106,16 @@ impl ConfigFile {
             verbose: set(path, "verbose", written.verbose),
             checks,
         })
+    }
+}
+
+/// serde quotes a value that has the wrong type, and it may be an address with a password.
+fn without_value(message: &str) -> String {
+    match (message.split_once(": "), message.rsplit_once(", expected ")) {
+        (Some((what @ ("invalid type" | "invalid value"), _)), Some((_, expected))) => {
+            format!("{what}, expected {expected}")
+        }
+        (Some(_) | None, Some(_) | None) => message.to_owned(),
     }
 }
 

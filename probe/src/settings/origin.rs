@@ -3,6 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use ready_probe_sdk::signal::clean;
+
+/// A value may be of any length, and hold line ends.
+const MAX_MESSAGE_CHARS: usize = 400;
+
 /// Where a setting came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -86,7 +91,7 @@ impl Invalid {
     /// What is wrong with what was set at `origin`.
     pub fn new(origin: &Origin, why: impl fmt::Display) -> Self {
         Self {
-            message: format!("{origin}: {why}"),
+            message: one_line(&format!("{origin}: {why}")),
             typed: matches!(origin, Origin::Flag(_)),
         }
     }
@@ -94,7 +99,7 @@ impl Invalid {
     /// Something wrong with the command line as a whole.
     pub fn usage(message: impl Into<String>) -> Self {
         Self {
-            message: message.into(),
+            message: one_line(&message.into()),
             typed: true,
         }
     }
@@ -103,6 +108,10 @@ impl Invalid {
     pub fn is_usage(&self) -> bool {
         self.typed
     }
+}
+
+fn one_line(message: &str) -> String {
+    clean(message, MAX_MESSAGE_CHARS)
 }
 
 impl fmt::Display for Invalid {

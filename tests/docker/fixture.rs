@@ -1,0 +1,176 @@
+//! The images of these tests, what is done to their containers, and what is seen of them.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    path::PathBuf,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use ready_probe_test_support::{
+    docker::{Container, Engine, HealthLog, ImageRoot, RunOptions},
+    process::{Signal, probe_binary, wait_until, workspace_root},
+};
+use rustix::process::{Pid, kill_process};
+
+/// Longer than anything here takes on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Where the example agent takes commands unless told otherwise.
+pub const PORT: u16 = 5555;
+
+/// The static example agent.
+pub fn agent_binary() -> PathBuf {
+    let path = workspace_root().join("dist/rust-agent");
+    assert!(
+        path.is_file(),
+        "{} is missing: `make example-agent` builds it",
+        path.display()
+    );
+    path
+}
+
+/// What every image of these tests holds: the probe and the example agent, nothing else.
+pub fn agent_root() -> ImageRoot {
+    ImageRoot::new()
+        .file(&probe_binary(), "/ready-probe")
+        .file(&agent_binary(), "/rust-agent")
+}
+
+/// `FROM scratch` with the bare `HEALTHCHECK CMD ["/ready-probe"]`. One failure makes it unhealthy,
+/// so that what Docker says is what the last probe said.
+pub const INSTRUCTIONS: &str =
+    "HEALTHCHECK --interval=500ms --timeout=20s --retries=1 CMD [\"/ready-probe\"]\n\
+     CMD [\"/rust-agent\"]";
+
+/// The image that [`INSTRUCTIONS`] describe.
+pub fn agent_image() -> &'static str {
+    static IMAGE: OnceLock<()> = OnceLock::new();
+    let tag = "ready-probe-test/agent";
+    IMAGE.get_or_init(|| Engine::shared().build_scratch(tag, &agent_root(), INSTRUCTIONS));
+    tag
+}
+
+/// A container of [`agent_image`].
+pub fn agent(name: &str) -> RunOptions {
+    RunOptions::image(agent_image()).name(name)
+}
+
+/// Sends the agent at [`PORT`] of a container a command line, and returns its answer.
+#[track_caller]
+pub fn tell(container: &Container, line: &str) -> String {
+    let mut stream = wait_until(LIMIT, "the agent to listen", || {
+        TcpStream::connect((container.ip(), PORT)).ok()
+    });
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    answer.trim_end().to_owned()
+}
+
+/// Kills (9) the agent `name` that PID 1 of the container supervises, and returns the pid that it had
+/// in there.
+#[track_caller]
+pub fn kill_agent(container: &Container, name: &str) -> u32 {
+    let started = format!("started {name} pid ");
+    let inside: u32 = wait_until(LIMIT, "the supervisor to start the agent", || {
+        let logs = container.logs();
+        logs.lines().find_map(|line| line.strip_prefix(&started)?.parse().ok())
+    });
+    let on_host = container.pids().into_iter().find(|pid| pid_inside(*pid) == Some(inside));
+    let on_host = on_host.unwrap_or_else(|| panic!("no process {inside} in the container"));
+    let pid = Pid::from_raw(i32::try_from(on_host).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    inside
+}
+
+/// The pid that a process of the host has in its own PID namespace.
+fn pid_inside(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_whitespace().last()?.parse().ok()
+}
+
+/// All probes of a container, where the engine itself remembers the last five.
+pub struct Probes<'a> {
+    container: &'a Container,
+    seen: Vec<HealthLog>,
+    judged: usize,
+}
+
+impl<'a> Probes<'a> {
+    /// From the container's first probe on, if it has not had many yet.
+    pub fn of(container: &'a Container) -> Self {
+        Self {
+            container,
+            seen: Vec::new(),
+            judged: 0,
+        }
+    }
+
+    /// Waits for a probe that `wanted` accepts, skipping those that ended before an earlier one that was
+    /// waited for. Every probe on the way must pass `bearable`.
+    #[track_caller]
+    pub fn wait(
+        &mut self,
+        what: &str,
+        bearable: impl Fn(&HealthLog) -> bool,
+        wanted: impl Fn(&HealthLog) -> bool,
+    ) -> HealthLog {
+        let deadline = std::time::Instant::now() + LIMIT;
+        loop {
+            let late = std::time::Instant::now() > deadline;
+            self.look();
+            while let Some(probe) = self.seen.get(self.judged) {
+                self.judged += 1;
+                if wanted(probe) {
+                    return probe.clone();
+                }
+                assert!(bearable(probe), "while waiting for {what}: {probe:#?}\nbefore: {:#?}", self.seen);
+            }
+            assert!(!late, "waited {LIMIT:?} in vain for {what}: {:#?}", self.seen);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits for a healthy probe; until then only starting ones are borne.
+    #[track_caller]
+    pub fn wait_healthy(&mut self) -> HealthLog {
+        self.wait("a healthy probe", |probe| says(probe, "starting: "), |probe| says(probe, "healthy: "))
+    }
+
+    /// Waits for `count` more probes, each of which `wanted` must accept.
+    #[track_caller]
+    pub fn wait_each(&mut self, count: usize, what: &str, wanted: impl Fn(&HealthLog) -> bool) {
+        for _ in 0..count {
+            self.wait(what, |_| false, &wanted);
+        }
+    }
+
+    /// All that have ended so far.
+    pub fn all(&mut self) -> &[HealthLog] {
+        self.look();
+        &self.seen
+    }
+
+    #[track_caller]
+    fn look(&mut self) {
+        let log = self.container.health().log;
+        let new = match self.seen.last() {
+            None => 0,
+            Some(last) => match log.iter().position(|probe| probe.start == last.start) {
+                Some(at) => at + 1,
+                None => panic!("probes were missed between {last:?} and {log:?}"),
+            },
+        };
+        self.seen.extend_from_slice(&log[new..]);
+    }
+}
+
+/// Whether a probe's first line begins so, and its exit status is what that verdict is to have.
+pub fn says(probe: &HealthLog, beginning: &str) -> bool {
+    let healthy = ["healthy: ", "degraded: "].iter().any(|verdict| probe.output.starts_with(verdict));
+    probe.output.starts_with(beginning) && probe.exit_code == i64::from(!healthy)
+}
