@@ -16,8 +16,6 @@ use crate::run::Exit;
     about = "Container health that means readiness. Asks this container's agents, Redis, NATS and any \
              endpoint; exits 0 or 1 with one clear reason.",
     after_long_help = AFTER_HELP,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true,
     disable_help_subcommand = true
 )]
 pub struct Cli {
@@ -74,9 +72,6 @@ pub struct Wait {
     /// The command to run, in place of this process and under its id
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
-    /// How to check it.
-    #[command(flatten)]
-    pub options: Options,
 }
 
 /// `ready-probe mark`.
@@ -96,9 +91,6 @@ pub struct Mark {
     /// How long the signal lives: 1s to 1h; as long as its process by default
     #[arg(long, value_name = "DURATION")]
     pub ttl: Option<String>,
-    /// Where to write it.
-    #[command(flatten)]
-    pub options: Options,
 }
 
 /// `ready-probe config`.
@@ -107,9 +99,6 @@ pub struct Config {
     /// What would be checked.
     #[command(flatten)]
     pub targets: Targets,
-    /// How it would be checked.
-    #[command(flatten)]
-    pub options: Options,
 }
 
 /// Options of every command. Each is also a variable, `READY_…`, and (but for `config`) a key of
@@ -117,31 +106,31 @@ pub struct Config {
 #[derive(Debug, Default, Args)]
 pub struct Options {
     /// Overall deadline, 5s by default; keep it below HEALTHCHECK's --timeout [env: READY_TIMEOUT]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, global = true, value_name = "DURATION")]
     pub timeout: Option<String>,
     /// How long a dependency that passed before may be unreachable, 180s by default; or forever
     /// [env: READY_GRACE]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, global = true, value_name = "DURATION")]
     pub grace: Option<String>,
     /// The agents that must be ready, comma separated; by default all that have published
     /// [env: READY_AGENT]
-    #[arg(long, value_name = "NAMES")]
+    #[arg(long, global = true, value_name = "NAMES")]
     pub agent: Option<String>,
     /// The folder of this container's signals, by default /dev/shm/ready-probe or
     /// /tmp/ready-probe [env: READY_DIR]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH")]
     pub dir: Option<String>,
     /// The configuration file, by default /etc/ready-probe.toml if it exists [env: READY_CONFIG]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<String>,
     /// How to report: text or json [env: READY_FORMAT]
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, global = true, value_name = "FORMAT")]
     pub format: Option<String>,
     /// Print nothing when healthy, and one line otherwise [env: READY_QUIET]
-    #[arg(long, short)]
+    #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Say on stderr what happens [env: READY_VERBOSE]
-    #[arg(long, short)]
+    #[arg(long, short, global = true)]
     pub verbose: bool,
 }
 
@@ -185,8 +174,10 @@ pub fn parse() -> Result<Cli, Exit> {
 /// password: what looks like one is not repeated.
 fn one_line(e: &clap::Error) -> String {
     let text = e.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let first = first.strip_prefix("error: ").unwrap_or(first);
-    let quoted = Secrets::default().quote(first, 300);
+    // What is missing stands on lines of its own; usage and tips follow behind an empty one.
+    let what: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
+    let what = what.join(" ");
+    let what = what.strip_prefix("error: ").unwrap_or(&what);
+    let quoted = Secrets::default().quote(what, 300);
     format!("ready-probe: {quoted}; see ready-probe --help\n")
 }

@@ -27,8 +27,8 @@ const VARIABLES: &[&str] = &[
 ];
 
 /// Runs the command.
-pub fn run(args: &cli::Config) -> Exit {
-    let settings = match run::resolve(&args.options, &args.targets.targets) {
+pub fn run(args: &cli::Config, options: &cli::Options) -> Exit {
+    let settings = match run::resolve(options, &args.targets.targets) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };

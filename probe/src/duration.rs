@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ready_probe_sdk::freshness::Span;
 
+use crate::redact::shown;
+
 /// How long `Unknown` is tolerated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grace {
@@ -28,12 +30,19 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     // humantime takes a bare zero, and `M` and `y`, which nobody means in a probe.
     let number_alone = text.chars().all(|c| c.is_ascii_digit() || c == '.');
     if number_alone && text != "0" {
-        return Err(format!("{text:?} has no unit: write it as 500ms, 5s or 2m"));
+        return Err(format!(
+            "{} has no unit: write it as 500ms, 5s or 2m",
+            shown(text)
+        ));
     }
-    let parsed = humantime::parse_duration(text)
-        .map_err(|_| format!("{text:?} is not a duration: write it as 500ms, 5s or 2m"))?;
+    let parsed = humantime::parse_duration(text).map_err(|_| {
+        format!(
+            "{} is not a duration: write it as 500ms, 5s or 2m",
+            shown(text)
+        )
+    })?;
     if parsed > Duration::from_secs(366 * 24 * 3_600) {
-        return Err(format!("{text:?} is longer than a year"));
+        return Err(format!("{} is longer than a year", shown(text)));
     }
     Ok(parsed)
 }
@@ -42,7 +51,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn timeout(text: &str) -> Result<Duration, String> {
     let parsed = duration(text)?;
     if parsed < Duration::from_millis(1) {
-        return Err(format!("{text:?} leaves no time: at least 1ms"));
+        return Err(format!("{} leaves no time: at least 1ms", shown(text)));
     }
     Ok(parsed)
 }

@@ -25,22 +25,15 @@ fn main() -> ExitCode {
     let start = Start::now();
     let exit = match cli::parse() {
         Ok(Cli {
-            command: None,
+            command,
             targets,
             options,
-        }) => run::probe(&targets.targets, &options, start),
-        Ok(Cli {
-            command: Some(Command::Wait(args)),
-            ..
-        }) => wait::run(&args, start),
-        Ok(Cli {
-            command: Some(Command::Mark(args)),
-            ..
-        }) => mark::run(&args),
-        Ok(Cli {
-            command: Some(Command::Config(args)),
-            ..
-        }) => config::run(&args),
+        }) => match command {
+            None => run::probe(&targets.targets, &options, start),
+            Some(Command::Wait(args)) => wait::run(&args, &options, start),
+            Some(Command::Mark(args)) => mark::run(&args, &options),
+            Some(Command::Config(args)) => config::run(&args, &options),
+        },
         Err(exit) => exit,
     };
     exit.print()

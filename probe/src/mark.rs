@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::cli;
 use crate::duration::{self, millis};
+use crate::redact::shown;
 use crate::run::{self, Exit};
 use crate::settings::{Invalid, Origin};
 
@@ -15,12 +16,12 @@ use crate::settings::{Invalid, Origin};
 const WRITER: &str = concat!("ready-probe/", env!("CARGO_PKG_VERSION"));
 
 /// Runs the command.
-pub fn run(args: &cli::Mark) -> Exit {
+pub fn run(args: &cli::Mark, options: &cli::Options) -> Exit {
     let marked = match Marked::parse(args) {
         Ok(marked) => marked,
         Err(invalid) => return invalid.into(),
     };
-    let settings = match run::resolve(&args.options, &["agent:x".to_owned()]) {
+    let settings = match run::resolve(options, &["agent:x".to_owned()]) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
@@ -127,7 +128,7 @@ fn process_id(text: &str) -> Result<u32, String> {
     text.parse()
         .ok()
         .filter(|pid| (1..=0x7fff_ffff).contains(pid))
-        .ok_or_else(|| format!("{text:?} is not a process id"))
+        .ok_or_else(|| format!("{} is not a process id", shown(text)))
 }
 
 /// When that process started, provided that a probe would believe us.

@@ -8,6 +8,14 @@ use ready_probe_sdk::signal::clean;
 /// What stands in place of a secret.
 pub const HIDDEN: &str = "***";
 
+/// How much of a value is shown, so that a long one leaves room for what is wrong with it.
+const MAX_SHOWN_CHARS: usize = 60;
+
+/// A value that somebody set, in quotes.
+pub fn shown(value: &str) -> String {
+    format!("{:?}", clean(value, MAX_SHOWN_CHARS))
+}
+
 /// Every secret that the settings hold.
 #[derive(Clone, Default)]
 pub struct Secrets(Vec<String>);

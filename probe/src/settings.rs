@@ -15,7 +15,7 @@ use ready_probe_sdk::store::local::{DIR_VARIABLE, LocalStore};
 
 use crate::cli;
 use crate::duration::{self, Grace};
-use crate::redact::Secrets;
+use crate::redact::{Secrets, shown};
 use crate::target::Target;
 use crate::target::options::Options;
 use env::Env;
@@ -175,7 +175,10 @@ fn format(text: &str) -> Result<Format, String> {
     match text {
         "text" => Ok(Format::Text),
         "json" => Ok(Format::Json),
-        _ => Err(format!("{text:?} is no format; there are text and json")),
+        _ => Err(format!(
+            "{} is no format; there are text and json",
+            shown(text)
+        )),
     }
 }
 

@@ -287,6 +287,9 @@ fn unknown_scheme(scheme: &str) -> String {
 /// command or an agent's name.
 fn no_scheme(text: &str) -> String {
     match Name::new(text) {
+        Ok(name) if ["wait", "mark", "config"].contains(&name.as_str()) => {
+            format!("the command {name} comes before its targets")
+        }
         Ok(name) if name.as_str().len() <= 24 => format!(
             "{:?} is neither a command nor a target; a target is written SCHEME:…, for example \
              agent:{name} or tcp://{name}:80",

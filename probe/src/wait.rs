@@ -21,14 +21,16 @@ use crate::verdict::Scope;
 /// How long to pause between probes: short while things come up, longer when it takes long.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LAST: Duration = Duration::from_secs(1);
+/// What a probe needs to be worth asking.
+const TIME_TO_ANSWER: Duration = Duration::from_millis(50);
 
 /// Runs the command.
-pub fn run(args: &cli::Wait, start: Start) -> Exit {
+pub fn run(args: &cli::Wait, options: &cli::Options, start: Start) -> Exit {
     let limit = match duration::timeout(&args.limit) {
         Ok(limit) => limit,
         Err(why) => return Invalid::new(&Origin::Flag("--for"), why).into(),
     };
-    let mut settings = match run::resolve(&args.options, &args.targets.targets) {
+    let mut settings = match run::resolve(options, &args.targets.targets) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
@@ -87,14 +89,17 @@ async fn until_healthy(settings: &Settings, end: Instant) -> Result<Waited, Stri
         if report.verdict.is_healthy() {
             return Ok(Waited::Healthy(report));
         }
-        let left = end.saturating_duration_since(clock::instant());
-        if left.is_zero() {
-            return Ok(Waited::TimeIsUp(report));
-        }
         say_once(&mut said, &report, settings.quiet.value);
+        let left = end.saturating_duration_since(clock::instant());
+        // The last probe must have time to be answered, or its report would say no more than that.
+        let is_last = left < TIME_TO_ANSWER;
+        let pause_now = if is_last { left } else { pause.min(left / 2) };
         tokio::select! {
-            () = tokio::time::sleep(pause.min(left)) => {}
+            () = tokio::time::sleep(pause_now) => {}
             number = signals.next() => return Ok(Waited::Interrupted(number)),
+        }
+        if is_last {
+            return Ok(Waited::TimeIsUp(report));
         }
         pause = (pause * 2).min(PAUSE_LAST);
     }

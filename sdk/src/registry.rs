@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::path::Path;
-use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -97,23 +96,11 @@ impl Process {
         Ok(())
     }
 
-    /// Forgets this very agent; a later one of the same name stays.
-    pub(crate) fn forget(&self, agent: &Shared) {
+    /// Forgets an agent. Called once for each: while it is known, its name can't be taken.
+    pub(crate) fn forget(&self, name: &Name) {
         let mut agents = self.lock();
-        if agents
-            .beating
-            .get(&agent.name)
-            .is_some_and(|known| ptr::eq(known.as_ptr(), agent))
-        {
-            agents.beating.remove(&agent.name);
-        }
-        if agents
-            .held
-            .get(&agent.name)
-            .is_some_and(|held| ptr::eq(Arc::as_ptr(held), agent))
-        {
-            agents.held.remove(&agent.name);
-        }
+        agents.beating.remove(name);
+        agents.held.remove(name);
         self.note_names(&agents);
     }
 

@@ -4,10 +4,13 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
+use common::disk::SmallDisk;
 use common::{Folder, until};
 use ready_probe_sdk::signal::Signal;
 use ready_probe_sdk::{Agent, AgentBuilder, ErrorKind, State, host};
@@ -134,7 +137,7 @@ fn beats_keep_the_signal_alive_beyond_its_ttl_and_never_in_step() {
         .collect();
     // ±20 %; a busy machine makes some later, never earlier.
     assert!(gaps.iter().all(|gap| *gap >= 79), "{gaps:?}");
-    assert!(gaps.iter().min() != gaps.iter().max(), "{gaps:?}");
+    assert!(gaps.iter().any(|gap| *gap < 97), "{gaps:?}");
     assert_eq!(beats[0].since, beats[20].since, "a beat changes nothing");
 }
 
@@ -217,33 +220,41 @@ fn an_agent_that_drains_goes_on_beating() {
     assert_eq!(folder.says("drains"), ["stopping: deploy"]);
 }
 
+/// A store that takes no record any more although what is there can be removed: it is full, and
+/// the record is a link, which is never written through.
+fn stuff(disk: &SmallDisk, agent: &str) -> PathBuf {
+    let record = disk.folder.agent_dir(agent).join(common::own_file());
+    fs::remove_file(&record).unwrap();
+    symlink("/dev/null", &record).unwrap();
+    disk.fill();
+    record
+}
+
 #[test]
-fn an_agent_that_closes_although_its_store_is_gone_leaves_nothing_behind() {
-    let folder = Folder::new();
-    let agent = register(&folder, "gone");
-    agent.mark_ready(()).unwrap();
-    let dir = folder.agent_dir("gone");
-    let aside = dir.with_file_name("aside");
-    fs::rename(&dir, &aside).unwrap();
-    fs::write(&dir, "in the way").unwrap();
+fn an_agent_that_cannot_say_stopping_is_closed_even_so() {
+    let disk = SmallDisk::new();
+    let agent = register(&disk.folder, "closes");
+    let record = stuff(&disk, "closes");
     assert_eq!(
         agent.close("deploy").unwrap_err().kind(),
         ErrorKind::LocalStore
     );
-    fs::remove_file(&dir).unwrap();
-    let _agent = register(&folder, "gone");
-    assert_eq!(folder.says("gone"), ["starting"]);
+    assert!(
+        record.symlink_metadata().is_err(),
+        "its record was left behind"
+    );
 }
 
 #[test]
-fn dropping_an_agent_removes_its_signal_even_when_stopping_cannot_be_written() {
-    let folder = Folder::new();
-    let agent = register(&folder, "dropped");
-    fs::remove_dir_all(folder.path()).unwrap();
-    fs::write(folder.path(), "in the way").unwrap();
+fn an_agent_that_is_dropped_and_cannot_say_stopping_is_closed_even_so() {
+    let disk = SmallDisk::new();
+    let agent = register(&disk.folder, "dropped");
+    let record = stuff(&disk, "dropped");
     drop(agent);
-    fs::remove_file(folder.path()).unwrap();
-    let _agent = register(&folder, "dropped");
+    assert!(
+        record.symlink_metadata().is_err(),
+        "its record was left behind"
+    );
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
+use common::disk::SmallDisk;
 use common::program::Program;
 use common::{Folder, dead_process, file_of, mode_of, name, own_file, own_signal, signal_of};
 use ready_probe_sdk::ErrorKind;
@@ -269,42 +269,6 @@ fn a_link_in_place_of_the_agent_s_folder_is_not_followed() {
     let e = publication(&folder).write(&record()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::LocalStore);
     assert_eq!(fs::read_dir(elsewhere).unwrap().count(), 0);
-}
-
-/// A folder on a file system of its own, of four pages, unmounted on drop.
-struct SmallDisk {
-    folder: Folder,
-}
-
-impl SmallDisk {
-    fn new() -> Self {
-        let folder = Folder::new();
-        fs::create_dir(folder.path()).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16k,mode=1777", "small"])
-            .arg(folder.path())
-            .status()
-            .unwrap();
-        assert!(
-            mounted.success(),
-            "this test mounts a file system: sudo -E cargo test"
-        );
-        Self { folder }
-    }
-
-    fn fill(&self) {
-        let filled = fs::write(self.folder.path().join("ballast"), vec![0; 64 << 10]);
-        assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.folder.path())
-            .status();
-    }
 }
 
 #[test]

@@ -88,8 +88,15 @@ fn an_agent_that_ticks_is_never_stalled() {
 #[test]
 fn it_is_armed_only_while_the_agent_is_ready() {
     let folder = Folder::new();
-    let agent = watched(&folder, "armed");
+    let hour = Duration::from_secs(3_600);
+    let builder = Agent::builder("armed").store(folder.store()).ttl(hour);
+    let agent = builder.watchdog(LIMIT).register().unwrap();
     throughout(3 * LIMIT, || assert_eq!(folder.says("armed"), ["starting"]));
+    assert_eq!(
+        folder.record("armed").seq,
+        1,
+        "nothing was published in between"
+    );
     agent.mark_ready(()).unwrap();
     assert_eq!(
         folder.says("armed"),
@@ -158,7 +165,7 @@ fn a_paused_process_is_ready_again_after_at_most_a_beat_and_was_not_stalled() {
     // TTL 1 s, a beat every 300 ms, a watchdog of 1 s.
     program.tell("register a 1000 300 1000");
     program.tell("ready");
-    program.tell("tick_every 100");
+    program.tell("tick_every 400");
     for i in 0..4_u32 {
         // Each time in another phase of the watchdog's own schedule.
         throughout(

@@ -100,7 +100,7 @@ fn an_invalid_argument_is_one_line_and_exit_64() {
         (&["http://h#status=20"], "TARGET (command line)", "codes go from 100 to 599"),
         (&["http://h#status=299-200"], "TARGET (command line)", "codes go from 100 to 599"),
         (&["http://h#header=hUnTeR2"], "TARGET (command line)", "header=NAME:VALUE"),
-        (&["http://h#header=X:hUnTeR2%0a"], "TARGET (command line)", "can't be sent"),
+        (&["http://h#header=X:a%0ahUnTeR2"], "TARGET (command line)", "can't be sent"),
         (&["http://h#header=X Y:hUnTeR2"], "TARGET (command line)", "its name can't be sent"),
         (&["http://h#json=pointer=1"], "TARGET (command line)", "json=/pointer=value"),
         (&["http://h#method=G%20T"], "TARGET (command line)", "no HTTP method"),

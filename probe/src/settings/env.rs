@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use super::origin::{Invalid, Origin, Setting};
+use crate::redact::shown;
 
 /// A secret or an address is not longer than this.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -72,7 +73,7 @@ pub fn on_or_off(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "true" | "yes" | "1" => Ok(true),
         "off" | "false" | "no" | "0" => Ok(false),
-        _ => Err(format!("{text:?} is neither on nor off")),
+        _ => Err(format!("{} is neither on nor off", shown(text))),
     }
 }
 

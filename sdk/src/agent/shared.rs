@@ -132,7 +132,7 @@ impl Shared {
         }
         let result = inner.publication.remove();
         drop(inner);
-        self.process.forget(self);
+        self.process.forget(&self.name);
         if let Err(e) = result {
             tracing::warn!(agent = %self.name, "{e}");
         }

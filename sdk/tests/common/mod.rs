@@ -9,6 +9,7 @@
     reason = "each test file uses a part; a fixture fails its test by panicking"
 )]
 
+pub mod disk;
 pub mod program;
 
 use std::path::{Path, PathBuf};

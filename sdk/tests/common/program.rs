@@ -183,7 +183,8 @@ fn obey(
             thread::spawn(move || {
                 while ticking.load(Ordering::Acquire) {
                     agent.tick().unwrap();
-                    thread::sleep(pause);
+                    // A job in ten parts: after a pause of the process the rest of it takes time.
+                    (0..10).for_each(|_| thread::sleep(pause / 10));
                 }
             });
         }

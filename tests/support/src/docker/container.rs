@@ -10,7 +10,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Engine, Health, HealthLog, LONGEST_COMMAND, Network, RunOptions, account, owner_label, wait_for,
+    Engine, Health, HealthLog, LONGEST_COMMAND, Network, RunOptions, account, health, owner_label,
+    wait_for,
 };
 use crate::process::{Run, run_within};
 
@@ -130,6 +131,14 @@ impl Container {
     pub fn status(&self) -> String {
         self.engine
             .docker(["inspect", "--format", "{{.State.Status}}", &self.id])
+    }
+
+    /// When its present life began, or its last one; on the engine's clock.
+    #[track_caller]
+    pub fn started(&self) -> SystemTime {
+        let started = self.inspect_part("{{json .State.StartedAt}}");
+        health::timestamp(started.as_str().unwrap_or_default())
+            .unwrap_or_else(|| panic!("StartedAt: {started}"))
     }
 
     /// Its health now.

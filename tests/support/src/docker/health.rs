@@ -68,7 +68,7 @@ impl HealthLog {
 
 /// RFC 3339 as Go prints it: `2024-02-29T23:59:59.123456789Z`, `…+01:00`; the fraction may be
 /// absent or short.
-fn timestamp(text: &str) -> Option<SystemTime> {
+pub(super) fn timestamp(text: &str) -> Option<SystemTime> {
     let (date, rest) = text.split_once('T')?;
     let zone_at = rest.find(['Z', '+', '-'])?;
     let (time, zone) = rest.split_at(zone_at);
