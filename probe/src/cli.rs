@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
+use crate::exit::Exit;
 use crate::redact::Secrets;
-use crate::run::Exit;
 
 /// Answers whether this container is ready: exit status 0 when healthy, 1 when not.
 #[derive(Debug, Parser)]

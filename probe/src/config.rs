@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::cli;
 use crate::duration::millis;
+use crate::exit::Exit;
 use crate::report::AGENTS;
-use crate::run::{self, Exit};
+use crate::run;
 use crate::settings::{Format, Settings};
 
 /// Every variable this program reads, besides those that end in `_FILE`.

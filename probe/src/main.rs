@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod config;
 mod duration;
+mod exit;
 mod last_pass;
 mod mark;
 mod outcome;
@@ -13,6 +14,7 @@ mod report;
 mod run;
 mod settings;
 mod target;
+mod text_file;
 mod verdict;
 mod wait;
 

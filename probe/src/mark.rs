@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::cli;
 use crate::duration::{self, millis};
+use crate::exit::Exit;
 use crate::redact::shown;
-use crate::run::{self, Exit};
+use crate::run;
 use crate::settings::{Invalid, Origin};
 
 /// What wrote the record.
@@ -27,7 +28,7 @@ pub fn run(args: &cli::Mark, options: &cli::Options) -> Exit {
     };
     let pid_start = match believable(marked.pid) {
         Ok(pid_start) => pid_start,
-        Err(why) => return run::failed(why),
+        Err(why) => return Exit::failed(why),
     };
     let record = match marked.signal(pid_start).encode() {
         Ok(record) => record,
@@ -37,7 +38,7 @@ pub fn run(args: &cli::Mark, options: &cli::Options) -> Exit {
     let mut publication = Publication::new(settings.store.value, name, marked.pid, pid_start);
     publication.remove_dead_predecessors(&Epoch::current());
     if let Err(e) = publication.write(&record) {
-        return run::failed(e);
+        return Exit::failed(e);
     }
     let state = marked.state();
     let Marked { name, pid, .. } = marked;

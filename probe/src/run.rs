@@ -1,13 +1,12 @@
-//! From settings to an exit: one probe, what every command needs, and what it prints.
+//! One probe from settings to exit, and what every command needs on that way.
 
-use std::fmt::Display;
-use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
 
 use crate::cli;
+use crate::exit::Exit;
 use crate::probe::Probe;
 use crate::report::{MAX_BYTES, Report};
 use crate::settings::env::Env;
@@ -32,43 +31,6 @@ impl Start {
     /// The time since.
     pub fn elapsed(self) -> Duration {
         clock::instant().saturating_duration_since(self.0)
-    }
-}
-
-/// How a run ends: what it prints where, and its status. Docker reserves 2; 64 and 78 are
-/// `EX_USAGE` and `EX_CONFIG` of sysexits(3).
-#[derive(Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// It did what it should; this is what it says.
-    Done(String),
-    /// Not healthy, or not done; this is why.
-    Failed(String),
-    /// The command line can't be used.
-    Usage(String),
-    /// The environment or the configuration file can't be used.
-    Config(String),
-    /// A signal ended it: its number.
-    Signal(i32),
-}
-
-impl Exit {
-    /// Prints what is to be said, and maps the end to an exit status.
-    pub fn print(self) -> ExitCode {
-        let (text, code, to_stderr) = match self {
-            Self::Done(text) => (text, 0, false),
-            Self::Failed(text) => (text, 1, false),
-            Self::Usage(text) => (text, 64, true),
-            Self::Config(text) => (text, 78, true),
-            Self::Signal(number) => (String::new(), 128 + u8::try_from(number).unwrap_or(0), true),
-        };
-        // One write: Docker's buffer holds stdout and stderr in the order in which they come.
-        // Nobody is left to be told when it fails.
-        let _ = if to_stderr {
-            std::io::stderr().write_all(text.as_bytes())
-        } else {
-            std::io::stdout().write_all(text.as_bytes())
-        };
-        ExitCode::from(code)
     }
 }
 
@@ -141,11 +103,6 @@ pub fn event_loop() -> Result<tokio::runtime::Runtime, String> {
         .enable_all()
         .build()
         .map_err(|e| format!("no event loop to be had: {e}"))
-}
-
-/// A failure in one line.
-pub fn failed(why: impl Display) -> Exit {
-    Exit::Failed(format!("ready-probe: {why}\n"))
 }
 
 fn log_to_stderr() {

@@ -12,9 +12,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli;
 use crate::duration::{self, millis};
+use crate::exit::Exit;
 use crate::probe::Probe;
 use crate::report::Report;
-use crate::run::{self, Exit, Start};
+use crate::run::{self, Start};
 use crate::settings::{Invalid, Origin, Settings};
 use crate::verdict::Scope;
 
@@ -40,7 +41,7 @@ pub fn run(args: &cli::Wait, options: &cli::Options, start: Start) -> Exit {
     let end = start.plus(limit);
     let waited = match run::event_loop() {
         Ok(event_loop) => event_loop.block_on(until_healthy(&settings, end)),
-        Err(cause) => return run::failed(cause),
+        Err(cause) => return Exit::failed(cause),
     };
     match waited {
         Ok(Waited::Interrupted(number)) => Exit::Signal(number),
@@ -54,7 +55,7 @@ pub fn run(args: &cli::Wait, options: &cli::Options, start: Start) -> Exit {
                 .push(format!("gave up after {}", Span(millis(limit))));
             run::finish(&report, &settings, start)
         }
-        Err(why) => run::failed(why),
+        Err(why) => Exit::failed(why),
     }
 }
 
@@ -141,14 +142,14 @@ impl Signals {
 /// Returns only if the command can't be run.
 fn replace_myself(command: &[OsString]) -> Exit {
     let Some((program, args)) = command.split_first() else {
-        return run::failed("no command");
+        return Exit::failed("no command");
     };
     // An `exec:` check made us the reaper of orphans; that would outlive execve(2).
     if let Err(e) = rustix::process::set_child_subreaper(None) {
         tracing::warn!("still a subreaper: {e}");
     }
     let error = Command::new(program).args(args).exec();
-    run::failed(format!(
+    Exit::failed(format!(
         "the command {} can't be run: {error}",
         program.display()
     ))

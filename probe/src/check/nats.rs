@@ -15,8 +15,8 @@ use super::bounded::{MAX_REPLY_BYTES, Received};
 use super::connect::{self, Stream, plain};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
-use crate::settings::env;
 use crate::target::NatsTarget;
+use crate::text_file;
 
 /// The longest message of a server that is quoted.
 const MAX_QUOTE_CHARS: usize = 120;
@@ -235,16 +235,17 @@ fn greeting(auth: &NatsAuth, info: &Info, tls: bool, asks: bool) -> Result<Conne
         }
         NatsAuth::Token(token) => connect.auth_token = Some(token.reveal().to_owned()),
         NatsAuth::TokenFile(path) => {
-            connect.auth_token = Some(env::read(path).map_err(|e| format!("token_file: {e}"))?);
+            connect.auth_token =
+                Some(text_file::read(path).map_err(|e| format!("token_file: {e}"))?);
         }
         NatsAuth::Nkey(path) => {
-            let seed = env::read(path).map_err(|e| format!("nkey: {e}"))?;
+            let seed = text_file::read(path).map_err(|e| format!("nkey: {e}"))?;
             let pair = key_pair(seed.trim()).map_err(|e| format!("nkey: {e}"))?;
             connect.nkey = Some(pair.public_key());
             connect.sig = Some(sign(&pair, &info.nonce)?);
         }
         NatsAuth::Creds(path) => {
-            let text = env::read(path).map_err(|e| format!("creds: {e}"))?;
+            let text = text_file::read(path).map_err(|e| format!("creds: {e}"))?;
             let section = |name| {
                 creds_section(&text, name)
                     .ok_or_else(|| format!("creds: {}: it holds no {name}", path.display()))

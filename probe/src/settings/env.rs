@@ -1,15 +1,11 @@
 //! Settings from the environment. An empty variable is an unset one.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 
 use super::origin::{Invalid, Origin, Setting};
 use crate::redact::shown;
-
-/// A secret or an address is not longer than this.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
+use crate::text_file;
 
 /// The environment, or what a test puts in its place.
 pub struct Env<'a> {
@@ -48,7 +44,7 @@ impl<'a> Env<'a> {
             ));
         }
         let path = PathBuf::from(&file.value);
-        let text = read(&path).map_err(|e| Invalid::new(&file.origin, e))?;
+        let text = text_file::read(&path).map_err(|e| Invalid::new(&file.origin, e))?;
         let origin = Origin::EnvFile {
             variable: file_variable,
             path,
@@ -75,22 +71,4 @@ pub fn on_or_off(text: &str) -> Result<bool, String> {
         "off" | "false" | "no" | "0" => Ok(false),
         _ => Err(format!("{} is neither on nor off", shown(text))),
     }
-}
-
-/// Reads a small text file without its last line ending.
-pub fn read(path: &std::path::Path) -> Result<String, String> {
-    let failed = |e: std::io::Error| format!("{}: {e}", path.display());
-    let file = File::open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(format!("{}: not a regular file", path.display()));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("{}: larger than 64 KiB", path.display()));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| format!("{}: not UTF-8", path.display()))?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::env;
 use super::origin::{Invalid, Origin, Setting};
 use crate::redact::Secrets;
 use crate::target::Target;
 use crate::target::options::Options;
+use crate::text_file;
 
 /// Read if it exists, and nothing else is named.
 pub const DEFAULT_PATH: &str = "/etc/ready-probe.toml";
@@ -64,7 +64,7 @@ impl ConfigFile {
         if named.is_none() && !path.exists() {
             return Ok(Self::default());
         }
-        let text = env::read(&path).map_err(|e| match named {
+        let text = text_file::read(&path).map_err(|e| match named {
             Some(named) => Invalid::new(&named.origin, e),
             None => Invalid::new(&at(&path, ""), e),
         })?;
