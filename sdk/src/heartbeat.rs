@@ -2,6 +2,7 @@
 //! application runtime can't stop it and it can't disturb the application.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -27,8 +28,18 @@ const SOUND_MS: u64 = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat {
     running: Mutex<bool>,
-    wake: Arc<Notify>,
+    alarm: Arc<Alarm>,
 }
+
+/// Wakes the thread before it would wake by itself.
+#[derive(Debug)]
+struct Alarm {
+    /// When the thread was first called since it last woke; [`NEVER_MS`] if it was not.
+    called_ms: AtomicU64,
+    notify: Notify,
+}
+
+const NEVER_MS: u64 = u64::MAX;
 
 impl Heartbeat {
     /// Starts the thread, once.
@@ -37,11 +48,11 @@ impl Heartbeat {
         if *running {
             return Ok(());
         }
-        let wake = Arc::clone(&self.wake);
+        let alarm = Arc::clone(&self.alarm);
         let process = Arc::downgrade(process);
         thread::Builder::new()
             .name("ready-probe".to_owned())
-            .spawn(move || beat_on(&process, &wake))
+            .spawn(move || beat_on(&process, &alarm))
             .map_err(|e| {
                 Error::new(
                     ErrorKind::Thread,
@@ -57,12 +68,33 @@ impl Heartbeat {
 
     /// Has the thread look at its agents now.
     pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+        self.alarm.call(clock::mono_ms());
+    }
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self {
+            called_ms: AtomicU64::new(NEVER_MS),
+            notify: Notify::new(),
+        }
+    }
+}
+
+impl Alarm {
+    fn call(&self, now_ms: u64) {
+        self.called_ms.fetch_min(now_ms, Ordering::AcqRel);
+        self.notify.notify_one();
+    }
+
+    /// When the thread was to be awake: as it had planned, or as it was called.
+    fn answer(&self, planned_ms: u64) -> u64 {
+        planned_ms.min(self.called_ms.swap(NEVER_MS, Ordering::AcqRel))
     }
 }
 
 /// Beats for as long as the process's table lives. A panic is said, and beating goes on.
-fn beat_on(process: &Weak<Process>, wake: &Notify) {
+fn beat_on(process: &Weak<Process>, alarm: &Alarm) {
     let mut failures = 0;
     while process.strong_count() > 0 {
         let begun_ms = clock::mono_ms();
@@ -70,7 +102,7 @@ fn beat_on(process: &Weak<Process>, wake: &Notify) {
             tokio::runtime::Builder::new_current_thread()
                 .enable_time()
                 .build()
-                .map(|runtime| runtime.block_on(beat(process, wake)))
+                .map(|runtime| runtime.block_on(beat(process, alarm)))
         }));
         let why = match round {
             Ok(Ok(())) => return,
@@ -87,14 +119,14 @@ fn beat_on(process: &Weak<Process>, wake: &Notify) {
     }
 }
 
-async fn beat(process: &Weak<Process>, wake: &Notify) {
-    let mut due_ms = None;
+async fn beat(process: &Weak<Process>, alarm: &Alarm) {
+    let mut planned_ms = NEVER_MS;
     loop {
         let Some(process) = process.upgrade() else {
             return;
         };
-        let now_ms = clock::mono_ms();
-        let gap = due_ms.and_then(|due_ms| gap(due_ms, now_ms));
+        let due_ms = alarm.answer(planned_ms);
+        let gap = gap(due_ms, clock::mono_ms());
         let next_ms = process
             .agents()
             .iter()
@@ -108,11 +140,10 @@ async fn beat(process: &Weak<Process>, wake: &Notify) {
         // What the round itself took is not a gap: only this thread was held up, by a slow disk
         // say, and the agents were not.
         let now_ms = clock::mono_ms();
-        let next_ms = next_ms.clamp(now_ms, now_ms + IDLE_MS);
-        due_ms = Some(next_ms);
+        planned_ms = next_ms.clamp(now_ms, now_ms + IDLE_MS);
         tokio::select! {
-            () = sleep(Duration::from_millis(next_ms - now_ms)) => {}
-            () = wake.notified() => {}
+            () = sleep(Duration::from_millis(planned_ms - now_ms)) => {}
+            () = alarm.notify.notified() => {}
         }
     }
 }

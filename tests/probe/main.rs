@@ -11,4 +11,6 @@
 )]
 
 mod container;
+mod deadline;
 mod invalid_settings;
+mod settings;

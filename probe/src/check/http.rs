@@ -209,13 +209,17 @@ fn contains(body: &[u8], text: &str) -> bool {
 
 /// What hyper says, without the layers around it.
 fn plain(e: &hyper::Error) -> String {
+    let source = std::error::Error::source(e);
+    // A server that speaks before it is asked cancels the request, and what it said is the reason.
+    if let Some(reason) = source.and_then(|s| s.downcast_ref::<hyper::Error>()) {
+        return plain(reason);
+    }
     if e.is_incomplete_message() || e.is_closed() || e.is_canceled() {
         return "connection closed".to_owned();
     }
     if e.is_parse() {
         return "it does not speak HTTP/1.1".to_owned();
     }
-    let source = std::error::Error::source(e);
     if let Some(io) = source.and_then(|s| s.downcast_ref::<std::io::Error>()) {
         return connect::plain(io);
     }
