@@ -94,9 +94,16 @@ async fn ask(target: &Target, context: Context<'_>, deadline: Instant) -> Answer
     let asked = tokio::time::timeout_at(limit.into(), question(target, context, deadline)).await;
     let outcome = asked.unwrap_or_else(|_| {
         let waited = limit.saturating_duration_since(started);
-        Outcome::Unknown(format!("no answer within {}", Span(millis(waited))))
+        Outcome::Unknown(format!("no answer within {}", Span(as_set(millis(waited)))))
     });
     finish(target, outcome, started)
+}
+
+/// The time limit as it was set, from what was left of it when the question was asked: "within 4s"
+/// would puzzle whoever has set 5s.
+fn as_set(left_ms: u64) -> u64 {
+    let unit = if left_ms >= 1_000 { 100 } else { 10 };
+    left_ms.next_multiple_of(unit)
 }
 
 fn finish(target: &Target, outcome: Outcome, started: Instant) -> Answer {

@@ -8,7 +8,7 @@ use ready_probe_sdk::host::Epoch;
 
 use crate::check::{self, Answer, Context};
 use crate::duration::Grace;
-use crate::last_pass::{Keeper, Memory, Past};
+use crate::last_pass::{Answered, Keeper, Memory, Past};
 use crate::outcome::Outcome;
 use crate::report::{Report, Row};
 use crate::settings::Settings;
@@ -252,6 +252,9 @@ fn with_grace(cause: &str, past: &Past, grace: Grace, tolerance: Tolerance, now_
     match (tolerance, past.passed) {
         (Tolerance::Tolerated, _) => format!("{cause} for {lasted} of {grace} grace"),
         (Tolerance::Exhausted, false) => format!("{cause}; it has never passed"),
+        (Tolerance::Exhausted, true) if past.definite == Some(Answered::Fail) => {
+            format!("{cause}; its last answer was no")
+        }
         (Tolerance::Exhausted, true) if grace == Grace::For(std::time::Duration::ZERO) => {
             format!("{cause} for {lasted}")
         }

@@ -165,6 +165,12 @@ impl Target {
             "pid" => local::pid(rest, more),
             "exec" => local::exec(rest, more),
             "file" => local::file(rest, more),
+            "redis" | "rediss" | "redis+unix" | "nats" | "tls" | "http" | "https" | "http+unix"
+            | "tcp" | "unix"
+                if !rest.starts_with("//") =>
+            {
+                Err(format!("it is written {scheme}://…"))
+            }
             "redis" | "rediss" | "redis+unix" => server::redis(text, more, secrets),
             "nats" | "tls" => server::nats(text, more, secrets),
             "http" | "https" | "http+unix" => server::http(text, more, secrets),

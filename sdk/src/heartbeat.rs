@@ -2,7 +2,6 @@
 //! application runtime can't stop it and it can't disturb the application.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -28,18 +27,8 @@ const SOUND_MS: u64 = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat {
     running: Mutex<bool>,
-    alarm: Arc<Alarm>,
+    wake: Arc<Notify>,
 }
-
-/// Wakes the thread before it would wake by itself.
-#[derive(Debug)]
-struct Alarm {
-    /// When the thread was first called since it last woke; [`NEVER_MS`] if it was not.
-    called_ms: AtomicU64,
-    notify: Notify,
-}
-
-const NEVER_MS: u64 = u64::MAX;
 
 impl Heartbeat {
     /// Starts the thread, once.
@@ -48,11 +37,11 @@ impl Heartbeat {
         if *running {
             return Ok(());
         }
-        let alarm = Arc::clone(&self.alarm);
+        let wake = Arc::clone(&self.wake);
         let process = Arc::downgrade(process);
         thread::Builder::new()
             .name("ready-probe".to_owned())
-            .spawn(move || beat_on(&process, &alarm))
+            .spawn(move || beat_on(&process, &wake))
             .map_err(|e| {
                 Error::new(
                     ErrorKind::Thread,
@@ -68,33 +57,12 @@ impl Heartbeat {
 
     /// Has the thread look at its agents now.
     pub(crate) fn wake(&self) {
-        self.alarm.call(clock::mono_ms());
-    }
-}
-
-impl Default for Alarm {
-    fn default() -> Self {
-        Self {
-            called_ms: AtomicU64::new(NEVER_MS),
-            notify: Notify::new(),
-        }
-    }
-}
-
-impl Alarm {
-    fn call(&self, now_ms: u64) {
-        self.called_ms.fetch_min(now_ms, Ordering::AcqRel);
-        self.notify.notify_one();
-    }
-
-    /// When the thread was to be awake: as it had planned, or as it was called.
-    fn answer(&self, planned_ms: u64) -> u64 {
-        planned_ms.min(self.called_ms.swap(NEVER_MS, Ordering::AcqRel))
+        self.wake.notify_one();
     }
 }
 
 /// Beats for as long as the process's table lives. A panic is said, and beating goes on.
-fn beat_on(process: &Weak<Process>, alarm: &Alarm) {
+fn beat_on(process: &Weak<Process>, wake: &Notify) {
     let mut failures = 0;
     while process.strong_count() > 0 {
         let begun_ms = clock::mono_ms();
@@ -102,7 +70,7 @@ fn beat_on(process: &Weak<Process>, alarm: &Alarm) {
             tokio::runtime::Builder::new_current_thread()
                 .enable_time()
                 .build()
-                .map(|runtime| runtime.block_on(beat(process, alarm)))
+                .map(|runtime| runtime.block_on(beat(process, wake)))
         }));
         let why = match round {
             Ok(Ok(())) => return,
@@ -119,36 +87,40 @@ fn beat_on(process: &Weak<Process>, alarm: &Alarm) {
     }
 }
 
-async fn beat(process: &Weak<Process>, alarm: &Alarm) {
-    let mut planned_ms = NEVER_MS;
+async fn beat(process: &Weak<Process>, wake: &Notify) {
+    let mut due_ms = u64::MAX;
     loop {
         let Some(process) = process.upgrade() else {
             return;
         };
-        let due_ms = alarm.answer(planned_ms);
-        let gap = gap(due_ms, clock::mono_ms());
-        let next_ms = process
-            .agents()
-            .iter()
-            .map(|agent| agent.attend(clock::mono_ms(), gap))
-            .min()
-            .unwrap_or(u64::MAX);
+        // One moment for the whole round: what it is late by, and what it takes, is known only
+        // afterwards, and no agent may be judged by it before it is forgiven.
+        let now_ms = clock::mono_ms();
+        let gap = gap(due_ms, now_ms);
+        let agents = process.agents();
+        let next_ms = agents.iter().map(|agent| agent.attend(now_ms, gap)).min();
+        drop(agents);
         drop(process);
         if let Some(gap) = gap {
             say(gap);
         }
-        // What the round itself took is not a gap: only this thread was held up, by a slow disk
-        // say, and the agents were not.
-        let now_ms = clock::mono_ms();
-        planned_ms = next_ms.clamp(now_ms, now_ms + IDLE_MS);
+        // A round that was held up may have been paused: the next one begins at once, and is late
+        // by what this one took.
+        let done_ms = clock::mono_ms();
+        if done_ms - now_ms > GAP_MS {
+            due_ms = now_ms;
+            continue;
+        }
+        due_ms = next_ms.map_or(u64::MAX, |next_ms| next_ms.max(done_ms));
+        let pause_ms = due_ms.saturating_sub(done_ms).min(IDLE_MS);
         tokio::select! {
-            () = sleep(Duration::from_millis(planned_ms - now_ms)) => {}
-            () = alarm.notify.notified() => {}
+            () = sleep(Duration::from_millis(pause_ms)) => {}
+            () = wake.notified() => {}
         }
     }
 }
 
-/// The time this thread overslept is time in which no agent could have made progress either.
+/// The time by which this thread is late is time in which no agent could have made progress either.
 fn gap(due_ms: u64, now_ms: u64) -> Option<Gap> {
     (now_ms.saturating_sub(due_ms) > GAP_MS).then_some(Gap {
         from_ms: due_ms,

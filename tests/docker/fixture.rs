@@ -52,6 +52,28 @@ pub fn agent_image() -> &'static str {
     tag
 }
 
+/// The same programs on Debian, with a shell, as `ready-probe-test/agent-debian`.
+pub fn debian_image() -> &'static str {
+    static IMAGE: OnceLock<()> = OnceLock::new();
+    let tag = "ready-probe-test/agent-debian";
+    IMAGE.get_or_init(|| {
+        let engine = Engine::shared();
+        let base = "ready-probe-test/debian-tools";
+        let packages = ["base-files", "base-passwd", "coreutils", "dash", "mount", "util-linux"];
+        engine.debian_image(base, &packages, &["CMD [\"sh\"]"]);
+        let context = tempfile::tempdir().unwrap();
+        for program in [probe_binary(), agent_binary()] {
+            let name = program.file_name().unwrap();
+            std::fs::copy(&program, context.path().join(name)).unwrap();
+        }
+        let dockerfile = context.path().join("Dockerfile");
+        let text = format!("FROM {base}\nCOPY ready-probe rust-agent /\n{INSTRUCTIONS}\n");
+        std::fs::write(&dockerfile, text).unwrap();
+        engine.build(tag, context.path(), &dockerfile, &[]);
+    });
+    tag
+}
+
 /// A container of [`agent_image`].
 pub fn agent(name: &str) -> RunOptions {
     RunOptions::image(agent_image()).name(name)

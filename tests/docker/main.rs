@@ -6,6 +6,10 @@
 //! | [`lifecycle`] | does health follow what an agent says, does, and dies of? |
 //! | [`restart`] | is a signal of an earlier life ever believed? |
 //! | [`grace`] | does a Redis that restarts take healthy agents down? |
+//! | [`confined`] | does it work without root, capabilities, shared memory, threads, `/proc`? |
+//! | [`users`] | do the users of one container get in each other's way? |
+//! | [`names`] | are host names found whatever `/etc/nsswitch.conf` says? |
+//! | [`commands`] | `mark` by `docker exec`, `wait` as process 1, `process:` and `exec:` |
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +19,11 @@
     reason = "a test fails by panicking, and waits with a deadline"
 )]
 
+mod commands;
+mod confined;
 mod fixture;
 mod grace;
 mod lifecycle;
+mod names;
 mod restart;
+mod users;

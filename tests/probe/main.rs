@@ -12,5 +12,9 @@
 
 mod container;
 mod deadline;
+mod grace;
 mod invalid_settings;
+mod memory;
+mod redis;
+mod redis_tls;
 mod settings;

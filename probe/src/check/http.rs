@@ -7,16 +7,18 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
+use super::bounded::Limited;
 use super::connect::{self, NoConnection};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::HttpTarget;
 use crate::verdict::Scope;
 
-/// How much of a body is looked at.
-const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// How long the status line and headers may be.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// All that is read of an answer, head and body, as it comes over the wire. A health endpoint that
+/// says more than this is not one.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// How much of a value is quoted.
 const MAX_QUOTE_CHARS: usize = 60;
 
@@ -35,7 +37,7 @@ pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Outcom
     };
     let (mut sender, connection) = match hyper::client::conn::http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Limited::new(stream, MAX_ANSWER_BYTES)))
         .await
     {
         Ok(pair) => pair,
@@ -151,21 +153,14 @@ fn judge_status(target: &HttpTarget, scope: Scope, status: StatusCode) -> Outcom
     }
 }
 
-/// Reads a body up to its bound, or until what is looked for has come.
+/// Reads a body to its end, or to the bound if what is looked for has come by then.
 async fn read_body(mut body: Incoming, looked_for: Option<&str>) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| plain(&e))?;
-        let Some(data) = frame.data_ref() else {
-            continue;
-        };
-        bytes.extend_from_slice(data);
-        if bytes.len() > MAX_BODY_BYTES {
-            let found = looked_for.is_some_and(|text| contains(&bytes, text));
-            if found {
-                return Ok(bytes);
-            }
-            return Err("the body is larger than 1 MiB".to_owned());
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Err(_) if looked_for.is_some_and(|text| contains(&bytes, text)) => break,
+            Err(e) => return Err(plain(&e)),
         }
     }
     Ok(bytes)

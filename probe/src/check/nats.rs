@@ -154,8 +154,9 @@ async fn listen(
         while let Some(message) = next_message(received)? {
             match message {
                 Message::Pong => heard.pong = true,
-                Message::Ping => stream.write_all(b"PONG\r\n").await.map_err(|e| plain(&e))?,
-                Message::Ok | Message::Info => {}
+                // A server asks back once a minute or less, and waits longer for an answer than we
+                // stay: one that asks without end need not be answered without end.
+                Message::Ping | Message::Ok | Message::Info => {}
                 Message::Error(text) => heard.error = Some(text),
                 Message::Answer(status, payload) => heard.answer = Some((status, payload)),
             }

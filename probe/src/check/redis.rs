@@ -97,7 +97,11 @@ async fn exchange(
     let mut closed = None;
     loop {
         let replies = decode(received.rest(), expected)?;
-        if replies.len() == expected || closed.is_some() {
+        // An error decides, and who sends one may send nothing more.
+        let refused = replies
+            .iter()
+            .any(|reply| matches!(reply, Value::ServerError(_)));
+        if refused || replies.len() == expected || closed.is_some() {
             return Ok((replies, closed));
         }
         closed = received.more(&mut stream).await.err();

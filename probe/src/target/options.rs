@@ -28,7 +28,7 @@ impl Options {
         let mut pairs = Vec::new();
         for pair in fragment.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = match pair.split_once('=') {
-                Some((key, value)) => (key, Some(decode(key, value)?)),
+                Some((key, value)) => (key, Some(decode(value)?)),
                 None => (pair, None),
             };
             pairs.push((key.to_owned(), value));
@@ -51,13 +51,16 @@ impl Options {
         self.pairs.iter().all(|(key, _)| is_known(key, known))
     }
 
-    /// Refuses what no target of this kind knows, and what is said twice.
+    /// Refuses what no target of this kind knows, and what is said twice. What is not known is not
+    /// quoted: it may be the rest of a password with a `#` in it.
     pub fn check_known(&self, kind: &str, known: &[&str]) -> Result<(), String> {
         for (i, (key, _)) in self.pairs.iter().enumerate() {
             if !is_known(key, known) {
-                let key = ready_probe_sdk::signal::clean(key, 40);
                 let all = [known, COMMON].concat().join(", ");
-                return Err(format!("{key:?} is no option of {kind} (there are: {all})"));
+                return Err(format!(
+                    "behind its # stands what is no option of {kind} (there are: {all}); a # that \
+                     belongs to a password or path is written %23"
+                ));
             }
             let twice = self.pairs.iter().take(i).any(|(other, _)| other == key);
             if twice && key != "header" {
@@ -177,12 +180,9 @@ fn is_known(key: &str, known: &[&str]) -> bool {
     known.contains(&key) || COMMON.contains(&key)
 }
 
-fn decode(key: &str, value: &str) -> Result<String, String> {
+fn decode(value: &str) -> Result<String, String> {
     percent_decode_str(value)
         .decode_utf8()
         .map(std::borrow::Cow::into_owned)
-        .map_err(|_| {
-            let key = ready_probe_sdk::signal::clean(key, 40);
-            format!("the option {key:?}: its percent-encoding is not UTF-8")
-        })
+        .map_err(|_| "the percent-encoding of an option is not UTF-8".to_owned())
 }

@@ -189,7 +189,7 @@ impl Shared {
             // A failure is noted, and the next attempt scheduled.
             (_, note) = self.write(&mut inner);
         }
-        let next_look_ms = armed.and_then(|watchdog| watchdog.next_look_ms(now_ms));
+        let next_look_ms = self.watchdog.as_ref().map(|w| w.next_look_ms(now_ms));
         let next_ms = inner.next_beat_ms.min(next_look_ms.unwrap_or(u64::MAX));
         drop(inner);
         Note::log(stalled, &self.name);

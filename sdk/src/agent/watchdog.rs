@@ -1,15 +1,23 @@
 //! Whether an agent makes progress. Owns the account of its ticks; reads no clock, writes nothing.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How often the watchdog looks while it waits: its error after a pause is one such step.
 const LOOKS_PER_LIMIT: u64 = 16;
 
 /// A stretch of `CLOCK_MONOTONIC` in which this process did not run: paused, or the host was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) from_ms: u64,
     pub(crate) to_ms: u64,
+}
+
+impl Gap {
+    /// How much of it came after `progress_ms`.
+    fn after(self, progress_ms: u64) -> u64 {
+        self.to_ms.saturating_sub(self.from_ms.max(progress_ms))
+    }
 }
 
 /// The account of one agent's ticks. [`Watchdog::tick`] may be called by any thread, and takes no
@@ -20,9 +28,16 @@ pub(crate) struct Watchdog {
     /// `CLOCK_MONOTONIC` at the last tick.
     progress_ms: AtomicU64,
     stalled: AtomicBool,
-    /// The gaps since the tick at `forgiven_since_ms`; void when a later tick has come.
-    forgiven_ms: AtomicU64,
-    forgiven_since_ms: AtomicU64,
+    forgiven: Mutex<Forgiven>,
+}
+
+/// What is not counted against the agent.
+#[derive(Debug, Default)]
+struct Forgiven {
+    /// The tick after which it was not counted; void when a later one has come.
+    since_ms: u64,
+    sum_ms: u64,
+    last: Gap,
 }
 
 impl Watchdog {
@@ -31,8 +46,7 @@ impl Watchdog {
             limit_ms,
             progress_ms: AtomicU64::new(now_ms),
             stalled: AtomicBool::new(false),
-            forgiven_ms: AtomicU64::new(0),
-            forgiven_since_ms: AtomicU64::new(0),
+            forgiven: Mutex::default(),
         }
     }
 
@@ -53,9 +67,7 @@ impl Watchdog {
 
     /// Looks whether the limit is passed, not counting gaps. Says whether a stall begins.
     pub(crate) fn look(&self, now_ms: u64, gap: Option<Gap>) -> bool {
-        if let Some(gap) = gap {
-            self.forgive(gap);
-        }
+        self.forgive(gap);
         if self.idle_ms(now_ms) <= self.limit_ms || self.stalled.swap(true, SeqCst) {
             return false;
         }
@@ -68,24 +80,23 @@ impl Watchdog {
         false
     }
 
-    /// When to look again; `None` while stalled: then only a tick changes anything.
-    pub(crate) fn next_look_ms(&self, now_ms: u64) -> Option<u64> {
-        if self.is_stalled() {
-            return None;
-        }
-        let left_ms = self
-            .limit_ms
-            .saturating_sub(self.idle_ms(now_ms))
-            .saturating_add(1);
+    /// When to look again: at the expiry, and often before. What is forgiven of a pause is as exact
+    /// as the looks are frequent, so they go on while nothing is watched: a pause may follow at
+    /// once when the agent gets ready or a stall ends.
+    pub(crate) fn next_look_ms(&self, now_ms: u64) -> u64 {
         let step_ms = (self.limit_ms / LOOKS_PER_LIMIT).clamp(10, 250);
-        Some(now_ms + left_ms.min(step_ms))
+        match self.limit_ms.checked_sub(self.idle_ms(now_ms)) {
+            Some(left_ms) => now_ms + step_ms.min(left_ms.saturating_add(1)),
+            None => now_ms + step_ms,
+        }
     }
 
     /// Time without a tick in which this process ran.
     pub(crate) fn idle_ms(&self, now_ms: u64) -> u64 {
         let progress_ms = self.progress_ms.load(SeqCst);
-        let forgiven_ms = if self.forgiven_since_ms.load(SeqCst) == progress_ms {
-            self.forgiven_ms.load(SeqCst)
+        let forgiven = self.forgiven();
+        let forgiven_ms = if forgiven.since_ms == progress_ms {
+            forgiven.sum_ms
         } else {
             0
         };
@@ -94,15 +105,24 @@ impl Watchdog {
             .saturating_sub(forgiven_ms)
     }
 
-    /// Only the part of a gap after the last tick may be taken off: threads resume in any order,
-    /// and a tick may have come before this one noticed the gap.
-    fn forgive(&self, gap: Gap) {
+    /// Only the part of a gap after the last tick is taken off: threads resume in any order, and a
+    /// tick may have come before this one noticed the gap; or after it, with the time of before.
+    fn forgive(&self, gap: Option<Gap>) {
         let progress_ms = self.progress_ms.load(SeqCst);
-        if self.forgiven_since_ms.swap(progress_ms, SeqCst) != progress_ms {
-            self.forgiven_ms.store(0, SeqCst);
+        let mut forgiven = self.forgiven();
+        if forgiven.since_ms != progress_ms {
+            forgiven.since_ms = progress_ms;
+            forgiven.sum_ms = forgiven.last.after(progress_ms);
         }
-        let part_ms = gap.to_ms.saturating_sub(gap.from_ms.max(progress_ms));
-        self.forgiven_ms.fetch_add(part_ms, SeqCst);
+        if let Some(gap) = gap {
+            forgiven.sum_ms += gap.after(progress_ms);
+            forgiven.last = gap;
+        }
+    }
+
+    /// Held for a moment only, and never while waiting.
+    fn forgiven(&self) -> MutexGuard<'_, Forgiven> {
+        self.forgiven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,10 +140,10 @@ mod tests {
     fn it_fires_once_and_one_millisecond_after_its_limit() {
         let watchdog = Watchdog::new(LIMIT, 5);
         assert!(!watchdog.look(10_005, None));
-        assert_eq!(watchdog.next_look_ms(10_005), Some(10_006));
+        assert_eq!(watchdog.next_look_ms(10_005), 10_006);
         assert!(watchdog.look(10_006, None));
         assert!(!watchdog.look(10_007, None), "a stall begins once");
-        assert_eq!(watchdog.next_look_ms(10_007), None);
+        assert_eq!(watchdog.next_look_ms(10_007), 10_257);
     }
 
     #[test]
@@ -164,6 +184,16 @@ mod tests {
     }
 
     #[test]
+    fn a_tick_that_read_the_clock_before_a_pause_and_counts_after_it_is_credited() {
+        let watchdog = Watchdog::new(LIMIT, 0);
+        assert!(!watchdog.look(64_000, gap(4_000, 64_000)));
+        watchdog.tick(3_999);
+        assert!(!watchdog.look(64_001, None));
+        assert!(!watchdog.look(73_999, None));
+        assert!(watchdog.look(74_000, None));
+    }
+
+    #[test]
     fn a_pause_before_the_last_tick_is_forgotten() {
         let watchdog = Watchdog::new(LIMIT, 0);
         assert!(!watchdog.look(64_000, gap(4_000, 64_000)));
@@ -173,10 +203,19 @@ mod tests {
     }
 
     #[test]
+    fn it_goes_on_looking_at_its_pace_when_the_limit_is_passed() {
+        let unwatched = Watchdog::new(LIMIT, 0);
+        assert_eq!(unwatched.next_look_ms(20_000), 20_250);
+        let stalled = Watchdog::new(100, 0);
+        assert!(stalled.look(101, None));
+        assert_eq!(stalled.next_look_ms(102), 112);
+    }
+
+    #[test]
     fn the_longest_limit_does_not_overflow() {
         let watchdog = Watchdog::new(u64::MAX, 0);
         assert!(!watchdog.look(1_000_000, None));
-        assert_eq!(watchdog.next_look_ms(1_000_000), Some(1_000_250));
+        assert_eq!(watchdog.next_look_ms(1_000_000), 1_000_250);
     }
 
     #[test]
