@@ -29,8 +29,8 @@ fn watched(folder: &Folder, name: &str) -> Agent {
 fn a_stall_is_said_at_the_watchdog_s_expiry_and_not_at_the_next_beat() {
     let folder = Folder::new();
     let agent = watched(&folder, "stalls");
-    agent.mark_ready(()).unwrap();
     let begin = clock::mono_ms();
+    agent.mark_ready(()).unwrap();
     until("it is stalled", || {
         (agent.state() == State::NotReady).then_some(())
     });

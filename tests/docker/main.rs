@@ -10,6 +10,8 @@
 //! | [`users`] | do the users of one container get in each other's way? |
 //! | [`names`] | are host names found whatever `/etc/nsswitch.conf` says? |
 //! | [`commands`] | `mark` by `docker exec`, `wait` as process 1, `process:` and `exec:` |
+//! | [`packaging`] | is what `Dockerfile.probe` builds the probe? |
+//! | [`compose`] | does the fleet of `examples/compose.yml` come up in order? |
 
 #![allow(
     clippy::unwrap_used,
@@ -20,10 +22,12 @@
 )]
 
 mod commands;
+mod compose;
 mod confined;
 mod fixture;
 mod grace;
 mod lifecycle;
 mod names;
+mod packaging;
 mod restart;
 mod users;

@@ -13,8 +13,13 @@
 mod container;
 mod deadline;
 mod grace;
+mod http;
+mod https;
 mod invalid_settings;
+mod local;
 mod memory;
+mod nats;
+mod nats_auth;
 mod redis;
 mod redis_tls;
 mod settings;

@@ -149,7 +149,7 @@ impl Shared {
         }
     }
 
-    /// A stall has ended: says so at once, and has the watchdog armed again.
+    /// A stall has ended: says so at once.
     fn resume(&self) -> Result<()> {
         let mut inner = self.lock();
         if inner.closed {
@@ -158,7 +158,6 @@ impl Shared {
         self.note_since();
         let (result, note) = self.write(&mut inner);
         drop(inner);
-        self.process.wake();
         Note::log(note, &self.name);
         Note::log(Some(Note::Resumed), &self.name);
         result

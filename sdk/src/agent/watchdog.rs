@@ -227,12 +227,15 @@ mod tests {
             scope.spawn(|| {
                 for round in 1..=rounds {
                     barrier.wait();
+                    // Sweeps the tick over the look.
+                    (0..round % 97).for_each(|_| std::hint::spin_loop());
                     watchdog.tick(round * 100);
                     barrier.wait();
                 }
             });
             let left_behind = (1..=rounds).filter(|round| {
                 barrier.wait();
+                (0..round % 89).for_each(|_| std::hint::spin_loop());
                 watchdog.look(round * 100, None);
                 barrier.wait();
                 watchdog.is_stalled()

@@ -10,6 +10,7 @@
 )]
 
 pub mod disk;
+pub mod log;
 pub mod program;
 
 use std::path::{Path, PathBuf};

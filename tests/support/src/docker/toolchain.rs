@@ -21,10 +21,12 @@ const BUILD_PACKAGES: &[&str] = &[
     "binutils",
     "coreutils",
     "dash",
+    "diffutils",
     "findutils",
     "gcc",
     "grep",
     "libc6-dev",
+    "make",
     "sed",
 ];
 

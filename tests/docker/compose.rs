@@ -1,0 +1,97 @@
+//! The fleet of `examples/compose.yml`.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    path::PathBuf,
+};
+
+use ready_probe_test_support::{
+    docker::{Compose, Engine},
+    process::{Guard, workspace_root},
+};
+use serde_json::Value;
+
+use crate::fixture::{LIMIT, Probes, kill_agent, says};
+use crate::packaging::{RUST_IMAGE, probe_image};
+
+/// The services in the order in which they must come up; the first two in any.
+const SERVICES: [&str; 4] = ["redis", "nats", "translator", "speech"];
+
+#[test]
+fn fleet_comes_up_in_order_and_misses_a_dead_agent() {
+    let engine = Engine::shared();
+    engine.server_image("redis:7");
+    engine.server_image("nats:2");
+    // The builder has most steps at hand then.
+    probe_image();
+    let events = Events::record(engine);
+    let fleet = Compose::new(engine, &workspace_root().join("examples/compose.yml"), "fleet")
+        .env("RUST_IMAGE", RUST_IMAGE);
+    let built = fleet.run(&["build"]);
+    assert_eq!(built.code(), 0, "{built:?}");
+    fleet.up();
+
+    for service in SERVICES {
+        fleet.service(service).wait_health("healthy", LIMIT);
+    }
+    let first = |event: &str| -> HashMap<&str, u64> {
+        SERVICES.map(|service| (service, events.first(fleet.service(service).id(), event))).into()
+    };
+    let (started, healthy) = (first("start"), first("health_status: healthy"));
+    for (service, dependency) in [
+        ("translator", "redis"),
+        ("translator", "nats"),
+        ("speech", "redis"),
+        ("speech", "nats"),
+        ("speech", "translator"),
+    ] {
+        assert!(started[service] > healthy[dependency], "{service} before {dependency}: {started:?} {healthy:?}");
+    }
+    // Each agent asks for both servers by its environment alone.
+    let speech = fleet.service("speech");
+    let output = speech.health().log.last().unwrap().output.clone();
+    for target in ["agent:asr", "agent:tts", "redis://redis:6379", "nats://nats:4222"] {
+        assert!(output.contains(&format!(" pass     {target} ")), "{output}");
+    }
+
+    let pid = kill_agent(&speech, "tts");
+    let gone = format!("unhealthy: agent tts: process {pid} is gone");
+    let mut probes = Probes::of(&speech);
+    probes.wait("the death to be seen", |probe| says(probe, "healthy: "), |probe| says(probe, &gone));
+    speech.wait_health("unhealthy", LIMIT);
+    assert_eq!(speech.status(), "running");
+    assert_eq!(fleet.health("translator").status, "healthy");
+}
+
+/// What the engine says happens, from the beginning on: it remembers little itself.
+struct Events {
+    lines: PathBuf,
+    _folder: tempfile::TempDir,
+    _docker: Guard,
+}
+
+impl Events {
+    fn record(engine: &Engine) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = folder.path().join("events");
+        let mut docker = engine.command("docker");
+        docker.args(["events", "--filter=event=start", "--filter=event=health_status", "--format={{json .}}"]);
+        docker.stdout(File::create(&lines).unwrap());
+        Self {
+            lines,
+            _docker: Guard::spawn(&mut docker),
+            _folder: folder,
+        }
+    }
+
+    /// When `action` first happened to a container, in nanoseconds on the engine's clock.
+    #[track_caller]
+    fn first(&self, id: &str, action: &str) -> u64 {
+        let lines = fs::read_to_string(&self.lines).unwrap();
+        let events = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut matching = events.filter(|event| event["id"] == id && event["status"] == action);
+        let first = matching.next().unwrap_or_else(|| panic!("no event {action} of {id} in {lines}"));
+        first["timeNano"].as_u64().unwrap()
+    }
+}

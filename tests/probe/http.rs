@@ -1,0 +1,298 @@
+//! HTTP over TCP and unix sockets: what is asked, and what is an answer.
+
+use std::net::Ipv6Addr;
+
+use ready_probe_test_support::hostile::{Behaviour, Hostile, refused_port};
+use ready_probe_test_support::http::{HttpServer, Response};
+use ready_probe_test_support::process::{Run, run};
+
+use crate::container::{Container, assert_mentions, assert_said};
+
+const HEALTHY: &str = "healthy: 1 check passes";
+
+fn answering(status: u16, body: &'static str) -> HttpServer {
+    HttpServer::start(move |_| Response::new(status).body(body))
+}
+
+/// Asks and says `pass`, `fail REASON` or `unknown CAUSE`.
+fn outcome(target: &str) -> String {
+    let report = Container::new().json([target]);
+    let check = &report["checks"][0];
+    let (word, reason) = (check["outcome"].as_str().unwrap(), check["reason"].as_str().unwrap());
+    format!("{word} {reason}").trim_end().to_owned()
+}
+
+#[test]
+fn statuses_are_as_expected_or_not() {
+    let server = HttpServer::start(|request| Response::new(request.path[1..].parse().unwrap()));
+    let table = [
+        ("200", "", "pass"),
+        ("299", "", "pass"),
+        ("204", "", "pass"),
+        ("301", "", "fail status 301 Moved Permanently"),
+        ("404", "", "fail status 404 Not Found"),
+        ("500", "", "fail status 500 Internal Server Error"),
+        ("599", "", "fail status 599"),
+        ("404", "#status=404", "pass"),
+        ("200", "#status=404", "fail status 200 OK"),
+        ("302", "#status=200,301-302", "pass"),
+        ("300", "#status=200,301-302", "fail status 300 Multiple Choices"),
+        ("500", "#status=100-599", "pass"),
+    ];
+    for (status, options, want) in table {
+        assert_eq!(outcome(&format!("{}{options}", server.url(&format!("/{status}")))), want);
+    }
+}
+
+#[test]
+fn an_overloaded_dependency_is_not_an_answer_and_our_own_is() {
+    let server = HttpServer::start(|request| Response::new(request.path[1..].parse().unwrap()));
+    for (status, text) in [
+        (429, "status 429 Too Many Requests"),
+        (502, "status 502 Bad Gateway"),
+        (503, "status 503 Service Unavailable"),
+        (504, "status 504 Gateway Timeout"),
+    ] {
+        let url = server.url(&format!("/{status}"));
+        assert_eq!(outcome(&url), format!("fail {text}"));
+        let unknown = format!("unknown {text}; it has never passed");
+        assert_eq!(outcome(&format!("{url}#scope=dependency")), unknown);
+        // Who expects it gets it.
+        assert_eq!(outcome(&format!("{url}#scope=dependency&status={status}")), "pass");
+    }
+    let url = server.url("/500");
+    let fails = "fail status 500 Internal Server Error";
+    assert_eq!(outcome(&format!("{url}#scope=dependency")), fails);
+}
+
+#[test]
+fn nobody_there_is_our_own_failure_and_not_a_dependencys_answer() {
+    let dead = refused_port();
+    let url = format!("http://127.0.0.1:{}", dead.port());
+    assert_eq!(outcome(&url), "fail connection refused");
+    let unknown = "unknown connection refused; it has never passed";
+    assert_eq!(outcome(&format!("{url}#scope=dependency")), unknown);
+    assert_eq!(outcome(&format!("http://localhost:{}", dead.port())), "fail connection refused");
+    assert_eq!(outcome("http+unix://%2Fno%2Fsuch.sock/"), "fail no such socket");
+}
+
+#[test]
+fn the_scope_is_our_own_on_this_machine_and_a_dependencys_elsewhere() {
+    let container = Container::new();
+    let table = [
+        ("http://127.0.0.1:1", "own"),
+        ("http://127.5.5.5:1", "own"),
+        ("http://[::1]:1", "own"),
+        ("http://LOCALHOST:1", "own"),
+        ("http+unix://%2Fx/", "own"),
+        ("tcp://localhost:1", "own"),
+        ("unix:///x", "own"),
+        ("http://10.0.0.1:1", "dependency"),
+        ("https://example.internal", "dependency"),
+        ("tcp://[2001:db8::1]:1", "dependency"),
+        ("redis://localhost", "dependency"),
+        ("nats://localhost", "dependency"),
+        ("process:x", "own"),
+        ("agent:x", "own"),
+        ("http://10.0.0.1:1#scope=own", "own"),
+        ("process:x#scope=dependency", "dependency"),
+    ];
+    for (target, scope) in table {
+        let json = container.json(["config", target]);
+        assert_eq!(json["checks"][0]["scope"], scope, "{target}");
+    }
+}
+
+#[test]
+fn a_body_contains_a_text_also_across_chunks() {
+    for chunked in [false, true] {
+        let server = HttpServer::start(move |_| {
+            let response = Response::new(200).body("all systems are go & <ready>\n");
+            if chunked { response.chunked() } else { response }
+        });
+        let url = server.url("/");
+        assert_eq!(outcome(&format!("{url}#contains=go%20%26%20<ready>")), "pass");
+        let reason = r#"fail the body does not contain "stop""#;
+        assert_eq!(outcome(&format!("{url}#contains=stop")), reason);
+    }
+}
+
+#[test]
+fn a_body_holds_a_value_at_a_json_pointer() {
+    let body = r#"{"status":"ok","n":5,"ready":true,"none":null,"a":[{"b/c":"x y"}],"":"e"}"#;
+    let server = answering(200, body);
+    let url = server.url("/health");
+    for json in [
+        "/status=ok",
+        "/n=5",
+        "/ready=true",
+        "/none=null",
+        "/a/0/b~1c=x%20y",
+        "/=e",
+        "/a=[{\"b/c\":\"x y\"}]",
+    ] {
+        assert_eq!(outcome(&format!("{url}#json={json}")), "pass", "{json}");
+    }
+    let table = [
+        ("/status=down", r#"fail /status is "ok", not "down""#),
+        ("/n=5.0", r#"fail /n is "5", not "5.0""#),
+        ("/nothing=1", "fail the body has nothing at /nothing"),
+        ("/a/1=x", "fail the body has nothing at /a/1"),
+    ];
+    for (json, want) in table {
+        assert_eq!(outcome(&format!("{url}#json={json}")), want);
+    }
+    let other = answering(200, "<html>");
+    assert_eq!(outcome(&format!("{}#json=/a=1", other.url("/"))), "fail the body is not JSON");
+    let both = format!("{url}#json=/n=5&contains=status&status=200");
+    assert_eq!(outcome(&both), "pass");
+}
+
+#[test]
+fn what_is_sent_is_what_the_target_says() {
+    let server = HttpServer::start(|_| Response::new(200));
+    let container = Container::new();
+    let target = server.url("/a%20b/c?x=1&y=%26")
+        + "#method=post&header=X-Token:%20hUnTeR2&header=x-token:two&header=User-Agent:me";
+    let run = container.run(["--verbose", &target]);
+    assert_said(&run, 0, HEALTHY);
+    assert!(!format!("{run:?}").contains("hUnTeR2"), "{run:?}");
+    assert!(run.stdout.contains("#method=post&header=***&header=***&header=***"), "{run:?}");
+    let [request] = server.requests().try_into().unwrap();
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/a%20b/c?x=1&y=%26"));
+    let tokens: Vec<&str> = request
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("x-token"))
+        .map(|(_, value)| value.as_str())
+        .collect();
+    assert_eq!(tokens, ["hUnTeR2", "two"]);
+    assert_eq!(request.header("user-agent"), Some("me"));
+    assert_eq!(request.header("host"), Some(format!("127.0.0.1:{}", server.port()).as_str()));
+    assert_eq!(request.header("connection"), Some("close"));
+}
+
+#[test]
+fn the_fragment_is_not_sent_and_a_literal_hash_is_encoded() {
+    let server = HttpServer::start(|_| Response::new(200));
+    assert_eq!(outcome(&(server.url("/a%23b") + "#name=hash")), "pass");
+    assert_eq!(server.requests()[0].path, "/a%23b");
+}
+
+#[test]
+fn the_host_may_be_said() {
+    let server = HttpServer::start(|_| Response::new(200));
+    assert_eq!(outcome(&(server.url("/") + "#header=Host:app.example")), "pass");
+    assert_eq!(server.requests()[0].header("host"), Some("app.example"));
+}
+
+#[test]
+fn userinfo_becomes_basic_authentication() {
+    let server = HttpServer::start(|request| {
+        // us@er:p:ss wörd
+        let right = request.header("authorization") == Some("Basic dXNAZXI6cDpzcyB3w7ZyZA==");
+        Response::new(if right { 200 } else { 401 })
+    });
+    let container = Container::new();
+    let port = server.port();
+    let ask = |userinfo: &str| container.run(["-v", &format!("http://{userinfo}127.0.0.1:{port}/")]);
+    assert_said(&ask("us%40er:p%3Ass%20w%C3%B6rd@"), 0, HEALTHY);
+    let run = ask("us%40er:hUnTeR2@");
+    assert_mentions(&run, 1, &["http://***@127.0.0.1", "status 401 Unauthorized"]);
+    // Neither as it is written, nor as it is sent.
+    for secret in ["hUnTeR2", "dXNAZXI6aFVuVGVSMg=="] {
+        assert!(!format!("{run:?}").contains(secret), "{run:?}");
+    }
+}
+
+#[test]
+fn a_redirect_is_an_answer_and_is_not_followed() {
+    let elsewhere = answering(200, "");
+    let to = elsewhere.url("/");
+    let server = HttpServer::start(move |_| Response::new(302).header("Location", &to));
+    assert_eq!(outcome(&server.url("/")), "fail status 302 Found");
+    assert_eq!(outcome(&(server.url("/") + "#status=200,302")), "pass");
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[test]
+fn a_large_body_is_read_up_to_a_bound_and_no_further() {
+    let large = HttpServer::start(|_| {
+        let mut body = vec![b'x'; 3 * 1024 * 1024];
+        body[..6].copy_from_slice(b"early!");
+        let end = body.len() - 5;
+        body[end..].copy_from_slice(b"late!");
+        Response::new(200).body(body)
+    });
+    let container = Container::new();
+    let ask = |options: &str| container.ask(large.url("/") + options);
+    let small = |run: &Run| run.peak_rss_kib < 8 * 1024;
+    let run = ask("");
+    assert!(run.code() == 0 && small(&run), "{run:?}");
+    let run = ask("#contains=early!");
+    assert!(run.code() == 0 && small(&run), "{run:?}");
+    let run = ask("#contains=late!");
+    assert_mentions(&run, 1, &["the body is larger than 1 MiB"]);
+    assert!(small(&run), "{run:?}");
+}
+
+#[test]
+fn a_body_just_within_the_bound_is_read_whole() {
+    let server = HttpServer::start(|_| {
+        let mut body = vec![b'x'; 1024 * 1024];
+        let end = body.len() - 5;
+        body[end..].copy_from_slice(b"late!");
+        Response::new(200).body(body)
+    });
+    assert_eq!(outcome(&(server.url("/") + "#contains=late!")), "pass");
+}
+
+#[test]
+fn a_body_that_ends_early_is_not_an_answer() {
+    let early = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nready";
+    let server = Hostile::tcp(Behaviour::CloseAfter(early.to_vec()));
+    let url = format!("http://127.0.0.1:{}/", server.port());
+    assert_eq!(outcome(&url), "pass", "only the status is asked for");
+    let run = Container::new().ask(format!("{url}#json=/a=1"));
+    assert_mentions(&run, 1, &["connection closed"]);
+}
+
+#[test]
+fn a_body_without_a_length_ends_with_the_connection() {
+    let server = Hostile::tcp(Behaviour::CloseAfter(b"HTTP/1.0 200 OK\r\n\r\nready".to_vec()));
+    assert_eq!(outcome(&format!("http://127.0.0.1:{}/#contains=ready", server.port())), "pass");
+}
+
+#[test]
+fn an_informational_answer_precedes_the_final_one() {
+    let bytes = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let server = Hostile::tcp(Behaviour::CloseAfter(bytes.to_vec()));
+    assert_eq!(outcome(&format!("http://127.0.0.1:{}/", server.port())), "pass");
+}
+
+#[test]
+fn a_unix_socket_and_an_ipv6_address_are_asked_alike() {
+    let unix = HttpServer::unix(|_| Response::new(200).body("unix"));
+    assert_eq!(outcome(&(unix.url("/health?x=1") + "#contains=unix")), "pass");
+    let [request] = unix.requests().try_into().unwrap();
+    assert_eq!(request.path, "/health?x=1");
+    assert_eq!(request.header("host"), Some("localhost"));
+
+    let ipv6 = HttpServer::start_on(Ipv6Addr::LOCALHOST.into(), |_| Response::new(200));
+    assert_eq!(outcome(&format!("http://[::1]:{}/", ipv6.port())), "pass");
+    assert_eq!(outcome(&format!("http://localhost:{}/", ipv6.port())), "pass");
+    assert_eq!(ipv6.requests()[0].header("host"), Some(format!("[::1]:{}", ipv6.port()).as_str()));
+}
+
+#[test]
+fn what_a_server_says_cannot_put_a_secret_into_the_report() {
+    let server = HttpServer::start(|request| {
+        let token = request.header("authorization").unwrap_or_default().to_owned();
+        Response::new(200).body(format!("{{\"you_sent\":\"{token}\"}}"))
+    });
+    let target = server.url("/") + "#header=Authorization:Bearer%20hUnTeR2&json=/you_sent=ok";
+    let mut probe = Container::new().probe([target]);
+    let run = run(&mut probe);
+    assert_mentions(&run, 1, &["/you_sent is \"***\", not \"ok\""]);
+    assert!(!run.stdout.contains("hUnTeR2"), "{run:?}");
+}
