@@ -32,9 +32,6 @@ use crate::redact::Secrets;
 use crate::target::{Kind, Target};
 use crate::verdict::Scope;
 
-/// How long the processes that `exec:` left may take to end, after the deadline.
-const REAP_MS: u64 = 20;
-
 /// Where checks are asked from.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
@@ -67,14 +64,10 @@ pub fn discover(context: Context<'_>) -> Result<Vec<Name>, String> {
 /// Asks every target; the answers are in the targets' order. Returns by `deadline`, give or take
 /// the reaping of what `exec:` left.
 pub async fn ask_all(targets: &[&Target], context: Context<'_>, deadline: Instant) -> Vec<Answer> {
-    let answers = join_all(targets.iter().map(|target| ask(target, context, deadline))).await;
-    if targets.iter().any(|target| runs_commands(target)) {
-        let left = exec::reap_everything(clock::mono_ms, clock::mono_ms() + REAP_MS);
-        if left > 0 {
-            tracing::warn!(left, "processes that exec: left could not be ended");
-        }
-    }
-    answers
+    let commands = targets.iter().any(|target| runs_commands(target));
+    // Dropped with the answers there, and also when nobody waits for them any longer.
+    let _reaper = commands.then(exec::Reaper::new);
+    join_all(targets.iter().map(|target| ask(target, context, deadline))).await
 }
 
 /// Asks a target that can be asked without waiting for anybody: no event loop is needed then.

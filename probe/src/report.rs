@@ -94,7 +94,8 @@ impl Report {
             .max()
             .unwrap_or(0)
             .clamp(26, 48);
-        let lines = self.rows.iter().map(|row| row_text(row, width)).collect();
+        let lines: Vec<String> = self.rows.iter().map(|row| row_text(row, width)).collect();
+        let sizes: Vec<usize> = lines.iter().map(|line| line.len() + 1).collect();
         let notes: Vec<String> = self
             .notes
             .iter()
@@ -102,9 +103,10 @@ impl Report {
             .collect();
         let reserved: usize = notes.iter().map(|note| note.len() + 1).sum();
         let room = MAX_BYTES.saturating_sub(text.len() + reserved);
-        let (lines, omitted) = self.fit(lines, room, 40);
-        for line in lines {
-            text.push_str(&line);
+        let kept = self.fit(&sizes, room, 40);
+        let omitted = lines.len() - kept.len();
+        for line in kept.into_iter().filter_map(|i| lines.get(i)) {
+            text.push_str(line);
             text.push('\n');
         }
         if omitted > 0 {
@@ -122,10 +124,8 @@ impl Report {
     pub fn json(&self, elapsed: Duration) -> String {
         let reason = self.reason();
         let rows: Vec<JsonRow<'_>> = self.rows.iter().map(JsonRow::from).collect();
-        let lines = rows
-            .iter()
-            .map(|row| serde_json::to_string(row).unwrap_or_default())
-            .collect();
+        let size = |row| serde_json::to_string(row).map_or(0, |line| line.len() + 1);
+        let sizes: Vec<usize> = rows.iter().map(size).collect();
         let mut json = Json {
             verdict: self.verdict.word(),
             reason: &cut(&reason, MAX_FIRST_LINE_BYTES),
@@ -141,15 +141,10 @@ impl Report {
             checks: Vec::new(),
         };
         let frame = serde_json::to_string(&json).unwrap_or_default().len() + 24;
-        let (kept, omitted) = self.fit(lines, MAX_BYTES.saturating_sub(frame), 0);
-        json.omitted = omitted;
-        json.checks = rows
-            .into_iter()
-            .filter(|row| {
-                let line = serde_json::to_string(row).unwrap_or_default();
-                kept.contains(&line)
-            })
-            .collect();
+        let kept = self.fit(&sizes, MAX_BYTES.saturating_sub(frame), 0);
+        json.omitted = rows.len() - kept.len();
+        let rows = rows.into_iter().enumerate();
+        json.checks = rows.filter(|(i, _)| kept.contains(i)).map(|(_, row)| row).collect();
         let mut text = serde_json::to_string(&json).unwrap_or_default();
         text.push('\n');
         text
@@ -175,31 +170,26 @@ impl Report {
         }
     }
 
-    /// Chooses which lines fit into `room` bytes: the heaviest first, in their own order. Says how
-    /// many are left out; a line that says so takes `omission` bytes.
-    fn fit(&self, lines: Vec<String>, room: usize, omission: usize) -> (Vec<String>, usize) {
-        let total: usize = lines.iter().map(|line| line.len() + 1).sum();
-        if total <= room {
-            return (lines, 0);
+    /// Chooses which of the rows, of these sizes, fit into `room` bytes: the heaviest first, in
+    /// their own order. A line that says that some are left out takes `omission` bytes.
+    fn fit(&self, sizes: &[usize], room: usize, omission: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..sizes.len()).collect();
+        if sizes.iter().sum::<usize>() <= room {
+            return order;
         }
-        let mut order: Vec<usize> = (0..lines.len()).collect();
-        let rank = |i: &usize| self.rows.get(*i).map_or(0, |row| row.ballot().rank());
-        order.sort_by_key(|i| std::cmp::Reverse(rank(i)));
+        order.sort_by_key(|i| {
+            let rank = self.rows.get(*i).map_or(0, |row| row.ballot().rank());
+            std::cmp::Reverse(rank)
+        });
         let mut left = room.saturating_sub(omission);
-        let mut kept = Vec::new();
-        for i in order {
-            let size = lines.get(i).map_or(0, |line| line.len() + 1);
-            if size <= left {
-                left -= size;
-                kept.push(i);
-            }
-        }
-        let omitted = lines.len() - kept.len();
-        let lines = lines.into_iter().enumerate();
-        let lines = lines
-            .filter(|(i, _)| kept.contains(i))
-            .map(|(_, line)| line);
-        (lines.collect(), omitted)
+        order.retain(|i| {
+            let size = sizes.get(*i).copied().unwrap_or(0);
+            let fits = size <= left;
+            left -= if fits { size } else { 0 };
+            fits
+        });
+        order.sort_unstable();
+        order
     }
 }
 

@@ -4,6 +4,7 @@
 //! connection.
 
 pub mod address;
+pub mod file;
 pub mod nats;
 pub mod redis;
 pub mod tls;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::tls::TlsOptions;
+use rustix::io::Errno;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -23,6 +24,9 @@ pub type Stream = Box<dyn Io>;
 
 /// An address that does not answer keeps the next one waiting no longer than this (RFC 8305, 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// How soon a unix socket with a full backlog is tried again.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,12 +46,38 @@ impl NoConnection {
     }
 }
 
+/// What one address says instead of accepting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NotThere {
+    /// Nobody listens.
+    Refused(String),
+    /// This machine has no such address, or no way to it: as if the name did not have it.
+    Unusable(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<NotThere> for NoConnection {
+    fn from(e: NotThere) -> Self {
+        match e {
+            NotThere::Refused(text) => Self::Refused(text),
+            NotThere::Unusable(text) | NotThere::Other(text) => Self::Other(text),
+        }
+    }
+}
+
 /// Connects to an endpoint, whichever of its addresses answers first.
 pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
     match endpoint {
-        Endpoint::Unix(path) => match UnixStream::connect(path).await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(e) => Err(classify(&e)),
+        Endpoint::Unix(path) => loop {
+            match UnixStream::connect(path).await {
+                Ok(stream) => return Ok(Box::new(stream)),
+                // Its backlog is full, see connect(2): it listens, and is busy.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(BACKLOG_PAUSE).await;
+                }
+                Err(e) => return Err(classify(&e).into()),
+            }
         },
         Endpoint::Tcp { host, port } => {
             let addresses = resolve(host, *port).await.map_err(NoConnection::Other)?;
@@ -110,7 +140,7 @@ fn strip_prefix(message: &str) -> &str {
 async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, NoConnection> {
     let mut waiting = addresses.iter();
     let mut attempts = FuturesUnordered::new();
-    let mut failure: Option<NoConnection> = None;
+    let mut failure: Option<NotThere> = None;
     loop {
         if attempts.is_empty() {
             match waiting.next() {
@@ -120,6 +150,10 @@ async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, NoConnection> {
         }
         tokio::select! {
             Some(attempt) = attempts.next() => match attempt {
+                Ok(stream) if is_to_itself(&stream) => {
+                    let refused = NotThere::Refused("connection refused".to_owned());
+                    failure = Some(worse(failure, refused));
+                }
                 Ok(stream) => return Ok(stream),
                 Err(e) => failure = Some(worse(failure, classify(&e))),
             },
@@ -130,23 +164,38 @@ async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, NoConnection> {
             }
         }
     }
-    Err(failure.unwrap_or_else(|| NoConnection::Other("no address".to_owned())))
+    Err(failure.map_or_else(|| NoConnection::Other("no address".to_owned()), Into::into))
 }
 
-/// Refused is an answer only if every address gave it.
-fn worse(before: Option<NoConnection>, now: NoConnection) -> NoConnection {
-    match before {
-        Some(before @ NoConnection::Other(_)) => before,
-        Some(NoConnection::Refused(_)) | None => now,
+/// A port of our own ephemeral range that nobody listens on may be given to the very socket that
+/// connects to it, and TCP lets that succeed (RFC 9293, 3.5, simultaneous open).
+fn is_to_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(ours), Ok(theirs)) if ours == theirs)
+}
+
+/// Refused is an answer only if every address that can be used gave it.
+fn worse(before: Option<NotThere>, now: NotThere) -> NotThere {
+    match (before, now) {
+        (None | Some(NotThere::Unusable(_)), now) => now,
+        (Some(before), NotThere::Unusable(_)) => before,
+        (Some(before @ NotThere::Other(_)), _) => before,
+        (Some(NotThere::Refused(_)), now) => now,
     }
 }
 
 /// A socket file that is not there, or that nobody listens on, is what a refused port is.
-fn classify(e: &io::Error) -> NoConnection {
+fn classify(e: &io::Error) -> NotThere {
+    let text = plain(e);
     match e.kind() {
-        io::ErrorKind::ConnectionRefused => NoConnection::Refused("connection refused".to_owned()),
-        io::ErrorKind::NotFound => NoConnection::Refused("no such socket".to_owned()),
-        _ => NoConnection::Other(plain(e)),
+        io::ErrorKind::ConnectionRefused => NotThere::Refused(text),
+        io::ErrorKind::NotFound => NotThere::Refused("no such socket".to_owned()),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::NetworkUnreachable => {
+            NotThere::Unusable(text)
+        }
+        _ if e.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
+            NotThere::Unusable(text)
+        }
+        _ => NotThere::Other(text),
     }
 }
 
@@ -172,32 +221,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refused_needs_every_address_to_refuse() {
-        let refused = NoConnection::Refused("r".into());
-        let other = NoConnection::Other("o".into());
-        assert_eq!(worse(None, refused.clone()), refused);
-        assert_eq!(worse(Some(refused.clone()), other.clone()), other);
-        assert_eq!(worse(Some(other.clone()), refused), other);
+    fn refused_needs_every_usable_address_to_refuse() {
+        let refused = NotThere::Refused("r".into());
+        let unusable = NotThere::Unusable("u".into());
+        let other = NotThere::Other("o".into());
+        let of = |all: &[&NotThere]| {
+            let all = all.iter().map(|e| (*e).clone());
+            all.fold(None, |before, now| Some(worse(before, now))).unwrap()
+        };
+        for (all, want) in [
+            (vec![&refused], &refused),
+            (vec![&refused, &unusable], &refused),
+            (vec![&unusable, &refused], &refused),
+            (vec![&refused, &other], &other),
+            (vec![&other, &refused], &other),
+            (vec![&other, &unusable], &other),
+            (vec![&unusable, &other], &other),
+            (vec![&unusable, &unusable], &unusable),
+        ] {
+            assert_eq!(of(&all), *want, "{all:?}");
+        }
     }
 
     #[test]
     fn io_errors_are_classified() {
         let kind = |kind: io::ErrorKind| classify(&io::Error::from(kind));
-        assert!(matches!(
-            kind(io::ErrorKind::ConnectionRefused),
-            NoConnection::Refused(_)
-        ));
-        assert!(matches!(
-            kind(io::ErrorKind::NotFound),
-            NoConnection::Refused(_)
-        ));
+        for refused in [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound] {
+            assert!(matches!(kind(refused), NotThere::Refused(_)));
+        }
+        for unusable in [io::ErrorKind::AddrNotAvailable, io::ErrorKind::NetworkUnreachable] {
+            assert!(matches!(kind(unusable), NotThere::Unusable(_)));
+        }
         for other in [
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::TimedOut,
             io::ErrorKind::PermissionDenied,
             io::ErrorKind::HostUnreachable,
         ] {
-            assert!(matches!(kind(other), NoConnection::Other(_)));
+            assert!(matches!(kind(other), NotThere::Other(_)));
         }
     }
 }

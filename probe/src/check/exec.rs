@@ -2,7 +2,7 @@
 //!
 //! The child gets a process group and pipes of its own: it can't keep the health check's output
 //! open, and it can be killed with its children. What left the group (`setsid`) comes back to us,
-//! since we are its subreaper, and is ended by [`reap_everything`].
+//! since we are its subreaper, and is ended by the [`Reaper`].
 
 use std::convert::Infallible;
 use std::io;
@@ -11,13 +11,15 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use ready_probe_sdk::host;
+use ready_probe_sdk::{clock, host};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group};
 use tokio::net::unix::pipe;
 
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 
+/// How long what our commands have left may take to end, after the deadline.
+const REAP_MS: u64 = 20;
 /// How much of a command's output is kept, to be quoted.
 const MAX_OUTPUT_BYTES: usize = 4 * 1024;
 /// How much of it is quoted.
@@ -140,52 +142,95 @@ fn keep(kept: &mut Vec<u8>, chunk: &[u8]) {
     kept.extend(chunk.iter().take(room));
 }
 
-/// Ends and reaps every process that our commands have left, for as long as `now_ms() < until_ms`.
-/// Says how many could not be ended.
+/// Ends and reaps, when it is dropped, every process that our commands have left. What was there
+/// before is not ours: an entrypoint may start a server and then become `ready-probe wait`.
 ///
 /// Children of a child that dies come to us as its subreaper, so each round finds what the last
 /// one orphaned. As process 1 we also inherit what `docker exec` left; that is told apart by the
 /// mark in its environment.
-pub fn reap_everything(now_ms: impl Fn() -> u64, until_ms: u64) -> usize {
-    let me = std::process::id();
-    loop {
-        reap_zombies();
-        let left = children(me);
-        if left.is_empty() {
-            return 0;
+pub struct Reaper {
+    before: Vec<u32>,
+}
+
+impl Reaper {
+    /// Notes which children are there before the first command is started.
+    pub fn new() -> Self {
+        Self {
+            before: children(std::process::id()),
         }
-        for pid in &left {
-            if let Some(pid) = pid_of(*pid) {
-                // It ends by itself meanwhile, or belongs to another user: counted below.
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
-        if now_ms() >= until_ms {
-            return left.len();
-        }
-        std::thread::yield_now();
+    }
+
+    fn left(&self) -> Vec<u32> {
+        let me = std::process::id();
+        let mut left = children(me);
+        left.retain(|pid| !self.before.contains(pid) && (me != 1 || is_marked(*pid, me)));
+        left
     }
 }
 
-fn reap_zombies() {
-    while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        let until_ms = clock::mono_ms() + REAP_MS;
+        loop {
+            reap_zombies(&self.before);
+            let left = self.left();
+            for pid in left.iter().copied().filter_map(pid_of) {
+                // It ends by itself meanwhile, or belongs to another user: counted below.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            if left.is_empty() {
+                return;
+            }
+            if clock::mono_ms() >= until_ms {
+                tracing::warn!(left = left.len(), "processes of exec: could not be ended");
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
 }
 
+/// Reaps what has ended, but not what somebody else started before us and will wait for.
+fn reap_zombies(before: &[u32]) {
+    let me = std::process::id();
+    let ended = children_of_threads(me).into_iter().filter(|pid| {
+        !before.contains(pid) && host::stat_of(*pid).is_some_and(|stat| stat.state == 'Z')
+    });
+    for pid in ended.filter_map(pid_of) {
+        // It was reaped meanwhile: what we wanted.
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+    }
+}
+
+/// The living children of a process.
 fn children(me: u32) -> Vec<u32> {
-    let marked = |pid: u32| {
-        let mark = format!("{MARK}={me}");
-        std::fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|env| env.split(|b| *b == 0).any(|var| var == mark.as_bytes()))
-    };
-    let is_ours = |pid: &u32| {
-        host::stat_of(*pid).is_some_and(|stat| stat.ppid == me && stat.state != 'Z')
-            && (me != 1 || marked(*pid))
-    };
-    host::pids()
-        .unwrap_or_default()
-        .into_iter()
-        .filter(is_ours)
-        .collect()
+    let mut children = children_of_threads(me);
+    children.retain(|pid| host::stat_of(*pid).is_some_and(|stat| stat.ppid == me && stat.state != 'Z'));
+    children
+}
+
+/// The children that the kernel lists for our threads, see proc_tid_children(5); where it does not,
+/// every process there is.
+fn children_of_threads(me: u32) -> Vec<u32> {
+    let listed = std::fs::read_dir("/proc/self/task").ok().and_then(|threads| {
+        let mut children = Vec::new();
+        for thread in threads.flatten() {
+            let list = std::fs::read_to_string(thread.path().join("children")).ok()?;
+            children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        Some(children)
+    });
+    listed.unwrap_or_else(|| {
+        let mut pids = host::pids().unwrap_or_default();
+        pids.retain(|pid| host::stat_of(*pid).is_some_and(|stat| stat.ppid == me));
+        pids
+    })
+}
+
+fn is_marked(pid: u32, me: u32) -> bool {
+    let mark = format!("{MARK}={me}");
+    std::fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|env| env.split(|b| *b == 0).any(|var| var == mark.as_bytes()))
 }
 
 fn pid_of(pid: u32) -> Option<Pid> {

@@ -4,6 +4,8 @@
 //! a full client buffers without bound what a server sends, and takes no connection of ours.
 //! The protocol: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
+use std::hash::{BuildHasher, Hasher};
+
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
 use ready_probe_sdk::connect::Endpoint;
@@ -20,9 +22,8 @@ use crate::text_file;
 
 /// The longest message of a server that is quoted.
 const MAX_QUOTE_CHARS: usize = 120;
-/// Where the one answer we ask for is sent. An inbox must not be guessed by others; ours only ever
-/// receives public facts about JetStream.
-const INBOX: &str = "_INBOX.ready-probe";
+/// The subscription that the one answer we ask for comes through.
+const SUBSCRIPTION: &str = "1";
 
 /// What a server says first.
 #[derive(Debug, Default, Deserialize)]
@@ -83,12 +84,23 @@ struct Heard {
     pong: bool,
     error: Option<String>,
     answer: Option<(Option<String>, Vec<u8>)>,
+    /// What we said to prove who we are, which may have come from a file.
+    proof: Vec<String>,
+}
+
+impl Heard {
+    /// All that must not be quoted.
+    fn secrets(&self, known: &Secrets) -> Secrets {
+        let mut secrets = known.clone();
+        self.proof.iter().for_each(|proof| secrets.add(proof));
+        secrets
+    }
 }
 
 /// Asks one server.
 pub async fn ask(target: &NatsTarget, endpoint: &Endpoint, secrets: &Secrets) -> Outcome {
     match converse(target, endpoint).await {
-        Ok((info, heard)) => judge(target, &info, &heard, secrets),
+        Ok((info, heard)) => judge(target, &info, &heard, &heard.secrets(secrets)),
         Err(cause) => Outcome::Unknown(secrets.quote(&cause, MAX_QUOTE_CHARS)),
     }
 }
@@ -113,6 +125,10 @@ async fn converse(target: &NatsTarget, endpoint: &Endpoint) -> Result<(Info, Hea
         if !info.tls_required && !info.tls_available {
             return Err("TLS: the server does not offer it".to_owned());
         }
+        // What was sent in the clear must not be taken for what comes through TLS.
+        if !received.rest().is_empty() {
+            return Err("TLS: the server sent more than its INFO before it".to_owned());
+        }
         stream = connect::secure(stream, endpoint, &target.tls).await?;
     }
     let question = question(target);
@@ -120,15 +136,27 @@ async fn converse(target: &NatsTarget, endpoint: &Endpoint) -> Result<(Info, Hea
     let json = serde_json::to_string(&greeting).map_err(|e| e.to_string())?;
     let mut request = format!("CONNECT {json}\r\nPING\r\n");
     if let Some(subject) = &question {
-        request.push_str(&format!("SUB {INBOX} 1\r\nPUB {subject} {INBOX} 0\r\n\r\n"));
+        let inbox = inbox();
+        request.push_str(&format!(
+            "SUB {inbox} {SUBSCRIPTION}\r\nUNSUB {SUBSCRIPTION} 1\r\nPUB {subject} {inbox} 0\r\n\r\n"
+        ));
     }
     stream
         .write_all(request.as_bytes())
         .await
         .map_err(|e| plain(&e))?;
     stream.flush().await.map_err(|e| plain(&e))?;
-    let heard = listen(&mut stream, &mut received, question.is_some()).await?;
+    let mut heard = listen(&mut stream, &mut received, question.is_some()).await?;
+    let proof = [greeting.pass, greeting.auth_token, greeting.jwt, greeting.sig];
+    heard.proof = proof.into_iter().flatten().collect();
     Ok((info, heard))
+}
+
+/// Where our answer is sent: a subject of our own. With one for all, probes of one account would
+/// take each other's answers.
+fn inbox() -> String {
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    format!("_INBOX.{random:016x}")
 }
 
 async fn read_info(stream: &mut Stream, received: &mut Received) -> Result<Info, String> {
@@ -191,6 +219,9 @@ fn next_message(received: &mut Received) -> Result<Option<Message>, String> {
             let size = |from_end: usize| -> Option<usize> {
                 sizes.get(sizes.len().checked_sub(from_end)?)?.parse().ok()
             };
+            if sizes.get(1) != Some(&SUBSCRIPTION) {
+                return Err(garbage());
+            }
             let total = size(1)
                 .filter(|n| *n <= MAX_REPLY_BYTES)
                 .ok_or_else(garbage)?;

@@ -100,6 +100,17 @@ fn many_short_checks_fit_as_far_as_they_fit() {
 }
 
 #[test]
+fn checks_that_look_the_same_are_counted_one_by_one() {
+    let rows = (0..100).map(|_| row("file:/nonexistent", Outcome::fail("no such file")));
+    let report = report(Verdict::Unhealthy, rows.collect());
+    let json = report.json(Duration::ZERO);
+    assert!(json.len() <= MAX_BYTES, "{}", json.len());
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let shown = json["checks"].as_array().unwrap().len() as u64;
+    assert_eq!(shown + json["omitted"].as_u64().unwrap(), 100);
+}
+
+#[test]
 fn verdict_and_reason_come_first_in_json() {
     let json = report(
         Verdict::Degraded,

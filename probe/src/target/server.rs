@@ -17,12 +17,20 @@ use super::{HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
 use crate::redact::{HIDDEN, Secrets};
 use crate::verdict::Scope;
 
+/// A query's value is only taken for a secret from this length on; it is never printed with its
+/// address, however short.
+const MIN_SECRET_BYTES: usize = 6;
+
 pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
     let known = [&["key", "value", "role"], TLS].concat();
     let (text, mut options) = split(text, more, "redis", &known)?;
     let shown = options.redacted();
     let mut tls = options.tls()?;
+    let asks_for_tls = tls != TlsOptions::default();
     let address = RedisAddress::parse(text, &mut tls).map_err(|e| e.to_string())?;
+    if asks_for_tls && !address.tls {
+        return Err("options of TLS make no sense without rediss://".to_owned());
+    }
     if let Some(password) = &address.password {
         secrets.add(password.reveal());
     }
@@ -71,8 +79,11 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
         }
         address.auth = auth;
     }
+    let tls = options.tls()?;
+    // A server, or whoever stands in front of it, may not talk us out of what is asked for here.
+    address.tls |= tls != TlsOptions::default();
     let target = NatsTarget {
-        tls: options.tls()?,
+        tls,
         jetstream: options.flag("jetstream")?,
         bucket: options.parsed("bucket", bucket)?,
         address,
@@ -101,7 +112,10 @@ pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
         add_header(&header, &mut headers, secrets)?;
     }
     for (_, value) in url.query_pairs() {
-        secrets.add(&value);
+        // `?v=1` is no secret, and hiding each 1 would garble every message.
+        if value.len() >= MIN_SECRET_BYTES {
+            secrets.add(&value);
+        }
     }
     let (endpoint, host, path) = if url.scheme() == "http+unix" {
         unix_endpoint(&url)?
@@ -189,6 +203,12 @@ fn redact_address(text: &str) -> String {
         Some((before, host)) if before.contains("://") => format!("{HIDDEN}@…,{host}"),
         Some((_, host)) => format!("{HIDDEN}@{host}"),
         None => authority.to_owned(),
+    };
+    // With an unencoded slash in it, a password ends up in the path: http://user:8/Secret@host/.
+    let path = if path.contains('@') && !authority.contains('@') {
+        format!("/{HIDDEN}")
+    } else {
+        path.to_owned()
     };
     format!("{scheme}://{shown}{path}{query}")
 }

@@ -37,6 +37,7 @@ fn every_kind_of_target_is_parsed_and_shown_without_secrets() {
         ),
         ("http://h/p?token=t#header=A:b", "http://h/p?***#header=***"),
         ("https://u:p@h/a@b", "https://***@h/a@b"),
+        ("http://user:8/Secret@h/", "http://user:8/***"),
         (
             "http+unix://%2Frun%2Fa.sock/health",
             "http+unix://%2Frun%2Fa.sock/health",
@@ -71,6 +72,9 @@ fn a_target_that_cannot_be_parsed_is_quoted_up_to_its_scheme_only() {
         "nats://u:secret@h#creds=/a&nkey=/b",
         "nats://u:secret@h#creds=/a",
         "nats://h#bucket=sec.ret",
+        "nats://user:12/secret@h",
+        "redis://h#ca=/secret",
+        "redis://h#insecure",
         "tls://secret@h:0",
         "http://u:secret@h:0/",
         "http://u:secret@h#ca=/x",

@@ -58,18 +58,34 @@ pub fn parse(text: &str, default_port: u16) -> Result<Address> {
     whole.ok_or_else(|| invalid("it is empty"))
 }
 
-/// Splits a list at its commas. A comma inside a password does not split: what follows it then has
-/// an `@`, and what precedes it has none.
+/// Splits a list at its commas, but not within a query, nor where what precedes the comma is no
+/// address by itself: then the comma belongs to a password.
 fn elements(text: &str) -> Vec<String> {
+    let (addresses, query) = match text.find('?') {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
     let mut elements: Vec<String> = Vec::new();
-    for piece in text.split(',') {
+    let mut scheme: Option<String> = None;
+    for piece in addresses.split(',') {
         match elements.last_mut() {
-            Some(last) if !last.contains('@') && piece.contains('@') && !piece.contains("://") => {
+            Some(last)
+                if piece.contains('@') && parse_one(last, scheme.as_deref(), 1).is_err() =>
+            {
                 last.push(',');
                 last.push_str(piece);
             }
-            _ => elements.push(piece.trim().to_owned()),
+            Some(_) | None => {
+                let piece = piece.trim();
+                if scheme.is_none() {
+                    scheme = piece.split_once("://").map(|(scheme, _)| scheme.to_owned());
+                }
+                elements.push(piece.to_owned());
+            }
         }
+    }
+    if let Some(last) = elements.last_mut() {
+        last.push_str(query);
     }
     elements
 }
@@ -193,6 +209,18 @@ mod tests {
         let one = parse("redis://:a,b@h", 6379).unwrap();
         assert_eq!(one.password.unwrap().reveal(), "a,b");
         assert_eq!(one.endpoints.len(), 1);
+        let one = parse("redis://u:a,b@h", 6379).unwrap();
+        assert_eq!(one.password.unwrap().reveal(), "a,b");
+    }
+
+    #[test]
+    fn a_comma_in_a_query_does_not_split() {
+        assert_eq!(endpoints("redis://h/0?x=a,b"), ["h:4222"]);
+    }
+
+    #[test]
+    fn each_element_of_a_list_may_bear_credentials() {
+        assert_eq!(endpoints("nats://a:1,user:p@b:2"), ["a:1", "b:2"]);
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl NatsAddress {
             "tls" => true,
             _ => return Err(invalid("its scheme must be nats or tls")),
         };
+        if !address.path.is_empty() {
+            return Err(invalid(
+                "it has a path, and NATS has none; a / in a password is written %2F",
+            ));
+        }
         Ok(Self {
             endpoints: address.endpoints,
             tls,
@@ -81,5 +86,6 @@ mod tests {
         assert_eq!(parsed.endpoints[0].to_string(), "h:4222");
         assert!(NatsAddress::parse("tls://h").unwrap().tls);
         assert!(NatsAddress::parse("redis://h").is_err());
+        assert!(NatsAddress::parse("nats://user:12/secret@h").is_err());
     }
 }

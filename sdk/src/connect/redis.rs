@@ -58,12 +58,10 @@ impl RedisAddress {
                 "db" => redis.db = database(&value)?,
                 "username" | "user" => redis.user = Some(value),
                 "password" | "pass" => redis.password = Some(Secret::new(value)),
+                // Python's names; `optional` verifies as `required` does, on the client's side.
                 "ssl_cert_reqs" => {
                     let reqs = value.to_ascii_lowercase();
-                    tls.insecure |= matches!(
-                        reqs.as_str(),
-                        "none" | "cert_none" | "optional" | "cert_optional"
-                    );
+                    tls.insecure |= matches!(reqs.as_str(), "none" | "cert_none");
                 }
                 "ssl_ca_certs" => tls.ca = tls.ca.take().or(Some(PathBuf::from(value))),
                 "ssl_certfile" => tls.cert = tls.cert.take().or(Some(PathBuf::from(value))),
@@ -109,6 +107,9 @@ mod tests {
         let mut tls = TlsOptions::default();
         RedisAddress::parse("rediss://h?ssl_cert_reqs=CERT_NONE", &mut tls).unwrap();
         assert!(tls.insecure);
+        let mut tls = TlsOptions::default();
+        RedisAddress::parse("rediss://h?ssl_cert_reqs=optional", &mut tls).unwrap();
+        assert!(!tls.insecure);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::file;
+
 /// Where the images people build on keep their certificate authorities.
 const SYSTEM_BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -17,6 +19,9 @@ const SYSTEM_BUNDLES: [&str; 5] = [
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
+
+/// A system's whole bundle of authorities takes a tenth of this.
+const MAX_PEM_BYTES: u64 = 2 * 1024 * 1024;
 
 /// How to speak TLS with a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,7 +60,7 @@ impl TlsOptions {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert)?;
-                let key_der = PrivateKeyDer::from_pem_file(key)
+                let key_der = PrivateKeyDer::from_pem_slice(&file::read(key, MAX_PEM_BYTES)?)
                     .map_err(|e| format!("key_file={}: {e}", key.display()))?;
                 builder
                     .with_client_auth_cert(chain, key_der)
@@ -96,8 +101,8 @@ impl TlsOptions {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
+    CertificateDer::pem_slice_iter(&file::read(path, MAX_PEM_BYTES)?)
+        .collect::<Result<_, _>>()
         .map_err(|e| format!("{}: {e}", path.display()))
 }
 

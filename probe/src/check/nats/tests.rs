@@ -48,6 +48,7 @@ fn garbage_is_said_to_be_garbage() {
         "HTTP/1.1 400\r\n",
         "MSG\r\n",
         "MSG s 1 x\r\n",
+        "MSG s 2 2\r\nhi\r\n",
         "MSG s 1 99999999\r\n",
         "HMSG s 1 9 3\r\nabc\r\n",
         "\r\n",
@@ -62,6 +63,7 @@ fn truth_table() {
         pong: error.is_none(),
         error: error.map(str::to_owned),
         answer: answer.map(|(s, p)| (s.map(str::to_owned), p.as_bytes().to_vec())),
+        proof: Vec::new(),
     };
     let with_jetstream = Info {
         jetstream: true,
