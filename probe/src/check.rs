@@ -9,6 +9,7 @@ mod connect;
 mod exec;
 mod file;
 mod http;
+mod json_pointer;
 mod nats;
 mod process;
 mod redis;

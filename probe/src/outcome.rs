@@ -77,6 +77,14 @@ impl Outcome {
         }
     }
 
+    /// A pass that has nothing to say says `note`.
+    pub fn with_note(self, note: String) -> Self {
+        match self {
+            Self::Pass(text) if text.is_empty() => Self::Pass(note),
+            outcome @ (Self::Pass(_) | Self::Fail(_) | Self::Unknown(_)) => outcome,
+        }
+    }
+
     /// What the option `not` makes of it: Pass and Fail change places, Unknown stays.
     pub fn inverted(self) -> Self {
         match self {
@@ -96,7 +104,8 @@ pub fn any(outcomes: Vec<(String, Outcome)>) -> Outcome {
     let mut texts = Vec::new();
     for (label, outcome) in outcomes {
         match &outcome {
-            Outcome::Pass(_) => return Outcome::Pass(format!("by {label}")),
+            Outcome::Pass(note) if note.is_empty() => return Outcome::Pass(format!("by {label}")),
+            Outcome::Pass(note) => return Outcome::Pass(format!("by {label}: {note}")),
             Outcome::Fail(failure) => starting &= failure.starting,
             Outcome::Unknown(_) => unknown = true,
         }

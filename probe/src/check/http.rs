@@ -5,10 +5,10 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
 
 use super::bounded::Limited;
 use super::connect::{self, NoConnection};
+use super::json_pointer;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::HttpTarget;
@@ -124,12 +124,12 @@ async fn judge_response(
 ) -> Outcome {
     let status = judge_status(target, scope, response.status());
     let wants_body = target.contains.is_some() || target.json.is_some();
-    match status {
-        Outcome::Pass(_) if wants_body => {}
+    let note = match status {
+        Outcome::Pass(note) if wants_body => note,
         decided @ (Outcome::Pass(_) | Outcome::Fail(_) | Outcome::Unknown(_)) => return decided,
-    }
-    match read_body(response.into_body(), target.contains.as_deref()).await {
-        Ok(body) => judge_body(target, &body, secrets),
+    };
+    match read_body(response.into_body(), target).await {
+        Ok(body) => judge_body(target, &body, secrets).with_note(note),
         Err(cause) => Outcome::Unknown(cause),
     }
 }
@@ -153,14 +153,16 @@ fn judge_status(target: &HttpTarget, scope: Scope, status: StatusCode) -> Outcom
     }
 }
 
-/// Reads a body to its end, or to the bound if what is looked for has come by then.
-async fn read_body(mut body: Incoming, looked_for: Option<&str>) -> Result<Vec<u8>, String> {
+/// Reads a body to its end, or until it is decided: a stream of events has none.
+async fn read_body(mut body: Incoming, target: &HttpTarget) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Err(_) if looked_for.is_some_and(|text| contains(&bytes, text)) => break,
-            Err(e) => return Err(plain(&e)),
+        let frame = frame.map_err(|e| plain(&e))?;
+        bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        if let (Some(text), None) = (&target.contains, &target.json)
+            && contains(&bytes, text)
+        {
+            break;
         }
     }
     Ok(bytes)
@@ -176,19 +178,10 @@ fn judge_body(target: &HttpTarget, body: &[u8], secrets: &Secrets) -> Outcome {
     let Some((pointer, want)) = &target.json else {
         return Outcome::pass();
     };
-    let Ok(json) = serde_json::from_slice::<Value>(body) else {
-        return Outcome::fail("the body is not JSON");
-    };
-    let is = match json.pointer(pointer) {
-        None => return Outcome::fail(format!("the body has nothing at {pointer}")),
-        Some(Value::String(text)) => text.clone(),
-        Some(
-            value @ (Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Array(_)
-            | Value::Object(_)),
-        ) => value.to_string(),
+    let is = match json_pointer::find(body, pointer) {
+        Err(_) => return Outcome::fail("the body is not JSON"),
+        Ok(None) => return Outcome::fail(format!("the body has nothing at {pointer}")),
+        Ok(Some(value)) => value,
     };
     if is == *want {
         return Outcome::pass();

@@ -4,6 +4,8 @@
 //! encoded and decoded by the redis crate, over our own connection: its clients buffer without
 //! bound what a server sends.
 
+use std::io::{self, Read};
+
 use ready_probe_sdk::connect::Endpoint;
 use redis::{Cmd, Parser, Value};
 use tokio::io::AsyncWriteExt;
@@ -16,6 +18,10 @@ use crate::target::{RedisRole, RedisTarget};
 
 /// The longest message of a server that is quoted.
 const MAX_QUOTE_CHARS: usize = 120;
+
+const NO_REDIS: &str = "it does not speak the Redis protocol";
+/// How a reply to a client of RESP2 begins.
+const KINDS_OF_REPLY: &[u8] = b"+-:$*";
 
 /// What one of the commands is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,33 +100,60 @@ async fn exchange(
         .map_err(|e| connect::plain(&e))?;
     stream.flush().await.map_err(|e| connect::plain(&e))?;
     let mut received = Received::default();
+    let mut replies = Replies::default();
     let mut closed = None;
     loop {
-        let replies = decode(received.rest(), expected)?;
-        // An error decides, and who sends one may send nothing more.
-        let refused = replies
-            .iter()
-            .any(|reply| matches!(reply, Value::ServerError(_)));
-        if refused || replies.len() == expected || closed.is_some() {
-            return Ok((replies, closed));
+        replies.decode(received.rest(), expected)?;
+        received.take(received.rest().len());
+        if replies.values.len() == expected || closed.is_some() {
+            return Ok((replies.values, closed));
         }
         closed = received.more(&mut stream).await.err();
     }
 }
 
-/// The replies that are complete so far.
-fn decode(mut bytes: &[u8], expected: usize) -> Result<Vec<Value>, String> {
-    let mut parser = Parser::new();
-    let mut replies = Vec::with_capacity(expected);
-    while replies.len() < expected {
-        match parser.parse_value(&mut bytes) {
-            Ok(value) => replies.push(value),
-            // The parser's only I/O error is the end of what has arrived.
-            Err(e) if e.is_io_error() => break,
-            Err(_) => return Err("it does not speak the Redis protocol".to_owned()),
+/// The replies so far, and what is known of the next one.
+#[derive(Default)]
+struct Replies {
+    parser: Parser,
+    started: bool,
+    values: Vec<Value>,
+}
+
+impl Replies {
+    /// Goes on where it stopped: what was decoded before is not decoded again.
+    fn decode(&mut self, bytes: &[u8], expected: usize) -> Result<(), String> {
+        // The parser waits for the end of a line before it says that it makes no sense.
+        if let (false, Some(kind)) = (self.started, bytes.first()) {
+            self.started = true;
+            if !KINDS_OF_REPLY.contains(kind) {
+                return Err(NO_REDIS.to_owned());
+            }
         }
+        let mut arrived = Arrived(bytes);
+        while self.values.len() < expected {
+            match self.parser.parse_value(&mut arrived) {
+                Ok(value) => self.values.push(value),
+                // The only I/O error there is: no more has arrived.
+                Err(e) if e.is_io_error() => return Ok(()),
+                Err(_) => return Err(NO_REDIS.to_owned()),
+            }
+        }
+        Ok(())
     }
-    Ok(replies)
+}
+
+/// What has arrived, for a parser that takes the end of it for the end of all unless it is told
+/// that more may come.
+struct Arrived<'a>(&'a [u8]);
+
+impl Read for Arrived<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.0.read(buffer)
+    }
 }
 
 fn judge(
@@ -169,7 +202,7 @@ fn judge_error(
 
 fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
     let key = || target.key.as_deref().unwrap_or_default();
-    let garbage = || Outcome::unknown("it does not speak the Redis protocol");
+    let garbage = || Outcome::unknown(NO_REDIS);
     match (step, answer) {
         (Step::Auth | Step::Select, Value::Okay) => Outcome::pass(),
         (Step::Ping, Value::SimpleString(text)) if text == "PONG" => Outcome::pass(),
@@ -218,11 +251,15 @@ mod tests {
             panic!("not a redis target")
         };
         let (steps, _) = request(&target);
-        let outcome = match decode(wire.as_bytes(), steps.len()) {
-            Ok(replies) => {
-                let closed = Some("connection closed".to_owned());
-                judge(&target, &steps, &replies, closed, &secrets)
-            }
+        let mut replies = Replies::default();
+        // Byte by byte: how a reply is cut on its way must not matter.
+        let decoded = wire
+            .as_bytes()
+            .chunks(1)
+            .try_for_each(|byte| replies.decode(byte, steps.len()));
+        let closed = Some("connection closed".to_owned());
+        let outcome = match decoded {
+            Ok(()) => judge(&target, &steps, &replies.values, closed, &secrets),
             Err(cause) => Outcome::Unknown(cause),
         };
         format!("{} {}", outcome.word(), outcome.text())
