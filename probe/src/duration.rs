@@ -38,7 +38,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         ));
     }
     // humantime takes months too, as `M`, which nobody means in a probe.
-    let mut units = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|unit| !unit.is_empty());
+    let mut units = text
+        .split(|c: char| !c.is_ascii_alphabetic())
+        .filter(|unit| !unit.is_empty());
     let parsed = humantime::parse_duration(text)
         .ok()
         .filter(|_| units.all(|unit| UNITS.contains(&unit)))

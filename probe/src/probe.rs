@@ -1,5 +1,6 @@
 //! One probe: plan → ask → recall → judge.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 use ready_probe_sdk::clock;
@@ -14,6 +15,9 @@ use crate::report::{Report, Row};
 use crate::settings::Settings;
 use crate::target::Target;
 use crate::verdict::{self, Scope, Tolerance};
+
+/// The longest target that is a key of [`Memory`] as it is.
+const MAX_KEY_BYTES: usize = 200;
 
 /// What this container's probes keep from one to the next.
 pub struct Probe<'a> {
@@ -122,17 +126,14 @@ impl<'a> Probe<'a> {
         let mut notes: Vec<String> = Vec::new();
         notes.extend(recalled.problem.map(|why| format!("no grace: {why}")));
         let mut memory = before.clone();
-        let mut changed = false;
-        for (question, answer) in plan.questions.iter().zip(&answers) {
-            changed |= memory.learn(&question.key, &answer.outcome, now_ms);
-        }
-        if changed {
-            let learned = plan.questions.iter().zip(&answers);
-            let learned =
-                learned.map(|(question, answer)| (question.key.as_str(), &answer.outcome));
-            if let Err(why) = self.keeper.remember(&learned, now_ms, clock::mono_ms) {
-                notes.push(format!("grace can't be counted: {why}"));
-            }
+        let asked = plan.questions.iter().zip(&answers);
+        let learned: Vec<(&str, &Outcome)> = asked
+            .map(|(question, answer)| (question.key.as_str(), &answer.outcome))
+            .collect();
+        if memory.add(&learned, now_ms)
+            && let Err(why) = self.keeper.remember(&learned, now_ms)
+        {
+            notes.push(format!("grace can't be counted: {why}"));
         }
         let rows: Vec<Row> = plan
             .questions
@@ -228,8 +229,8 @@ impl Plan {
             .filter(|other| other.target.redacted == target.redacted)
             .count();
         let key = match same {
-            0 => target.redacted.clone(),
-            n => format!("{} ({})", target.redacted, n + 1),
+            0 => short(&target.redacted),
+            n => format!("{} ({})", short(&target.redacted), n + 1),
         };
         self.questions.push(Question {
             target,
@@ -237,6 +238,17 @@ impl Plan {
             settled,
         });
     }
+}
+
+/// A target as a key of a file that must stay small.
+fn short(target: &str) -> String {
+    if target.len() <= MAX_KEY_BYTES {
+        return target.to_owned();
+    }
+    let mut hasher = DefaultHasher::new();
+    target.hash(&mut hasher);
+    let start: String = target.chars().take(MAX_KEY_BYTES / 4).collect();
+    format!("{start}…{:016x}", hasher.finish())
 }
 
 fn settled(outcome: &Outcome) -> Answer {

@@ -144,7 +144,10 @@ impl Report {
         let kept = self.fit(&sizes, MAX_BYTES.saturating_sub(frame), 0);
         json.omitted = rows.len() - kept.len();
         let rows = rows.into_iter().enumerate();
-        json.checks = rows.filter(|(i, _)| kept.contains(i)).map(|(_, row)| row).collect();
+        json.checks = rows
+            .filter(|(i, _)| kept.contains(i))
+            .map(|(_, row)| row)
+            .collect();
         let mut text = serde_json::to_string(&json).unwrap_or_default();
         text.push('\n');
         text

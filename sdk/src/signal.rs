@@ -60,6 +60,13 @@ pub struct Name(String);
 impl Name {
     /// Checks a name.
     ///
+    /// ```
+    /// use ready_probe_sdk::signal::Name;
+    ///
+    /// assert!(Name::new("translator-2").is_ok());
+    /// assert!(Name::new("../translator").is_err());
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidName`], with the rule, when the name breaks it.
     pub fn new(name: &str) -> Result<Self> {

@@ -26,8 +26,12 @@ fn fleet_comes_up_in_order_and_misses_a_dead_agent() {
     // The builder has most steps at hand then.
     probe_image();
     let events = Events::record(engine);
-    let fleet = Compose::new(engine, &workspace_root().join("examples/compose.yml"), "fleet")
-        .env("RUST_IMAGE", RUST_IMAGE);
+    let fleet = Compose::new(
+        engine,
+        &workspace_root().join("examples/compose.yml"),
+        "fleet",
+    )
+    .env("RUST_IMAGE", RUST_IMAGE);
     let built = fleet.run(&["build"]);
     assert_eq!(built.code(), 0, "{built:?}");
     fleet.up();
@@ -36,7 +40,9 @@ fn fleet_comes_up_in_order_and_misses_a_dead_agent() {
         fleet.service(service).wait_health("healthy", LIMIT);
     }
     let first = |event: &str| -> HashMap<&str, u64> {
-        SERVICES.map(|service| (service, events.first(fleet.service(service).id(), event))).into()
+        SERVICES
+            .map(|service| (service, events.first(fleet.service(service).id(), event)))
+            .into()
     };
     let (started, healthy) = (first("start"), first("health_status: healthy"));
     for (service, dependency) in [
@@ -46,19 +52,31 @@ fn fleet_comes_up_in_order_and_misses_a_dead_agent() {
         ("speech", "nats"),
         ("speech", "translator"),
     ] {
-        assert!(started[service] > healthy[dependency], "{service} before {dependency}: {started:?} {healthy:?}");
+        assert!(
+            started[service] > healthy[dependency],
+            "{service} before {dependency}: {started:?} {healthy:?}"
+        );
     }
     // Each agent asks for both servers by its environment alone.
     let speech = fleet.service("speech");
     let output = speech.health().log.last().unwrap().output.clone();
-    for target in ["agent:asr", "agent:tts", "redis://redis:6379", "nats://nats:4222"] {
+    for target in [
+        "agent:asr",
+        "agent:tts",
+        "redis://redis:6379",
+        "nats://nats:4222",
+    ] {
         assert!(output.contains(&format!(" pass     {target} ")), "{output}");
     }
 
     let pid = kill_agent(&speech, "tts");
     let gone = format!("unhealthy: agent tts: process {pid} is gone");
     let mut probes = Probes::of(&speech);
-    probes.wait("the death to be seen", |probe| says(probe, "healthy: "), |probe| says(probe, &gone));
+    probes.wait(
+        "the death to be seen",
+        |probe| says(probe, "healthy: "),
+        |probe| says(probe, &gone),
+    );
     speech.wait_health("unhealthy", LIMIT);
     assert_eq!(speech.status(), "running");
     assert_eq!(fleet.health("translator").status, "healthy");
@@ -76,7 +94,12 @@ impl Events {
         let folder = tempfile::tempdir().unwrap();
         let lines = folder.path().join("events");
         let mut docker = engine.command("docker");
-        docker.args(["events", "--filter=event=start", "--filter=event=health_status", "--format={{json .}}"]);
+        docker.args([
+            "events",
+            "--filter=event=start",
+            "--filter=event=health_status",
+            "--format={{json .}}",
+        ]);
         docker.stdout(File::create(&lines).unwrap());
         Self {
             lines,
@@ -89,9 +112,13 @@ impl Events {
     #[track_caller]
     fn first(&self, id: &str, action: &str) -> u64 {
         let lines = fs::read_to_string(&self.lines).unwrap();
-        let events = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let events = lines
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut matching = events.filter(|event| event["id"] == id && event["status"] == action);
-        let first = matching.next().unwrap_or_else(|| panic!("no event {action} of {id} in {lines}"));
+        let first = matching
+            .next()
+            .unwrap_or_else(|| panic!("no event {action} of {id} in {lines}"));
         first["timeNano"].as_u64().unwrap()
     }
 }

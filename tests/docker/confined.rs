@@ -21,13 +21,20 @@ fn nothing_but_shared_memory_is_needed() {
     let healthy = probes.wait_healthy();
     // What probes remember from one to the next found its place, too.
     assert!(!healthy.output.contains("grace"), "{healthy:?}");
-    probes.wait_each(2, "it to stay healthy", |probe| probe.output.starts_with("healthy: 1 check passes;"));
+    probes.wait_each(2, "it to stay healthy", |probe| {
+        probe.output.starts_with("healthy: 1 check passes;")
+    });
 }
 
 #[test]
 fn without_shared_memory_tmp_takes_its_place() {
     let container = Engine::shared().run(
-        agent("no-shm").ipc("none").tmpfs("/tmp").read_only().user("65532:65532").cap_drop("ALL"),
+        agent("no-shm")
+            .ipc("none")
+            .tmpfs("/tmp")
+            .read_only()
+            .user("65532:65532")
+            .cap_drop("ALL"),
     );
     let mut probes = Probes::of(&container);
     let healthy = probes.wait_healthy();
@@ -39,7 +46,10 @@ fn agent_that_can_write_nowhere_says_where_it_tried() {
     let container = Engine::shared().run(agent("nowhere").ipc("none").read_only());
     assert_ne!(container.wait_exit(LIMIT), 0);
     let logs = container.logs();
-    assert!(logs.contains("/dev/shm/ready-probe") && logs.contains("/tmp/ready-probe"), "{logs}");
+    assert!(
+        logs.contains("/dev/shm/ready-probe") && logs.contains("/tmp/ready-probe"),
+        "{logs}"
+    );
 }
 
 #[test]
@@ -47,20 +57,36 @@ fn probe_that_can_have_no_thread_says_so() {
     // The shell fills the limit, then becomes the probe.
     let script = "i=1; while [ $i -lt 8 ]; do sleep 100 & i=$((i+1)); done; \
                   exec /ready-probe file:/etc/passwd tcp://127.0.0.1:1 tcp://redis:6379";
-    let options = RunOptions::image(debian_image()).name("threads").no_healthcheck().pids_limit(8);
+    let options = RunOptions::image(debian_image())
+        .name("threads")
+        .no_healthcheck()
+        .pids_limit(8);
     let probe = Engine::shared().run_to_end(options.command(["sh", "-c", script]));
     assert_eq!(probe.code(), 1, "{probe:?}");
-    let unknown = probe.stdout.lines().filter(|row| row.contains("no thread to be had"));
+    let unknown = probe
+        .stdout
+        .lines()
+        .filter(|row| row.contains("no thread to be had"));
     assert_eq!(unknown.count(), 2, "file: and the host name: {probe:?}");
-    assert!(probe.stdout.contains("fail     tcp://127.0.0.1:1 "), "the rest is asked: {probe:?}");
+    assert!(
+        probe.stdout.contains("fail     tcp://127.0.0.1:1 "),
+        "the rest is asked: {probe:?}"
+    );
 }
 
 #[test]
 fn agent_is_asked_without_a_thread() {
     let script = "i=1; while [ $i -lt 8 ]; do sleep 100 & i=$((i+1)); done; exec /ready-probe agent:translator";
-    let options = RunOptions::image(debian_image()).name("no-thread").no_healthcheck().pids_limit(8);
+    let options = RunOptions::image(debian_image())
+        .name("no-thread")
+        .no_healthcheck()
+        .pids_limit(8);
     let probe = Engine::shared().run_to_end(options.command(["sh", "-c", script]));
-    assert_eq!(probe.first_line(), "starting: agent translator: no signal published", "{probe:?}");
+    assert_eq!(
+        probe.first_line(),
+        "starting: agent translator: no signal published",
+        "{probe:?}"
+    );
 }
 
 #[test]
@@ -82,7 +108,10 @@ fn process_1_may_be_hidden() {
     let probe = || container.exec_with(&[user], &["/ready-probe"]);
     wait_until(LIMIT, "the agent", || (probe().code() == 0).then_some(()));
     let hidden = container.exec_with(&[user], &["cat", "/proc/1/stat"]);
-    assert!(hidden.stderr.contains("No such file"), "process 1 is to be hidden: {hidden:?}");
+    assert!(
+        hidden.stderr.contains("No such file"),
+        "process 1 is to be hidden: {hidden:?}"
+    );
 
     let pid = kill_agent(&container, "translator");
     let gone = format!("unhealthy: agent translator: process {pid} is gone");

@@ -40,8 +40,7 @@ pub fn agent_root() -> ImageRoot {
 
 /// `FROM scratch` with the bare `HEALTHCHECK CMD ["/ready-probe"]`. One failure makes it unhealthy,
 /// so that what Docker says is what the last probe said.
-pub const INSTRUCTIONS: &str =
-    "HEALTHCHECK --interval=500ms --timeout=20s --retries=1 CMD [\"/ready-probe\"]\n\
+pub const INSTRUCTIONS: &str = "HEALTHCHECK --interval=500ms --timeout=20s --retries=1 CMD [\"/ready-probe\"]\n\
      CMD [\"/rust-agent\"]";
 
 /// The image that [`INSTRUCTIONS`] describe.
@@ -59,7 +58,14 @@ pub fn debian_image() -> &'static str {
     IMAGE.get_or_init(|| {
         let engine = Engine::shared();
         let base = "ready-probe-test/debian-tools";
-        let packages = ["base-files", "base-passwd", "coreutils", "dash", "mount", "util-linux"];
+        let packages = [
+            "base-files",
+            "base-passwd",
+            "coreutils",
+            "dash",
+            "mount",
+            "util-linux",
+        ];
         engine.debian_image(base, &packages, &["CMD [\"sh\"]"]);
         let context = tempfile::tempdir().unwrap();
         for program in [probe_binary(), agent_binary()] {
@@ -99,9 +105,13 @@ pub fn kill_agent(container: &Container, name: &str) -> u32 {
     let started = format!("started {name} pid ");
     let inside: u32 = wait_until(LIMIT, "the supervisor to start the agent", || {
         let logs = container.logs();
-        logs.lines().find_map(|line| line.strip_prefix(&started)?.parse().ok())
+        logs.lines()
+            .find_map(|line| line.strip_prefix(&started)?.parse().ok())
     });
-    let on_host = container.pids().into_iter().find(|pid| pid_inside(*pid) == Some(inside));
+    let on_host = container
+        .pids()
+        .into_iter()
+        .find(|pid| pid_inside(*pid) == Some(inside));
     let on_host = on_host.unwrap_or_else(|| panic!("no process {inside} in the container"));
     let pid = Pid::from_raw(i32::try_from(on_host).unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
@@ -111,7 +121,9 @@ pub fn kill_agent(container: &Container, name: &str) -> u32 {
 /// The pid that a process of the host has in its own PID namespace.
 fn pid_inside(pid: u32) -> Option<u32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
     line.split_whitespace().last()?.parse().ok()
 }
 
@@ -150,9 +162,17 @@ impl<'a> Probes<'a> {
                 if wanted(probe) {
                     return probe.clone();
                 }
-                assert!(bearable(probe), "while waiting for {what}: {probe:#?}\nbefore: {:#?}", self.seen);
+                assert!(
+                    bearable(probe),
+                    "while waiting for {what}: {probe:#?}\nbefore: {:#?}",
+                    self.seen
+                );
             }
-            assert!(!late, "waited {LIMIT:?} in vain for {what}: {:#?}", self.seen);
+            assert!(
+                !late,
+                "waited {LIMIT:?} in vain for {what}: {:#?}",
+                self.seen
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -160,7 +180,11 @@ impl<'a> Probes<'a> {
     /// Waits for a healthy probe; until then only starting ones are borne.
     #[track_caller]
     pub fn wait_healthy(&mut self) -> HealthLog {
-        self.wait("a healthy probe", |probe| says(probe, "starting: "), |probe| says(probe, "healthy: "))
+        self.wait(
+            "a healthy probe",
+            |probe| says(probe, "starting: "),
+            |probe| says(probe, "healthy: "),
+        )
     }
 
     /// Waits for `count` more probes, each of which `wanted` must accept.
@@ -193,6 +217,8 @@ impl<'a> Probes<'a> {
 
 /// Whether a probe's first line begins so, and its exit status is what that verdict is to have.
 pub fn says(probe: &HealthLog, beginning: &str) -> bool {
-    let healthy = ["healthy: ", "degraded: "].iter().any(|verdict| probe.output.starts_with(verdict));
+    let healthy = ["healthy: ", "degraded: "]
+        .iter()
+        .any(|verdict| probe.output.starts_with(verdict));
     probe.output.starts_with(beginning) && probe.exit_code == i64::from(!healthy)
 }

@@ -17,11 +17,20 @@ fn world(name: &str, configure: impl FnOnce(RunOptions) -> RunOptions) -> World 
     let engine = Engine::shared();
     engine.server_image("redis:7");
     let network = Network::create(engine, name);
-    let redis = RunOptions::image("redis:7").name("redis").network(&network, "redis").command(["--save", ""]);
+    let redis = RunOptions::image("redis:7")
+        .name("redis")
+        .network(&network, "redis")
+        .command(["--save", ""]);
     let redis = engine.run(redis);
-    let agent = agent(name).network(&network, "agent").env("REDIS_URL", "redis://redis:6379");
+    let agent = agent(name)
+        .network(&network, "agent")
+        .env("REDIS_URL", "redis://redis:6379");
     let agent = engine.run(configure(agent));
-    World { agent, redis, _network: network }
+    World {
+        agent,
+        redis,
+        _network: network,
+    }
 }
 
 /// Probes before the first healthy one: Redis may still be coming up.
@@ -33,16 +42,26 @@ fn coming_up(probe: &HealthLog) -> bool {
 fn redis_that_restarts_within_the_grace_is_degraded_never_unhealthy() {
     let world = world("restart", |options| options);
     let mut probes = Probes::of(&world.agent);
-    probes.wait("Redis and the agent", coming_up, |probe| says(probe, "healthy: "));
+    probes.wait("Redis and the agent", coming_up, |probe| {
+        says(probe, "healthy: ")
+    });
     let healthy = |probe: &HealthLog| says(probe, "healthy: ");
 
     world.redis.stop();
-    let degraded = probes.wait("the outage", healthy, |probe| says(probe, "degraded: redis://redis:6379: "));
+    let degraded = probes.wait("the outage", healthy, |probe| {
+        says(probe, "degraded: redis://redis:6379: ")
+    });
     let first_line = degraded.output.lines().next().unwrap();
     assert!(first_line.contains(" of 3m grace"), "{degraded:?}");
-    probes.wait_each(2, "the outage to be borne", |probe| says(probe, "degraded: redis://redis:6379: "));
+    probes.wait_each(2, "the outage to be borne", |probe| {
+        says(probe, "degraded: redis://redis:6379: ")
+    });
     world.redis.start();
-    probes.wait("Redis to be back", |probe| says(probe, "degraded: redis://redis:6379: "), healthy);
+    probes.wait(
+        "Redis to be back",
+        |probe| says(probe, "degraded: redis://redis:6379: "),
+        healthy,
+    );
     assert_eq!(world.agent.health().status, "healthy");
 }
 
@@ -50,14 +69,21 @@ fn redis_that_restarts_within_the_grace_is_degraded_never_unhealthy() {
 fn redis_that_stays_away_beyond_the_grace_is_unhealthy() {
     let world = world("gone", |options| options.env("READY_GRACE", "2s"));
     let mut probes = Probes::of(&world.agent);
-    probes.wait("Redis and the agent", coming_up, |probe| says(probe, "healthy: "));
+    probes.wait("Redis and the agent", coming_up, |probe| {
+        says(probe, "healthy: ")
+    });
 
     world.redis.stop();
-    let gone = probes.wait("the end of the grace", |probe| probe.exit_code == 0, |probe| {
-        says(probe, "unhealthy: redis://redis:6379: ")
-    });
+    let gone = probes.wait(
+        "the end of the grace",
+        |probe| probe.exit_code == 0,
+        |probe| says(probe, "unhealthy: redis://redis:6379: "),
+    );
     assert!(gone.output.contains("beyond its grace of 2s"), "{gone:?}");
-    let degraded = probes.all().iter().filter(|probe| says(probe, "degraded: "));
+    let degraded = probes
+        .all()
+        .iter()
+        .filter(|probe| says(probe, "degraded: "));
     assert_ne!(degraded.count(), 0, "{:#?}", probes.all());
     assert_eq!(world.agent.health().status, "unhealthy");
 }

@@ -30,18 +30,29 @@ fn loading_agent_is_starting_until_it_is_ready() {
 #[test]
 fn named_agent_that_never_comes_is_missed() {
     let container = Engine::shared().run(
-        agent("missing").env("READY_AGENT", "translator,tts").health_start_period(LIMIT),
+        agent("missing")
+            .env("READY_AGENT", "translator,tts")
+            .health_start_period(LIMIT),
     );
     let mut probes = Probes::of(&container);
     probes.wait_each(3, "tts to be missed", |probe| {
-        says(probe, "starting: agent tts: no signal published") || says(probe, "starting: agent translator")
+        says(probe, "starting: agent tts: no signal published")
+            || says(probe, "starting: agent translator")
     });
-    assert!(probes.all().last().unwrap().output.contains("pass     agent:translator"));
+    assert!(
+        probes
+            .all()
+            .last()
+            .unwrap()
+            .output
+            .contains("pass     agent:translator")
+    );
 }
 
 #[test]
 fn killed_agent_fails_the_next_probe_under_a_live_supervisor() {
-    let container = Engine::shared().run(agent("killed").command(["/rust-agent", "supervise", "translator"]));
+    let container =
+        Engine::shared().run(agent("killed").command(["/rust-agent", "supervise", "translator"]));
     container.wait_health("healthy", LIMIT);
     let pid = kill_agent(&container, "translator");
     let probe = container.wait_next_probe(LIMIT);
@@ -53,16 +64,21 @@ fn killed_agent_fails_the_next_probe_under_a_live_supervisor() {
 
 #[test]
 fn one_dead_agent_of_two_keeps_the_container_unhealthy() {
-    let container = Engine::shared().run(
-        agent("two").command(["/rust-agent", "supervise", "asr", "tts"]),
-    );
+    let container =
+        Engine::shared().run(agent("two").command(["/rust-agent", "supervise", "asr", "tts"]));
     let mut probes = Probes::of(&container);
-    probes.wait("both agents", |_| true, |probe| {
-        says(probe, "healthy: ") && probe.output.contains("2 agents discovered")
-    });
+    probes.wait(
+        "both agents",
+        |_| true,
+        |probe| says(probe, "healthy: ") && probe.output.contains("2 agents discovered"),
+    );
     let pid = kill_agent(&container, "tts");
     let gone = format!("unhealthy: agent tts: process {pid} is gone");
-    probes.wait("the death to be seen", |probe| says(probe, "healthy: "), |probe| says(probe, &gone));
+    probes.wait(
+        "the death to be seen",
+        |probe| says(probe, "healthy: "),
+        |probe| says(probe, &gone),
+    );
     probes.wait_each(6, "the dead agent to be remembered", |probe| {
         says(probe, &gone) && probe.output.contains("pass     agent:asr")
     });
@@ -76,10 +92,19 @@ fn reason_of_a_reload_is_seen_in_docker_inspect() {
     probes.wait_healthy();
     assert_eq!(tell(&container, "reload swapping the model"), "not_ready");
     let probe = container.wait_next_probe(LIMIT);
-    assert!(says(&probe, "unhealthy: agent translator: not_ready: swapping the model"), "{probe:?}");
+    assert!(
+        says(
+            &probe,
+            "unhealthy: agent translator: not_ready: swapping the model"
+        ),
+        "{probe:?}"
+    );
     let health = container.wait_health("unhealthy", LIMIT);
     let shown = container.inspect()["State"]["Health"]["Log"].to_string();
-    assert!(shown.contains("not_ready: swapping the model"), "{shown} {health:?}");
+    assert!(
+        shown.contains("not_ready: swapping the model"),
+        "{shown} {health:?}"
+    );
 
     assert_eq!(tell(&container, "resume"), "ready");
     assert!(says(&container.wait_next_probe(LIMIT), "healthy: "));
@@ -93,16 +118,26 @@ fn hanging_agent_is_stalled_until_it_works_again() {
     probes.wait_healthy();
     assert_eq!(tell(&container, "hang 6s"), "hanging for 6s");
     let stalled = "unhealthy: agent translator: not_ready: stalled: no progress for ";
-    probes.wait("the stall", |probe| says(probe, "healthy: "), |probe| says(probe, stalled));
-    probes.wait("the end of the stall", |probe| says(probe, stalled), |probe| says(probe, "healthy: "));
+    probes.wait(
+        "the stall",
+        |probe| says(probe, "healthy: "),
+        |probe| says(probe, stalled),
+    );
+    probes.wait(
+        "the end of the stall",
+        |probe| says(probe, stalled),
+        |probe| says(probe, "healthy: "),
+    );
     container.wait_health("healthy", LIMIT);
 }
 
 #[test]
 fn agent_that_quits_is_not_healthy_any_more() {
-    let container = Engine::shared().run(
-        agent("quit").command(["/rust-agent", "supervise", "translator=5555"]),
-    );
+    let container = Engine::shared().run(agent("quit").command([
+        "/rust-agent",
+        "supervise",
+        "translator=5555",
+    ]));
     let mut probes = Probes::of(&container);
     probes.wait_healthy();
     assert_eq!(tell(&container, "quit"), "bye");
@@ -116,7 +151,10 @@ fn agent_that_quits_is_not_healthy_any_more() {
 fn pause_longer_than_the_ttl_is_not_held_against_the_agent() {
     let ttl = Duration::from_secs(2);
     let container = Engine::shared().run(
-        agent("paused").env("AGENT_TTL", "2s").env("AGENT_WATCHDOG", "1s").health_interval(Duration::from_secs(1)),
+        agent("paused")
+            .env("AGENT_TTL", "2s")
+            .env("AGENT_WATCHDOG", "1s")
+            .health_interval(Duration::from_secs(1)),
     );
     let mut probes = Probes::of(&container);
     probes.wait_healthy();
@@ -126,5 +164,7 @@ fn pause_longer_than_the_ttl_is_not_held_against_the_agent() {
     container.unpause();
     let probe = container.wait_next_probe(LIMIT);
     assert!(says(&probe, "healthy: "), "{probe:?}");
-    probes.wait_each(3, "every probe to be healthy", |probe| says(probe, "healthy: "));
+    probes.wait_each(3, "every probe to be healthy", |probe| {
+        says(probe, "healthy: ")
+    });
 }

@@ -11,7 +11,8 @@ use ready_probe_test_support::{
 };
 
 /// As Fedora, Arch and systemd's documentation have it.
-const NSSWITCH: &str = "passwd: files systemd\nhosts: mymachines resolve [!UNAVAIL=return] files myhostname dns\n";
+const NSSWITCH: &str =
+    "passwd: files systemd\nhosts: mymachines resolve [!UNAVAIL=return] files myhostname dns\n";
 
 /// Where Debian's libc looks for modules.
 const MODULES: &str = "/usr/lib/x86_64-linux-gnu";
@@ -25,8 +26,13 @@ fn world() -> World {
     let engine = Engine::shared();
     engine.server_image("redis:7");
     let network = Network::create(engine, "names");
-    let redis = RunOptions::image("redis:7").network(&network, "redis").command(["--save", ""]);
-    World { redis: engine.run(redis), network }
+    let redis = RunOptions::image("redis:7")
+        .network(&network, "redis")
+        .command(["--save", ""]);
+    World {
+        redis: engine.run(redis),
+        network,
+    }
 }
 
 impl World {
@@ -40,13 +46,22 @@ impl World {
 
 #[track_caller]
 fn assert_found(world: &World, probe: &Run) {
-    assert_eq!(probe.code(), 0, "{probe:?}; Redis is {}", world.redis.status());
+    assert_eq!(
+        probe.code(),
+        0,
+        "{probe:?}; Redis is {}",
+        world.redis.status()
+    );
     assert!(probe.stdout.starts_with("healthy: "), "{probe:?}");
 }
 
 #[test]
 fn modules_that_are_not_there_are_not_missed() {
-    let root = ImageRoot::new().file(&probe_binary(), "/ready-probe").text("/etc/nsswitch.conf", 0o644, NSSWITCH);
+    let root = ImageRoot::new().file(&probe_binary(), "/ready-probe").text(
+        "/etc/nsswitch.conf",
+        0o644,
+        NSSWITCH,
+    );
     let tag = "ready-probe-test/nsswitch";
     Engine::shared().build_scratch(tag, &root, "");
     let world = world();
@@ -56,7 +71,8 @@ fn modules_that_are_not_there_are_not_missed() {
 #[test]
 fn modules_of_the_image_are_not_loaded() {
     let tag = "ready-probe-test/nss-modules";
-    let source = "#include <unistd.h>\n__attribute__((constructor)) static void load(void) { _exit(99); }\n";
+    let source =
+        "#include <unistd.h>\n__attribute__((constructor)) static void load(void) { _exit(99); }\n";
     image_with_modules(tag, |module| compile(source, module));
     let world = world();
     assert_found(&world, &world.probe(tag));
@@ -69,7 +85,12 @@ fn corrupt_modules_do_no_harm() {
         compile("void nothing(void) {}\n", module);
         let length = fs::metadata(module).unwrap().len();
         // Its headers promise pages that the file does not have.
-        fs::File::options().write(true).open(module).unwrap().set_len(length / 4).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(module)
+            .unwrap()
+            .set_len(length / 4)
+            .unwrap();
     });
     let world = world();
     assert_found(&world, &world.probe(tag));
@@ -79,8 +100,15 @@ fn compile(source: &str, module: &Path) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("module.c");
     fs::write(&file, source).unwrap();
-    let built = run(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(module).arg(file));
-    assert_eq!(built.code(), 0, "{built:?}; install it: apt-get install gcc libc6-dev");
+    let built = run(Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(module)
+        .arg(file));
+    assert_eq!(
+        built.code(),
+        0,
+        "{built:?}; install it: apt-get install gcc libc6-dev"
+    );
 }
 
 /// Debian with libc, [`NSSWITCH`], and the modules that this names, each made by `make`.

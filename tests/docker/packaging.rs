@@ -21,7 +21,12 @@ pub fn probe_image() -> &'static str {
         let engine = Engine::shared();
         engine.rust_build_image(RUST_IMAGE);
         let context = workspace_root();
-        engine.build(tag, &context, &context.join("Dockerfile.probe"), &[("BASE", RUST_IMAGE)]);
+        engine.build(
+            tag,
+            &context,
+            &context.join("Dockerfile.probe"),
+            &[("BASE", RUST_IMAGE)],
+        );
     });
     tag
 }
@@ -32,9 +37,19 @@ fn built_image_is_the_probe_alone() {
     let image = RunOptions::image(probe_image()).no_network();
     let version = engine.run_to_end(image.clone().command(["--version"]));
     assert_eq!(version.code(), 0, "{version:?}");
-    assert_eq!(version.stdout, run(probe().arg("--version")).stdout, "of dist/ready-probe");
+    assert_eq!(
+        version.stdout,
+        run(probe().arg("--version")).stdout,
+        "of dist/ready-probe"
+    );
 
-    let config = engine.docker(["image", "inspect", "--format", "{{json .Config}}", probe_image()]);
+    let config = engine.docker([
+        "image",
+        "inspect",
+        "--format",
+        "{{json .Config}}",
+        probe_image(),
+    ]);
     let config: serde_json::Value = serde_json::from_str(&config).unwrap();
     assert_eq!(config["User"], "65532:65532");
     assert_eq!(config["Entrypoint"], serde_json::json!(["/ready-probe"]));
@@ -42,12 +57,26 @@ fn built_image_is_the_probe_alone() {
     let files = tempfile::tempdir().unwrap();
     let container = engine.run(image.command(["wait", "--for=1h", "file:/never"]));
     let archive = files.path().join("image.tar");
-    engine.docker(["export", "--output", archive.to_str().unwrap(), container.id()]);
-    let list = run(Command::new("tar").arg("--list").arg("--file").arg(&archive));
+    engine.docker([
+        "export",
+        "--output",
+        archive.to_str().unwrap(),
+        container.id(),
+    ]);
+    let list = run(Command::new("tar")
+        .arg("--list")
+        .arg("--file")
+        .arg(&archive));
     let is_dockers_own = |name: &&str| {
-        ["dev/", "etc/", "proc/", "sys/", ".dockerenv"].iter().any(|own| name.starts_with(own))
+        ["dev/", "etc/", "proc/", "sys/", ".dockerenv"]
+            .iter()
+            .any(|own| name.starts_with(own))
     };
-    let files: Vec<&str> = list.stdout.lines().filter(|name| !is_dockers_own(name)).collect();
+    let files: Vec<&str> = list
+        .stdout
+        .lines()
+        .filter(|name| !is_dockers_own(name))
+        .collect();
     assert_eq!(files, ["ready-probe"]);
 }
 
@@ -55,12 +84,20 @@ fn built_image_is_the_probe_alone() {
 fn built_probe_is_static() {
     let copied = tempfile::tempdir().unwrap();
     let program = copied.path().join("ready-probe");
-    let container = Engine::shared().run(
-        RunOptions::image(probe_image()).no_network().command(["wait", "--for=1h", "file:/never"]),
-    );
+    let container = Engine::shared().run(RunOptions::image(probe_image()).no_network().command([
+        "wait",
+        "--for=1h",
+        "file:/never",
+    ]));
     let from = format!("{}:/ready-probe", container.id());
     Engine::shared().docker(["cp", &from, program.to_str().unwrap()]);
-    assert_eq!(program_headers(&fs::read(program).unwrap()).iter().filter(|kind| **kind == INTERPRETER).count(), 0);
+    assert_eq!(
+        program_headers(&fs::read(program).unwrap())
+            .iter()
+            .filter(|kind| **kind == INTERPRETER)
+            .count(),
+        0
+    );
 
     // The same question about a program that is not static, so that the answer means something.
     let shell = fs::read("/bin/sh").unwrap();
@@ -73,9 +110,16 @@ const INTERPRETER: u32 = 3;
 /// The types of the program headers of a 64-bit little-endian ELF file.
 fn program_headers(elf: &[u8]) -> Vec<u32> {
     assert_eq!(elf[..6], *b"\x7fELF\x02\x01");
-    let word = |at: usize, size: usize| elf[at..at + size].iter().rev().fold(0_usize, |n, byte| n << 8 | usize::from(*byte));
+    let word = |at: usize, size: usize| {
+        elf[at..at + size]
+            .iter()
+            .rev()
+            .fold(0_usize, |n, byte| n << 8 | usize::from(*byte))
+    };
     let (offset, size, count) = (word(32, 8), word(54, 2), word(56, 2));
-    (0..count).map(|i| u32::try_from(word(offset + i * size, 4)).unwrap()).collect()
+    (0..count)
+        .map(|i| u32::try_from(word(offset + i * size, 4)).unwrap())
+        .collect()
 }
 
 #[test]
@@ -91,5 +135,7 @@ fn probe_is_copied_into_another_image() {
         probe_image()
     );
     engine.build_scratch(tag, &root, &instructions);
-    engine.run(RunOptions::image(tag)).wait_health("healthy", LIMIT);
+    engine
+        .run(RunOptions::image(tag))
+        .wait_health("healthy", LIMIT);
 }

@@ -1,9 +1,6 @@
 //! A signal of an earlier life of the container, or of another container, is never believed.
 
-use std::{
-    fs,
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use ready_probe_test_support::docker::{Container, Engine, HealthLog, RunOptions, Volume};
 
@@ -21,22 +18,32 @@ fn signal_does_not_survive_a_restart() {
 #[test]
 fn signal_on_a_volume_does_not_survive_a_restart() {
     let volume = Volume::create(Engine::shared(), "signals");
-    let container = start(agent("volume").volume(&volume, "/signals").env("READY_DIR", "/signals"));
+    let container = start(
+        agent("volume")
+            .volume(&volume, "/signals")
+            .env("READY_DIR", "/signals"),
+    );
     assert_starts_anew(&container);
 
     // The old signal was there all the time.
     let copy = tempfile::tempdir().unwrap();
     let from = format!("{}:/signals/translator", container.id());
     Engine::shared().docker(["cp", &from, copy.path().to_str().unwrap()]);
-    let records = fs::read_dir(copy.path().join("translator")).unwrap().count();
+    let records = fs::read_dir(copy.path().join("translator"))
+        .unwrap()
+        .count();
     assert_eq!(records, 2, "one of each life");
 }
 
 #[test]
 fn signal_on_a_shared_volume_counts_in_its_own_container_only() {
     let volume = Volume::create(Engine::shared(), "shared");
-    let on_volume =
-        |options: RunOptions| options.volume(&volume, "/signals").env("READY_DIR", "/signals").hostname("agent-1");
+    let on_volume = |options: RunOptions| {
+        options
+            .volume(&volume, "/signals")
+            .env("READY_DIR", "/signals")
+            .hostname("agent-1")
+    };
     let owner = Engine::shared().run(on_volume(agent("owner")));
     owner.wait_health("healthy", LIMIT);
 
@@ -47,7 +54,12 @@ fn signal_on_a_shared_volume_counts_in_its_own_container_only() {
     });
     let named = other.exec(&["/ready-probe", "agent:translator"]);
     assert_eq!(named.code(), 1, "{named:?}");
-    assert!(named.stdout.contains("no signal in this life of the container"), "{named:?}");
+    assert!(
+        named
+            .stdout
+            .contains("no signal in this life of the container"),
+        "{named:?}"
+    );
     assert_eq!(owner.health().status, "healthy");
 }
 
@@ -75,7 +87,14 @@ fn assert_starts_anew(container: &Container) {
     );
     // The process is a little older than what the engine calls the start of the container.
     let ready = second_life + LOAD - Duration::from_millis(500);
-    assert!(healthy.end >= ready, "it believed the old signal: {healthy:?}");
+    assert!(
+        healthy.end >= ready,
+        "it believed the old signal: {healthy:?}"
+    );
     let in_second_life = |probe: &&HealthLog| probe.start >= second_life && probe.start < ready;
-    assert!(probes.all().iter().filter(in_second_life).count() >= 3, "{:#?}", probes.all());
+    assert!(
+        probes.all().iter().filter(in_second_life).count() >= 3,
+        "{:#?}",
+        probes.all()
+    );
 }

@@ -12,21 +12,30 @@ const USER: &[&str] = &["--user=1000"];
 #[test]
 fn probe_by_hand_as_root_leaves_the_health_check_alone() {
     let container = Engine::shared().run(
-        agent("root-first").user("1000:1000").health_interval(Duration::from_secs(3)),
+        agent("root-first")
+            .user("1000:1000")
+            .health_interval(Duration::from_secs(3)),
     );
     // The first probe of all: what it makes belongs to root.
     let by_hand = container.exec_with(ROOT, &["/ready-probe", "file:/ready-probe"]);
     assert_eq!(by_hand.code(), 0, "{by_hand:?}");
-    assert!(container.health().log.is_empty(), "root was to be the first");
+    assert!(
+        container.health().log.is_empty(),
+        "root was to be the first"
+    );
 
     let mut probes = Probes::of(&container);
     let healthy = |text: &str| {
         text.starts_with("healthy: 1 check passes; 1 agent discovered; READY_AGENT not set\n")
     };
-    probes.wait_each(1, "the health check to pass", |probe| healthy(&probe.output));
+    probes.wait_each(1, "the health check to pass", |probe| {
+        healthy(&probe.output)
+    });
     let by_hand = container.exec_with(ROOT, &["/ready-probe"]);
     assert!(healthy(&by_hand.stdout), "{by_hand:?}");
-    probes.wait_each(1, "the health check to pass", |probe| healthy(&probe.output));
+    probes.wait_each(1, "the health check to pass", |probe| {
+        healthy(&probe.output)
+    });
 }
 
 #[test]
@@ -52,12 +61,21 @@ fn users_replace_each_others_marks() {
 
 #[test]
 fn stranger_is_not_believed() {
-    let container = Engine::shared().run(agent("stranger").user("1000:1000").env("AGENT_NAME", "asr"));
+    let container =
+        Engine::shared().run(agent("stranger").user("1000:1000").env("AGENT_NAME", "asr"));
     let mut probes = Probes::of(&container);
     probes.wait_healthy();
-    let stranger = container.exec_with(&["--user=2000"], &["/ready-probe", "mark", "asr", "--not-ready", "sabotage"]);
+    let stranger = container.exec_with(
+        &["--user=2000"],
+        &["/ready-probe", "mark", "asr", "--not-ready", "sabotage"],
+    );
     assert_eq!(stranger.code(), 1, "{stranger:?}");
-    assert!(stranger.stdout.contains("process 1 belongs to user 1000"), "{stranger:?}");
-    probes.wait_each(2, "the stranger to be ignored", |probe| says(probe, "healthy: "));
+    assert!(
+        stranger.stdout.contains("process 1 belongs to user 1000"),
+        "{stranger:?}"
+    );
+    probes.wait_each(2, "the stranger to be ignored", |probe| {
+        says(probe, "healthy: ")
+    });
     container.wait_health("healthy", LIMIT);
 }

@@ -90,7 +90,11 @@ pub fn parsed(run: &Run) -> Value {
 /// What a run said and how it ended, compared in one piece so that a failure shows both.
 #[track_caller]
 pub fn assert_said(run: &Run, code: i32, first_line: &str) {
-    assert_eq!((run.code(), run.first_line()), (code, first_line), "{run:?}");
+    assert_eq!(
+        (run.code(), run.first_line()),
+        (code, first_line),
+        "{run:?}"
+    );
 }
 
 /// As [`assert_said`], where only a part of the line is foreseeable.

@@ -24,7 +24,11 @@ fn in_time(what: &str, mut command: impl FnMut() -> Command) -> Run {
     let mut late = Vec::new();
     for _ in 0..3 {
         let run = run(&mut command());
-        assert!(run.peak_rss_kib < MAX_RSS_KIB, "{what} took {} KiB: {run:?}", run.peak_rss_kib);
+        assert!(
+            run.peak_rss_kib < MAX_RSS_KIB,
+            "{what} took {} KiB: {run:?}",
+            run.peak_rss_kib
+        );
         if run.elapsed <= TIMEOUT + SLACK {
             return run;
         }
@@ -51,7 +55,9 @@ fn targets(port: u16) -> Vec<String> {
         _ => unreachable!("{scheme}"),
     };
     let schemes = ["redis", "rediss", "nats", "tls", "http", "https"];
-    schemes.map(|scheme| format!("{scheme}://127.0.0.1:{port}{}", options(scheme))).to_vec()
+    schemes
+        .map(|scheme| format!("{scheme}://127.0.0.1:{port}{}", options(scheme)))
+        .to_vec()
 }
 
 /// What each protocol's server says first, if it does.
@@ -69,7 +75,10 @@ fn greeting(target: &str) -> &'static [u8] {
 fn never_passes(run: &Run, target: &str) {
     assert_mentions(run, 1, &["unhealthy: ", "it has never passed"]);
     let (scheme, _) = target.split_once(':').unwrap();
-    assert!(run.first_line().contains(&format!(" {scheme}://")), "{run:?}");
+    assert!(
+        run.first_line().contains(&format!(" {scheme}://")),
+        "{run:?}"
+    );
 }
 
 #[test]
@@ -102,7 +111,10 @@ fn a_drip_ends_at_the_deadline() {
             b"" => b"\x16\x03\x03\x40\x00".to_vec(),
             greeting => greeting.to_vec(),
         };
-        let server = Hostile::tcp(Behaviour::Drip { bytes, every: Duration::from_millis(20) });
+        let server = Hostile::tcp(Behaviour::Drip {
+            bytes,
+            every: Duration::from_millis(20),
+        });
         let target = target.replace(":0", &format!(":{}", server.port()));
         let run = in_time(&target, || probe(&container, &target));
         never_passes(&run, &target);
@@ -140,7 +152,11 @@ fn a_flood_after_the_greeting_ends_in_time_and_takes_no_memory() {
     let floods: &[(&str, &[u8], &[u8])] = &[
         ("nats", b"", b"PING\r\n"),
         ("nats", b"PONG\r\n", b"MSG other 1 10\r\n0123456789\r\n"),
-        ("nats", b"PONG\r\nMSG _INBOX.ready-probe 1 99999999999999999999\r\n", b"x"),
+        (
+            "nats",
+            b"PONG\r\nMSG _INBOX.ready-probe 1 99999999999999999999\r\n",
+            b"x",
+        ),
         ("http", b"", b"400\r\nno end of this line"),
         ("http", b"400000\r\n", b"a body without end "),
         ("http", b"0\r\nTrailer: x\r\n", b"Trailer: x\r\n"),
@@ -149,9 +165,15 @@ fn a_flood_after_the_greeting_ends_in_time_and_takes_no_memory() {
     ];
     for (scheme, first, then) in floods {
         let all = targets(0);
-        let target = all.iter().find(|t| t.starts_with(&format!("{scheme}:"))).unwrap();
+        let target = all
+            .iter()
+            .find(|t| t.starts_with(&format!("{scheme}:")))
+            .unwrap();
         let first = [greeting(target), first].concat();
-        let server = Hostile::tcp(Behaviour::EndlessAfter { first, then: then.to_vec() });
+        let server = Hostile::tcp(Behaviour::EndlessAfter {
+            first,
+            then: then.to_vec(),
+        });
         let target = target.replace(":0", &format!(":{}", server.port()));
         let what = format!("{target} and {:?}", String::from_utf8_lossy(then));
         let run = in_time(&what, || probe(&container, &target));
@@ -181,8 +203,14 @@ fn who_resets_closes_or_lies_is_told_at_once() {
         (Behaviour::Reset, "connection "),
         (Behaviour::HalfClose, "connection closed"),
         (Behaviour::CloseAfter(Vec::new()), "connection closed"),
-        (Behaviour::Garbage(b"220 smtp.example.com ESMTP\r\n".to_vec()), ""),
-        (Behaviour::Garbage(b"\0\x01\x02\xff\xfe\r\n\r\n".to_vec()), ""),
+        (
+            Behaviour::Garbage(b"220 smtp.example.com ESMTP\r\n".to_vec()),
+            "",
+        ),
+        (
+            Behaviour::Garbage(b"\0\x01\x02\xff\xfe\r\n\r\n".to_vec()),
+            "",
+        ),
     ];
     for (behaviour, said) in behaviours {
         let lies = matches!(behaviour, Behaviour::Garbage(_));
@@ -194,7 +222,10 @@ fn who_resets_closes_or_lies_is_told_at_once() {
             let is_tls = ["rediss", "https"].iter().any(|s| target.starts_with(s));
             // What TLS finds wrong with bytes that are not its own is told in rustls's words.
             let told = if is_tls { "TLS: " } else { told };
-            assert!(run.first_line().contains(told), "{told:?} for {target}: {run:?}");
+            assert!(
+                run.first_line().contains(told),
+                "{told:?} for {target}: {run:?}"
+            );
             assert!(run.elapsed < TIMEOUT, "it waited for nothing: {run:?}");
         }
     }
@@ -215,7 +246,11 @@ fn a_reset_in_the_middle_is_told_at_once() {
 #[test]
 fn an_accepting_port_passes_whatever_it_says_then() {
     let container = Container::new();
-    for behaviour in [Behaviour::Silent, Behaviour::Reset, Behaviour::Endless(b"x".to_vec())] {
+    for behaviour in [
+        Behaviour::Silent,
+        Behaviour::Reset,
+        Behaviour::Endless(b"x".to_vec()),
+    ] {
         let server = Hostile::tcp(behaviour.clone());
         let target = format!("tcp://127.0.0.1:{}", server.port());
         let run = in_time(&target, || probe(&container, &target));
@@ -232,7 +267,10 @@ fn a_silent_unix_socket_ends_at_the_deadline() {
     let container = Container::new();
     let server = Hostile::unix(Behaviour::Silent);
     let path = server.path().display().to_string();
-    for target in [format!("redis+unix://{path}"), format!("http+unix://{}/", path.replace('/', "%2F"))] {
+    for target in [
+        format!("redis+unix://{path}"),
+        format!("http+unix://{}/", path.replace('/', "%2F")),
+    ] {
         let run = in_time(&target, || probe(&container, &target));
         assert_mentions(&run, 1, &["no answer within 300ms"]);
     }
@@ -248,7 +286,11 @@ fn a_cut_network_ends_at_the_deadline() {
         let target = format!("{scheme}://127.0.0.1:{}", proxy.port());
         let run = in_time(&target, || probe(&container, &target));
         assert_mentions(&run, 0, &["healthy"]);
-        for fault in [Fault::Blackhole, Fault::SwallowReplies, Fault::Delay(Duration::from_secs(1))] {
+        for fault in [
+            Fault::Blackhole,
+            Fault::SwallowReplies,
+            Fault::Delay(Duration::from_secs(1)),
+        ] {
             proxy.set(fault);
             let run = in_time(&target, || probe(&container, &target));
             assert_mentions(&run, 0, &["degraded: ", "no answer within 300ms"]);
@@ -350,5 +392,7 @@ fn each_target_may_have_less_time_than_the_probe() {
     let run = run(container.probe([&target]).env("READY_TIMEOUT", "20s"));
     assert_mentions(&run, 1, &["no answer within 50ms"]);
     assert!(run.elapsed < Duration::from_secs(5), "{run:?}");
-    wait_until(Duration::from_secs(5), "the connection", || (server.connections() == 1).then_some(()));
+    wait_until(Duration::from_secs(5), "the connection", || {
+        (server.connections() == 1).then_some(())
+    });
 }

@@ -30,12 +30,22 @@ fn names<'a>(text: &'a str, start: &'a str) -> BTreeSet<&'a str> {
 
 #[test]
 fn every_flag_of_help_is_documented_and_no_other() {
-    let helps: String = [&["--help"][..], &["wait", "--help"], &["mark", "--help"], &["config", "--help"]]
-        .map(output)
-        .concat();
+    let helps: String = [
+        &["--help"][..],
+        &["wait", "--help"],
+        &["mark", "--help"],
+        &["config", "--help"],
+    ]
+    .map(output)
+    .concat();
     let documented = doc("docs/configuration.md");
     // HEALTHCHECK's own options are spoken of too.
-    let foreign = ["--interval", "--start-period", "--start-interval", "--retries"];
+    let foreign = [
+        "--interval",
+        "--start-period",
+        "--start-interval",
+        "--retries",
+    ];
     let flags = |text: &str| -> BTreeSet<String> {
         names(text, "--")
             .into_iter()
@@ -49,11 +59,20 @@ fn every_flag_of_help_is_documented_and_no_other() {
 #[test]
 fn every_variable_of_help_is_documented_and_no_other() {
     let variables = |text: &str| -> BTreeSet<String> {
-        names(text, "READY_").into_iter().map(str::to_owned).collect()
+        names(text, "READY_")
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
     };
-    assert_eq!(variables(&output(&["--help"])), variables(&doc("docs/configuration.md")));
+    assert_eq!(
+        variables(&output(&["--help"])),
+        variables(&doc("docs/configuration.md"))
+    );
     for variable in ["REDIS_URL_FILE", "NATS_URL_FILE", "REDIS_URL", "NATS_URL"] {
-        assert!(doc("docs/configuration.md").contains(variable), "{variable}");
+        assert!(
+            doc("docs/configuration.md").contains(variable),
+            "{variable}"
+        );
         assert!(output(&["--help"]).contains(variable), "{variable}");
     }
 }
@@ -73,7 +92,10 @@ fn every_kind_of_target_is_in_help_and_documented() {
     for scheme in there_are("nonsense:x") {
         let written = format!("{scheme}:");
         assert!(output(&["--help"]).contains(&written), "{scheme} in --help");
-        assert!(doc("docs/targets.md").contains(&written), "{scheme} in docs/targets.md");
+        assert!(
+            doc("docs/targets.md").contains(&written),
+            "{scheme} in docs/targets.md"
+        );
     }
 }
 
@@ -107,6 +129,9 @@ fn every_exit_status_is_in_help_and_documented() {
     for status in ["0", "1", "64", "78"] {
         let help = output(&["--help"]);
         assert!(help.contains(&format!("\n  {status:<3} ")), "{help}");
-        assert!(doc("docs/configuration.md").contains(&format!("| {status} |")), "{status}");
+        assert!(
+            doc("docs/configuration.md").contains(&format!("| {status} |")),
+            "{status}"
+        );
     }
 }

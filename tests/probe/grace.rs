@@ -20,18 +20,31 @@ fn a_dependency_that_passed_before_is_tolerated_and_heals() {
 
     redis.kill();
     let refused = "connection refused for 0ms of 3m grace";
-    assert_said(&container.ask(&target), 0, &format!("degraded: {target}: {refused}"));
+    assert_said(
+        &container.ask(&target),
+        0,
+        &format!("degraded: {target}: {refused}"),
+    );
     let run = wait_until(Duration::from_secs(5), "a second of grace", || {
         let run = container.ask(&target);
-        run.first_line().contains("for 1s of 3m grace").then_some(run)
+        run.first_line()
+            .contains("for 1s of 3m grace")
+            .then_some(run)
     });
     assert_eq!(run.code(), 0);
-    assert_eq!(row(&run, &target), ("unknown", "connection refused for 1s of 3m grace"));
+    assert_eq!(
+        row(&run, &target),
+        ("unknown", "connection refused for 1s of 3m grace")
+    );
 
     redis.restart();
     assert_said(&container.ask(&target), 0, HEALTHY);
     redis.kill();
-    assert_said(&container.ask(&target), 0, &format!("degraded: {target}: {refused}"));
+    assert_said(
+        &container.ask(&target),
+        0,
+        &format!("degraded: {target}: {refused}"),
+    );
 }
 
 #[test]
@@ -42,13 +55,24 @@ fn after_its_grace_it_is_unhealthy_until_it_answers_again() {
     let target = format!("{url}#grace=400ms");
     assert_said(&container.ask(&target), 0, HEALTHY);
     nats.kill();
-    assert_starts(&container.ask(&target), 0, &format!("degraded: {url}: connection refused for "));
+    assert_starts(
+        &container.ask(&target),
+        0,
+        &format!("degraded: {url}: connection refused for "),
+    );
     let run = wait_until(Duration::from_secs(5), "the end of the grace", || {
         let run = container.ask(&target);
         (run.code() != 0).then_some(run)
     });
-    assert_starts(&run, 1, &format!("unhealthy: {url}: connection refused for "));
-    assert!(run.first_line().ends_with("ms, beyond its grace of 400ms"), "{run:?}");
+    assert_starts(
+        &run,
+        1,
+        &format!("unhealthy: {url}: connection refused for "),
+    );
+    assert!(
+        run.first_line().ends_with("ms, beyond its grace of 400ms"),
+        "{run:?}"
+    );
     nats.restart();
     assert_said(&container.ask(&target), 0, HEALTHY);
 }
@@ -60,7 +84,11 @@ fn who_has_never_passed_has_no_grace() {
     let target = format!("redis://127.0.0.1:{}", dead.port());
     for _ in 0..2 {
         let said = format!("unhealthy: {target}: connection refused; it has never passed");
-        assert_said(&container.run([format!("{target}#grace=forever")]), 1, &said);
+        assert_said(
+            &container.run([format!("{target}#grace=forever")]),
+            1,
+            &said,
+        );
     }
 }
 
@@ -76,7 +104,11 @@ fn an_unknown_after_a_no_is_not_tolerated() {
     assert_said(&container.ask(&target), 1, &fails);
     redis.kill();
     let run = container.ask(&target);
-    assert_said(&run, 1, &format!("unhealthy: {target}: connection refused; its last answer was no"));
+    assert_said(
+        &run,
+        1,
+        &format!("unhealthy: {target}: connection refused; its last answer was no"),
+    );
 }
 
 #[test]
@@ -86,7 +118,9 @@ fn a_failure_says_how_long_it_has_lasted() {
     let target = format!("{}#key=k", redis.url());
     wait_until(Duration::from_secs(5), "a second of failing", || {
         let run = container.ask(&target);
-        run.first_line().ends_with("key k does not exist, for 1s").then_some(())
+        run.first_line()
+            .ends_with("key k does not exist, for 1s")
+            .then_some(())
     });
 }
 
@@ -105,7 +139,10 @@ fn grace_is_counted_from_the_first_unknown_not_from_the_last_pass() {
     }
     std::fs::write(&memory, json.to_string()).unwrap();
     redis.kill();
-    let said = format!("degraded: {}: connection refused for 0ms of 30s grace", redis.url());
+    let said = format!(
+        "degraded: {}: connection refused for 0ms of 30s grace",
+        redis.url()
+    );
     assert_said(&container.ask(&target), 0, &said);
 }
 
@@ -122,7 +159,11 @@ fn own_checks_have_no_grace_unless_they_say_so() {
     std::fs::remove_file(&flag).unwrap();
     // Neither timing nor a name makes another check of it: both are remembered as one.
     let run = container.ask(target(""));
-    assert_mentions(&run, 1, &["unhealthy: exec:sh …: no answer within 300ms for 0ms"]);
+    assert_mentions(
+        &run,
+        1,
+        &["unhealthy: exec:sh …: no answer within 300ms for 0ms"],
+    );
     let run = container.ask(target("&grace=30s&name=patient"));
     assert_starts(&run, 0, "degraded: patient: no answer within 300ms for ");
     assert!(run.first_line().ends_with(" of 30s grace"), "{run:?}");
@@ -153,7 +194,12 @@ fn checks_that_differ_in_a_secret_only_do_not_share_their_past() {
     let container = Container::new();
     let target = |value: &str| format!("{}#key=k&value={value}", redis.url());
     let run = container.run([target("a"), target("b")]);
-    let outcomes: Vec<&str> = run.stdout.lines().skip(1).filter_map(|l| l.split_whitespace().next()).collect();
+    let outcomes: Vec<&str> = run
+        .stdout
+        .lines()
+        .skip(1)
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
     assert_eq!(outcomes, ["pass", "fail"], "{run:?}");
     let text = std::fs::read_to_string(container.memory()).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -11,26 +11,53 @@ const HEALTHY: &str = "healthy: 1 check passes";
 #[test]
 fn a_server_is_verified_by_the_authority_that_is_named() {
     let (ca, other) = (Ca::new(), Ca::new());
-    let server = HttpServer::tls(&ca.server(&["localhost"]), |_| Response::new(200).body("ok"));
+    let server = HttpServer::tls(&ca.server(&["localhost"]), |_| {
+        Response::new(200).body("ok")
+    });
     let (url, path) = (server.url("/"), ca.path().display());
     let container = Container::new();
-    assert_said(&container.ask(format!("{url}#ca={path}&contains=ok")), 0, HEALTHY);
-    assert_said(&run(container.probe([&url]).env("SSL_CERT_FILE", ca.path())), 0, HEALTHY);
+    assert_said(
+        &container.ask(format!("{url}#ca={path}&contains=ok")),
+        0,
+        HEALTHY,
+    );
+    assert_said(
+        &run(container.probe([&url]).env("SSL_CERT_FILE", ca.path())),
+        0,
+        HEALTHY,
+    );
 
     let expired = HttpServer::tls(&ca.expired_server(&["localhost"]), |_| Response::new(200));
     let table = [
         (url.clone(), "UnknownIssuer"),
-        (format!("{url}#ca={}", other.path().display()), "TLS: invalid peer certificate"),
-        (format!("https://127.0.0.1:{}/#ca={path}", server.port()), "not valid for name"),
-        (expired.url("/") + &format!("#ca={path}"), "certificate expired"),
+        (
+            format!("{url}#ca={}", other.path().display()),
+            "TLS: invalid peer certificate",
+        ),
+        (
+            format!("https://127.0.0.1:{}/#ca={path}", server.port()),
+            "not valid for name",
+        ),
+        (
+            expired.url("/") + &format!("#ca={path}"),
+            "certificate expired",
+        ),
         (format!("{url}#ca=/no/such.pem"), "/no/such.pem"),
     ];
     for (target, cause) in table {
         // Also where the server is our own: who can't be verified has not answered.
         let run = Container::new().ask(&target);
-        assert_mentions(&run, 1, &["unhealthy: ", "TLS: ", cause, "; it has never passed"]);
+        assert_mentions(
+            &run,
+            1,
+            &["unhealthy: ", "TLS: ", cause, "; it has never passed"],
+        );
     }
-    assert_eq!(server.requests().len(), 2, "nothing is asked of who is not verified");
+    assert_eq!(
+        server.requests().len(),
+        2,
+        "nothing is asked of who is not verified"
+    );
 }
 
 #[test]
@@ -41,7 +68,10 @@ fn insecure_passes_and_is_said() {
     for options in ["#insecure", "#insecure&contains=a", "#insecure&json=/a=1"] {
         let run = Container::new().ask(server.url("/") + options);
         assert_said(&run, 0, HEALTHY);
-        assert!(run.stdout.contains(" certificate not verified\n"), "{options}: {run:?}");
+        assert!(
+            run.stdout.contains(" certificate not verified\n"),
+            "{options}: {run:?}"
+        );
     }
 }
 

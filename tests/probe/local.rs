@@ -15,7 +15,10 @@ const HEALTHY: &str = "healthy: 1 check passes";
 fn ask(target: &str) -> String {
     let report = Container::new().json([target]);
     let check = &report["checks"][0];
-    let (word, reason) = (check["outcome"].as_str().unwrap(), check["reason"].as_str().unwrap());
+    let (word, reason) = (
+        check["outcome"].as_str().unwrap(),
+        check["reason"].as_str().unwrap(),
+    );
     format!("{word} {reason}").trim_end().to_owned()
 }
 
@@ -41,7 +44,10 @@ fn somebody_accepts_or_not() {
     let container = Container::new();
     let socket = container.path("left.sock");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    assert_eq!(ask(&format!("unix://{}", socket.display())), "fail connection refused");
+    assert_eq!(
+        ask(&format!("unix://{}", socket.display())),
+        "fail connection refused"
+    );
 }
 
 #[test]
@@ -63,7 +69,10 @@ fn a_process_that_has_ended_does_not_match_even_as_a_zombie() {
     sleeper.signal(Signal::KILL);
     let stat = format!("/proc/{}/stat", sleeper.pid());
     wait_until(Duration::from_secs(5), "a zombie", || {
-        fs::read_to_string(&stat).unwrap().contains(") Z ").then_some(())
+        fs::read_to_string(&stat)
+            .unwrap()
+            .contains(") Z ")
+            .then_some(())
     });
     assert_eq!(ask("process:rp-match-dead"), "fail no process matches");
 }
@@ -75,8 +84,13 @@ fn neither_the_probe_nor_its_shells_nor_other_probes_match() {
     assert_mentions(&container.ask(pattern), 1, &["no process matches"]);
     // A health check in shell form, in two shells even.
     let mut shell = Command::new("sh");
-    shell.args(["-c", "sh -c '\"$0\" \"$1\"; exit $?' \"$0\" \"$1\"; exit $?"]);
-    shell.arg(ready_probe_test_support::process::probe_binary()).arg(pattern);
+    shell.args([
+        "-c",
+        "sh -c '\"$0\" \"$1\"; exit $?' \"$0\" \"$1\"; exit $?",
+    ]);
+    shell
+        .arg(ready_probe_test_support::process::probe_binary())
+        .arg(pattern);
     shell.env("READY_DIR", container.ready_dir());
     assert_mentions(&run(&mut shell), 1, &["no process matches"]);
     // Another probe, which hangs, at the same time.
@@ -94,13 +108,21 @@ fn an_init_wrapper_does_not_match_and_what_it_runs_does() {
     for wrapper in ["tini", "/sbin/docker-init", "dumb-init", "catatonit"] {
         let mut command = Command::new("sh");
         // It repeats its child's arguments, as all of them do.
-        command.arg0(wrapper).args(["-c", "read _", "rp-match-init"]);
+        command
+            .arg0(wrapper)
+            .args(["-c", "read _", "rp-match-init"]);
         let mut guard = Guard::spawn(command.stdin(Stdio::piped()).stdout(Stdio::null()));
-        assert_eq!(ask("process:rp-match-init"), "fail no process matches", "{wrapper}");
+        assert_eq!(
+            ask("process:rp-match-init"),
+            "fail no process matches",
+            "{wrapper}"
+        );
         guard.signal(Signal::KILL);
     }
     let mut command = Command::new("sh");
-    command.arg0("titania").args(["-c", "read _", "rp-match-init"]);
+    command
+        .arg0("titania")
+        .args(["-c", "read _", "rp-match-init"]);
     let _guard = Guard::spawn(command.stdin(Stdio::piped()).stdout(Stdio::null()));
     assert_eq!(ask("process:rp-match-init"), "pass");
 }
@@ -110,7 +132,10 @@ fn a_pattern_may_hold_a_hash() {
     let _sleeper = sleeper("rp-match#1");
     assert_eq!(ask("process:rp-match#1"), "pass");
     assert_eq!(ask("process:rp-match#1#min=1"), "pass");
-    assert_eq!(ask("process:rp-match#1#min=2"), "fail 1 processes match, 2 needed");
+    assert_eq!(
+        ask("process:rp-match#1#min=2"),
+        "fail 1 processes match, 2 needed"
+    );
     assert_eq!(ask("process:rp-match#2"), "fail no process matches");
     assert_eq!(ask("process:rp-match#2#not"), "pass no process matches");
 }
@@ -119,7 +144,10 @@ fn a_pattern_may_hold_a_hash() {
 fn the_process_of_a_pid_file_is_alive() {
     let container = Container::new();
     let mut sleeper = sleeper("rp-pid");
-    for text in [format!("{}", sleeper.pid()), format!("  {}\n\n", sleeper.pid())] {
+    for text in [
+        format!("{}", sleeper.pid()),
+        format!("  {}\n\n", sleeper.pid()),
+    ] {
         let file = container.file("pid", text);
         assert_eq!(ask(&format!("pid:{}", file.display())), "pass");
     }
@@ -145,7 +173,10 @@ fn a_pid_file_older_than_its_process_was_left_by_another() {
     let target = format!("pid:{}", path.display());
     set(Duration::from_secs(60));
     let younger = "is younger than the file: another one has its id";
-    assert_eq!(ask(&target), format!("fail process {} {younger}", sleeper.pid()));
+    assert_eq!(
+        ask(&target),
+        format!("fail process {} {younger}", sleeper.pid())
+    );
     // A file system's clock may be coarse.
     set(Duration::from_secs(1));
     assert_eq!(ask(&target), "pass");
@@ -156,13 +187,20 @@ fn what_is_no_pid_file_is_told() {
     let container = Container::new();
     for text in ["", "x", "-1", "0", "1 2", "99999999999"] {
         let file = container.file("pid", text);
-        assert_eq!(ask(&format!("pid:{}", file.display())), "fail it holds no process id", "{text}");
+        assert_eq!(
+            ask(&format!("pid:{}", file.display())),
+            "fail it holds no process id",
+            "{text}"
+        );
     }
     assert_eq!(ask("pid:/no/such.pid"), "fail no such file");
     let folder = "unknown not a regular file; it has never passed";
     assert_eq!(ask("pid:/proc"), folder);
     let gone = container.file("pid", "4194304");
-    assert_eq!(ask(&format!("pid:{}", gone.display())), "fail process 4194304 is gone");
+    assert_eq!(
+        ask(&format!("pid:{}", gone.display())),
+        "fail process 4194304 is gone"
+    );
 }
 
 #[test]
@@ -175,13 +213,18 @@ fn a_file_exists_is_young_and_contains_a_text() {
     assert_eq!(ask("file:/etc/passwd/x"), "fail no such file");
     assert_eq!(ask("file:/proc"), "pass", "a folder is there as well");
     assert_eq!(ask(&format!("{target}#contains=state%3Dready")), "pass");
-    assert_eq!(ask(&format!("{target}#contains=stopped")), "fail it does not contain the text");
+    assert_eq!(
+        ask(&format!("{target}#contains=stopped")),
+        "fail it does not contain the text"
+    );
     assert_eq!(ask(&format!("{target}#max_age=1m")), "pass");
     let file = File::options().write(true).open(&path).unwrap();
-    file.set_modified(SystemTime::now() - Duration::from_secs(3_600)).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(3_600))
+        .unwrap();
     let old = "fail last modified 1h ago (limit 1m)";
     assert_eq!(ask(&format!("{target}#max_age=1m&contains=ready")), old);
-    file.set_modified(SystemTime::now() + Duration::from_secs(3_600)).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(3_600))
+        .unwrap();
     assert_eq!(ask(&format!("{target}#max_age=1m")), "pass");
 }
 
@@ -208,7 +251,11 @@ fn a_file_that_may_not_be_read_is_not_an_answer() {
     let target = format!("file:{}#contains=text", path.display());
     assert_eq!(container.ask(&target).code(), 0);
     let mut probe = container.probe([&target]);
-    assert_mentions(&run(probe.uid(65_534).gid(65_534)), 1, &["permission denied"]);
+    assert_mentions(
+        &run(probe.uid(65_534).gid(65_534)),
+        1,
+        &["permission denied"],
+    );
 }
 
 #[test]
@@ -219,6 +266,14 @@ fn a_path_may_hold_a_hash() {
     assert_said(&container.ask(&target), 0, HEALTHY);
     assert_said(&container.ask(format!("{target}#max_age=1m")), 0, HEALTHY);
     let both = container.file("b#max_age=1h", "");
-    assert_mentions(&container.ask(format!("file:{}", both.display())), 1, &["no such file"]);
-    assert_said(&container.ask(format!("file:{}#optional=false", both.display())), 0, HEALTHY);
+    assert_mentions(
+        &container.ask(format!("file:{}", both.display())),
+        1,
+        &["no such file"],
+    );
+    assert_said(
+        &container.ask(format!("file:{}#optional=false", both.display())),
+        0,
+        HEALTHY,
+    );
 }

@@ -12,6 +12,8 @@
 
 mod container;
 mod deadline;
+mod docs;
+mod exec;
 mod grace;
 mod http;
 mod https;
@@ -20,6 +22,8 @@ mod local;
 mod memory;
 mod nats;
 mod nats_auth;
+mod readme;
 mod redis;
 mod redis_tls;
 mod settings;
+mod target_options;

@@ -40,10 +40,16 @@ fn it_holds_no_secret() {
     let redis = Redis::with(&["--requirepass", "hUnTeR2"]);
     redis.command(&["SET", "k", "hUnTeR2"]);
     let container = Container::new();
-    let url = format!("redis://:hUnTeR2@127.0.0.1:{}#key=k&value=hUnTeR2", redis.port());
+    let url = format!(
+        "redis://:hUnTeR2@127.0.0.1:{}#key=k&value=hUnTeR2",
+        redis.port()
+    );
     assert_said(&container.ask(url), 0, HEALTHY);
     let text = fs::read_to_string(container.memory()).unwrap();
-    assert!(text.contains("redis://***@127.0.0.1") && !text.contains("hUnTeR2"), "{text}");
+    assert!(
+        text.contains("redis://***@127.0.0.1") && !text.contains("hUnTeR2"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -64,7 +70,10 @@ fn what_cannot_be_believed_is_said_and_replaced() {
         let note = format!("no grace: {}: {why}", container.memory().display());
         assert!(run.stdout.contains(&note), "{note}\n{run:?}");
         let again = container.ask(&url);
-        assert!(!again.stdout.contains("no grace: "), "it was not replaced: {again:?}");
+        assert!(
+            !again.stdout.contains("no grace: "),
+            "it was not replaced: {again:?}"
+        );
     }
 }
 
@@ -75,7 +84,10 @@ fn what_others_may_have_written_is_not_believed() {
     fs::set_permissions(&memory, fs::Permissions::from_mode(0o622)).unwrap();
     let run = container.ask(&url);
     assert_mentions(&run, 1, &["it has never passed"]);
-    assert!(run.stdout.contains("no grace: ") && run.stdout.contains("others may write it"), "{run:?}");
+    assert!(
+        run.stdout.contains("no grace: ") && run.stdout.contains("others may write it"),
+        "{run:?}"
+    );
 
     let (container, url) = with_a_past();
     chown(container.memory(), Some(NOBODY), None).unwrap();
@@ -109,7 +121,11 @@ fn a_link_where_it_is_written_first_is_not_followed() {
         symlink(&victim, path).unwrap();
     }
     let run = container.ask(redis.url());
-    assert_mentions(&run, 0, &["healthy: 1 check passes; grace can't be counted: "]);
+    assert_mentions(
+        &run,
+        0,
+        &["healthy: 1 check passes; grace can't be counted: "],
+    );
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
 }
 
@@ -166,7 +182,11 @@ fn a_ready_dir_that_is_a_file_is_said() {
     let container = Container::new();
     fs::write(container.ready_dir(), "").unwrap();
     let run = container.ask(redis.url());
-    assert_mentions(&run, 0, &["healthy: 1 check passes; grace can't be counted: "]);
+    assert_mentions(
+        &run,
+        0,
+        &["healthy: 1 check passes; grace can't be counted: "],
+    );
 }
 
 #[test]
@@ -176,5 +196,9 @@ fn a_lock_that_is_held_costs_milliseconds() {
     let lock = fs::File::open(container.memory().with_extension("lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let run = container.ask(redis.url());
-    assert_mentions(&run, 0, &["grace can't be counted: ", "another probe holds the lock"]);
+    assert_mentions(
+        &run,
+        0,
+        &["grace can't be counted: ", "another probe holds the lock"],
+    );
 }

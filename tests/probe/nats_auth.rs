@@ -46,7 +46,9 @@ fn a_user_and_a_password() {
 #[test]
 fn a_token_in_the_address_or_in_a_file() {
     for version in VERSIONS {
-        let nats = Nats::builder(version).config("authorization { token: s3cr3tToken }").start();
+        let nats = Nats::builder(version)
+            .config("authorization { token: s3cr3tToken }")
+            .start();
         let container = Container::new();
         assert_passes(&format!("nats://s3cr3tToken@127.0.0.1:{}", nats.port()));
         let file = container.file("token", "s3cr3tToken\n");
@@ -73,9 +75,17 @@ fn an_nkey() {
         };
         assert_passes(&with("seed", &user.seed().unwrap()));
         let seed = stranger.seed().unwrap();
-        assert_refused(&with("stranger", &seed), "Authorization Violation", &[&seed]);
+        assert_refused(
+            &with("stranger", &seed),
+            "Authorization Violation",
+            &[&seed],
+        );
         let broken = seed.replace('A', "B");
-        assert_refused(&with("broken", &broken), "it holds no valid seed", &[&broken]);
+        assert_refused(
+            &with("broken", &broken),
+            "it holds no valid seed",
+            &[&broken],
+        );
         // A server that knows no nkeys sends nothing to sign.
         let plain = Nats::start(version);
         let file = container.file("seed", user.seed().unwrap());
@@ -141,7 +151,10 @@ fn credentials_of_an_operators_user() {
         let table = [
             (text.replace("NKEY SEED", "X"), "it holds no SEED"),
             (text.replace("USER JWT", "X"), "it holds no JWT"),
-            (text.replace(&seed, &KeyPair::new_user().seed().unwrap()), "Authorization Violation"),
+            (
+                text.replace(&seed, &KeyPair::new_user().seed().unwrap()),
+                "Authorization Violation",
+            ),
             (text.replace(&seed, "SUhUnTeR2"), "it holds no valid seed"),
             (String::new(), "it holds no"),
         ];
@@ -159,22 +172,37 @@ fn credentials_of_an_operators_user() {
 fn tls_where_the_server_demands_it_or_we_do() {
     for version in VERSIONS {
         let (ca, other) = (Ca::new(), Ca::new());
-        let nats = Nats::builder(version).tls(&ca.server(&["localhost"])).start();
+        let nats = Nats::builder(version)
+            .tls(&ca.server(&["localhost"]))
+            .start();
         let (port, path) = (nats.port(), ca.path().display());
         assert_passes(&format!("{}#ca={path}", nats.url()));
         // The server's greeting says that it demands TLS.
         assert_passes(&format!("nats://localhost:{port}#ca={path}"));
         let run = Container::new().ask(format!("{}#insecure", nats.url()));
         assert_said(&run, 0, HEALTHY);
-        assert!(run.stdout.contains(" certificate not verified\n"), "{run:?}");
+        assert!(
+            run.stdout.contains(" certificate not verified\n"),
+            "{run:?}"
+        );
 
-        assert_refused(&nats.url(), "TLS: invalid peer certificate: UnknownIssuer", &[]);
+        assert_refused(
+            &nats.url(),
+            "TLS: invalid peer certificate: UnknownIssuer",
+            &[],
+        );
         let stranger = format!("{}#ca={}", nats.url(), other.path().display());
         assert_refused(&stranger, "TLS: invalid peer certificate", &[]);
         let misnamed = format!("tls://127.0.0.1:{port}#ca={path}");
         assert_refused(&misnamed, "certificate not valid for name", &[]);
-        let expired = Nats::builder(version).tls(&ca.expired_server(&["localhost"])).start();
-        assert_refused(&format!("{}#ca={path}", expired.url()), "certificate expired", &[]);
+        let expired = Nats::builder(version)
+            .tls(&ca.expired_server(&["localhost"]))
+            .start();
+        assert_refused(
+            &format!("{}#ca={path}", expired.url()),
+            "certificate expired",
+            &[],
+        );
     }
 }
 
@@ -210,7 +238,9 @@ fn tls_to_a_server_without_is_told() {
 #[test]
 fn a_password_never_goes_over_a_connection_that_should_be_tls() {
     use ready_probe_test_support::hostile::{Behaviour, Hostile};
-    let server = Hostile::tcp(Behaviour::Garbage(b"INFO {\"tls_required\":false}\r\n".to_vec()));
+    let server = Hostile::tcp(Behaviour::Garbage(
+        b"INFO {\"tls_required\":false}\r\n".to_vec(),
+    ));
     let target = format!("tls://app:hUnTeR2@127.0.0.1:{}", server.port());
     assert_refused(&target, "TLS: the server does not offer it", &["hUnTeR2"]);
     assert_eq!(server.received(), b"", "nothing is sent in the clear");

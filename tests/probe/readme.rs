@@ -45,7 +45,12 @@ fn output_of(part: &str) -> String {
 
 #[test]
 fn every_recipe_is_run_by_a_test_here() {
-    let tested = ["json=/status=ok", "mark nightly-job", "wait --for", "config"];
+    let tested = [
+        "json=/status=ok",
+        "mark nightly-job",
+        "wait --for",
+        "config",
+    ];
     for recipe in recipes() {
         assert!(
             tested.iter().any(|part| recipe.contains(part)),

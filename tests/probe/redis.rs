@@ -24,14 +24,22 @@ fn both(args: &[&str]) -> [Redis; 2] {
 #[track_caller]
 fn assert_unknown(target: &str, shown: &str, cause: &str) {
     let run = Container::new().ask(target);
-    assert_said(&run, 1, &format!("unhealthy: {shown}: {cause}; it has never passed"));
+    assert_said(
+        &run,
+        1,
+        &format!("unhealthy: {shown}: {cause}; it has never passed"),
+    );
     assert!(!run.stdout.contains(PASSWORD), "{run:?}");
 }
 
 /// `unhealthy: TARGET: REASON`, exit 1.
 #[track_caller]
 fn assert_fails(target: &str, shown: &str, reason: &str) {
-    assert_said(&Container::new().ask(target), 1, &format!("unhealthy: {shown}: {reason}"));
+    assert_said(
+        &Container::new().ask(target),
+        1,
+        &format!("unhealthy: {shown}: {reason}"),
+    );
 }
 
 #[track_caller]
@@ -45,7 +53,10 @@ fn a_server_that_answers_passes() {
         assert_passes(&redis.url());
         assert_passes(&format!("{}/3", redis.url()));
         assert_passes(&format!("redis+unix://{}", redis.unix_socket().display()));
-        assert_passes(&format!("redis+unix://{}?db=2", redis.unix_socket().display()));
+        assert_passes(&format!(
+            "redis+unix://{}?db=2",
+            redis.unix_socket().display()
+        ));
     }
 }
 
@@ -73,7 +84,11 @@ fn a_password_is_needed_where_the_server_wants_one() {
 fn a_password_that_nobody_asked_for_is_told() {
     let redis = Redis::start();
     let run = Container::new().ask(format!("redis://:{PASSWORD}@127.0.0.1:{}", redis.port()));
-    assert_mentions(&run, 1, &["ERR AUTH <password> called without any password configured"]);
+    assert_mentions(
+        &run,
+        1,
+        &["ERR AUTH <password> called without any password configured"],
+    );
     assert!(!run.stdout.contains(PASSWORD), "{run:?}");
 }
 
@@ -94,13 +109,25 @@ fn a_user_needs_no_more_than_the_commands_of_its_check() {
 #[test]
 fn a_user_without_ping_is_not_an_answer() {
     let redis = Redis::with(&["--user", "probe", "on", ">hUnTeR2", "-@all"]);
-    let run = Container::new().ask(format!("redis://probe:{PASSWORD}@127.0.0.1:{}", redis.port()));
+    let run = Container::new().ask(format!(
+        "redis://probe:{PASSWORD}@127.0.0.1:{}",
+        redis.port()
+    ));
     assert_mentions(&run, 1, &["NOPERM ", "it has never passed"]);
 }
 
 #[test]
 fn a_user_sees_only_its_keys() {
-    let acl = ["--user", "probe", "on", ">p4ss", "~app:*", "+ping", "+exists", "+getrange"];
+    let acl = [
+        "--user",
+        "probe",
+        "on",
+        ">p4ss",
+        "~app:*",
+        "+ping",
+        "+exists",
+        "+getrange",
+    ];
     let redis = Redis::with(&acl);
     redis.command(&["SET", "app:x", "1"]);
     let url = format!("redis://probe:p4ss@127.0.0.1:{}", redis.port());
@@ -112,7 +139,10 @@ fn a_user_sees_only_its_keys() {
 #[test]
 fn credentials_are_percent_decoded() {
     let redis = Redis::with(&["--requirepass", "p@ss/w#rd%"]);
-    assert_passes(&format!("redis://:p%40ss%2Fw%23rd%25@127.0.0.1:{}", redis.port()));
+    assert_passes(&format!(
+        "redis://:p%40ss%2Fw%23rd%25@127.0.0.1:{}",
+        redis.port()
+    ));
 }
 
 #[test]
@@ -121,7 +151,11 @@ fn a_database_must_exist() {
     let url = format!("{}/99", redis.url());
     assert_unknown(&url, &url, "ERR DB index is out of range");
     let url = format!("{}?db=99", redis.url());
-    assert_unknown(&url, &format!("{}?***", redis.url()), "ERR DB index is out of range");
+    assert_unknown(
+        &url,
+        &format!("{}?***", redis.url()),
+        "ERR DB index is out of range",
+    );
 }
 
 #[test]
@@ -134,7 +168,11 @@ fn a_key_is_looked_for_in_its_database() {
         (format!("{}/1#key=k", redis.url()), false),
         (format!("{}?db=1#key=k", redis.url()), false),
     ] {
-        assert_eq!(Container::new().ask(&target).code() == 0, passes, "{target}");
+        assert_eq!(
+            Container::new().ask(&target).code() == 0,
+            passes,
+            "{target}"
+        );
     }
 }
 
@@ -151,14 +189,38 @@ fn a_key_must_exist_and_hold_its_value() {
         assert_passes(&format!("{url}#key=empty&value="));
         let table = [
             ("key=nosuch", "key=nosuch", "key nosuch does not exist"),
-            ("key=nosuch&value=", "key=nosuch&value=***", "key nosuch does not exist"),
-            ("key=state&value=on", "key=state&value=***", "key state holds another value"),
-            ("key=state&value=", "key=state&value=***", "key state holds another value"),
-            ("key=empty&value=x", "key=empty&value=***", "key empty holds another value"),
-            ("key=list&value=a", "key=list&value=***", "key list holds no text"),
+            (
+                "key=nosuch&value=",
+                "key=nosuch&value=***",
+                "key nosuch does not exist",
+            ),
+            (
+                "key=state&value=on",
+                "key=state&value=***",
+                "key state holds another value",
+            ),
+            (
+                "key=state&value=",
+                "key=state&value=***",
+                "key state holds another value",
+            ),
+            (
+                "key=empty&value=x",
+                "key=empty&value=***",
+                "key empty holds another value",
+            ),
+            (
+                "key=list&value=a",
+                "key=list&value=***",
+                "key list holds no text",
+            ),
         ];
         for (options, shown, reason) in table {
-            assert_fails(&format!("{url}#{options}"), &format!("{url}#{shown}"), reason);
+            assert_fails(
+                &format!("{url}#{options}"),
+                &format!("{url}#{shown}"),
+                reason,
+            );
         }
     }
 }
@@ -217,7 +279,11 @@ fn a_server_with_too_many_clients_is_not_an_answer() {
     });
     let container = Container::new();
     let run = container.ask(redis.url());
-    assert_mentions(&run, 1, &["ERR max number of clients reached; it has never passed"]);
+    assert_mentions(
+        &run,
+        1,
+        &["ERR max number of clients reached; it has never passed"],
+    );
     drop(taken);
     wait_until(Duration::from_secs(5), "a free place", || {
         (container.ask(redis.url()).code() == 0).then_some(())
@@ -236,7 +302,14 @@ fn a_server_that_is_loading_is_not_an_answer() {
         redis.command(&["SETRANGE", &format!("k{key}"), "2000", "x"]);
     }
     // Microseconds a key, for tests like this one.
-    redis.command(&["CONFIG", "SET", "key-load-delay", "20000", "rdbcompression", "no"]);
+    redis.command(&[
+        "CONFIG",
+        "SET",
+        "key-load-delay",
+        "20000",
+        "rdbcompression",
+        "no",
+    ]);
     thread::scope(|scope| {
         scope.spawn(|| redis.command(&["DEBUG", "RELOAD"]));
         let container = Container::new();
@@ -269,10 +342,17 @@ fn the_applications_variable_is_understood_as_its_clients_understand_it() {
     let container = Container::new();
     for url in urls {
         let file = container.file("url", format!("{url}\n"));
-        for (variable, value) in [("REDIS_URL", url.as_str()), ("REDIS_URL_FILE", file.to_str().unwrap())] {
+        for (variable, value) in [
+            ("REDIS_URL", url.as_str()),
+            ("REDIS_URL_FILE", file.to_str().unwrap()),
+        ] {
             let mut probe = container.probe([""; 0]);
             let run = run(probe.env(variable, value).env("READY_CHECKS", "exec:true"));
-            let passes = run.stdout.lines().filter(|line| line.starts_with(" pass")).count();
+            let passes = run
+                .stdout
+                .lines()
+                .filter(|line| line.starts_with(" pass"))
+                .count();
             assert_eq!(passes, 2, "{url}: {run:?}");
             assert!(!run.stdout.contains(PASSWORD), "{run:?}");
         }
@@ -284,18 +364,28 @@ fn of_a_list_one_server_is_enough_and_none_is_told_in_full() {
     let redis = Redis::start();
     let dead = [refused_port(), refused_port()];
     let list = |ports: &[u16]| {
-        let hosts: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let hosts: Vec<String> = ports
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
         format!("redis://{}", hosts.join(","))
     };
     let target = list(&[dead[0].port(), redis.port()]);
     let run = Container::new().ask(&target);
     assert_said(&run, 0, HEALTHY);
-    assert_eq!(row(&run, &target), ("pass", format!("by 127.0.0.1:{}", redis.port()).as_str()));
+    assert_eq!(
+        row(&run, &target),
+        ("pass", format!("by 127.0.0.1:{}", redis.port()).as_str())
+    );
 
     let target = list(&[dead[0].port(), dead[1].port()]);
     let run = Container::new().ask(&target);
     for port in &dead {
-        assert_mentions(&run, 1, &[&format!("127.0.0.1:{}: connection refused", port.port())]);
+        assert_mentions(
+            &run,
+            1,
+            &[&format!("127.0.0.1:{}: connection refused", port.port())],
+        );
     }
 }
 
@@ -335,17 +425,31 @@ fn every_address_of_a_host_is_tried() {
         run(&mut with_resolv_conf(&probe, &names.resolv_conf(), None))
     };
     assert_said(&ask("cache.internal"), 0, HEALTHY);
-    assert_mentions(&ask("nosuch.internal"), 1, &["DNS: ", "it has never passed"]);
+    assert_mentions(
+        &ask("nosuch.internal"),
+        1,
+        &["DNS: ", "it has never passed"],
+    );
     assert_mentions(&ask("empty.internal"), 1, &["DNS: ", "it has never passed"]);
 }
 
 #[test]
 fn what_is_no_redis_is_told() {
     let container = Container::new();
-    for bytes in ["HTTP/1.1 400 Bad Request\r\n\r\n", "+NOPE\r\n", ":1\r\n", "*1\r\n+PONG\r\n", "$4\r\nPONG\r\n"] {
+    for bytes in [
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+        "+NOPE\r\n",
+        ":1\r\n",
+        "*1\r\n+PONG\r\n",
+        "$4\r\nPONG\r\n",
+    ] {
         let server = Hostile::tcp(Behaviour::CloseAfter(bytes.into()));
         let run = container.ask(format!("redis://127.0.0.1:{}", server.port()));
-        assert_mentions(&run, 1, &["it does not speak the Redis protocol; it has never passed"]);
+        assert_mentions(
+            &run,
+            1,
+            &["it does not speak the Redis protocol; it has never passed"],
+        );
     }
 }
 
@@ -357,7 +461,13 @@ fn a_server_cannot_put_anything_into_the_report_but_a_line_of_text() {
     let server = Hostile::tcp(Behaviour::Garbage(message));
     let run = Container::new().ask(format!("redis://:{PASSWORD}@127.0.0.1:{}", server.port()));
     assert_mentions(&run, 1, &["[2J", "*** redis://***@h xxx"]);
-    assert!(run.first_line().len() <= 500 && run.stdout.lines().count() == 2, "{run:?}");
-    assert!(!run.stdout.contains([char::from(27), char::from(7), '\r']), "{run:?}");
+    assert!(
+        run.first_line().len() <= 500 && run.stdout.lines().count() == 2,
+        "{run:?}"
+    );
+    assert!(
+        !run.stdout.contains([char::from(27), char::from(7), '\r']),
+        "{run:?}"
+    );
     assert!(!run.stdout.contains(PASSWORD), "{run:?}");
 }

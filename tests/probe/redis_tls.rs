@@ -11,11 +11,17 @@ const HEALTHY: &str = "healthy: 1 check passes";
 #[test]
 fn a_private_authority_is_trusted_where_it_is_named() {
     let ca = Ca::new();
-    let redis = Redis::builder().tls(&ca.server(&["localhost", "127.0.0.1"])).start();
+    let redis = Redis::builder()
+        .tls(&ca.server(&["localhost", "127.0.0.1"]))
+        .start();
     let (url, path) = (redis.tls_url(), ca.path().display());
     let container = Container::new();
     assert_said(&container.ask(format!("{url}#ca={path}")), 0, HEALTHY);
-    assert_said(&container.ask(format!("{url}?ssl_ca_certs={path}")), 0, HEALTHY);
+    assert_said(
+        &container.ask(format!("{url}?ssl_ca_certs={path}")),
+        0,
+        HEALTHY,
+    );
     let mut probe = container.probe([&url]);
     assert_said(&run(probe.env("SSL_CERT_FILE", ca.path())), 0, HEALTHY);
     let address = format!("rediss://127.0.0.1:{}#ca={path}", redis.tls_port());
@@ -26,17 +32,31 @@ fn a_private_authority_is_trusted_where_it_is_named() {
 fn who_is_not_trusted_is_not_an_answer() {
     let (ca, other) = (Ca::new(), Ca::new());
     let redis = Redis::builder().tls(&ca.server(&["localhost"])).start();
-    let expired = Redis::builder().tls(&ca.expired_server(&["localhost"])).start();
+    let expired = Redis::builder()
+        .tls(&ca.expired_server(&["localhost"]))
+        .start();
     let ca = ca.path().display();
     let missing = "/no/such.pem";
     let port = redis.tls_port();
     let table = [
         (redis.tls_url(), "UnknownIssuer"),
-        (format!("{}#ca={}", redis.tls_url(), other.path().display()), "TLS: "),
-        (format!("rediss://127.0.0.1:{port}#ca={ca}"), "certificate not valid for name"),
-        (format!("{}#ca={ca}", expired.tls_url()), "certificate expired"),
+        (
+            format!("{}#ca={}", redis.tls_url(), other.path().display()),
+            "TLS: ",
+        ),
+        (
+            format!("rediss://127.0.0.1:{port}#ca={ca}"),
+            "certificate not valid for name",
+        ),
+        (
+            format!("{}#ca={ca}", expired.tls_url()),
+            "certificate expired",
+        ),
         (format!("{}#ca={missing}", redis.tls_url()), missing),
-        (format!("{}#ca=/proc/self/status", redis.tls_url()), "/proc/self/status"),
+        (
+            format!("{}#ca=/proc/self/status", redis.tls_url()),
+            "/proc/self/status",
+        ),
     ];
     for (target, said) in table {
         let run = Container::new().ask(&target);
@@ -46,14 +66,19 @@ fn who_is_not_trusted_is_not_an_answer() {
 
 #[test]
 fn insecure_passes_and_is_said() {
-    let redis = Redis::builder().tls(&Ca::new().expired_server(&["else"])).start();
+    let redis = Redis::builder()
+        .tls(&Ca::new().expired_server(&["else"]))
+        .start();
     for target in [
         format!("{}#insecure", redis.tls_url()),
         format!("{}?ssl_cert_reqs=none", redis.tls_url()),
     ] {
         let run = Container::new().ask(&target);
         assert_said(&run, 0, HEALTHY);
-        assert!(run.stdout.contains(" certificate not verified\n"), "{target}: {run:?}");
+        assert!(
+            run.stdout.contains(" certificate not verified\n"),
+            "{target}: {run:?}"
+        );
     }
 }
 
@@ -86,7 +111,11 @@ fn a_client_shows_its_certificate_where_it_is_demanded() {
         with(&mine.cert, &mine.cert),
         with(std::path::Path::new("/no/cert"), &mine.key),
     ] {
-        assert_mentions(&Container::new().ask(&target), 1, &["; it has never passed"]);
+        assert_mentions(
+            &Container::new().ask(&target),
+            1,
+            &["; it has never passed"],
+        );
     }
 }
 
@@ -100,7 +129,10 @@ fn tls_and_plain_ports_do_not_understand_each_other() {
     let run = container.ask(target);
     assert_mentions(&run, 1, &["rediss://", "it has never passed"]);
     let said = run.first_line();
-    assert!(said.contains("TLS: ") || said.contains("no answer within 300ms"), "{run:?}");
+    assert!(
+        said.contains("TLS: ") || said.contains("no answer within 300ms"),
+        "{run:?}"
+    );
     let run = container.ask(format!("redis://localhost:{}", redis.tls_port()));
     assert_mentions(&run, 1, &["redis://", "it has never passed"]);
 }

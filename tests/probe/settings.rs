@@ -21,7 +21,11 @@ fn setting(command: &mut Command, name: &str) -> String {
 fn checks(command: &mut Command) -> Vec<(String, String)> {
     let run = run(command);
     assert_eq!(run.code(), 0, "{run:?}");
-    let rows = run.stdout.lines().skip_while(|line| *line != "checks").skip(1);
+    let rows = run
+        .stdout
+        .lines()
+        .skip_while(|line| *line != "checks")
+        .skip(1);
     rows.filter_map(|line| {
         let (_scope, rest) = line.strip_prefix(' ')?.split_once(' ')?;
         let (target, origin) = rest.trim_start().split_once("  ")?;
@@ -34,12 +38,48 @@ fn checks(command: &mut Command) -> Vec<(String, String)> {
 fn the_command_line_beats_the_environment_which_beats_the_file() {
     // Name, flag, variable, line of the file; then what each of them sets, and the default.
     let table = [
-        ("timeout", "--timeout=1s", "2s", "timeout = '3s'", ["1s", "2s", "3s", "5s"]),
-        ("grace", "--grace=1s", "2s", "grace = '3s'", ["1s", "2s", "3s", "3m"]),
-        ("dir", "--dir=/1", "/2", "dir = '/3'", ["/1", "/2", "/3", "/dev/shm/ready-probe, /tmp/ready-probe"]),
-        ("format", "--format=text", "text", "format = 'text'", ["text", "text", "text", "text"]),
-        ("quiet", "--quiet", "off", "quiet = true", ["true", "false", "true", "false"]),
-        ("verbose", "--verbose", "no", "verbose = true", ["true", "false", "true", "false"]),
+        (
+            "timeout",
+            "--timeout=1s",
+            "2s",
+            "timeout = '3s'",
+            ["1s", "2s", "3s", "5s"],
+        ),
+        (
+            "grace",
+            "--grace=1s",
+            "2s",
+            "grace = '3s'",
+            ["1s", "2s", "3s", "3m"],
+        ),
+        (
+            "dir",
+            "--dir=/1",
+            "/2",
+            "dir = '/3'",
+            ["/1", "/2", "/3", "/dev/shm/ready-probe, /tmp/ready-probe"],
+        ),
+        (
+            "format",
+            "--format=text",
+            "text",
+            "format = 'text'",
+            ["text", "text", "text", "text"],
+        ),
+        (
+            "quiet",
+            "--quiet",
+            "off",
+            "quiet = true",
+            ["true", "false", "true", "false"],
+        ),
+        (
+            "verbose",
+            "--verbose",
+            "no",
+            "verbose = true",
+            ["true", "false", "true", "false"],
+        ),
     ];
     for (name, flag, in_env, in_file, [typed, exported, filed, default]) in table {
         let container = Container::new();
@@ -82,7 +122,9 @@ fn the_format_is_what_the_strongest_says() {
     let file = container.file("probe.toml", "format = 'json'");
     let json = |args: &[&str], variable: &str| {
         let mut probe = container.probe(args);
-        let run = run(probe.env("READY_CONFIG", &file).env("READY_FORMAT", variable));
+        let run = run(probe
+            .env("READY_CONFIG", &file)
+            .env("READY_FORMAT", variable));
         run.stdout.starts_with('{')
     };
     assert!(json(&[], ""));
@@ -108,7 +150,10 @@ fn agents_are_named_by_the_strongest_that_names_any() {
     assert_eq!(named(&[], " x , y,x, ", ""), "agent:x agent:y");
     // Targets replace what is exported and filed, not what stands beside them.
     assert_eq!(named(&["tcp://h:1"], "b", file), "tcp://h:1");
-    assert_eq!(named(&["--agent", "a", "tcp://h:1"], "b", file), "agent:a tcp://h:1");
+    assert_eq!(
+        named(&["--agent", "a", "tcp://h:1"], "b", file),
+        "agent:a tcp://h:1"
+    );
 }
 
 #[test]
@@ -147,7 +192,9 @@ fn every_source_of_checks_is_named_and_targets_replace_them_all() {
         .env("READY_CHECKS", "tcp://c:1 'exec:sh -c \"exit 0\"'")
         .env("READY_AGENT", "translator");
     let shown = |checks: Vec<(String, String)>| {
-        let lines = checks.iter().map(|(origin, target)| format!("{target} | {origin}"));
+        let lines = checks
+            .iter()
+            .map(|(origin, target)| format!("{target} | {origin}"));
         lines.collect::<Vec<_>>()
     };
     let (file, nats) = (file.display(), nats.display());
@@ -164,7 +211,10 @@ fn every_source_of_checks_is_named_and_targets_replace_them_all() {
         ]
     );
     probe.arg("tcp://t:1");
-    assert_eq!(shown(checks(&mut probe)), ["tcp://t:1 | TARGET (command line)"]);
+    assert_eq!(
+        shown(checks(&mut probe)),
+        ["tcp://t:1 | TARGET (command line)"]
+    );
 }
 
 #[test]
@@ -189,7 +239,11 @@ fn an_empty_variable_is_an_unset_one() {
     ] {
         probe.env(variable, "");
     }
-    assert_said(&run(&mut probe), 1, "starting: no agent has published a signal");
+    assert_said(
+        &run(&mut probe),
+        1,
+        "starting: no agent has published a signal",
+    );
 }
 
 #[test]
@@ -221,7 +275,9 @@ fn switches_leave_the_variables_of_the_application_alone() {
     assert_eq!(probe(["0", "no"]), 0);
     // Off is off also for what can't be used.
     let mut probe = container.probe([""; 0]);
-    probe.env("REDIS_URL", "what:ever:it is").env("READY_REDIS", "off");
+    probe
+        .env("REDIS_URL", "what:ever:it is")
+        .env("READY_REDIS", "off");
     assert_starts(&run(&mut probe), 1, "starting: no agent");
 }
 
@@ -230,7 +286,9 @@ fn checks_of_the_environment_are_split_as_a_shell_splits_words() {
     let container = Container::new();
     let mut probe = container.probe([""; 0]);
     let checks = "  'exec:sh -c \"exit 0\"#name=a b'\n file:/\\ x#optional ";
-    probe.env("READY_CHECKS", checks).env("READY_AGENT", "nobody");
+    probe
+        .env("READY_CHECKS", checks)
+        .env("READY_AGENT", "nobody");
     let run = run(&mut probe);
     assert_eq!(row(&run, "a b").0, "pass");
     assert_eq!(row(&run, "file:/ x"), ("fail", "(optional) no such file"));
@@ -240,12 +298,17 @@ fn checks_of_the_environment_are_split_as_a_shell_splits_words() {
 fn a_misspelt_variable_is_found_by_config() {
     let container = Container::new();
     let mut probe = container.probe(["config"]);
-    let run = run(probe.env("READY_TIMOUT", "1s").env("READY_PORT", "tcp://1.2.3.4:5"));
+    let run = run(probe
+        .env("READY_TIMOUT", "1s")
+        .env("READY_PORT", "tcp://1.2.3.4:5"));
     for name in ["READY_TIMOUT", "READY_PORT"] {
         let note = format!("note     {name} is set, and no variable of ready-probe\n");
         assert!(run.stdout.contains(&note), "{run:?}");
     }
-    assert!(!run.stdout.contains("1.2.3.4"), "values are nobody's business: {run:?}");
+    assert!(
+        !run.stdout.contains("1.2.3.4"),
+        "values are nobody's business: {run:?}"
+    );
 }
 
 #[test]
@@ -254,7 +317,10 @@ fn config_prints_json_with_the_same_content() {
     let mut probe = container.probe(["config", "--format", "json", "redis://:p@h#value=v&key=k"]);
     let json = crate::container::parsed(&run(probe.env("READY_TIMEOUT", "2s")));
     assert_eq!(json["settings"]["timeout"]["value"], "2s");
-    assert_eq!(json["settings"]["timeout"]["origin"], "READY_TIMEOUT (environment)");
+    assert_eq!(
+        json["settings"]["timeout"]["origin"],
+        "READY_TIMEOUT (environment)"
+    );
     assert_eq!(json["checks"][0]["target"], "redis://***@h#value=***&key=k");
     assert_eq!(json["checks"][0]["scope"], "dependency");
     assert_eq!(json["checks"][0]["origin"], "TARGET (command line)");

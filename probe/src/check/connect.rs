@@ -227,7 +227,8 @@ mod tests {
         let other = NotThere::Other("o".into());
         let of = |all: &[&NotThere]| {
             let all = all.iter().map(|e| (*e).clone());
-            all.fold(None, |before, now| Some(worse(before, now))).unwrap()
+            all.fold(None, |before, now| Some(worse(before, now)))
+                .unwrap()
         };
         for (all, want) in [
             (vec![&refused], &refused),
@@ -249,7 +250,10 @@ mod tests {
         for refused in [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound] {
             assert!(matches!(kind(refused), NotThere::Refused(_)));
         }
-        for unusable in [io::ErrorKind::AddrNotAvailable, io::ErrorKind::NetworkUnreachable] {
+        for unusable in [
+            io::ErrorKind::AddrNotAvailable,
+            io::ErrorKind::NetworkUnreachable,
+        ] {
             assert!(matches!(kind(unusable), NotThere::Unusable(_)));
         }
         for other in [

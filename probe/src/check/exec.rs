@@ -205,21 +205,27 @@ fn reap_zombies(before: &[u32]) {
 /// The living children of a process.
 fn children(me: u32) -> Vec<u32> {
     let mut children = children_of_threads(me);
-    children.retain(|pid| host::stat_of(*pid).is_some_and(|stat| stat.ppid == me && stat.state != 'Z'));
+    children
+        .retain(|pid| host::stat_of(*pid).is_some_and(|stat| stat.ppid == me && stat.state != 'Z'));
     children
 }
 
 /// The children that the kernel lists for our threads, see proc_tid_children(5); where it does not,
 /// every process there is.
 fn children_of_threads(me: u32) -> Vec<u32> {
-    let listed = std::fs::read_dir("/proc/self/task").ok().and_then(|threads| {
-        let mut children = Vec::new();
-        for thread in threads.flatten() {
-            let list = std::fs::read_to_string(thread.path().join("children")).ok()?;
-            children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        }
-        Some(children)
-    });
+    let listed = std::fs::read_dir("/proc/self/task")
+        .ok()
+        .and_then(|threads| {
+            let mut children = Vec::new();
+            for thread in threads.flatten() {
+                let list = std::fs::read_to_string(thread.path().join("children")).ok()?;
+                children.extend(
+                    list.split_ascii_whitespace()
+                        .filter_map(|pid| pid.parse::<u32>().ok()),
+                );
+            }
+            Some(children)
+        });
     listed.unwrap_or_else(|| {
         let mut pids = host::pids().unwrap_or_default();
         pids.retain(|pid| host::stat_of(*pid).is_some_and(|stat| stat.ppid == me));

@@ -147,7 +147,12 @@ async fn converse(target: &NatsTarget, endpoint: &Endpoint) -> Result<(Info, Hea
         .map_err(|e| plain(&e))?;
     stream.flush().await.map_err(|e| plain(&e))?;
     let mut heard = listen(&mut stream, &mut received, question.is_some()).await?;
-    let proof = [greeting.pass, greeting.auth_token, greeting.jwt, greeting.sig];
+    let proof = [
+        greeting.pass,
+        greeting.auth_token,
+        greeting.jwt,
+        greeting.sig,
+    ];
     heard.proof = proof.into_iter().flatten().collect();
     Ok((info, heard))
 }

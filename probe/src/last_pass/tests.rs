@@ -1,9 +1,18 @@
+use std::fs::File;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ready_probe_sdk::host::Epoch;
+use ready_probe_sdk::store::local::{LocalStore, PROBE_DIR};
+use rustix::fs::{FlockOperation, flock};
+
 use super::*;
 
 fn memory(answers: &[(&Outcome, u64)]) -> Memory {
     let mut memory = Memory::default();
     for (outcome, at_ms) in answers {
-        memory.learn("k", outcome, *at_ms);
+        memory.add(&[("k", outcome)], *at_ms);
     }
     memory
 }
@@ -93,8 +102,11 @@ fn grace_runs_from_the_first_unknown_after_a_pass() {
 #[test]
 fn nothing_is_written_while_nothing_changes() {
     let mut memory = memory(&[(&Outcome::pass(), 5)]);
-    assert!(!memory.learn("k", &Outcome::Pass("another note".into()), 99));
-    assert!(memory.learn("k", &Outcome::fail("n"), 99));
+    assert!(!memory.add(&[("k", &Outcome::Pass("another note".into()))], 99));
+    assert!(memory.add(&[("k", &Outcome::fail("n"))], 99));
+    // But often enough to be seen to be in use.
+    assert!(!memory.add(&[("k", &Outcome::fail("n"))], 98 + REWRITE_MS));
+    assert!(memory.add(&[("k", &Outcome::fail("n"))], 98 + 2 * REWRITE_MS));
 }
 
 fn keeper(dir: &Path) -> Keeper {
@@ -107,7 +119,16 @@ fn keeper(dir: &Path) -> Keeper {
 }
 
 fn remember(keeper: &Keeper, key: &str, outcome: &Outcome, at_ms: u64) -> Result<(), String> {
-    keeper.remember(&[(key, outcome)].into_iter(), at_ms, || at_ms)
+    keeper.remember(&[(key, outcome)], at_ms)
+}
+
+/// The file in which the memory is kept.
+fn file_in(dir: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(dir.join(PROBE_DIR)).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .find(|path| path.extension().is_some_and(|e| e == "json"))
+        .unwrap()
 }
 
 #[test]
@@ -121,7 +142,7 @@ fn what_is_remembered_is_recalled_and_added_to() {
     assert_eq!(recalled.problem, None);
     assert_eq!(recalled.memory.past("a").unwrap().since_ms, 1);
     assert_eq!(recalled.memory.past("b").unwrap().last, Answered::Fail);
-    let path = dir.path().join(PROBE_DIR).join(&keeper.file);
+    let path = file_in(dir.path());
     assert_eq!(
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777,
         0o600
@@ -133,7 +154,7 @@ fn what_cannot_be_believed_is_said_and_then_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let keeper = keeper(dir.path());
     remember(&keeper, "a", &Outcome::pass(), 1).unwrap();
-    let path = dir.path().join(PROBE_DIR).join(&keeper.file);
+    let path = file_in(dir.path());
     for garbage in ["", "{", "[]", "{\"v\":9,\"checks\":{}}"] {
         std::fs::write(&path, garbage).unwrap();
         let recalled = keeper.recall();
@@ -170,19 +191,31 @@ fn a_lock_that_is_held_is_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let keeper = keeper(dir.path());
     remember(&keeper, "a", &Outcome::pass(), 1).unwrap();
-    let path = dir
-        .path()
-        .join(PROBE_DIR)
-        .join(&keeper.file)
-        .with_extension("lock");
+    let path = file_in(dir.path()).with_extension("lock");
     let held = File::options().write(true).open(path).unwrap();
     flock(&held, FlockOperation::LockExclusive).unwrap();
-    let error = keeper
-        .remember(
-            &[("b", &Outcome::pass())].into_iter(),
-            2,
-            ready_probe_sdk::clock::mono_ms,
-        )
-        .unwrap_err();
+    let error = remember(&keeper, "b", &Outcome::pass(), 2).unwrap_err();
     assert!(error.contains("another probe holds the lock"), "{error}");
+}
+
+#[test]
+fn no_link_is_followed_and_nobody_elses_file_is_removed() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let victim = elsewhere.path().join("victim");
+    let old = std::time::UNIX_EPOCH + Duration::from_secs(1);
+    File::create(&victim).unwrap().set_modified(old).unwrap();
+    symlink(elsewhere.path(), dir.path().join(PROBE_DIR)).unwrap();
+    assert!(remember(&keeper(dir.path()), "a", &Outcome::pass(), 1).is_err());
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+
+    std::fs::remove_file(dir.path().join(PROBE_DIR)).unwrap();
+    std::fs::create_dir(dir.path().join(PROBE_DIR)).unwrap();
+    let ours = format!("x-1-2-{}.json", ready_probe_sdk::host::my_euid());
+    for name in [ours.as_str(), "notes.txt"] {
+        let path = dir.path().join(PROBE_DIR).join(name);
+        File::create(path).unwrap().set_modified(old).unwrap();
+    }
+    remember(&keeper(dir.path()), "a", &Outcome::pass(), 1).unwrap();
+    assert!(!dir.path().join(PROBE_DIR).join(ours).exists());
+    assert!(dir.path().join(PROBE_DIR).join("notes.txt").exists());
 }

@@ -69,9 +69,7 @@ fn elements(text: &str) -> Vec<String> {
     let mut scheme: Option<String> = None;
     for piece in addresses.split(',') {
         match elements.last_mut() {
-            Some(last)
-                if piece.contains('@') && parse_one(last, scheme.as_deref(), 1).is_err() =>
-            {
+            Some(last) if piece.contains('@') && parse_one(last, scheme.as_deref(), 1).is_err() => {
                 last.push(',');
                 last.push_str(piece);
             }

@@ -25,7 +25,11 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > max {
-        return Err(format!("{}: larger than {} KiB", path.display(), max / 1_024));
+        return Err(format!(
+            "{}: larger than {} KiB",
+            path.display(),
+            max / 1_024
+        ));
     }
     Ok(bytes)
 }

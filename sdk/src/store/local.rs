@@ -36,6 +36,31 @@ const MAX_ENTRIES: usize = 1_024;
 const MAX_LISTED: usize = 4 * MAX_ENTRIES;
 
 /// The local store of this container.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # ready_probe_sdk::use_dir(dir.path())?;
+/// # ready_probe_sdk::mark_agent_ready("translator", ())?;
+/// use ready_probe_sdk::clock;
+/// use ready_probe_sdk::freshness::{Observed, judge};
+/// use ready_probe_sdk::host::Epoch;
+/// use ready_probe_sdk::store::local::LocalStore;
+///
+/// let store = LocalStore::from_env()?;
+/// # let store = LocalStore::at(dir.path())?;
+/// let epoch = Epoch::current();
+/// for agent in store.agents()? {
+///     for record in store.read(&agent)?.believed {
+///         let now_ms = clock::mono_ms();
+///         let observed = Observed { epoch: &epoch, process: record.process, now_ms };
+///         match record.signal {
+///             Ok(signal) => assert_eq!(judge(&signal, &observed), Ok(())),
+///             Err(e) => println!("{agent}, process {}: {e}", record.pid),
+///         }
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalStore {
     dirs: Vec<Dir>,
@@ -104,6 +129,22 @@ impl LocalStore {
     pub fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.dirs.iter().map(|dir| dir.path.as_path())
     }
+
+    /// The probe's own folder in each of them, opened by the same rules as an agent's; `make` says
+    /// whether to make what is not there.
+    pub fn probe_dirs(
+        &self,
+        make: bool,
+    ) -> impl Iterator<Item = (PathBuf, std::io::Result<OwnedFd>)> {
+        self.dirs.iter().map(move |dir| {
+            let opened = if make {
+                write::make_dir_in(dir, PROBE_DIR)
+            } else {
+                open_dir_in(dir, PROBE_DIR)
+            };
+            (dir.path.join(PROBE_DIR), opened.map_err(Into::into))
+        })
+    }
 }
 
 /// Opens a folder; `follow` says whether it may be a symbolic link.
@@ -117,6 +158,10 @@ fn open_dir(parent: impl AsFd, path: &Path, follow: bool) -> Result<OwnedFd, Err
 
 /// Opens an agent's folder, if there is one.
 fn open_agent(dir: &Dir, agent: &Name) -> Result<OwnedFd, Errno> {
+    open_dir_in(dir, agent.as_str())
+}
+
+fn open_dir_in(dir: &Dir, name: &str) -> Result<OwnedFd, Errno> {
     let parent = open_dir(rustix::fs::CWD, &dir.path, dir.chosen)?;
-    open_dir(parent, Path::new(agent.as_str()), false)
+    open_dir(parent, Path::new(name), false)
 }

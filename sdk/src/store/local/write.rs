@@ -62,7 +62,7 @@ impl Publication {
         let mut tried = Vec::new();
         for dir in &self.store.dirs {
             let attempt =
-                open_agent_dir(dir, &self.agent).and_then(|fd| self.write_in(&fd, record));
+                make_dir_in(dir, self.agent.as_str()).and_then(|fd| self.write_in(&fd, record));
             match attempt {
                 Ok(Some(plain)) => {
                     self.written = Some(plain);
@@ -265,9 +265,9 @@ fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-fn open_agent_dir(dir: &Dir, agent: &Name) -> Result<OwnedFd, Errno> {
+pub(super) fn make_dir_in(dir: &Dir, name: &str) -> Result<OwnedFd, Errno> {
     let parent = make_dir(CWD, &dir.path, dir.chosen)?;
-    make_dir(parent, Path::new(agent.as_str()), false)
+    make_dir(parent, Path::new(name), false)
 }
 
 /// Opens a folder, making it if it is not there. A folder somebody chose is made with its parents.

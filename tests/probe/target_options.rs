@@ -1,0 +1,208 @@
+//! The options of every target, and what they make of its outcome.
+
+use std::time::Duration;
+
+use ready_probe_test_support::hostile::{Behaviour, Hostile, refused_port};
+use ready_probe_test_support::process::{Run, run};
+use ready_probe_test_support::servers::Redis;
+
+use crate::container::{Container, assert_mentions, assert_said, assert_starts, row};
+
+fn configured(toml: &str) -> (Container, Run) {
+    let container = Container::new();
+    let file = container.file("probe.toml", format!("agent = []\n{toml}"));
+    let run = run(container.probe([""; 0]).env("READY_CONFIG", file));
+    (container, run)
+}
+
+#[test]
+fn an_optional_check_is_reported_and_never_decides() {
+    let container = Container::new();
+    let run = container.run(["exec:true", "exec:false#optional"]);
+    assert_said(&run, 0, "degraded: exec:false: exit status 1");
+    assert_eq!(
+        row(&run, "exec:false"),
+        ("fail", "(optional) exit status 1")
+    );
+    let dead = refused_port();
+    let run = container.run([format!("redis://127.0.0.1:{}#optional", dead.port())]);
+    assert_starts(&run, 0, "degraded: redis://");
+    let run = container.run(["exec:false", "exec:true#optional"]);
+    assert_said(&run, 1, "unhealthy: exec:false: exit status 1");
+}
+
+#[test]
+fn not_inverts_pass_and_fail_and_never_unknown() {
+    let container = Container::new();
+    let (live, dead) = (Hostile::tcp(Behaviour::Silent), refused_port());
+    let live = format!("tcp://127.0.0.1:{}#not", live.port());
+    assert_said(
+        &container.ask(&live),
+        1,
+        &format!("unhealthy: {live}: it passes, and must not"),
+    );
+    let gone = format!("tcp://127.0.0.1:{}#not", dead.port());
+    let run = container.ask(&gone);
+    assert_said(&run, 0, "healthy: 1 check passes");
+    assert_eq!(row(&run, &gone), ("pass", "connection refused"));
+    let unknown = format!("redis://127.0.0.1:{}#not", dead.port());
+    assert_mentions(
+        &container.ask(&unknown),
+        1,
+        &["connection refused; it has never passed"],
+    );
+    assert_said(
+        &container.ask("exec:sleep 9#not&timeout=100ms&name=slow"),
+        1,
+        "unhealthy: slow: no answer within 100ms; it has never passed",
+    );
+}
+
+#[test]
+fn a_name_takes_the_place_of_the_target_in_reports() {
+    let container = Container::new();
+    let run = container.ask("exec:false#name=the%20model%20%26%20its%20data");
+    assert_said(&run, 1, "unhealthy: the model & its data: exit status 1");
+    let json = container.json(["exec:false#name=model"]);
+    assert_eq!(json["checks"][0]["name"], "model");
+    assert_eq!(json["checks"][0]["target"], "exec:false");
+}
+
+#[test]
+fn a_scope_decides_what_silence_means() {
+    let container = Container::new();
+    let dead = refused_port();
+    let target = format!("tcp://127.0.0.1:{}", dead.port());
+    assert_said(
+        &container.ask(format!("{target}#scope=own")),
+        1,
+        &format!("unhealthy: {target}: connection refused"),
+    );
+    let other = Container::new();
+    assert_said(
+        &other.ask(format!("{target}#scope=dependency")),
+        1,
+        &format!("unhealthy: {target}: connection refused; it has never passed"),
+    );
+}
+
+#[test]
+fn the_time_of_one_check_is_within_that_of_all() {
+    let container = Container::new();
+    let mut probe = container.probe(["exec:sleep 9#timeout=20s"]);
+    let run = run(probe.env("READY_TIMEOUT", "200ms"));
+    assert_mentions(&run, 1, &["no answer within 200ms"]);
+    assert!(run.elapsed < Duration::from_secs(5), "{run:?}");
+}
+
+#[test]
+fn options_in_the_file_are_those_of_the_fragment() {
+    let redis = Redis::with(&["--requirepass", "hUnTeR2"]);
+    redis.command(&["SET", "k", "a & b"]);
+    let url = format!("redis://:hUnTeR2@127.0.0.1:{}", redis.port());
+    let (_container, run) = configured(&format!(
+        "[[check]]\ntarget = \"{url}\"\nkey = \"k\"\nvalue = \"a & b\"\nname = \"state\"\n\
+         [[check]]\ntarget = \"exec:false\"\noptional = true\nnot = false\n\
+         [[check]]\ntarget = \"exec:false\"\nnot = true\ntimeout = \"1s\"\n"
+    ));
+    assert_eq!(row(&run, "state").0, "pass");
+    assert_said(&run, 0, "degraded: exec:false: exit status 1");
+    assert!(
+        !run.stdout.contains("hUnTeR2") && !run.stdout.contains("a & b"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn headers_of_the_file_are_a_list() {
+    use ready_probe_test_support::http::{HttpServer, Response};
+    let server = HttpServer::start(|_| Response::new(200));
+    let (_container, run) = configured(&format!(
+        "[[check]]\ntarget = \"{}\"\nheader = [\"A: 1\", \"B: 2\"]\nstatus = 200\n",
+        server.url("/")
+    ));
+    assert_said(&run, 0, "healthy: 1 check passes");
+    let request = &server.requests()[0];
+    assert_eq!(
+        (request.header("a"), request.header("b")),
+        (Some("1"), Some("2"))
+    );
+}
+
+#[test]
+fn any_passes_when_one_of_several_does() {
+    let redis = Redis::start();
+    let dead = refused_port();
+    let gone = format!("redis://127.0.0.1:{}", dead.port());
+    let any = |targets: &[&str], more: &str| {
+        let list: Vec<String> = targets.iter().map(|t| format!("'{t}'")).collect();
+        configured(&format!(
+            "[[check]]\nany = [{}]\nname = 'any'\n{more}",
+            list.join(", ")
+        ))
+        .1
+    };
+    let run = any(&[&gone, &redis.url()], "");
+    assert_said(&run, 0, "healthy: 1 check passes");
+    assert_eq!(
+        row(&run, "any"),
+        ("pass", format!("by {}", redis.url()).as_str())
+    );
+
+    let fails = any(&["exec:false", "file:/no/such"], "");
+    assert_said(
+        &fails,
+        1,
+        "unhealthy: any: exec:false: exit status 1; file:/no/such: no such file",
+    );
+    let unknown = any(&["exec:false", &gone], "");
+    assert_mentions(
+        &unknown,
+        1,
+        &[
+            "exec:false: exit status 1; ",
+            "refused; it has never passed",
+        ],
+    );
+    assert_eq!(row(&unknown, "any").0, "unknown");
+    assert_said(
+        &any(&["exec:true", "exec:false"], "not = true\n"),
+        1,
+        "unhealthy: any: it passes, and must not: by exec:true",
+    );
+    assert_said(
+        &any(&["exec:false"], "optional = true\n"),
+        0,
+        "degraded: any: exec:false: exit status 1",
+    );
+}
+
+#[test]
+fn options_within_any_are_their_own() {
+    let (_container, run) = configured(
+        "[[check]]\nany = ['exec:sleep 9#timeout=100ms&name=slow', 'exec:false#not']\nname = 'any'\n",
+    );
+    assert_said(&run, 0, "healthy: 1 check passes");
+    assert_eq!(row(&run, "any"), ("pass", "by exec:false#not"));
+    let (_container, run) = configured(
+        "[[check]]\nany = ['exec:sleep 9#name=slow']\ntimeout = '150ms'\nname = 'any'\n",
+    );
+    assert_mentions(&run, 1, &["unhealthy: any: ", "150ms"]);
+}
+
+#[test]
+fn the_first_of_the_heaviest_explains_the_verdict() {
+    let container = Container::new();
+    let dead = refused_port();
+    let unknown = format!("redis://127.0.0.1:{}", dead.port());
+    let run = container.run([
+        "exec:true",
+        "exec:false#optional&name=o",
+        &unknown,
+        "exec:false#name=f",
+        "file:/x",
+    ]);
+    assert_said(&run, 1, "unhealthy: f: exit status 1");
+    let run = container.run(["exec:true", "exec:false#optional&name=o", &unknown]);
+    assert_starts(&run, 1, &format!("unhealthy: {unknown}: "));
+}
