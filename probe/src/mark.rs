@@ -26,7 +26,7 @@ pub fn run(args: &cli::Mark, options: &cli::Options) -> Exit {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
-    let pid_start = match believable(marked.pid) {
+    let pid_start = match believable(marked.pid, marked.ttl_ms) {
         Ok(pid_start) => pid_start,
         Err(why) => return Exit::failed(why),
     };
@@ -133,12 +133,15 @@ fn process_id(text: &str) -> Result<u32, String> {
 }
 
 /// When that process started, provided that a probe would believe us.
-fn believable(pid: u32) -> Result<Option<u64>, String> {
+fn believable(pid: u32, ttl_ms: Option<u64>) -> Result<Option<u64>, String> {
     match Process::of(pid) {
         Process::Gone => Err(format!(
             "there is no process {pid}; --pid names another one"
         )),
         Process::Zombie { .. } => Err(format!("process {pid} has ended; --pid names another one")),
+        Process::Unreadable if ttl_ms.is_none() => Err(format!(
+            "process {pid} can't be looked at, so a signal can't follow its life: give --ttl"
+        )),
         Process::Unreadable => Ok(None),
         Process::Alive { start, euid } => {
             let me = host::my_euid();

@@ -13,7 +13,7 @@ const MAX_SHOWN_CHARS: usize = 60;
 
 /// A value that somebody set, in quotes.
 pub fn shown(value: &str) -> String {
-    format!("{:?}", clean(value, MAX_SHOWN_CHARS))
+    format!("{:?}", Secrets::default().quote(value, MAX_SHOWN_CHARS))
 }
 
 /// Every secret that the settings hold.

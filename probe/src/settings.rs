@@ -121,6 +121,10 @@ impl Settings {
                 .map_err(|e| Invalid::new(&origin, e))?;
             checks.push(Setting::new(target, origin));
         }
+        if let (Some(agents), true) = (&named_agents, checks.is_empty()) {
+            let why = "it says that there are no agents, and nothing else is to be checked";
+            return Err(Invalid::new(&agents.origin, why));
+        }
         Ok(Self {
             timeout,
             grace,

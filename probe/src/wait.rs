@@ -59,12 +59,13 @@ pub fn run(args: &cli::Wait, options: &cli::Options, start: Start) -> Exit {
     }
 }
 
-/// The agent is what the command starts: nobody else can have it ready before.
+/// The agent is what the command starts: nobody else can have it ready before. What was typed
+/// beside the command is meant.
 fn only_dependencies(settings: &mut Settings) {
     settings.discover = false;
     settings
         .checks
-        .retain(|check| check.value.scope == Scope::Dependency);
+        .retain(|check| check.value.scope == Scope::Dependency || check.origin.is_typed());
 }
 
 enum Waited {

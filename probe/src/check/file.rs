@@ -16,8 +16,8 @@ use crate::target::FileTarget;
 
 /// How much of a file is searched.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// A pid file holds a number.
-const MAX_PID_FILE_BYTES: u64 = 64;
+/// A pid file begins with a number.
+const MAX_PID_FILE_BYTES: u64 = 4_096;
 /// `/proc` counts a process's start in ticks, and file systems their times in whole seconds.
 const PID_FILE_SLACK: Duration = Duration::from_secs(2);
 
@@ -70,7 +70,9 @@ pub fn ask_pid(path: &Path) -> Outcome {
         Err(e) => return missing(&e),
     };
     let text = String::from_utf8_lossy(&bytes);
-    let Some(pid) = text.trim().parse::<u32>().ok().filter(|pid| *pid > 0) else {
+    // Some servers write more below it, PostgreSQL for one.
+    let first = text.split_ascii_whitespace().next().unwrap_or_default();
+    let Some(pid) = first.parse::<u32>().ok().filter(|pid| *pid > 0) else {
         return Outcome::fail("it holds no process id");
     };
     judge_pid(pid, Process::of(pid), process_age, file_age)
@@ -85,8 +87,7 @@ fn judge_pid(
     match process {
         Process::Gone => Outcome::fail(format!("process {pid} is gone")),
         Process::Zombie { .. } => Outcome::fail(format!("process {pid} has died and is a zombie")),
-        // It exists; whether it is the one that wrote the file can't be told.
-        Process::Unreadable => Outcome::pass(),
+        Process::Unreadable => Outcome::unknown(format!("process {pid} can't be looked at")),
         Process::Alive { start, .. } if process_age(start) + PID_FILE_SLACK < file_age => {
             Outcome::fail(format!(
                 "process {pid} is younger than the file: another one has its id"
@@ -151,6 +152,6 @@ mod tests {
         assert_eq!(judge(alive, hour, Duration::ZERO), "pass");
         assert_eq!(judge(alive, hour, hour), "pass");
         assert_eq!(judge(alive, Duration::ZERO, hour), "fail");
-        assert_eq!(judge(Process::Unreadable, hour, hour), "pass");
+        assert_eq!(judge(Process::Unreadable, hour, hour), "unknown");
     }
 }

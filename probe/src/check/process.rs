@@ -31,6 +31,7 @@ pub fn ask(pattern: &str, min: usize) -> Outcome {
         Err(e) => return Outcome::unknown(format!("/proc can't be read: {e}")),
     };
     let ancestors = ancestors(std::process::id());
+    let us = our_name();
     let mut matching = 0_usize;
     let mut unreadable = 0_usize;
     for pid in pids {
@@ -38,7 +39,7 @@ pub fn ask(pattern: &str, min: usize) -> Outcome {
             continue;
         }
         match command_line(pid) {
-            Ok(argv) if matches(&argv, pattern) && is_alive(pid) => matching += 1,
+            Ok(argv) if matches(&argv, &us, pattern) && is_another(pid) => matching += 1,
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => unreadable += 1,
             // It ended while we looked.
@@ -65,13 +66,24 @@ fn judge(matching: usize, unreadable: usize, min: usize) -> Outcome {
 
 /// Whether these arguments are what the user means: never an init wrapper, which repeats them, and
 /// never another probe, which has the pattern on its own command line.
-fn matches(argv: &[String], pattern: &str) -> bool {
+fn matches(argv: &[String], us: &str, pattern: &str) -> bool {
     let Some(program) = argv.first() else {
         // A kernel thread, or a process that is about to end.
         return false;
     };
-    let program = program.rsplit('/').next().unwrap_or(program);
-    !INIT_WRAPPERS.contains(&program) && program != OURSELVES && argv.join(" ").contains(pattern)
+    let program = base_name(program);
+    let is_probe = program == OURSELVES || program == us;
+    !INIT_WRAPPERS.contains(&program) && !is_probe && argv.join(" ").contains(pattern)
+}
+
+/// What this program is called here: images may rename it.
+fn our_name() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    base_name(&first.to_string_lossy()).to_owned()
+}
+
+fn base_name(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
 }
 
 fn command_line(pid: u32) -> io::Result<Vec<String>> {
@@ -87,12 +99,14 @@ fn command_line(pid: u32) -> io::Result<Vec<String>> {
     Ok(text.split('\0').map(str::to_owned).collect())
 }
 
-fn is_alive(pid: u32) -> bool {
-    host::stat_of(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'))
+/// Whether it lives, and is not a command of our own `exec:` checks, which may hold the pattern.
+fn is_another(pid: u32) -> bool {
+    let is_alive = host::stat_of(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'));
+    is_alive && !ancestors(pid).contains(&std::process::id())
 }
 
-/// This process and those it descends from: a shell-form HEALTHCHECK has the pattern on its
-/// shell's command line.
+/// A process and those it descends from. Of ours, none may match: a shell-form HEALTHCHECK has the
+/// pattern on its shell's command line.
 fn ancestors(pid: u32) -> HashSet<u32> {
     let mut ancestors = HashSet::from([pid]);
     let mut next = host::stat_of(pid);
@@ -116,15 +130,25 @@ mod tests {
 
     #[test]
     fn wrappers_and_probes_never_match() {
-        assert!(matches(&argv("python agent.py"), "agent.py"));
-        assert!(matches(&argv("python agent.py"), "python agent"));
+        assert!(matches(&argv("python agent.py"), "hc", "agent.py"));
+        assert!(matches(&argv("python agent.py"), "hc", "python agent"));
         assert!(!matches(
             &argv("/sbin/docker-init -- python agent.py"),
+            "hc",
             "agent.py"
         ));
-        assert!(!matches(&argv("tini -- python agent.py"), "agent.py"));
-        assert!(!matches(&argv("/ready-probe process:agent.py"), "agent.py"));
-        assert!(!matches(&[], ""));
+        assert!(!matches(&argv("tini -- python agent.py"), "hc", "agent.py"));
+        assert!(!matches(
+            &argv("/ready-probe process:agent.py"),
+            "hc",
+            "agent.py"
+        ));
+        assert!(!matches(
+            &argv("/bin/hc process:agent.py"),
+            "hc",
+            "agent.py"
+        ));
+        assert!(!matches(&[], "hc", ""));
     }
 
     #[test]

@@ -170,13 +170,14 @@ fn remove_stale(dir: &OwnedFd) -> io::Result<()> {
         .unwrap_or_default();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
-        let is_ours = entry.file_name().to_str().is_ok_and(|name| {
-            let stem = name.rsplit_once('.');
-            stem.is_some_and(|(stem, kind)| {
-                matches!(kind, "json" | "lock" | "tmp") && stem.ends_with(&format!("-{me}"))
-            })
-        });
-        if !is_ours {
+        let name = entry.file_name().to_str().unwrap_or_default();
+        let Some((stem, kind @ ("json" | "lock" | "tmp"))) = name.rsplit_once('.') else {
+            continue;
+        };
+        // A lock is never written; it is as old as its memory.
+        let memory = format!("{stem}.json");
+        let is_locking = kind == "lock" && fs::statat(dir, &memory, AtFlags::empty()).is_ok();
+        if is_locking || !stem.ends_with(&format!("-{me}")) {
             continue;
         }
         let stat = fs::statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;

@@ -61,7 +61,7 @@ impl ConfigFile {
     /// Reads the file that was named, or the default one if it exists.
     pub fn load(named: Option<&Setting<String>>, secrets: &mut Secrets) -> Result<Self, Invalid> {
         let path = PathBuf::from(named.map_or(DEFAULT_PATH, |named| named.value.as_str()));
-        if named.is_none() && !path.exists() {
+        if named.is_none() && is_absent(&path) {
             return Ok(Self::default());
         }
         let text = text_file::read(&path).map_err(|e| match named {
@@ -119,6 +119,12 @@ fn without_value(message: &str) -> String {
     }
 }
 
+/// A link to nowhere, or a folder that can't be searched, is not absent: somebody meant something.
+fn is_absent(path: &Path) -> bool {
+    let found = std::fs::symlink_metadata(path);
+    found.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+}
+
 fn at(path: &Path, key: &str) -> Origin {
     Origin::File {
         path: path.to_owned(),
@@ -149,7 +155,9 @@ fn check(
             let targets = items
                 .iter()
                 .map(|item| match item.as_str() {
-                    Some(text) => Target::parse(text, Options::default(), secrets),
+                    Some(text) => {
+                        Target::parse(text, Options::default(), secrets).and_then(only_asks)
+                    }
                     None => Err("any must be a list of texts".to_owned()),
                 })
                 .collect::<Result<_, _>>()?;
@@ -160,6 +168,17 @@ fn check(
         (None, Some(_)) => Err("any must be a list of texts".to_owned()),
         (None, None) => Err("it needs target = \"…\" or any = [\"…\"]".to_owned()),
     }
+}
+
+/// Within `any`, what a target's answer means is decided for all of them together.
+fn only_asks(target: Target) -> Result<Target, String> {
+    if target.grace.is_some() || target.optional {
+        return Err(format!(
+            "{}: within any, grace and optional belong to the check as a whole",
+            target.redacted
+        ));
+    }
+    Ok(target)
 }
 
 fn option_values(key: &str, value: toml::Value) -> Result<Vec<String>, String> {

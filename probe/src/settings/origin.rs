@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use ready_probe_sdk::signal::clean;
+use crate::redact::Secrets;
 
 /// A value may be of any length, and hold line ends.
 const MAX_MESSAGE_CHARS: usize = 400;
@@ -31,6 +31,13 @@ pub enum Origin {
         /// The key.
         key: String,
     },
+}
+
+impl Origin {
+    /// Whether it stands on the command line.
+    pub fn is_typed(&self) -> bool {
+        matches!(self, Self::Flag(_))
+    }
 }
 
 impl fmt::Display for Origin {
@@ -92,7 +99,7 @@ impl Invalid {
     pub fn new(origin: &Origin, why: impl fmt::Display) -> Self {
         Self {
             message: one_line(&format!("{origin}: {why}")),
-            typed: matches!(origin, Origin::Flag(_)),
+            typed: origin.is_typed(),
         }
     }
 
@@ -110,8 +117,9 @@ impl Invalid {
     }
 }
 
+/// What is quoted may be an address that came into the wrong place, password and all.
 fn one_line(message: &str) -> String {
-    clean(message, MAX_MESSAGE_CHARS)
+    Secrets::default().quote(message, MAX_MESSAGE_CHARS)
 }
 
 impl fmt::Display for Invalid {
