@@ -9,7 +9,7 @@ use crate::cli;
 use crate::duration::millis;
 use crate::exit::Exit;
 use crate::report::AGENTS;
-use crate::run;
+use crate::run::{self, Start};
 use crate::settings::{Format, Settings};
 
 /// Every variable this program reads, besides those that end in `_FILE`.
@@ -28,8 +28,8 @@ const VARIABLES: &[&str] = &[
 ];
 
 /// Runs the command.
-pub fn run(args: &cli::Config, options: &cli::Options) -> Exit {
-    let settings = match run::resolve(options, &args.targets.targets) {
+pub fn run(args: &cli::Config, options: &cli::Options, start: &Start) -> Exit {
+    let settings = match run::resolve(options, &args.targets.targets, start) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };

@@ -21,23 +21,28 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Prints what is to be said, and maps the end to an exit status.
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Done(_) => 0,
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 64,
+            Self::Config(_) => 78,
+            Self::Signal(number) => 128 + u8::try_from(*number).unwrap_or(0),
+        }
+    }
+
+    /// Prints what is to be said.
     pub fn print(self) -> ExitCode {
-        let (text, code, to_stderr) = match self {
-            Self::Done(text) => (text, 0, false),
-            Self::Failed(text) => (text, 1, false),
-            Self::Usage(text) => (text, 64, true),
-            Self::Config(text) => (text, 78, true),
-            Self::Signal(number) => (String::new(), 128 + u8::try_from(number).unwrap_or(0), true),
-        };
+        let status = self.status();
         // One write: Docker's buffer holds stdout and stderr in the order in which they come.
         // Nobody is left to be told when it fails.
-        let _ = if to_stderr {
-            std::io::stderr().write_all(text.as_bytes())
-        } else {
-            std::io::stdout().write_all(text.as_bytes())
+        let _ = match self {
+            Self::Done(text) | Self::Failed(text) => std::io::stdout().write_all(text.as_bytes()),
+            Self::Usage(text) | Self::Config(text) => std::io::stderr().write_all(text.as_bytes()),
+            Self::Signal(_) => Ok(()),
         };
-        ExitCode::from(code)
+        ExitCode::from(status)
     }
 
     /// A failure in one line.

@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod config;
+mod deadline;
 mod duration;
 mod exit;
 mod last_pass;
@@ -31,12 +32,13 @@ fn main() -> ExitCode {
             targets,
             options,
         }) => match command {
-            None => run::probe(&targets.targets, &options, start),
-            Some(Command::Wait(args)) => wait::run(&args, &options, start),
-            Some(Command::Mark(args)) => mark::run(&args, &options),
-            Some(Command::Config(args)) => config::run(&args, &options),
+            None => run::probe(&targets.targets, &options, &start),
+            Some(Command::Wait(args)) => wait::run(&args, &options, &start),
+            Some(Command::Mark(args)) => mark::run(&args, &options, &start),
+            Some(Command::Config(args)) => config::run(&args, &options, &start),
         },
         Err(exit) => exit,
     };
+    start.decide(&exit);
     exit.print()
 }

@@ -10,19 +10,19 @@ use crate::cli;
 use crate::duration::{self, millis};
 use crate::exit::Exit;
 use crate::redact::shown;
-use crate::run;
+use crate::run::{self, Start};
 use crate::settings::{Invalid, Origin};
 
 /// What wrote the record.
 const WRITER: &str = concat!("ready-probe/", env!("CARGO_PKG_VERSION"));
 
 /// Runs the command.
-pub fn run(args: &cli::Mark, options: &cli::Options) -> Exit {
+pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
     let marked = match Marked::parse(args) {
         Ok(marked) => marked,
         Err(invalid) => return invalid.into(),
     };
-    let settings = match run::resolve(options, &["agent:x".to_owned()]) {
+    let settings = match run::resolve(options, &["agent:x".to_owned()], start) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };

@@ -6,31 +6,49 @@ use std::time::{Duration, Instant};
 use ready_probe_sdk::clock;
 
 use crate::cli;
+use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::probe::Probe;
 use crate::report::{MAX_BYTES, Report};
 use crate::settings::env::Env;
-use crate::settings::{Format, Invalid, Settings};
+use crate::settings::{DEFAULT_TIMEOUT, Format, Invalid, Settings};
 use crate::verdict::Verdict;
 
-/// When this process started to work.
-#[derive(Debug, Clone, Copy)]
-pub struct Start(Instant);
+/// When this process started to work, and what ends it in time.
+#[derive(Debug)]
+pub struct Start {
+    at: Instant,
+    deadline: Deadline,
+}
 
 impl Start {
-    /// Now.
+    /// Now; until the settings are known, the default deadline holds.
     pub fn now() -> Self {
-        Self(clock::instant())
+        Self {
+            at: clock::instant(),
+            deadline: Deadline::start(DEFAULT_TIMEOUT),
+        }
     }
 
     /// That long after the start.
-    pub fn plus(self, duration: Duration) -> Instant {
-        self.0 + duration
+    pub fn plus(&self, duration: Duration) -> Instant {
+        self.at + duration
     }
 
     /// The time since.
-    pub fn elapsed(self) -> Duration {
-        clock::instant().saturating_duration_since(self.0)
+    pub fn elapsed(&self) -> Duration {
+        clock::instant().saturating_duration_since(self.at)
+    }
+
+    /// Has the process end by then, whatever blocks it; returns that instant.
+    pub fn end_by(&self, timeout: Duration) -> Instant {
+        self.deadline.reset(timeout.saturating_sub(self.elapsed()));
+        self.plus(timeout)
+    }
+
+    /// The run is over but for saying so.
+    pub fn decide(&self, exit: &Exit) {
+        self.deadline.decide(exit.status());
     }
 }
 
@@ -46,8 +64,8 @@ impl From<Invalid> for Exit {
 }
 
 /// `ready-probe [TARGET...]`
-pub fn probe(targets: &[String], options: &cli::Options, start: Start) -> Exit {
-    let settings = match resolve(options, targets) {
+pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit {
+    let settings = match resolve(options, targets, start) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
@@ -71,7 +89,7 @@ pub fn probe(targets: &[String], options: &cli::Options, start: Start) -> Exit {
 }
 
 /// What is printed of a report, and how the run ends.
-pub fn finish(report: &Report, settings: &Settings, start: Start) -> Exit {
+pub fn finish(report: &Report, settings: &Settings, start: &Start) -> Exit {
     let healthy = report.verdict.is_healthy();
     let text = match (settings.quiet.value, settings.format.value) {
         (true, Format::Text) if healthy => String::new(),
@@ -87,10 +105,18 @@ pub fn finish(report: &Report, settings: &Settings, start: Start) -> Exit {
     }
 }
 
-/// Resolves the settings, and starts to log if they say so.
-pub fn resolve(options: &cli::Options, targets: &[String]) -> Result<Settings, Invalid> {
+/// Resolves the settings, and puts those in force that concern the whole run.
+pub fn resolve(
+    options: &cli::Options,
+    targets: &[String],
+    start: &Start,
+) -> Result<Settings, Invalid> {
     let lookup = |name: &str| std::env::var_os(name);
     let settings = Settings::resolve(options, targets, &Env::new(&lookup))?;
+    start.end_by(settings.timeout.value);
+    if settings.format.value == Format::Json {
+        start.deadline.speak_json();
+    }
     if settings.verbose.value {
         log_to_stderr();
     }

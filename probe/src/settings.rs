@@ -24,7 +24,7 @@ pub use origin::{Invalid, Origin, Setting};
 
 /// The overall deadline when nothing else is said: HEALTHCHECK's own default is 30 s, a kubelet's
 /// and most people's is shorter.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a dependency may be unreachable when nothing else is said.
 const DEFAULT_GRACE: Grace = Grace::For(Duration::from_secs(180));
 

@@ -26,19 +26,19 @@ const PAUSE_LAST: Duration = Duration::from_secs(1);
 const TIME_TO_ANSWER: Duration = Duration::from_millis(50);
 
 /// Runs the command.
-pub fn run(args: &cli::Wait, options: &cli::Options, start: Start) -> Exit {
+pub fn run(args: &cli::Wait, options: &cli::Options, start: &Start) -> Exit {
     let limit = match duration::timeout(&args.limit) {
         Ok(limit) => limit,
         Err(why) => return Invalid::new(&Origin::Flag("--for"), why).into(),
     };
-    let mut settings = match run::resolve(options, &args.targets.targets) {
+    let mut settings = match run::resolve(options, &args.targets.targets, start) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
     if args.targets.targets.is_empty() && !args.command.is_empty() {
         only_dependencies(&mut settings);
     }
-    let end = start.plus(limit);
+    let end = start.end_by(limit);
     let waited = match run::event_loop() {
         Ok(event_loop) => event_loop.block_on(until_healthy(&settings, end)),
         Err(cause) => return Exit::failed(cause),

@@ -36,10 +36,7 @@ impl Epoch {
         let pid_ns = fs::read_link("/proc/self/ns/pid")
             .ok()
             .and_then(|link| namespace_inode(&link.to_string_lossy()));
-        let init_start = match Process::of(1) {
-            Process::Alive { start, .. } | Process::Zombie { start } => Some(start),
-            Process::Gone | Process::Unreadable => None,
-        };
+        let init_start = stat_of(1).map(|stat| stat.start);
         Self {
             boot_id,
             pid_ns,

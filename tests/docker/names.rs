@@ -131,3 +131,18 @@ fn image_with_modules(tag: &str, make: impl Fn(&Path)) {
     fs::write(&dockerfile, text).unwrap();
     engine.build(tag, context.path(), &dockerfile, &[]);
 }
+
+#[test]
+fn localhost_without_ipv6_is_one_address() {
+    // Containers have no ::1 unless the engine has IPv6 switched on.
+    let root = ImageRoot::new().file(&probe_binary(), "/ready-probe");
+    let tag = "ready-probe-test/localhost";
+    Engine::shared().build_scratch(tag, &root, "");
+    let probe = Engine::shared()
+        .run_to_end(RunOptions::image(tag).command(["/ready-probe", "tcp://localhost:1"]));
+    assert_eq!(
+        probe.first_line(),
+        "unhealthy: tcp://localhost:1: connection refused",
+        "{probe:?}"
+    );
+}

@@ -183,7 +183,10 @@ fn options_within_any_are_their_own() {
         "[[check]]\nany = ['exec:sleep 9#timeout=100ms&name=slow', 'exec:false#not']\nname = 'any'\n",
     );
     assert_said(&run, 0, "healthy: 1 check passes");
-    assert_eq!(row(&run, "any"), ("pass", "by exec:false#not"));
+    assert_eq!(
+        row(&run, "any"),
+        ("pass", "by exec:false#not: exit status 1")
+    );
     let (_container, run) = configured(
         "[[check]]\nany = ['exec:sleep 9#name=slow']\ntimeout = '150ms'\nname = 'any'\n",
     );

@@ -47,7 +47,7 @@ pub async fn ask(argv: &[String], secrets: &Secrets) -> Outcome {
         status = running.ended() => status,
         never = read(&output, &mut said) => match never {},
     };
-    drain(&output, &mut said);
+    read_rest(&output, &mut said);
     match status {
         Ok(status) => judge(status, &said, secrets),
         Err(e) => Outcome::unknown(format!("its end can't be told: {e}")),
@@ -137,6 +137,19 @@ fn drain(output: &pipe::Receiver, kept: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Takes what is left in the pipe when its command has ended. The kernel is asked: the event loop
+/// need not have heard yet that there is something.
+fn read_rest(output: &pipe::Receiver, kept: &mut Vec<u8>) {
+    let mut chunk = [0; 4_096];
+    // A child that lives on may go on writing; a pipe holds 16 of these.
+    for _ in 0..16 {
+        match rustix::io::read(output, &mut chunk) {
+            Ok(n) if n > 0 => keep(kept, chunk.get(..n).unwrap_or_default()),
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
 fn keep(kept: &mut Vec<u8>, chunk: &[u8]) {
     let room = MAX_OUTPUT_BYTES.saturating_sub(kept.len());
     kept.extend(chunk.iter().take(room));
@@ -160,10 +173,14 @@ impl Reaper {
         }
     }
 
+    /// Who is not reaped yet. One that has ended since the last round counts: what it leaves to us
+    /// need not have been in the list.
     fn left(&self) -> Vec<u32> {
         let me = std::process::id();
         let mut left = children(me);
-        left.retain(|pid| !self.before.contains(pid) && (me != 1 || is_marked(*pid, me)));
+        left.retain(|pid| {
+            !self.before.contains(pid) && (me != 1 || has_ended(*pid) || is_marked(*pid, me))
+        });
         left
     }
 }
@@ -193,26 +210,22 @@ impl Drop for Reaper {
 /// Reaps what has ended, but not what somebody else started before us and will wait for.
 fn reap_zombies(before: &[u32]) {
     let me = std::process::id();
-    let ended = children_of_threads(me).into_iter().filter(|pid| {
-        !before.contains(pid) && host::stat_of(*pid).is_some_and(|stat| stat.state == 'Z')
-    });
+    let ended = children(me)
+        .into_iter()
+        .filter(|pid| !before.contains(pid) && has_ended(*pid));
     for pid in ended.filter_map(pid_of) {
         // It was reaped meanwhile: what we wanted.
         let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
     }
 }
 
-/// The living children of a process.
-fn children(me: u32) -> Vec<u32> {
-    let mut children = children_of_threads(me);
-    children
-        .retain(|pid| host::stat_of(*pid).is_some_and(|stat| stat.ppid == me && stat.state != 'Z'));
-    children
+fn has_ended(pid: u32) -> bool {
+    host::stat_of(pid).is_some_and(|stat| stat.state == 'Z')
 }
 
-/// The children that the kernel lists for our threads, see proc_tid_children(5); where it does not,
-/// every process there is.
-fn children_of_threads(me: u32) -> Vec<u32> {
+/// Our children, with those that have ended and are not reaped: the ones that the kernel lists for
+/// our threads, see proc_tid_children(5), or where it does not, those of every process there is.
+fn children(me: u32) -> Vec<u32> {
     let listed = std::fs::read_dir("/proc/self/task")
         .ok()
         .and_then(|threads| {

@@ -13,6 +13,8 @@ pub const COMMON: &[&str] = &["timeout", "grace", "name", "optional", "not", "sc
 pub const TLS: &[&str] = &["ca", "cert", "key_file", "insecure"];
 /// Options that only say how long or how to call it: they do not make another check of it.
 const NOT_IDENTIFYING: &[&str] = &["timeout", "grace", "name", "optional", "scope"];
+/// Options that are there or not. A file writes them `not = true`.
+const FLAGS: &[&str] = &["optional", "not", "insecure", "jetstream"];
 /// Options whose values are never printed.
 const SECRET: &[&str] = &["header", "value"];
 
@@ -76,7 +78,9 @@ impl Options {
             .pairs
             .iter()
             .filter(|(key, _)| !NOT_IDENTIFYING.contains(&key.as_str()))
+            .filter(|(key, value)| !is_flag(key) || value.as_deref() != Some("false"))
             .map(|(key, value)| match value {
+                Some(_) if is_flag(key) => key.clone(),
                 Some(_) if SECRET.contains(&key.as_str()) => format!("{key}={HIDDEN}"),
                 Some(value) => format!("{key}={}", ready_probe_sdk::signal::clean(value, 80)),
                 None => key.clone(),
@@ -174,6 +178,10 @@ impl Options {
         let at = self.pairs.iter().position(|(known, _)| known == key)?;
         Some(self.pairs.remove(at).1)
     }
+}
+
+fn is_flag(key: &str) -> bool {
+    FLAGS.contains(&key)
 }
 
 fn is_known(key: &str, known: &[&str]) -> bool {
