@@ -158,9 +158,16 @@ async fn read_body(mut body: Incoming, target: &HttpTarget) -> Result<Vec<u8>, S
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| plain(&e))?;
+        // What came before was searched before, but for what a match may begin with.
+        let searched = bytes.len();
         bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
         if let (Some(text), None) = (&target.contains, &target.json)
-            && contains(&bytes, text)
+            && contains(
+                bytes
+                    .get(searched.saturating_sub(text.len())..)
+                    .unwrap_or_default(),
+                text,
+            )
         {
             break;
         }
