@@ -53,3 +53,8 @@ pub use signal::State;
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The README's examples run as they stand.
+#[cfg(all(doctest, feature = "agent"))]
+#[doc = include_str!("../../README.md")]
+pub struct ReadmeExamples;

@@ -10,6 +10,8 @@
     reason = "a test fails by panicking, and measures time"
 )]
 
+mod agent;
+mod agent_records;
 mod container;
 mod deadline;
 mod docs;
@@ -23,6 +25,7 @@ mod memory;
 mod nats;
 mod nats_auth;
 mod readme;
+mod records;
 mod redis;
 mod redis_tls;
 mod settings;
