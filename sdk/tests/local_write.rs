@@ -1,5 +1,9 @@
 //! Writing the local store: whole records, readable by everybody, whatever happens to the folder.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and may set a file's time"
+)]
 
 mod common;
 
@@ -227,6 +231,38 @@ fn only_dead_predecessors_of_the_same_agent_and_life_are_removed() {
     ];
     assert_eq!(left, want.map(str::to_owned).into());
     assert_eq!(folder.files("b"), [file]);
+}
+
+#[test]
+fn a_record_of_another_life_goes_once_it_expired_long_ago() {
+    let folder = Folder::new();
+    let signal = |agent: &str, ttl_ms: Option<u64>| Signal {
+        boot_id: Some("another".to_owned()),
+        ttl_ms,
+        ..own_signal(agent)
+    };
+    let hours_ago =
+        |hours: u64| std::time::SystemTime::now() - std::time::Duration::from_secs(hours * 3_600);
+    let write = |agent: &str, pid: u32, ttl_ms, hours| {
+        let record = Signal {
+            pid: Some(pid),
+            ..signal(agent, ttl_ms)
+        }
+        .encode()
+        .unwrap();
+        let mut other = Publication::new(folder.store(), name(agent), pid, Some(1));
+        other.write(&record).unwrap();
+        let path = folder.path().join(agent).join(format!("{pid}-1.json"));
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(hours_ago(hours)).unwrap();
+    };
+    write("a", 1_001, Some(60_000), 2);
+    write("a", 1_002, Some(60_000), 0);
+    write("a", 1_003, None, 2);
+    write("b", 1_004, Some(60_000), 2);
+    publication(&folder).remove_dead_predecessors(&Epoch::current());
+    assert_eq!(folder.files("a"), ["1002-1.json", "1003-1.json"]);
+    assert_eq!(folder.files("b"), ["1004-1.json"]);
 }
 
 #[test]

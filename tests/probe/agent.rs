@@ -20,7 +20,11 @@ const DISCOVERED: &str = "healthy: 1 check passes; 1 agent discovered; READY_AGE
 /// The example agent, published by a process of its own.
 fn example(container: &Container, settings: &[(&str, &str)]) -> Guard {
     let program: PathBuf = workspace_root().join("dist/rust-agent");
-    assert!(program.is_file(), "{} is missing: `make example-agent` builds it", program.display());
+    assert!(
+        program.is_file(),
+        "{} is missing: `make example-agent` builds it",
+        program.display()
+    );
     let mut command = Command::new(program);
     command
         .env_clear()
@@ -47,12 +51,18 @@ fn an_agent_goes_through_its_life() {
     assert_said(&probe(), 1, "starting: no agent has published a signal");
     let agent = agent(&container, "life").register().unwrap();
     assert_said(&probe(), 1, "starting: agent life: starting");
-    agent.mark_ready(serde_json::json!({ "port": 5555 })).unwrap();
+    agent
+        .mark_ready(serde_json::json!({ "port": 5555 }))
+        .unwrap();
     let run = probe();
     assert_said(&run, 0, DISCOVERED);
     assert_eq!(row(&run, "agent:life").0, "pass");
     agent.mark_not_ready("reloading the model").unwrap();
-    assert_said(&probe(), 1, "unhealthy: agent life: not_ready: reloading the model");
+    assert_said(
+        &probe(),
+        1,
+        "unhealthy: agent life: not_ready: reloading the model",
+    );
     agent.mark_ready(()).unwrap();
     assert_said(&probe(), 0, DISCOVERED);
     let draining = agent.close("deploy").unwrap();
@@ -89,7 +99,10 @@ fn a_killed_agent_is_seen_at_the_next_probe() {
     wait_for(&container, DISCOVERED);
     let pid = agent.pid();
     agent.signal(Signal::KILL);
-    wait_for(&container, &format!("unhealthy: agent killed: process {pid} has died and is a zombie"));
+    wait_for(
+        &container,
+        &format!("unhealthy: agent killed: process {pid} has died and is a zombie"),
+    );
     agent.wait_within(Duration::from_secs(5));
     let gone = format!("unhealthy: agent killed: process {pid} is gone, last beat ");
     assert_starts(&container.run([""; 0]), 1, &gone);
@@ -98,7 +111,11 @@ fn a_killed_agent_is_seen_at_the_next_probe() {
 #[test]
 fn an_agent_that_stopped_beating_expires() {
     let container = Container::new();
-    let settings = [("AGENT_NAME", "paused"), ("AGENT_TTL", "1s"), ("AGENT_HEARTBEAT", "100ms")];
+    let settings = [
+        ("AGENT_NAME", "paused"),
+        ("AGENT_TTL", "1s"),
+        ("AGENT_HEARTBEAT", "100ms"),
+    ];
     let mut agent = example(&container, &settings);
     wait_for(&container, DISCOVERED);
     agent.signal(Signal::STOP);
@@ -106,7 +123,11 @@ fn an_agent_that_stopped_beating_expires() {
         let run = container.run([""; 0]);
         (run.code() != 0).then_some(run)
     });
-    assert_starts(&run, 1, "unhealthy: agent paused: expired: last beat 1s ago (TTL 1s)");
+    assert_starts(
+        &run,
+        1,
+        "unhealthy: agent paused: expired: last beat 1s ago (TTL 1s)",
+    );
     agent.signal(Signal::CONT);
     wait_for(&container, DISCOVERED);
 }
@@ -121,11 +142,27 @@ fn named_agents_are_missed_when_they_never_came_up() {
         run(probe.env("READY_AGENT", names))
     };
     assert_said(&ask("present"), 0, "healthy: 1 check passes");
-    assert_said(&ask("present,absent"), 1, "starting: agent absent: no signal published");
+    assert_said(
+        &ask("present,absent"),
+        1,
+        "starting: agent absent: no signal published",
+    );
     agent.mark_not_ready("no").unwrap();
-    assert_said(&ask("absent,present"), 1, "unhealthy: agent present: not_ready: no");
-    assert_said(&container.run(["--agent", "absent"]), 1, "starting: agent absent: no signal published");
-    assert_said(&container.run(["agent:absent"]), 1, "starting: agent absent: no signal published");
+    assert_said(
+        &ask("absent,present"),
+        1,
+        "unhealthy: agent present: not_ready: no",
+    );
+    assert_said(
+        &container.run(["--agent", "absent"]),
+        1,
+        "starting: agent absent: no signal published",
+    );
+    assert_said(
+        &container.run(["agent:absent"]),
+        1,
+        "starting: agent absent: no signal published",
+    );
 }
 
 #[test]
@@ -135,7 +172,11 @@ fn an_agent_that_was_there_and_has_gone_is_not_starting() {
     agent.mark_ready(()).unwrap();
     assert_said(&container.ask("agent:left"), 0, "healthy: 1 check passes");
     drop(agent);
-    assert_said(&container.ask("agent:left"), 1, "unhealthy: agent left: no signal published");
+    assert_said(
+        &container.ask("agent:left"),
+        1,
+        "unhealthy: agent left: no signal published",
+    );
 }
 
 #[test]
@@ -147,7 +188,11 @@ fn every_agent_that_has_published_must_be_ready() {
         agent.mark_ready(()).unwrap();
     }
     let run = container.run([""; 0]);
-    assert_said(&run, 0, "healthy: 3 checks pass; 3 agents discovered; READY_AGENT not set");
+    assert_said(
+        &run,
+        0,
+        "healthy: 3 checks pass; 3 agents discovered; READY_AGENT not set",
+    );
     agents[1].mark_not_ready("out of memory").unwrap();
     let run = container.run([""; 0]);
     assert_said(&run, 1, "unhealthy: agent many-b: not_ready: out of memory");
@@ -158,13 +203,20 @@ fn every_agent_that_has_published_must_be_ready() {
 fn an_agent_without_progress_is_stalled() {
     let container = Container::new();
     let limit = Duration::from_millis(200);
-    let agent = agent(&container, "stalled").watchdog(limit).register().unwrap();
+    let agent = agent(&container, "stalled")
+        .watchdog(limit)
+        .register()
+        .unwrap();
     agent.mark_ready(()).unwrap();
     let run = wait_until(Duration::from_secs(5), "the watchdog", || {
         let run = container.run([""; 0]);
         (run.code() != 0).then_some(run)
     });
-    assert_starts(&run, 1, "unhealthy: agent stalled: not_ready: stalled: no progress for ");
+    assert_starts(
+        &run,
+        1,
+        "unhealthy: agent stalled: not_ready: stalled: no progress for ",
+    );
     // Each tick is good for one limit only, and the machine is busy.
     wait_until(Duration::from_secs(5), "recovery", || {
         agent.tick().unwrap();
@@ -176,9 +228,18 @@ fn an_agent_without_progress_is_stalled() {
 fn what_an_agent_says_is_one_line_without_our_secrets() {
     let container = Container::new();
     let agent = agent(&container, "talker").register().unwrap();
-    agent.mark_not_ready("lost\nredis://u:hUnTeR2@h/0\u{1b}[31m and s3cr3t").unwrap();
+    agent
+        .mark_not_ready("lost\nredis://u:hUnTeR2@h/0\u{1b}[31m and s3cr3t")
+        .unwrap();
     let mut probe = container.probe([""; 0]);
     let run = run(probe.env("REDIS_URL", "redis://:s3cr3t@127.0.0.1:1"));
-    assert_mentions(&run, 1, &["agent talker: not_ready: lost redis://***@h/0 [31m and ***"]);
-    assert!(!run.stdout.contains("hUnTeR2") && !run.stdout.contains("s3cr3t"), "{run:?}");
+    assert_mentions(
+        &run,
+        1,
+        &["agent talker: not_ready: lost redis://***@h/0 [31m and ***"],
+    );
+    assert!(
+        !run.stdout.contains("hUnTeR2") && !run.stdout.contains("s3cr3t"),
+        "{run:?}"
+    );
 }

@@ -28,7 +28,9 @@ fn a_record_written_by_hand_is_ready() {
     assert_said(&container.ask("agent:hand"), 0, PASSES);
     // Without all that is not needed.
     publish(&container, "hand", process.pid(), |record| {
-        for key in ["reason", "details", "beat_ms", "seq", "host", "since", "sdk"] {
+        for key in [
+            "reason", "details", "beat_ms", "seq", "host", "since", "sdk",
+        ] {
             record.as_object_mut().unwrap().remove(key);
         }
     });
@@ -39,28 +41,94 @@ fn a_record_written_by_hand_is_ready() {
 fn every_defect_of_a_record_is_never_ready() {
     type Change = fn(&mut Value);
     let table: &[(Change, &str)] = &[
-        (|r| r["state"] = json!("starting"), "starting: agent a: starting"),
-        (|r| r["state"] = json!("not_ready"), "unhealthy: agent a: not_ready"),
-        (|r| r["state"] = json!("stopping"), "unhealthy: agent a: stopping"),
-        (|r| r["state"] = json!("READY"), "unhealthy: agent a: malformed record: unknown variant"),
-        (|r| r["state"] = json!(null), "unhealthy: agent a: malformed record: "),
-        (|r| r["v"] = json!(2), "unhealthy: agent a: record of version 2; this reader knows"),
-        (|r| r["v"] = json!("1"), "unhealthy: agent a: malformed record: "),
-        (|r| r["agent"] = json!("b"), "unhealthy: agent a: malformed record: it names agent b"),
-        (|r| r["agent"] = json!("../b"), "unhealthy: agent a: malformed record: "),
-        (|r| r["instance"] = json!(""), "unhealthy: agent a: malformed record: invalid instance"),
-        (|r| r["ttl_ms"] = json!(999), "unhealthy: agent a: malformed record: a TTL of 999ms"),
-        (|r| r["ttl_ms"] = json!(3_600_001), "unhealthy: agent a: malformed record: a TTL of"),
-        (|r| r["pid"] = json!(1), "unhealthy: agent a: malformed record: it names process 1"),
-        (|r| r["pid_start"] = json!(1), "unhealthy: agent a: malformed record: it names a process"),
-        (|r| r["boot_id"] = json!("another"), "starting: agent a: no signal in this life of the"),
-        (|r| r["pid_ns"] = json!(1), "starting: agent a: no signal in this life of the container"),
-        (|r| r["init_start"] = json!(1), "starting: agent a: no signal in this life of the"),
-        (|r| r["mono_ms"] = json!(u64::MAX), "unhealthy: agent a: malformed record: its beat lies"),
-        (|r| r["reason"] = json!("x".repeat(257)), "unhealthy: agent a: malformed record: reason"),
-        (|r| r["details"] = json!([1]), "unhealthy: agent a: malformed record: "),
-        (|r| r["details"] = json!({"x": "y".repeat(4_096)}), "unhealthy: agent a: record larger"),
-        (|r| *r = json!([r.clone()]), "unhealthy: agent a: malformed record: "),
+        (
+            |r| r["state"] = json!("starting"),
+            "starting: agent a: starting",
+        ),
+        (
+            |r| r["state"] = json!("not_ready"),
+            "unhealthy: agent a: not_ready",
+        ),
+        (
+            |r| r["state"] = json!("stopping"),
+            "unhealthy: agent a: stopping",
+        ),
+        (
+            |r| r["state"] = json!("READY"),
+            "unhealthy: agent a: malformed record: unknown variant",
+        ),
+        (
+            |r| r["state"] = json!(null),
+            "unhealthy: agent a: malformed record: ",
+        ),
+        (
+            |r| r["v"] = json!(2),
+            "unhealthy: agent a: record of version 2; this reader knows",
+        ),
+        (
+            |r| r["v"] = json!("1"),
+            "unhealthy: agent a: malformed record: ",
+        ),
+        (
+            |r| r["agent"] = json!("b"),
+            "unhealthy: agent a: malformed record: it names agent b",
+        ),
+        (
+            |r| r["agent"] = json!("../b"),
+            "unhealthy: agent a: malformed record: ",
+        ),
+        (
+            |r| r["instance"] = json!(""),
+            "unhealthy: agent a: malformed record: invalid instance",
+        ),
+        (
+            |r| r["ttl_ms"] = json!(999),
+            "unhealthy: agent a: malformed record: a TTL of 999ms",
+        ),
+        (
+            |r| r["ttl_ms"] = json!(3_600_001),
+            "unhealthy: agent a: malformed record: a TTL of",
+        ),
+        (
+            |r| r["pid"] = json!(1),
+            "unhealthy: agent a: malformed record: it names process 1",
+        ),
+        (
+            |r| r["pid_start"] = json!(1),
+            "unhealthy: agent a: malformed record: it names a process",
+        ),
+        (
+            |r| r["boot_id"] = json!("another"),
+            "starting: agent a: no signal in this life of the",
+        ),
+        (
+            |r| r["pid_ns"] = json!(1),
+            "starting: agent a: no signal in this life of the container",
+        ),
+        (
+            |r| r["init_start"] = json!(1),
+            "starting: agent a: no signal in this life of the",
+        ),
+        (
+            |r| r["mono_ms"] = json!(u64::MAX),
+            "unhealthy: agent a: malformed record: its beat lies",
+        ),
+        (
+            |r| r["reason"] = json!("x".repeat(257)),
+            "unhealthy: agent a: malformed record: reason",
+        ),
+        (
+            |r| r["details"] = json!([1]),
+            "unhealthy: agent a: malformed record: ",
+        ),
+        (
+            |r| r["details"] = json!({"x": "y".repeat(4_096)}),
+            "unhealthy: agent a: record larger",
+        ),
+        (
+            |r| *r = json!([r.clone()]),
+            "unhealthy: agent a: malformed record: ",
+        ),
     ];
     let process = sleeper();
     for (change, said) in table {
@@ -68,13 +136,26 @@ fn every_defect_of_a_record_is_never_ready() {
         publish(&container, "a", process.pid(), change);
         assert_starts(&container.ask("agent:a"), 1, said);
     }
-    let needed = ["v", "agent", "instance", "state", "ttl_ms", "pid", "pid_start", "boot_id"];
+    let needed = [
+        "v",
+        "agent",
+        "instance",
+        "state",
+        "ttl_ms",
+        "pid",
+        "pid_start",
+        "boot_id",
+    ];
     for key in needed.iter().chain(&["pid_ns", "init_start", "mono_ms"]) {
         let container = Container::new();
         publish(&container, "a", process.pid(), |record| {
             record.as_object_mut().unwrap().remove(*key);
         });
-        assert_mentions(&container.ask("agent:a"), 1, &["unhealthy: agent a: malformed record: "]);
+        assert_mentions(
+            &container.ask("agent:a"),
+            1,
+            &["unhealthy: agent a: malformed record: "],
+        );
     }
 }
 
@@ -100,7 +181,11 @@ fn a_record_without_a_ttl_lives_as_long_as_its_process() {
     assert_said(&container.ask("agent:bound"), 0, PASSES);
     process.signal(Signal::KILL);
     process.wait_within(Duration::from_secs(5));
-    assert_mentions(&container.ask("agent:bound"), 1, &["unhealthy: agent bound: process ", " is gone"]);
+    assert_mentions(
+        &container.ask("agent:bound"),
+        1,
+        &["unhealthy: agent bound: process ", " is gone"],
+    );
 }
 
 #[test]
@@ -116,7 +201,11 @@ fn bytes_that_are_no_record_are_never_ready() {
     // What a process that may not remove its record any more leaves: none.
     let container = Container::new();
     fs::write(path(&container, "a", process.pid()), "").unwrap();
-    assert_said(&container.ask("agent:a"), 1, "starting: agent a: no signal published");
+    assert_said(
+        &container.ask("agent:a"),
+        1,
+        "starting: agent a: no signal published",
+    );
 }
 
 #[test]
@@ -127,20 +216,44 @@ fn what_is_no_file_is_passed_over_and_mentioned() {
     let elsewhere = container.file("record", ready("a", process.pid()).to_string());
     symlink(&elsewhere, &place).unwrap();
     let run = container.ask("agent:a");
-    assert_mentions(&run, 1, &["starting: agent a: no signal published (", "a symbolic link)"]);
+    assert_mentions(
+        &run,
+        1,
+        &[
+            "starting: agent a: no signal published (",
+            "a symbolic link)",
+        ],
+    );
 
     let container = Container::new();
     let place = path(&container, "a", process.pid());
     let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
     rustix::fs::mknodat(rustix::fs::CWD, &place, kind, mode, 0).unwrap();
     let run = container.ask("agent:a");
-    assert_mentions(&run, 1, &["starting: agent a: no signal published (", "not a regular file)"]);
-    assert!(run.elapsed < Duration::from_secs(2), "it waited for a writer: {run:?}");
+    assert_mentions(
+        &run,
+        1,
+        &[
+            "starting: agent a: no signal published (",
+            "not a regular file)",
+        ],
+    );
+    assert!(
+        run.elapsed < Duration::from_secs(2),
+        "it waited for a writer: {run:?}"
+    );
 
     let container = Container::new();
     fs::create_dir(path(&container, "a", process.pid())).unwrap();
     let run = container.ask("agent:a");
-    assert_mentions(&run, 1, &["starting: agent a: no signal published (", "not a regular file)"]);
+    assert_mentions(
+        &run,
+        1,
+        &[
+            "starting: agent a: no signal published (",
+            "not a regular file)",
+        ],
+    );
 }
 
 #[test]
@@ -150,7 +263,11 @@ fn a_link_to_an_agents_folder_is_not_followed() {
     publish(&other, "a", process.pid(), |_| {});
     fs::create_dir(container.ready_dir()).unwrap();
     symlink(other.ready_dir().join("a"), container.ready_dir().join("a")).unwrap();
-    assert_starts(&container.ask("agent:a"), 1, "starting: agent a: no signal published");
+    assert_starts(
+        &container.ask("agent:a"),
+        1,
+        "starting: agent a: no signal published",
+    );
 }
 
 #[test]
@@ -182,14 +299,20 @@ fn a_strangers_record_is_not_believed() {
 fn the_newest_record_of_a_process_counts() {
     let container = Container::new();
     let process = sleeper();
-    publish(&container, "a", process.pid(), |record| record["seq"] = 7.into());
+    publish(&container, "a", process.pid(), |record| {
+        record["seq"] = 7.into()
+    });
     let other = path(&container, "a", process.pid()).with_extension("0.json");
     let mut newer = ready("a", process.pid());
     newer["seq"] = 8.into();
     newer["state"] = json!("not_ready");
     newer["mono_ms"] = mono_ms().into();
     fs::write(&other, newer.to_string()).unwrap();
-    assert_said(&container.ask("agent:a"), 1, "unhealthy: agent a: not_ready");
+    assert_said(
+        &container.ask("agent:a"),
+        1,
+        "unhealthy: agent a: not_ready",
+    );
 }
 
 #[test]
@@ -200,7 +323,9 @@ fn a_process_that_has_another_ones_id_is_not_it() {
     let mut record = ready("a", pid);
     record["pid_start"] = earlier.into();
     fs::create_dir_all(container.ready_dir().join("a")).unwrap();
-    let place = container.ready_dir().join(format!("a/{pid}-{earlier}.json"));
+    let place = container
+        .ready_dir()
+        .join(format!("a/{pid}-{earlier}.json"));
     fs::write(place, record.to_string()).unwrap();
     let said = format!("unhealthy: agent a: process {pid} is gone, another one has its id");
     assert_said(&container.ask("agent:a"), 1, &said);
@@ -217,7 +342,10 @@ fn as_many_instances_as_are_asked_for_must_be_ready() {
     });
     let run = container.ask("agent:w");
     assert_said(&run, 0, PASSES);
-    assert_eq!(row(&run, "agent:w"), ("pass", "1 of 2 instances; not_ready: draining"));
+    assert_eq!(
+        row(&run, "agent:w"),
+        ("pass", "1 of 2 instances; not_ready: draining")
+    );
     let run = container.ask("agent:w#min=2");
     let said = "unhealthy: agent w#min=2: 1 of 2 instances ready, 2 needed; not_ready: draining";
     assert_said(&run, 1, said);
@@ -231,8 +359,14 @@ fn as_many_instances_as_are_asked_for_must_be_ready() {
 fn what_an_earlier_life_left_is_no_agent_of_this_one() {
     let container = Container::new();
     let process = sleeper();
-    publish(&container, "past", process.pid(), |record| record["init_start"] = 1.into());
-    assert_said(&container.run([""; 0]), 1, "starting: no agent has published a signal");
+    publish(&container, "past", process.pid(), |record| {
+        record["init_start"] = 1.into()
+    });
+    assert_said(
+        &container.run([""; 0]),
+        1,
+        "starting: no agent has published a signal",
+    );
     publish(&container, "now", process.pid(), |_| {});
     let said = "healthy: 1 check passes; 1 agent discovered; READY_AGENT not set";
     assert_said(&container.run([""; 0]), 0, said);
@@ -263,7 +397,10 @@ fn a_folder_full_of_rubbish_costs_neither_time_nor_memory() {
     }
     let run = container.ask("agent:a");
     assert_mentions(&run, 1, &["the local store can't be read: ", "entries"]);
-    assert!(run.elapsed < Duration::from_secs(1) && run.peak_rss_kib < 8 * 1024, "{run:?}");
+    assert!(
+        run.elapsed < Duration::from_secs(1) && run.peak_rss_kib < 8 * 1024,
+        "{run:?}"
+    );
 }
 
 #[test]
@@ -272,11 +409,23 @@ fn a_folder_that_cannot_be_read_is_not_an_answer() {
     let process = sleeper();
     publish(&container, "a", process.pid(), |_| {});
     let ready_dir = container.ready_dir();
-    fs::set_permissions(&ready_dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    fs::set_permissions(
+        &ready_dir,
+        std::os::unix::fs::PermissionsExt::from_mode(0o700),
+    )
+    .unwrap();
     for args in [&["agent:a"][..], &[]] {
         let mut probe = container.probe(args);
         let run = run(probe.uid(NOBODY).gid(NOBODY));
-        assert_mentions(&run, 1, &["unhealthy: ", "the local store can't be read: ", "Permission denied"]);
+        assert_mentions(
+            &run,
+            1,
+            &[
+                "unhealthy: ",
+                "the local store can't be read: ",
+                "Permission denied",
+            ],
+        );
     }
     open_to_all(&ready_dir);
     let mut probe = container.probe(["agent:a"]);

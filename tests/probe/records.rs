@@ -24,7 +24,10 @@ pub fn start_of(pid: u32) -> u64 {
 /// A fresh, complete record of a ready agent in this process.
 pub fn ready(agent: &str, pid: u32) -> Value {
     let namespace = fs::read_link("/proc/self/ns/pid").unwrap();
-    let namespace = namespace.to_str().unwrap().trim_matches(|c: char| !c.is_ascii_digit());
+    let namespace = namespace
+        .to_str()
+        .unwrap()
+        .trim_matches(|c: char| !c.is_ascii_digit());
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     json!({
         "v": 1,

@@ -268,6 +268,15 @@ fn read_once(dir: &OwnedFd, name: &str) -> Result<Option<RecordFile>, String> {
     }))
 }
 
+/// Whether a file holds a record with a TTL: one that is bound to a process lives without being
+/// written.
+pub(super) fn has_ttl(dir: &OwnedFd, name: &str) -> bool {
+    match read_once(dir, name) {
+        Ok(Some(file)) => file.signal.is_ok_and(|signal| signal.ttl_ms.is_some()),
+        Ok(None) | Err(_) => false,
+    }
+}
+
 /// A record that exists and can't be read still says that its process published: it must not be
 /// passed over as if the agent had never come up.
 fn unreadable(dir: &OwnedFd, name: &str, e: Errno) -> Result<Option<RecordFile>, String> {

@@ -3,15 +3,16 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::read::{ProcessId, list, process_of_file};
+use super::read::{ProcessId, has_ttl, list, process_of_file};
 use super::{Dir, LocalStore, open_agent, open_dir};
 use crate::host::{self, Epoch};
-use crate::signal::{MAX_RECORD_BYTES, Name};
+use crate::signal::{MAX_RECORD_BYTES, MAX_TTL_MS, Name};
 use crate::{Error, ErrorKind, Result, clock, freshness};
 
 /// World-writable and sticky, as `/tmp`: agents may run as different users.
@@ -120,10 +121,12 @@ impl Publication {
         ))
     }
 
-    /// Removes the records of dead predecessors: same agent, same epoch, dead process. Nothing
-    /// else is ever tidied away: another agent's death must stay visible, and in a folder that
-    /// containers share a foreign record may belong to the living.
+    /// Removes the records of dead predecessors: same agent, same epoch, dead process; and those of
+    /// this agent that expired long ago, which a volume would keep for ever. Nothing else is ever
+    /// tidied away: another agent's death must stay visible, and in a folder that containers share
+    /// a foreign record may belong to the living.
     pub fn remove_dead_predecessors(&self, epoch: &Epoch) {
+        self.remove_long_expired();
         // Without it, nothing tells this container's processes from another's.
         if epoch.pid_ns.is_none() {
             return;
@@ -148,6 +151,26 @@ impl Publication {
                     pid: record.pid,
                     start: signal.pid_start,
                 });
+            }
+        }
+    }
+
+    /// A beat rewrites its file, and no TTL is longer than an hour: what has a TTL and was not
+    /// written for longer than that is dead in every life of every container.
+    fn remove_long_expired(&self) {
+        let long = Duration::from_millis(MAX_TTL_MS);
+        for dir in &self.store.dirs {
+            let Ok(fd) = open_agent(dir, &self.agent) else {
+                continue;
+            };
+            for name in list(&fd).unwrap_or_default() {
+                let is_dead = last_written(&fd, &name).is_some_and(|age| age > long)
+                    && process_of_file(&name).is_some()
+                    && has_ttl(&fd, &name);
+                if is_dead {
+                    // Somebody else's file stays, and stays expired.
+                    let _ = fs::unlinkat(&fd, &name, AtFlags::empty());
+                }
             }
         }
     }
@@ -319,4 +342,15 @@ fn make_parents(path: &Path) -> Result<(), Errno> {
         // What can't be made may be there all the same, on a read-only file system say.
         Err(_) => Ok(()),
     }
+}
+
+/// How long ago a regular file was written.
+fn last_written(dir: &OwnedFd, name: &str) -> Option<Duration> {
+    let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let written = Duration::from_secs(u64::try_from(stat.st_mtime).ok()?);
+    let now = clock::wall().duration_since(UNIX_EPOCH).ok()?;
+    now.checked_sub(written)
 }
