@@ -282,10 +282,16 @@ fn scope_word(text: &str) -> Result<Scope, String> {
 const SCHEMES: &str = "agent, redis, rediss, redis+unix, nats, tls, http, https, http+unix, tcp, \
                        unix, process, pid, exec, file";
 
+/// A scheme is letters, digits, `+`, `-` and `.` (RFC 3986, 3.1); anything else before the first
+/// colon is something else, perhaps a user before its password.
 fn unknown_scheme(scheme: &str) -> String {
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    if scheme.is_empty() || scheme.len() > 20 || !scheme.chars().all(is_scheme) {
+        return format!("it is no kind of target (there are: {SCHEMES})");
+    }
     format!(
         "{:?} is no kind of target (there are: {SCHEMES})",
-        format!("{}:", clean(scheme, 20))
+        format!("{scheme}:")
     )
 }
 

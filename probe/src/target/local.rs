@@ -12,8 +12,7 @@ use crate::verdict::Scope;
 pub(super) fn agent(body: &str, more: Options) -> Result<Target, String> {
     let known = &["min"];
     // A name can't hold a `#`, so the first one begins the options.
-    let (name, fragment) = body.split_once('#').unwrap_or((body, ""));
-    let mut options = Options::parse(fragment)?;
+    let (name, mut options) = Options::split(body)?;
     options.extend(more);
     options.check_known("agent", known)?;
     let redacted = options.redacted();

@@ -18,13 +18,26 @@ const FLAGS: &[&str] = &["optional", "not", "insecure", "jetstream"];
 /// Options whose values are never printed.
 const SECRET: &[&str] = &["header", "value"];
 
+/// Longer than any option's name.
+const MAX_NAME_BYTES: usize = 20;
+
 /// The options of one target, as they are used up while it is parsed.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pairs: Vec<(String, Option<String>)>,
+    /// They may be the rest of a password or query with a `#` in it.
+    doubtful: bool,
 }
 
 impl Options {
+    /// Splits what is written where the options begin: at the first `#`.
+    pub fn split(text: &str) -> Result<(&str, Self), String> {
+        let (before, fragment) = text.split_once('#').unwrap_or((text, ""));
+        let mut options = Self::parse(fragment)?;
+        options.doubtful = before.contains('?') || fragment.contains('@');
+        Ok((before, options))
+    }
+
     /// Parses what stands behind the `#`.
     pub fn parse(fragment: &str) -> Result<Self, String> {
         let mut pairs = Vec::new();
@@ -35,7 +48,10 @@ impl Options {
             };
             pairs.push((key.to_owned(), value));
         }
-        Ok(Self { pairs })
+        Ok(Self {
+            pairs,
+            doubtful: false,
+        })
     }
 
     /// Adds an option that a file holds under a key of its own.
@@ -53,15 +69,18 @@ impl Options {
         self.pairs.iter().all(|(key, _)| is_known(key, known))
     }
 
-    /// Refuses what no target of this kind knows, and what is said twice. What is not known is not
-    /// quoted: it may be the rest of a password with a `#` in it.
+    /// Refuses what no target of this kind knows, and what is said twice.
     pub fn check_known(&self, kind: &str, known: &[&str]) -> Result<(), String> {
         for (i, (key, _)) in self.pairs.iter().enumerate() {
             if !is_known(key, known) {
                 let all = [known, COMMON].concat().join(", ");
+                let is_name = |c: char| c.is_ascii_alphabetic() || c == '_';
+                if !self.doubtful && key.len() <= MAX_NAME_BYTES && key.chars().all(is_name) {
+                    return Err(format!("{key:?} is no option of {kind} (there are: {all})"));
+                }
                 return Err(format!(
                     "behind its # stands what is no option of {kind} (there are: {all}); a # that \
-                     belongs to a password or path is written %23"
+                     belongs to a password or query is written %23"
                 ));
             }
             let twice = self.pairs.iter().take(i).any(|(other, _)| other == key);

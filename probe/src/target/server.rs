@@ -180,8 +180,7 @@ fn split<'a>(
     kind: &str,
     known: &[&str],
 ) -> Result<(&'a str, Options), String> {
-    let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let mut options = Options::parse(fragment)?;
+    let (address, mut options) = Options::split(text)?;
     options.extend(more);
     options.check_known(kind, known)?;
     Ok((address, options))

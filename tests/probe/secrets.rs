@@ -1,0 +1,216 @@
+//! An unusual text is planted wherever a setting can hold a secret, and looked for in everything that
+//! comes out.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+
+use data_encoding::BASE64;
+use ready_probe_test_support::hostile::refused_port;
+use ready_probe_test_support::process::run;
+
+use crate::container::Container;
+
+/// Needs encoding in a URL, and is told apart from everything else.
+const SECRET: &str = "zQ9/un@us#ual";
+const ENCODED: &str = "zQ9%2Fun%40us%23ual";
+/// What a report must not hold: parts of it, so that no encoding of the rest hides it.
+const TRACES: [&str; 2] = ["zQ9", "un@us"];
+
+/// A server that greets with `greeting` and sends back what it receives, once.
+fn echo(greeting: &'static str, before: &'static str, after: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Ends with the process: it waits for the next connection then.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream: TcpStream = stream.unwrap();
+            let mut bytes = [0; 8_192];
+            let _ = stream.write_all(greeting.as_bytes());
+            let n = stream.read(&mut bytes).unwrap_or(0);
+            let said = String::from_utf8_lossy(&bytes[..n]).replace(['\r', '\n'], " ");
+            let _ = stream.write_all(format!("{before}{said}{after}").as_bytes());
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    });
+    port
+}
+
+/// Where a secret can stand in a target: `{S}` as it is, `{E}` encoded, `{P}` a port, `{F}` a file with it.
+const TARGETS: &[&str] = &[
+    "redis://:{E}@127.0.0.1:{P}",
+    "redis://user:{E}@127.0.0.1:{P}/1",
+    "redis://127.0.0.1:{P}?password={E}&x=y",
+    "redis://127.0.0.1:{P}?username=u&password={E}",
+    "redis://127.0.0.1:{P}#key=k&value={E}",
+    "redis://:{E}@127.0.0.1:{P},127.0.0.1:{P}",
+    "redis://:{E}@127.0.0.1:{P},redis://:{E}@127.0.0.1:{P}",
+    "redis+unix:///no/such.sock?password={E}",
+    "rediss://:{E}@127.0.0.1:{P}#insecure",
+    "nats://user:{E}@127.0.0.1:{P}",
+    "nats://{E}@127.0.0.1:{P}",
+    "nats://127.0.0.1:{P}#token_file={F}",
+    "nats://127.0.0.1:{P}#nkey={F}",
+    "nats://127.0.0.1:{P}#creds={F}",
+    "tls://user:{E}@127.0.0.1:{P}",
+    "nats://user:{E}@127.0.0.1:{P}#jetstream",
+    "http://user:{E}@127.0.0.1:{P}/",
+    "http://{E}@127.0.0.1:{P}/",
+    "http://127.0.0.1:{P}/?token={E}",
+    "http://127.0.0.1:{P}/?{E}",
+    "http://127.0.0.1:{P}/#header=Authorization:Bearer%20{E}",
+    "http://127.0.0.1:{P}/#header=X-Key:{E}&json=/said=x",
+    "http://user:{E}@127.0.0.1:{P}/?t={E}#json=/said=x&contains=none",
+    "https://user:{E}@127.0.0.1:{P}/?t={E}#insecure",
+    "exec:sh -c 'exit 1' '{S}'",
+    "exec:sh -c 'echo redis://u:{E}@h; exit 1' '{S}'",
+];
+
+/// Ways to make the same target unusable.
+const BREAKAGES: &[&str] = &[
+    "&nonsense=1",
+    "&timeout=5",
+    "&name=%ff",
+    "&optional=maybe",
+    "&scope=x",
+];
+
+fn fill(template: &str, port: u16, file: &str) -> String {
+    template
+        .replace("{S}", SECRET)
+        .replace("{E}", ENCODED)
+        .replace("{P}", &port.to_string())
+        .replace("{F}", file)
+}
+
+#[track_caller]
+fn assert_clean(what: &str, command: &mut Command) {
+    let run = run(command);
+    let all = format!("{}{}", run.stdout, run.stderr);
+    assert!(
+        !all.is_empty(),
+        "{what}: nothing was said, so nothing is proved"
+    );
+    let base64 = BASE64.encode(format!("user:{SECRET}").as_bytes());
+    for trace in TRACES.iter().chain(&[base64.as_str()]) {
+        assert!(!all.contains(trace), "{trace} in {what}:\n{all}");
+    }
+}
+
+#[test]
+fn no_output_of_any_command_holds_a_secret() {
+    let dead = refused_port().port();
+    let ports = [
+        dead,
+        echo("", "-ERR said ", "\r\n"),
+        echo("INFO {}\r\n", "-ERR 'said ", "'\r\n"),
+        echo("", "HTTP/1.1 500 said\r\nContent-Length: 2\r\n\r\n", ""),
+        echo("", "HTTP/1.1 200 OK\r\n\r\n{\"said\":\"", "\"}"),
+        echo("", "", "\r\n"),
+    ];
+    let container = Container::new();
+    let file = container.file("secret", format!("{SECRET}\n"));
+    for template in TARGETS {
+        for port in ports {
+            let target = fill(template, port, file.to_str().unwrap());
+            let mut probe = container.probe(["-v", &target]);
+            assert_clean(template, probe.env("READY_TIMEOUT", "500ms"));
+        }
+    }
+    let memory = std::fs::read_to_string(container.memory()).unwrap();
+    assert!(
+        TRACES.iter().all(|trace| !memory.contains(trace)),
+        "{memory}"
+    );
+}
+
+#[test]
+fn neither_config_nor_wait_nor_json_holds_a_secret() {
+    let container = Container::new();
+    let file = container.file("secret", SECRET);
+    let dead = refused_port().port();
+    for template in TARGETS {
+        let target = fill(template, dead, file.to_str().unwrap());
+        assert_clean(template, &mut container.probe(["config", &target]));
+        assert_clean(
+            template,
+            &mut container.probe(["config", "--format=json", &target]),
+        );
+        assert_clean(template, &mut container.probe(["--format=json", &target]));
+        assert_clean(
+            template,
+            &mut container.probe(["-v", "wait", "--for=10ms", &target]),
+        );
+        // A name that a user gives is printed as it is given; the target behind it is not.
+        let named = if target.contains('#') {
+            "&name=n"
+        } else {
+            "#name=n"
+        };
+        assert_clean(template, &mut container.probe([format!("{target}{named}")]));
+    }
+}
+
+#[test]
+fn no_error_holds_a_secret_wherever_the_target_stands() {
+    let container = Container::new();
+    for template in TARGETS {
+        let target = fill(template, 1, "/x");
+        // The fragment of a command begins only where all behind it are options.
+        if target.starts_with("exec:") {
+            continue;
+        }
+        for breakage in BREAKAGES {
+            let separator = if target.contains('#') { "" } else { "#x" };
+            let broken = format!("{target}{separator}{breakage}");
+            assert_clean(&broken, &mut container.probe([&broken]));
+            let quoted = format!("'{}'", broken.replace('\'', r"'\''"));
+            assert_clean(
+                &broken,
+                container.probe([""; 0]).env("READY_CHECKS", &quoted),
+            );
+            let toml = container.file("probe.toml", format!("[[check]]\ntarget = {broken:?}\n"));
+            assert_clean(&broken, container.probe([""; 0]).env("READY_CONFIG", toml));
+            for variable in ["REDIS_URL", "NATS_URL"] {
+                assert_clean(&broken, container.probe([""; 0]).env(variable, &broken));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_address_that_was_not_encoded_is_not_printed_either() {
+    let container = Container::new();
+    for url in [
+        "redis://:zQ9/un@us@127.0.0.1:1",
+        "redis://:zQ9#un@us@127.0.0.1:1",
+        "redis://:zQ9?un@us@127.0.0.1:1",
+        "redis://user:zQ9 un@us@127.0.0.1:1",
+        "nats://user:zQ9,un@us@127.0.0.1:1",
+        "nats://zQ9@us:un@us@127.0.0.1:1/zQ9",
+        "http://user:zQ9/un@us@127.0.0.1:1/",
+        "http://user:zQ9#un@us@127.0.0.1:1/",
+        "zQ9un@us",
+        "zQ9un@us:1:2:3",
+        "zQ9:un@us@127.0.0.1:1",
+        "//zQ9:un@us@h",
+        "redis:zQ9un@us",
+    ] {
+        assert_clean(url, &mut container.probe(["-v", url]));
+        assert_clean(url, &mut container.probe(["config", url]));
+        for variable in ["REDIS_URL", "NATS_URL"] {
+            assert_clean(url, container.probe([""; 0]).env(variable, url));
+            assert_clean(url, container.probe(["config"]).env(variable, url));
+            let file = container.file("url", url);
+            assert_clean(
+                url,
+                container
+                    .probe([""; 0])
+                    .env(format!("{variable}_FILE"), file),
+            );
+        }
+        let quoted = format!("'{url}'");
+        assert_clean(url, container.probe([""; 0]).env("READY_CHECKS", quoted));
+    }
+}
