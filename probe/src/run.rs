@@ -1,6 +1,7 @@
 //! One probe from settings to exit, and what every command needs on that way.
 
 use std::io::IsTerminal;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
@@ -125,10 +126,20 @@ pub fn resolve(
 
 /// The event loop, on this thread.
 pub fn event_loop() -> Result<tokio::runtime::Runtime, String> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    enough_descriptors()
+        .and_then(|()| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+        })
         .map_err(|e| format!("no event loop to be had: {e}"))
+}
+
+/// Whether there are the descriptors that the event loop takes, and some for what runs on it: where
+/// its part for signals finds none, tokio panics (signal/unix.rs).
+fn enough_descriptors() -> std::io::Result<()> {
+    let spare: std::io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
+    spare.map(drop)
 }
 
 fn log_to_stderr() {

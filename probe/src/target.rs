@@ -19,6 +19,10 @@ use crate::redact::Secrets;
 use crate::verdict::Scope;
 use options::Options;
 
+/// How much of a target is printed and remembered at most: a path may be of any length, and hold
+/// line ends.
+const MAX_REDACTED_CHARS: usize = 1_000;
+
 /// One question, ready to be asked.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -245,7 +249,7 @@ impl Target {
     ) -> Result<Self, String> {
         Ok(Self {
             kind,
-            redacted,
+            redacted: clean(&redacted, MAX_REDACTED_CHARS),
             name: options.parsed("name", report_name)?,
             timeout: options.parsed("timeout", duration::timeout)?,
             grace: options.parsed("grace", duration::grace)?,

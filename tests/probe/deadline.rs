@@ -1,6 +1,6 @@
 //! The process is gone within 50 ms of its deadline, whatever the other side does, and small.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use ready_probe_test_support::hostile::{Behaviour, Hostile};
 use ready_probe_test_support::process::{Run, run, wait_until};
 use ready_probe_test_support::proxy::{Fault, Proxy};
 use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
 
 use crate::container::{Container, assert_mentions};
 
@@ -199,35 +201,58 @@ fn an_endless_header_takes_no_memory() {
 #[test]
 fn who_resets_closes_or_lies_is_told_at_once() {
     let container = Container::new();
+    let closed: &[&str] = &["connection "];
+    // A server that speaks before it is asked may be heard before or after the question.
+    let lies = &["speak", "unexpected message"];
     let behaviours = [
-        (Behaviour::Reset, "connection "),
-        (Behaviour::HalfClose, "connection closed"),
-        (Behaviour::CloseAfter(Vec::new()), "connection closed"),
+        (Behaviour::Reset, closed),
+        (Behaviour::HalfClose, closed),
+        (Behaviour::CloseAfter(Vec::new()), closed),
+        (Behaviour::Garbage(b"220 smtp.example.com\r\n".into()), lies),
         (
-            Behaviour::Garbage(b"220 smtp.example.com ESMTP\r\n".to_vec()),
-            "",
-        ),
-        (
-            Behaviour::Garbage(b"\0\x01\x02\xff\xfe\r\n\r\n".to_vec()),
-            "",
+            Behaviour::Garbage(b"\0\x01\x02\xff\xfe\r\n\r\n".into()),
+            lies,
         ),
     ];
     for (behaviour, said) in behaviours {
-        let lies = matches!(behaviour, Behaviour::Garbage(_));
         let server = Hostile::tcp(behaviour);
         for target in targets(server.port()) {
             let run = in_time(&target, || probe(&container, &target));
             never_passes(&run, &target);
-            let told = if lies { "speak" } else { said };
             let is_tls = ["rediss", "https"].iter().any(|s| target.starts_with(s));
             // What TLS finds wrong with bytes that are not its own is told in rustls's words.
-            let told = if is_tls { "TLS: " } else { told };
-            assert!(
-                run.first_line().contains(told),
-                "{told:?} for {target}: {run:?}"
-            );
+            let said = if is_tls { &["TLS: "] } else { said };
+            let told = said.iter().any(|text| run.first_line().contains(text));
+            assert!(told, "{said:?} for {target}: {run:?}");
             assert!(run.elapsed < TIMEOUT, "it waited for nothing: {run:?}");
         }
+    }
+}
+
+#[test]
+fn an_address_that_answers_no_packet_ends_at_the_deadline() {
+    // With its backlog full, Linux drops what else knocks.
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    );
+    let socket = socket.unwrap();
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    listen(&socket, 0).unwrap();
+    let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+        waiting.push(stream);
+    }
+    let container = Container::new();
+    for target in targets(address.port())
+        .iter()
+        .chain(&[format!("tcp://{address}")])
+    {
+        let run = in_time(target, || probe(&container, target));
+        assert_mentions(&run, 1, &["no answer within 300ms"]);
     }
 }
 

@@ -68,7 +68,7 @@ fn checks() -> Vec<&'static str> {
         "exec:false",
         "exec:false#optional&name=an optional one",
         "redis://127.0.0.1:1",
-        "exec:sh -c 'echo \"quoted\" \\\\ text; exit 3'",
+        r#"exec:sh -c 'echo "\"quoted\" text"; exit 3'"#,
         "tcp://127.0.0.1:1#not",
         "agent:nobody",
     ]
@@ -96,7 +96,7 @@ fn the_json_report_is_as_its_schema_says() {
     assert_eq!(report["checks"][2]["optional"], true);
     assert_eq!(
         report["checks"][4]["reason"],
-        "exit status 3: \"quoted\" \\ text"
+        "exit status 3: \"quoted\" text"
     );
     assert!(report.get("omitted").is_none() && report.get("notes").is_none());
 }

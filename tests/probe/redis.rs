@@ -458,7 +458,7 @@ fn a_server_cannot_put_anything_into_the_report_but_a_line_of_text() {
     let mut message = b"-ERR \x1b[2J\r\x07 hUnTeR2 redis://u:hUnTeR2@h ".to_vec();
     message.extend([b'x'; 5_000]);
     message.extend(b"\r\n");
-    let server = Hostile::tcp(Behaviour::Garbage(message));
+    let server = Hostile::tcp(Behaviour::CloseAfter(message));
     let run = Container::new().ask(format!("redis://:{PASSWORD}@127.0.0.1:{}", server.port()));
     assert_mentions(&run, 1, &["[2J", "*** redis://***@h xxx"]);
     assert!(

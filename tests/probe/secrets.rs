@@ -193,8 +193,8 @@ fn an_address_that_was_not_encoded_is_not_printed_either() {
         "http://user:zQ9#un@us@127.0.0.1:1/",
         "zQ9un@us",
         "zQ9un@us:1:2:3",
-        "zQ9:un@us@127.0.0.1:1",
-        "//zQ9:un@us@h",
+        "user:zQ9un@us@127.0.0.1:1",
+        "//user:zQ9un@us@h",
         "redis:zQ9un@us",
     ] {
         assert_clean(url, &mut container.probe(["-v", url]));
