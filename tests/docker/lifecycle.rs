@@ -167,4 +167,11 @@ fn pause_longer_than_the_ttl_is_not_held_against_the_agent() {
     probes.wait_each(3, "every probe to be healthy", |probe| {
         says(probe, "healthy: ")
     });
+
+    assert_eq!(tell(&container, "reload after the pause"), "not_ready");
+    let probe = container.wait_next_probe(LIMIT);
+    assert!(
+        says(&probe, "unhealthy: agent translator: not_ready: after"),
+        "{probe:?}"
+    );
 }

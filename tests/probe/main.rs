@@ -1,6 +1,7 @@
 //! End-to-end tests of the `ready-probe` binary: the real program against real servers.
 //!
-//! `make probe` builds it. A topic a file; what all of them use is in `container`.
+//! `make probe` builds it. A topic a file. What many of them use is in `container`, `records`,
+//! `hostile_targets` and `problems`.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,15 +12,20 @@
 )]
 
 mod agent;
+mod agent_folder;
 mod agent_records;
 mod container;
 mod deadline;
 mod docs;
 mod exec;
+mod flood;
 mod grace;
+mod hostile_targets;
 mod http;
 mod https;
-mod invalid_settings;
+mod invalid_arguments;
+mod invalid_file;
+mod invalid_variables;
 mod limits;
 mod local;
 mod mark;
@@ -27,9 +33,11 @@ mod memory;
 mod nats;
 mod nats_auth;
 mod output;
+mod problems;
 mod readme;
 mod records;
 mod redis;
+mod redis_address;
 mod redis_tls;
 mod secrets;
 mod settings;

@@ -95,7 +95,7 @@ fn an_nkey() {
 }
 
 /// A JWT of NATS (ADR-14): signed by an nkey, about an nkey.
-fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: Value) -> String {
+fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: &Value) -> String {
     let part = |json: &Value| BASE64URL_NOPAD.encode(json.to_string().as_bytes());
     let head = part(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
     let claims = part(&json!({
@@ -124,9 +124,9 @@ fn with_operator(version: NatsVersion, container: &Container) -> (Nats, PathBuf,
     let users = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
     let config = format!(
         "operator: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {} }}",
-        jwt(&operator, &operator, "operator", operators),
+        jwt(&operator, &operator, "operator", &operators),
         account.public_key(),
-        jwt(&operator, &account, "account", accounts),
+        jwt(&operator, &account, "account", &accounts),
     );
     let nats = Nats::builder(version).config(&config).start();
     let seed = user.seed().unwrap();
@@ -134,7 +134,7 @@ fn with_operator(version: NatsVersion, container: &Container) -> (Nats, PathBuf,
         "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
          ************************* IMPORTANT *************************\n\
          -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n",
-        jwt(&account, &user, "user", users),
+        jwt(&account, &user, "user", &users),
     );
     let file = container.file("user.creds", creds);
     (nats, file, seed)

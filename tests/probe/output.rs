@@ -217,7 +217,7 @@ fn one_target_of_any_length_fits() {
         format!("http://127.0.0.1:1/{long}"),
         format!("unix:///{long}"),
         format!("redis://{}:1", "h".repeat(200)),
-        format!("file:/a\nb\u{1b}[31m\u{202e}"),
+        "file:/a\nb\u{1b}[31m\u{202e}".to_owned(),
     ] {
         let text = container.run([&target]);
         assert_eq!(text.code(), 1, "{text:?}");

@@ -1,16 +1,15 @@
 //! Redis and Valkey: what they answer, and what a probe makes of it.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use ready_probe_test_support::dns::{NameServer, with_resolv_conf};
 use ready_probe_test_support::hostile::{Behaviour, Hostile, refused_port};
-use ready_probe_test_support::process::{run, wait_until};
+use ready_probe_test_support::process::wait_until;
 use ready_probe_test_support::servers::{Redis, RedisBinary};
 
-use crate::container::{Container, assert_mentions, assert_said, row};
+use crate::container::{Container, assert_mentions, assert_said};
 
 const HEALTHY: &str = "healthy: 1 check passes";
 const PASSWORD: &str = "hUnTeR2";
@@ -319,118 +318,6 @@ fn a_server_that_is_loading_is_not_an_answer() {
         });
         assert!(run.stdout.contains("LOADING "), "{run:?}");
     });
-}
-
-#[test]
-fn the_applications_variable_is_understood_as_its_clients_understand_it() {
-    let redis = Redis::with(&["--requirepass", PASSWORD]);
-    let (port, socket) = (redis.port(), redis.unix_socket());
-    let socket = socket.display();
-    let dead = refused_port().port();
-    let urls = [
-        format!("redis://:{PASSWORD}@127.0.0.1:{port}"),
-        format!("  redis://:{PASSWORD}@127.0.0.1:{port}/0  "),
-        format!("valkey://default:{PASSWORD}@localhost:{port}/0"),
-        format!(":{PASSWORD}@127.0.0.1:{port}"),
-        format!("127.0.0.1:{port}?password={PASSWORD}"),
-        format!("localhost:{port}/2?password={PASSWORD}&max_connections=50&socket_timeout=5"),
-        format!("redis://:{PASSWORD}@127.0.0.1:{dead},127.0.0.1:{port}"),
-        format!("redis://:{PASSWORD}@127.0.0.1:{port},redis://127.0.0.1:{dead}"),
-        format!("unix://{socket}?db=1&password={PASSWORD}"),
-        format!("redis+unix://{socket}?username=default&password={PASSWORD}"),
-    ];
-    let container = Container::new();
-    for url in urls {
-        let file = container.file("url", format!("{url}\n"));
-        for (variable, value) in [
-            ("REDIS_URL", url.as_str()),
-            ("REDIS_URL_FILE", file.to_str().unwrap()),
-        ] {
-            let mut probe = container.probe([""; 0]);
-            let run = run(probe.env(variable, value).env("READY_CHECKS", "exec:true"));
-            let passes = run
-                .stdout
-                .lines()
-                .filter(|line| line.starts_with(" pass"))
-                .count();
-            assert_eq!(passes, 2, "{url}: {run:?}");
-            assert!(!run.stdout.contains(PASSWORD), "{run:?}");
-        }
-    }
-}
-
-#[test]
-fn of_a_list_one_server_is_enough_and_none_is_told_in_full() {
-    let redis = Redis::start();
-    let dead = [refused_port(), refused_port()];
-    let list = |ports: &[u16]| {
-        let hosts: Vec<String> = ports
-            .iter()
-            .map(|port| format!("127.0.0.1:{port}"))
-            .collect();
-        format!("redis://{}", hosts.join(","))
-    };
-    let target = list(&[dead[0].port(), redis.port()]);
-    let run = Container::new().ask(&target);
-    assert_said(&run, 0, HEALTHY);
-    assert_eq!(
-        row(&run, &target),
-        ("pass", format!("by 127.0.0.1:{}", redis.port()).as_str())
-    );
-
-    let target = list(&[dead[0].port(), dead[1].port()]);
-    let run = Container::new().ask(&target);
-    for port in &dead {
-        assert_mentions(
-            &run,
-            1,
-            &[&format!("127.0.0.1:{}: connection refused", port.port())],
-        );
-    }
-}
-
-#[test]
-fn an_ipv6_address_stands_in_brackets() {
-    let redis = Redis::with(&["--bind", "127.0.0.1", "::1"]);
-    assert_passes(&format!("redis://[::1]:{}", redis.port()));
-    let target = format!("redis://[::1]:{}/x", refused_port().port());
-    assert_eq!(Container::new().ask(target).code(), 64);
-    let target = format!("redis://[::1]:{}", refused_port().port());
-    assert_unknown(&target, &target, "connection refused");
-}
-
-#[test]
-fn localhost_is_either_loopback_address() {
-    for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
-        let server = Hostile::tcp_on(ip, Behaviour::Script(vec![b"+PONG\r\n".to_vec()]));
-        assert_passes(&format!("redis://localhost:{}", server.port()));
-        assert_passes(&format!("tcp://LOCALHOST:{}", server.port()));
-    }
-    let target = format!("redis://localhost:{}", refused_port().port());
-    assert_unknown(&target, &target, "connection refused");
-}
-
-#[test]
-fn every_address_of_a_host_is_tried() {
-    let redis = Redis::start();
-    let others: [IpAddr; 3] = [
-        Ipv4Addr::new(127, 9, 9, 9).into(),
-        Ipv6Addr::LOCALHOST.into(),
-        Ipv4Addr::LOCALHOST.into(),
-    ];
-    let names = NameServer::start(&[("cache.internal", &others), ("empty.internal", &[])]);
-    let container = Container::new();
-    let ask = |host: &str| {
-        let probe = container.probe([format!("redis://{host}:{}", redis.port())]);
-        run(&mut with_resolv_conf(&probe, &names.resolv_conf(), None))
-    };
-    assert_said(&ask("cache.internal"), 0, HEALTHY);
-    assert_mentions(
-        &ask("nosuch.internal"),
-        1,
-        &["DNS: ", "it has never passed"],
-    );
-    assert_mentions(&ask("empty.internal"), 1, &["DNS: ", "it has never passed"]);
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn keep(kept: &mut Vec<u8>, chunk: &[u8]) {
 /// before is not ours: an entrypoint may start a server and then become `ready-probe wait`.
 ///
 /// Children of a child that dies come to us as its subreaper, so each round finds what the last
-/// one orphaned. As process 1 we also inherit what `docker exec` left; that is told apart by the
+/// one orphaned or did not see start. As process 1 we also inherit what `docker exec` left; that is told apart by the
 /// mark in its environment.
 pub struct Reaper {
     before: Vec<u32>,
@@ -173,14 +173,20 @@ impl Reaper {
         }
     }
 
-    /// Who is not reaped yet. One that has ended since the last round counts: what it leaves to us
-    /// need not have been in the list.
+    /// Who is not reaped yet, down to the last grandchild: on a busy machine there may be no time for
+    /// a second round. One that has ended since the last round counts: what it leaves to us need not
+    /// have been in the list.
     fn left(&self) -> Vec<u32> {
         let me = std::process::id();
-        let mut left = children(me);
-        left.retain(|pid| {
-            !self.before.contains(pid) && (me != 1 || has_ended(*pid) || is_marked(*pid, me))
-        });
+        let mut left = Vec::new();
+        let mut found = children(me);
+        found.retain(|pid| !self.before.contains(pid));
+        while let Some(pid) = found.pop() {
+            if me != 1 || has_ended(pid) || is_marked(pid, me) {
+                found.extend(children(pid));
+                left.push(pid);
+            }
+        }
         left
     }
 }
@@ -223,27 +229,29 @@ fn has_ended(pid: u32) -> bool {
     host::stat_of(pid).is_some_and(|stat| stat.state == 'Z')
 }
 
-/// Our children, with those that have ended and are not reaped: the ones that the kernel lists for
-/// our threads, see proc_tid_children(5), or where it does not, those of every process there is.
-fn children(me: u32) -> Vec<u32> {
-    let listed = std::fs::read_dir("/proc/self/task")
-        .ok()
-        .and_then(|threads| {
-            let mut children = Vec::new();
-            for thread in threads.flatten() {
-                let list = std::fs::read_to_string(thread.path().join("children")).ok()?;
-                children.extend(
-                    list.split_ascii_whitespace()
-                        .filter_map(|pid| pid.parse::<u32>().ok()),
-                );
-            }
-            Some(children)
-        });
-    listed.unwrap_or_else(|| {
-        let mut pids = host::pids().unwrap_or_default();
-        pids.retain(|pid| host::stat_of(*pid).is_some_and(|stat| stat.ppid == me));
-        pids
-    })
+/// The children of a process, with those that have ended and are not reaped: the ones that the kernel
+/// lists for its threads, see proc_tid_children(5), or where it does not, those of every process there
+/// is.
+fn children(parent: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else {
+        // It has ended, and was reaped.
+        return Vec::new();
+    };
+    let lists = threads
+        .flatten()
+        .map(|thread| std::fs::read_to_string(thread.path().join("children")));
+    match lists.collect::<io::Result<Vec<String>>>() {
+        Ok(lists) => lists
+            .iter()
+            .flat_map(|list| list.split_ascii_whitespace())
+            .filter_map(|pid| pid.parse().ok())
+            .collect(),
+        Err(_) => {
+            let mut pids = host::pids().unwrap_or_default();
+            pids.retain(|pid| host::stat_of(*pid).is_some_and(|stat| stat.ppid == parent));
+            pids
+        }
+    }
 }
 
 fn is_marked(pid: u32, me: u32) -> bool {

@@ -1,0 +1,97 @@
+//! Who sends without end is read up to a bound, and held in little memory until then.
+
+use ready_probe_test_support::hostile::{Behaviour, Hostile};
+
+use crate::container::{Container, assert_mentions};
+use crate::hostile_targets::{greeting, in_time, never_passes, probe, targets};
+
+#[test]
+fn a_flood_ends_at_its_bound_or_the_deadline_and_takes_no_memory() {
+    let container = Container::new();
+    let patterns: &[&[u8]] = &[
+        b"x",
+        b"\r\n",
+        b"$536870912\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        b"*1000000\r\n*1000000\r\n",
+        b"PING\r\n",
+        b"INFO {}\r\n",
+        b"MSG _INBOX.ready-probe 1 65000\r\nxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"\x16\x03\x03\x40\x00xxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        b"\0",
+    ];
+    for pattern in patterns {
+        let server = Hostile::tcp(Behaviour::Endless(pattern.to_vec()));
+        for target in targets(server.port()) {
+            let what = format!("{target} and {:?}", String::from_utf8_lossy(pattern));
+            let run = in_time(&what, || probe(&container, &target));
+            never_passes(&run, &target);
+        }
+    }
+}
+
+#[test]
+fn a_flood_after_the_greeting_ends_in_time_and_takes_no_memory() {
+    let container = Container::new();
+    let floods: &[(&str, &[u8], &[u8])] = &[
+        ("nats", b"", b"PING\r\n"),
+        ("nats", b"PONG\r\n", b"MSG other 1 10\r\n0123456789\r\n"),
+        (
+            "nats",
+            b"PONG\r\nMSG _INBOX.ready-probe 1 99999999999999999999\r\n",
+            b"x",
+        ),
+        ("http", b"", b"400\r\nno end of this line"),
+        ("http", b"400000\r\n", b"a body without end "),
+        ("http", b"0\r\nTrailer: x\r\n", b"Trailer: x\r\n"),
+        ("redis", b"*3\r\n", b"$6\r\nmaster\r\n"),
+        ("redis", b"$99999999\r\n", b"x"),
+    ];
+    for (scheme, first, then) in floods {
+        let all = targets(0);
+        let target = all
+            .iter()
+            .find(|t| t.starts_with(&format!("{scheme}:")))
+            .unwrap();
+        let first = [greeting(target), first].concat();
+        let server = Hostile::tcp(Behaviour::EndlessAfter {
+            first,
+            then: then.to_vec(),
+        });
+        let target = target.replace(":0", &format!(":{}", server.port()));
+        let what = format!("{target} and {:?}", String::from_utf8_lossy(then));
+        let run = in_time(&what, || probe(&container, &target));
+        never_passes(&run, &target);
+        assert!(server.connections() > 0);
+    }
+}
+
+#[test]
+fn an_endless_header_takes_no_memory() {
+    let container = Container::new();
+    for first in ["HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nX: "] {
+        let server = Hostile::tcp(Behaviour::EndlessAfter {
+            first: first.into(),
+            then: b"X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n".to_vec(),
+        });
+        let target = format!("http://127.0.0.1:{}", server.port());
+        let run = in_time(first, || probe(&container, &target));
+        never_passes(&run, &target);
+    }
+}
+
+#[test]
+fn everything_hostile_at_once_is_over_at_the_deadline_in_little_memory() {
+    let container = Container::new();
+    let silent = Hostile::tcp(Behaviour::Silent);
+    let flood = Hostile::tcp(Behaviour::Endless(b"+PONG\r\n".to_vec()));
+    let all = || {
+        let mut probe = probe(&container, "exec:yes");
+        for port in [silent.port(), flood.port()] {
+            probe.args(targets(port));
+        }
+        probe
+    };
+    let run = in_time("all", all);
+    assert_mentions(&run, 1, &["unhealthy: "]);
+}

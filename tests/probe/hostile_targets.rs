@@ -1,0 +1,78 @@
+//! Targets that point at somebody hostile, and the two promises that hold all the same: an answer in time,
+//! in little memory.
+
+use std::process::Command;
+use std::time::Duration;
+
+use ready_probe_test_support::process::{Run, run};
+
+use crate::container::{Container, assert_mentions};
+
+pub const TIMEOUT: Duration = Duration::from_millis(300);
+const SLACK: Duration = Duration::from_millis(50);
+const MAX_RSS_KIB: u64 = 8 * 1024;
+
+/// Runs a probe until it keeps to its deadline, three times at most: on a machine with two cores and
+/// tests on both, the scheduler alone may keep a process waiting for longer than the slack. A probe that
+/// is late by itself is late each time.
+#[track_caller]
+pub fn in_time(what: &str, mut command: impl FnMut() -> Command) -> Run {
+    let mut late = Vec::new();
+    for _ in 0..3 {
+        let run = run(&mut command());
+        assert!(
+            run.peak_rss_kib < MAX_RSS_KIB,
+            "{what} took {} KiB: {run:?}",
+            run.peak_rss_kib
+        );
+        if run.elapsed <= TIMEOUT + SLACK {
+            return run;
+        }
+        late.push(run.elapsed);
+    }
+    panic!("{what}: {late:?}, and its deadline is {TIMEOUT:?}");
+}
+
+pub fn probe(container: &Container, target: &str) -> Command {
+    let mut probe = container.probe([target]);
+    probe.env("READY_TIMEOUT", format!("{}ms", TIMEOUT.as_millis()));
+    probe
+}
+
+/// A target of every protocol at this port. For `tcp`, whoever accepts has passed.
+pub fn targets(port: u16) -> Vec<String> {
+    let options = |scheme: &str| match scheme {
+        "redis" => "#key=k&value=v&role=master",
+        "rediss" | "https" => "#insecure",
+        "nats" => "#bucket=b",
+        "tls" => "#insecure&jetstream",
+        // Otherwise nothing behind the headers is read.
+        "http" => "/#contains=never%20sent&status=100-599",
+        _ => unreachable!("{scheme}"),
+    };
+    let schemes = ["redis", "rediss", "nats", "tls", "http", "https"];
+    schemes
+        .map(|scheme| format!("{scheme}://127.0.0.1:{port}{}", options(scheme)))
+        .to_vec()
+}
+
+/// What each protocol's server says first, if it does.
+pub fn greeting(target: &str) -> &'static [u8] {
+    match target.split(':').next() {
+        Some("nats") => b"INFO {\"server_id\":\"x\",\"version\":\"2.10.0\",\"max_payload\":1}\r\n",
+        Some("tls") => b"INFO {\"tls_required\":true}\r\n",
+        Some("http") => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        Some("redis") => b"+PONG\r\n:1\r\n",
+        _ => b"",
+    }
+}
+
+#[track_caller]
+pub fn never_passes(run: &Run, target: &str) {
+    assert_mentions(run, 1, &["unhealthy: ", "it has never passed"]);
+    let (scheme, _) = target.split_once(':').unwrap();
+    assert!(
+        run.first_line().contains(&format!(" {scheme}://")),
+        "{run:?}"
+    );
+}
