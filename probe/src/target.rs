@@ -208,7 +208,7 @@ impl Target {
         let redacted = format!("any({}){}", labels.join(", "), options.redacted());
         let own = targets.iter().all(|t| t.scope == Scope::Own);
         let scope = if own { Scope::Own } else { Scope::Dependency };
-        Self::with_common(Kind::Any(targets), redacted, scope, &mut options)
+        Self::with_common(Kind::Any(targets), &redacted, scope, &mut options)
     }
 
     /// The check of one agent, with no options.
@@ -243,13 +243,13 @@ impl Target {
     /// Takes the options of every target.
     fn with_common(
         kind: Kind,
-        redacted: String,
+        redacted: &str,
         scope: Scope,
         options: &mut Options,
     ) -> Result<Self, String> {
         Ok(Self {
             kind,
-            redacted: clean(&redacted, MAX_REDACTED_CHARS),
+            redacted: clean(redacted, MAX_REDACTED_CHARS),
             name: options.parsed("name", report_name)?,
             timeout: options.parsed("timeout", duration::timeout)?,
             grace: options.parsed("grace", duration::grace)?,

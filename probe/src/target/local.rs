@@ -21,7 +21,7 @@ pub(super) fn agent(body: &str, more: Options) -> Result<Target, String> {
     let min = options.min()?;
     Target::with_common(
         Kind::Agent { name, min },
-        redacted,
+        &redacted,
         Scope::Own,
         &mut options,
     )
@@ -35,14 +35,14 @@ pub(super) fn process(body: &str, more: Options) -> Result<Target, String> {
     let redacted = format!("process:{}{}", clean(&pattern, 80), options.redacted());
     let min = options.min()?;
     let kind = Kind::Process { pattern, min };
-    Target::with_common(kind, redacted, Scope::Own, &mut options)
+    Target::with_common(kind, &redacted, Scope::Own, &mut options)
 }
 
 pub(super) fn pid(body: &str, more: Options) -> Result<Target, String> {
     let (path, mut options) = split(body, more, "pid", &[])?;
     let path = absolute(&path)?;
     let redacted = format!("pid:{}{}", path.display(), options.redacted());
-    Target::with_common(Kind::Pid(path), redacted, Scope::Own, &mut options)
+    Target::with_common(Kind::Pid(path), &redacted, Scope::Own, &mut options)
 }
 
 /// A command's arguments may hold secrets: only its program is printed.
@@ -55,7 +55,7 @@ pub(super) fn exec(body: &str, more: Options) -> Result<Target, String> {
     };
     let rest = if argv.len() > 1 { " …" } else { "" };
     let redacted = format!("exec:{}{rest}{}", clean(program, 80), options.redacted());
-    Target::with_common(Kind::Exec(argv), redacted, Scope::Own, &mut options)
+    Target::with_common(Kind::Exec(argv), &redacted, Scope::Own, &mut options)
 }
 
 pub(super) fn file(body: &str, more: Options) -> Result<Target, String> {
@@ -67,7 +67,7 @@ pub(super) fn file(body: &str, more: Options) -> Result<Target, String> {
         max_age: options.parsed("max_age", duration::timeout)?,
         contains: options.value("contains")?,
     };
-    Target::with_common(Kind::File(file), redacted, Scope::Own, &mut options)
+    Target::with_common(Kind::File(file), &redacted, Scope::Own, &mut options)
 }
 
 /// Splits at the last `#`, but only if all behind it are options: a body may hold one itself.

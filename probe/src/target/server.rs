@@ -50,7 +50,7 @@ pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<
     let redacted = format!("{}{shown}", redact_address(text));
     Target::with_common(
         Kind::Redis(target),
-        redacted,
+        &redacted,
         Scope::Dependency,
         &mut options,
     )
@@ -91,7 +91,7 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     let redacted = format!("{}{shown}", redact_address(text));
     Target::with_common(
         Kind::Nats(target),
-        redacted,
+        &redacted,
         Scope::Dependency,
         &mut options,
     )
@@ -138,7 +138,7 @@ pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     };
     let scope = scope_of(&target.endpoint);
     let redacted = format!("{}{shown}", redact_address(text));
-    Target::with_common(Kind::Http(target), redacted, scope, &mut options)
+    Target::with_common(Kind::Http(target), &redacted, scope, &mut options)
 }
 
 pub(super) fn tcp(text: &str, more: Options) -> Result<Target, String> {
@@ -154,7 +154,7 @@ pub(super) fn tcp(text: &str, more: Options) -> Result<Target, String> {
     let endpoint = endpoint.clone();
     let redacted = format!("tcp://{endpoint}{}", options.redacted());
     let scope = scope_of(&endpoint);
-    Target::with_common(Kind::Connect(endpoint), redacted, scope, &mut options)
+    Target::with_common(Kind::Connect(endpoint), &redacted, scope, &mut options)
 }
 
 pub(super) fn unix(text: &str, more: Options) -> Result<Target, String> {
@@ -170,7 +170,7 @@ pub(super) fn unix(text: &str, more: Options) -> Result<Target, String> {
         }
     };
     let redacted = format!("unix://{endpoint}{}", options.redacted());
-    Target::with_common(Kind::Connect(endpoint), redacted, Scope::Own, &mut options)
+    Target::with_common(Kind::Connect(endpoint), &redacted, Scope::Own, &mut options)
 }
 
 /// In an address the options begin at the first `#`.
