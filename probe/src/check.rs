@@ -44,6 +44,15 @@ pub struct Context<'a> {
     pub secrets: &'a Secrets,
 }
 
+/// By when everything is answered.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeLimit {
+    /// The deadline.
+    pub at: Instant,
+    /// How long that was to be, for people: a part of it was gone when the first check was asked.
+    pub set: Duration,
+}
+
 /// A check's outcome, and how long it took.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -62,13 +71,13 @@ pub fn discover(context: Context<'_>) -> Result<Vec<Name>, String> {
         .collect())
 }
 
-/// Asks every target; the answers are in the targets' order. Returns by `deadline`, give or take
-/// the reaping of what `exec:` left.
-pub async fn ask_all(targets: &[&Target], context: Context<'_>, deadline: Instant) -> Vec<Answer> {
+/// Asks every target; the answers are in the targets' order. Returns by the limit, give or take the
+/// reaping of what `exec:` left.
+pub async fn ask_all(targets: &[&Target], context: Context<'_>, limit: TimeLimit) -> Vec<Answer> {
     let commands = targets.iter().any(|target| runs_commands(target));
     // Dropped with the answers there, and also when nobody waits for them any longer.
     let _reaper = commands.then(exec::Reaper::new);
-    join_all(targets.iter().map(|target| ask(target, context, deadline))).await
+    join_all(targets.iter().map(|target| ask(target, context, limit))).await
 }
 
 /// Asks a target that can be asked without waiting for anybody: no event loop is needed then.
@@ -81,23 +90,19 @@ pub fn ask_now(target: &Target, context: Context<'_>) -> Option<Answer> {
     Some(finish(target, outcome, started))
 }
 
-async fn ask(target: &Target, context: Context<'_>, deadline: Instant) -> Answer {
+async fn ask(target: &Target, context: Context<'_>, limit: TimeLimit) -> Answer {
     let started = clock::instant();
-    let own = target.timeout.map_or(deadline, |timeout| started + timeout);
-    let limit = own.min(deadline);
-    let asked = tokio::time::timeout_at(limit.into(), question(target, context, deadline)).await;
-    let outcome = asked.unwrap_or_else(|_| {
-        let waited = limit.saturating_duration_since(started);
-        Outcome::Unknown(format!("no answer within {}", Span(as_set(millis(waited)))))
-    });
+    let TimeLimit { at, set } = match target.timeout {
+        Some(own) if started + own < limit.at => TimeLimit {
+            at: started + own,
+            set: own,
+        },
+        Some(_) | None => limit,
+    };
+    let asked = tokio::time::timeout_at(at.into(), question(target, context, limit)).await;
+    let outcome = asked
+        .unwrap_or_else(|_| Outcome::Unknown(format!("no answer within {}", Span(millis(set)))));
     finish(target, outcome, started)
-}
-
-/// The time limit as it was set, from what was left of it when the question was asked: "within 4s"
-/// would puzzle whoever has set 5s.
-fn as_set(left_ms: u64) -> u64 {
-    let unit = if left_ms >= 1_000 { 100 } else { 10 };
-    left_ms.next_multiple_of(unit)
 }
 
 fn finish(target: &Target, outcome: Outcome, started: Instant) -> Answer {
@@ -117,7 +122,7 @@ fn finish(target: &Target, outcome: Outcome, started: Instant) -> Answer {
 fn question<'a>(
     target: &'a Target,
     context: Context<'a>,
-    deadline: Instant,
+    limit: TimeLimit,
 ) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
     let secrets = context.secrets;
     match &target.kind {
@@ -146,7 +151,7 @@ fn question<'a>(
             Box::pin(blocking(move || file::ask(&file)))
         }
         Kind::Any(targets) => Box::pin(async move {
-            let answers = join_all(targets.iter().map(|t| ask(t, context, deadline))).await;
+            let answers = join_all(targets.iter().map(|t| ask(t, context, limit))).await;
             let labels = targets.iter().map(|t| t.label().to_owned());
             outcome::any(labels.zip(answers.into_iter().map(|a| a.outcome)).collect())
         }),

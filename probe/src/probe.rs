@@ -1,13 +1,12 @@
 //! One probe: plan → ask → recall → judge.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Instant;
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Epoch;
 
-use crate::check::{self, Answer, Context};
+use crate::check::{self, Answer, Context, TimeLimit};
 use crate::duration::Grace;
 use crate::last_pass::{Answered, Keeper, Memory, Past};
 use crate::outcome::Outcome;
@@ -87,15 +86,15 @@ impl<'a> Probe<'a> {
             .collect()
     }
 
-    /// Asks everything at once; returns by `deadline`.
-    pub async fn ask(&self, plan: &Plan, deadline: Instant) -> Vec<Answer> {
+    /// Asks everything at once; returns by the limit.
+    pub async fn ask(&self, plan: &Plan, limit: TimeLimit) -> Vec<Answer> {
         let open: Vec<&Target> = plan
             .questions
             .iter()
             .filter(|question| question.settled.is_none())
             .map(|question| &question.target)
             .collect();
-        let mut asked = check::ask_all(&open, self.context(), deadline)
+        let mut asked = check::ask_all(&open, self.context(), limit)
             .await
             .into_iter();
         plan.questions

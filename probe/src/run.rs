@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
 
+use crate::check::TimeLimit;
 use crate::cli;
 use crate::deadline::Deadline;
 use crate::exit::Exit;
@@ -70,14 +71,18 @@ pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit 
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
-    let deadline = start.plus(settings.timeout.value);
+    let timeout = settings.timeout.value;
+    let limit = TimeLimit {
+        at: start.plus(timeout),
+        set: timeout,
+    };
     let probe = Probe::new(&settings);
     let plan = probe.plan();
     let answers = match probe.ask_now(&plan) {
         Some(answers) => answers,
         None => match event_loop() {
             Ok(event_loop) => {
-                let answers = event_loop.block_on(probe.ask(&plan, deadline));
+                let answers = event_loop.block_on(probe.ask(&plan, limit));
                 // What still waits, waits for nobody.
                 event_loop.shutdown_background();
                 answers

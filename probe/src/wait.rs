@@ -10,6 +10,7 @@ use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::Span;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::check::TimeLimit;
 use crate::cli;
 use crate::duration::{self, millis};
 use crate::exit::Exit;
@@ -81,10 +82,15 @@ async fn until_healthy(settings: &Settings, end: Instant) -> Result<Waited, Stri
     let mut pause = PAUSE_FIRST;
     let mut said = String::new();
     loop {
-        let deadline = end.min(clock::instant() + settings.timeout.value);
+        let now = clock::instant();
+        let set = settings
+            .timeout
+            .value
+            .min(end.saturating_duration_since(now));
+        let limit = TimeLimit { at: now + set, set };
         let plan = probe.plan();
         let answers = tokio::select! {
-            answers = probe.ask(&plan, deadline) => answers,
+            answers = probe.ask(&plan, limit) => answers,
             number = signals.next() => return Ok(Waited::Interrupted(number)),
         };
         let report = probe.judge(plan, answers);

@@ -1,5 +1,6 @@
 //! The process is gone within 50 ms of its deadline, whatever the other side does.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
 
 use crate::container::{Container, assert_mentions};
-use crate::hostile_targets::{TIMEOUT, greeting, in_time, never_passes, probe, targets};
+use crate::hostile_targets::{
+    TIMEOUT, greeting, http_server, in_time, never_passes, probe, targets,
+};
 
 #[test]
 fn silence_ends_at_the_deadline() {
@@ -19,7 +22,7 @@ fn silence_ends_at_the_deadline() {
     let server = Hostile::tcp(Behaviour::Silent);
     for target in targets(server.port()) {
         let run = in_time(&target, || probe(&container, &target));
-        assert_mentions(&run, 1, &["no answer within "]);
+        assert_mentions(&run, 1, &["no answer within 300ms"]);
         assert!(run.elapsed >= TIMEOUT, "it gave up early: {run:?}");
     }
 }
@@ -29,27 +32,55 @@ fn silence_after_the_greeting_ends_at_the_deadline() {
     let container = Container::new();
     for target in targets(0) {
         let server = Hostile::tcp(Behaviour::Garbage(greeting(&target).to_vec()));
-        let target = target.replace(":0", &format!(":{}", server.port()));
+        let port = if target.starts_with("http:") {
+            let bytes = greeting(&target);
+            http_server(move |mut client| {
+                client.write_all(bytes).unwrap();
+                // Until the probe has gone.
+                let _ = client.read(&mut [0]);
+            })
+        } else {
+            server.port()
+        };
+        let target = target.replace(":0", &format!(":{port}"));
         let run = in_time(&target, || probe(&container, &target));
-        assert_mentions(&run, 1, &["no answer within "]);
+        assert_mentions(&run, 1, &["no answer within 300ms"]);
     }
 }
 
 #[test]
 fn a_drip_ends_at_the_deadline() {
     let container = Container::new();
+    let every = Duration::from_millis(20);
     for target in targets(0) {
         let bytes = match greeting(&target) {
             b"" => b"\x16\x03\x03\x40\x00".to_vec(),
             greeting => greeting.to_vec(),
         };
-        let server = Hostile::tcp(Behaviour::Drip {
-            bytes,
-            every: Duration::from_millis(20),
-        });
+        let server = Hostile::tcp(Behaviour::Drip { bytes, every });
         let target = target.replace(":0", &format!(":{}", server.port()));
         let run = in_time(&target, || probe(&container, &target));
         never_passes(&run, &target);
+    }
+    // The head of an answer in drops, and a body in drops.
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nX-Header: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"[..],
+        b"xxxxxxxx",
+    ] {
+        let port = http_server(move |mut client| {
+            if answer.starts_with(b"x") {
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            }
+            for byte in answer.iter().cycle() {
+                if client.write_all(&[*byte]).is_err() {
+                    return;
+                }
+                std::thread::sleep(every);
+            }
+        });
+        let target = format!("http://127.0.0.1:{port}/#contains=y");
+        let run = in_time(&target, || probe(&container, &target));
+        assert_mentions(&run, 1, &["no answer within 300ms"]);
     }
 }
 
@@ -108,7 +139,7 @@ fn an_address_that_answers_no_packet_ends_at_the_deadline() {
         .chain(&[format!("tcp://{address}")])
     {
         let run = in_time(target, || probe(&container, target));
-        assert_mentions(&run, 1, &["no answer within "]);
+        assert_mentions(&run, 1, &["no answer within 300ms"]);
     }
 }
 
@@ -149,7 +180,7 @@ fn a_silent_unix_socket_ends_at_the_deadline() {
         format!("http+unix://{}/", path.replace('/', "%2F")),
     ] {
         let run = in_time(&target, || probe(&container, &target));
-        assert_mentions(&run, 1, &["no answer within "]);
+        assert_mentions(&run, 1, &["no answer within 300ms"]);
     }
 }
 
@@ -170,7 +201,7 @@ fn a_cut_network_ends_at_the_deadline() {
         ] {
             proxy.set(fault);
             let run = in_time(&target, || probe(&container, &target));
-            assert_mentions(&run, 0, &["degraded: ", "no answer within "]);
+            assert_mentions(&run, 0, &["degraded: ", "no answer within 300ms"]);
         }
     }
 }
@@ -184,7 +215,7 @@ fn a_stopped_server_ends_at_the_deadline() {
     let container = Container::new();
     for target in [redis.url(), nats.url()] {
         let run = in_time(&target, || probe(&container, &target));
-        assert_mentions(&run, 1, &["no answer within "]);
+        assert_mentions(&run, 1, &["no answer within 300ms"]);
     }
 }
 
@@ -198,7 +229,7 @@ fn a_dead_name_server_ends_at_the_deadline() {
             let probe = probe(&container, &target);
             with_resolv_conf(&probe, &name_server.resolv_conf(), None)
         });
-        assert_mentions(&run, 1, &["unhealthy: ", "no answer within "]);
+        assert_mentions(&run, 1, &["unhealthy: ", "no answer within 300ms"]);
     }
     assert!(name_server.queries().contains(&"some.host".to_owned()));
 }
@@ -218,7 +249,7 @@ fn a_command_that_ignores_every_signal_ends_at_the_deadline() {
     ] {
         let target = format!("exec:sh -c {}", quoted(script));
         let run = in_time(script, || probe(&container, &target));
-        assert_mentions(&run, 1, &["unhealthy: exec:sh …: no answer within "]);
+        assert_mentions(&run, 1, &["unhealthy: exec:sh …: no answer within 300ms"]);
     }
 }
 

@@ -1,9 +1,11 @@
 //! Who sends without end is read up to a bound, and held in little memory until then.
 
+use std::io::Write;
+
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
 
 use crate::container::{Container, assert_mentions};
-use crate::hostile_targets::{greeting, in_time, never_passes, probe, targets};
+use crate::hostile_targets::{greeting, http_server, in_time, never_passes, probe, targets};
 
 #[test]
 fn a_flood_ends_at_its_bound_or_the_deadline_and_takes_no_memory() {
@@ -41,9 +43,6 @@ fn a_flood_after_the_greeting_ends_in_time_and_takes_no_memory() {
             b"PONG\r\nMSG _INBOX.ready-probe 1 99999999999999999999\r\n",
             b"x",
         ),
-        ("http", b"", b"400\r\nno end of this line"),
-        ("http", b"400000\r\n", b"a body without end "),
-        ("http", b"0\r\nTrailer: x\r\n", b"Trailer: x\r\n"),
         ("redis", b"*3\r\n", b"$6\r\nmaster\r\n"),
         ("redis", b"$99999999\r\n", b"x"),
     ];
@@ -67,16 +66,41 @@ fn a_flood_after_the_greeting_ends_in_time_and_takes_no_memory() {
 }
 
 #[test]
-fn an_endless_header_takes_no_memory() {
+fn an_endless_answer_of_http_ends_in_time_and_takes_no_memory() {
     let container = Container::new();
-    for first in ["HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nX: "] {
-        let server = Hostile::tcp(Behaviour::EndlessAfter {
-            first: first.into(),
-            then: b"X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n".to_vec(),
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let floods = [
+        (
+            "HTTP/1.1 200 OK\r\n",
+            "",
+            "X: yyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nX: ",
+            "",
+            "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
+        ),
+        ("HTTP/1.1 200 OK\r\n\r\n", "", "a body without end "),
+        ("", "", "HTTP/1.1 100 Continue\r\n\r\n"),
+        ("", "", "x"),
+        (chunked, "", "400\r\nno end of this line"),
+        (chunked, "", "1\r\nx\r\n"),
+        (chunked, "4000000\r\n", "x"),
+        (chunked, "0\r\n", "Trailer: x\r\n"),
+        (chunked, "1;", "extension"),
+    ];
+    for (head, first, then) in floods {
+        let port = http_server(move |mut client| {
+            let _ = client.write_all(format!("{head}{first}").as_bytes());
+            let piece = then.repeat(1 + 64 * 1024 / then.len());
+            while client.write_all(piece.as_bytes()).is_ok() {}
         });
-        let target = format!("http://127.0.0.1:{}", server.port());
-        let run = in_time(first, || probe(&container, &target));
-        never_passes(&run, &target);
+        for expected in ["contains=never%20sent", "json=/a=1"] {
+            let target = format!("http://127.0.0.1:{port}/#{expected}");
+            let what = format!("{target} and {head:?} {first:?} {then:?}");
+            let run = in_time(&what, || probe(&container, &target));
+            assert_mentions(&run, 1, &["unhealthy: http://"]);
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Targets that point at somebody hostile, and the two promises that hold all the same: an answer in time,
 //! in little memory.
 
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use ready_probe_test_support::process::{Run, run};
@@ -75,4 +78,22 @@ pub fn never_passes(run: &Run, target: &str) {
         run.first_line().contains(&format!(" {scheme}://")),
         "{run:?}"
     );
+}
+
+/// An HTTP server that hears a request out, and sends then what `send` sends. It ends with the process.
+pub fn http_server(send: impl Fn(TcpStream) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
+            while lines
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            send(client);
+        }
+    });
+    port
 }

@@ -172,7 +172,8 @@ impl Engine {
     ) -> String {
         let mut build = self.command("docker");
         build
-            .args(["build", "--tag", tag])
+            // A step that fails leaves no container behind.
+            .args(["build", "--force-rm", "--tag", tag])
             .arg("--file")
             .arg(dockerfile);
         build.args(
