@@ -11,6 +11,7 @@ mod file;
 mod http;
 mod json_pointer;
 mod nats;
+mod nss;
 mod process;
 mod redis;
 mod thread;

@@ -29,6 +29,8 @@
 //! | `agent`, `heartbeat`, `registry` | publishing: the agent, its beats, one table a process |
 //! | `connect` | addresses, credentials, TLS of Redis and NATS |
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "agent")]
 mod agent;
 pub mod clock;

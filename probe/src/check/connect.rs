@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::thread;
+use super::{nss, thread};
 
 /// Anything bytes go through.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -119,6 +119,7 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![(ip, port).into()]);
     }
+    nss::use_built_in_services();
     let name = host.to_owned();
     let resolved = thread::run(move || (name.as_str(), port).to_socket_addrs()).await?;
     let addresses: Vec<SocketAddr> = match resolved {
