@@ -131,15 +131,23 @@ impl fmt::Display for Span {
     }
 }
 
+const INIT_START: &str = "init_start";
+
 /// Judges a signal of the local store.
 ///
 /// A field that is missing is accepted only where the reader itself can't determine it; then the
-/// TTL alone decides.
+/// TTL alone decides. `init_start` may also be missing while the process that is named is alive: no
+/// other process of this boot and namespace has its id and start time.
 ///
 /// # Errors
 /// [`NotReady`]: why the signal is not taken as ready.
 pub fn judge(signal: &Signal, observed: &Observed<'_>) -> Result<(), NotReady> {
-    same_epoch(signal, observed.epoch)?;
+    match same_epoch(signal, observed.epoch) {
+        // An agent may be kept from seeing process 1 (hidepid), and its reader not. If the very
+        // process that the record names is alive, this is its life.
+        Err(NotReady::Incomplete(INIT_START)) if is_very_process(signal, observed.process) => {}
+        judged => judged?,
+    }
     alive(signal, observed)?;
     fresh(signal, observed.now_ms)?;
     if signal.state == State::Ready {
@@ -160,7 +168,7 @@ pub fn same_epoch(signal: &Signal, here: &Epoch) -> Result<(), NotReady> {
     part("boot_id", signal.boot_id.as_ref(), here.boot_id.as_ref())?;
     part("pid_ns", signal.pid_ns.as_ref(), here.pid_ns.as_ref())?;
     part(
-        "init_start",
+        INIT_START,
         signal.init_start.as_ref(),
         here.init_start.as_ref(),
     )
@@ -177,6 +185,10 @@ fn part<T: PartialEq>(
         (Some(theirs), Some(ours)) if theirs == ours => Ok(()),
         (Some(_), Some(_)) => Err(NotReady::OtherEpoch),
     }
+}
+
+fn is_very_process(signal: &Signal, process: Process) -> bool {
+    matches!(process, Process::Alive { start, .. } if signal.pid_start == Some(start))
 }
 
 fn alive(signal: &Signal, observed: &Observed<'_>) -> Result<(), NotReady> {
@@ -289,6 +301,11 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_cannot_see_process_1_is_known_by_its_own_start() {
+        assert_eq!(judged(|s| s.init_start = None, ALIVE, &epoch()), "ready");
+    }
+
+    #[test]
     fn every_single_defect_makes_it_not_ready() {
         type Change = fn(&mut Signal);
         let table: &[(Change, Process, &str)] = &[
@@ -330,7 +347,7 @@ mod tests {
             ),
             (
                 |s| s.init_start = None,
-                ALIVE,
+                Process::Unreadable,
                 "malformed record: init_start is missing",
             ),
             (
