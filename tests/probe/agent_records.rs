@@ -142,7 +142,7 @@ fn every_defect_of_a_record_is_never_ready() {
         "pid_start",
         "boot_id",
     ];
-    for key in needed.iter().chain(&["pid_ns", "init_start", "mono_ms"]) {
+    for key in needed.iter().chain(&["pid_ns", "mono_ms"]) {
         let container = Container::new();
         publish(&container, "a", process.pid(), |record| {
             record.as_object_mut().unwrap().remove(*key);
@@ -153,6 +153,19 @@ fn every_defect_of_a_record_is_never_ready() {
             &["unhealthy: agent a: malformed record: "],
         );
     }
+}
+
+#[test]
+fn an_agent_that_could_not_see_process_1_is_known_by_its_own_start() {
+    let container = Container::new();
+    let mut process = sleeper();
+    publish(&container, "blind", process.pid(), |record| {
+        record.as_object_mut().unwrap().remove("init_start");
+    });
+    assert_said(&container.ask("agent:blind"), 0, PASSES);
+    process.signal(Signal::KILL);
+    process.wait_within(Duration::from_secs(5));
+    assert_starts(&container.ask("agent:blind"), 1, "unhealthy: agent blind: ");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::Duration;
 
 use ready_probe_test_support::dns::{SilentNameServer, with_resolv_conf};
@@ -13,7 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, lis
 
 use crate::container::{Container, assert_mentions};
 use crate::hostile_targets::{
-    TIMEOUT, greeting, http_server, in_time, never_passes, probe, targets,
+    TIMEOUT, greeting, http_server, in_time, in_time_besides, never_passes, probe, targets,
 };
 
 #[test]
@@ -223,15 +224,15 @@ fn a_stopped_server_ends_at_the_deadline() {
 fn a_dead_name_server_ends_at_the_deadline() {
     let name_server = SilentNameServer::start();
     let container = Container::new();
+    let confined = |command: &Command| with_resolv_conf(command, &name_server.resolv_conf(), None);
     for scheme in ["redis", "nats", "http", "https", "tcp"] {
         let target = format!("{scheme}://some.host:1234");
-        let run = in_time(&target, || {
-            let probe = probe(&container, &target);
-            with_resolv_conf(&probe, &name_server.resolv_conf(), None)
-        });
+        let overhead = || run(&mut confined(&Command::new("true"))).elapsed;
+        let run = in_time_besides(&target, overhead, || confined(&probe(&container, &target)));
         assert_mentions(&run, 1, &["unhealthy: ", "no answer within 300ms"]);
     }
-    assert!(name_server.queries().contains(&"some.host".to_owned()));
+    let asked = name_server.queries();
+    assert!(asked.contains(&"some.host".to_owned()), "{asked:?}");
 }
 
 #[test]
