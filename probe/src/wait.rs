@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::Span;
+use ready_probe_sdk::host;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::check::TimeLimit;
@@ -126,23 +127,38 @@ fn say_once(said: &mut String, report: &Report, quiet: bool) {
 }
 
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
 }
 
 impl Signals {
+    /// What was ignored when we were started stays so: the command inherits that, see execve(2).
     fn catch() -> std::io::Result<Self> {
+        let ignored = host::ignored_signals();
+        let catch = |kind: SignalKind| {
+            let bit = 1_u64 << (kind.as_raw_value() - 1);
+            (ignored & bit == 0).then(|| signal(kind)).transpose()
+        };
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
         })
     }
 
     async fn next(&mut self) -> i32 {
         tokio::select! {
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            () = caught(self.terminate.as_mut()) => SignalKind::terminate().as_raw_value(),
+            () = caught(self.interrupt.as_mut()) => SignalKind::interrupt().as_raw_value(),
         }
+    }
+}
+
+async fn caught(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -177,6 +177,20 @@ pub fn myself() -> (u32, Option<u64>) {
     (pid, stat.and_then(|s| parse_stat(&s)).map(|s| s.start))
 }
 
+/// The signals that the calling process ignores, one bit each: `SigIgn` of `/proc/self/status`. None
+/// where that can't be read.
+#[must_use]
+pub fn ignored_signals() -> u64 {
+    let status = read_small(Path::new("/proc/self/status")).unwrap_or_default();
+    let mut masks = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("SigIgn:"));
+    masks
+        .next()
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
 /// The effective user of the calling process.
 #[must_use]
 pub fn my_euid() -> u32 {

@@ -101,7 +101,8 @@ async fn exchange(
     let mut closed = None;
     for _ in 0..MAX_PIECES {
         let replies = decode(received.rest(), expected)?;
-        if replies.len() == expected || closed.is_some() {
+        let refused = replies.iter().any(|r| matches!(r, Value::ServerError(_)));
+        if replies.len() == expected || refused || closed.is_some() {
             return Ok((replies, closed));
         }
         closed = received.more(&mut stream).await.err();
