@@ -24,7 +24,9 @@ fn silence_ends_at_the_deadline() {
     for target in targets(server.port()) {
         let run = in_time(&target, || probe(&container, &target));
         assert_mentions(&run, 1, &["no answer within 300ms"]);
-        assert!(run.elapsed >= TIMEOUT, "it gave up early: {run:?}");
+        // Checks end a twentieth before the deadline.
+        let earliest = TIMEOUT - TIMEOUT / 20;
+        assert!(run.elapsed >= earliest, "it gave up early: {run:?}");
     }
 }
 

@@ -189,13 +189,17 @@ fn a_command_that_cannot_start_is_told() {
     );
 }
 
+/// A shell has what it starts in the background ignore INT, and these tests may run there.
+const HEED: &str = "--default-signal=INT,TERM";
+
 #[test]
 fn a_signal_ends_it_as_a_shell_expects() {
     let dead = refused_port();
     let target = format!("tcp://127.0.0.1:{}", dead.port());
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let container = Container::new();
-        let mut guard = waiting(container.probe(["wait", &target, "--", "echo", "started"]));
+        let probe = container.probe(["wait", &target, "--", "echo", "started"]);
+        let mut guard = waiting(through("env", &[HEED], &probe));
         guard.signal(signal);
         let status = guard.wait_within(Duration::from_secs(5));
         assert_eq!(status.code(), Some(code));
@@ -212,7 +216,7 @@ fn a_signal_ends_it_as_process_1_too() {
         let probe = container.probe(["wait", &target]);
         let mut guard = waiting(through(
             "unshare",
-            &["--pid", "--fork", "--kill-child"],
+            &["--pid", "--fork", "--kill-child", "env", HEED],
             &probe,
         ));
         let children = format!("/proc/{0}/task/{0}/children", guard.pid());
