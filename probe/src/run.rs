@@ -103,8 +103,7 @@ pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit 
 pub fn finish(report: &Report, settings: &Settings, start: &Start) -> Exit {
     let healthy = report.verdict.is_healthy();
     let text = match (settings.quiet.value, settings.format.value) {
-        (true, Format::Text) if healthy => String::new(),
-        (true, Format::Json) if healthy => String::new(),
+        (true, Format::Text | Format::Json) if healthy => String::new(),
         (true, Format::Text) => report.first_line() + "\n",
         (false, Format::Text) => coloured(report.text(), report.verdict),
         (true | false, Format::Json) => report.json(start.elapsed()),

@@ -154,3 +154,19 @@ pub fn row<'a>(run: &'a Run, label: &str) -> (&'a str, &'a str) {
 pub fn open_to_all(path: &Path) {
     fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
 }
+
+/// An application's variable, or the file that it names, is checked and passes beside a check that
+/// always does; the password in it is not printed.
+#[track_caller]
+pub fn assert_variable_passes(container: &Container, variable: &str, url: &str, password: &str) {
+    let file = container.file("url", format!("{url}\n"));
+    let in_file = format!("{variable}_FILE");
+    for (variable, value) in [(variable, url), (&in_file, file.to_str().unwrap())] {
+        let mut probe = container.probe([""; 0]);
+        let run = run(probe.env(variable, value).env("READY_CHECKS", "exec:true"));
+        let lines = run.stdout.lines();
+        let passes = lines.filter(|line| line.starts_with(" pass")).count();
+        assert_eq!(passes, 2, "{url}: {run:?}");
+        assert!(!run.stdout.contains(password), "{run:?}");
+    }
+}

@@ -4,10 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 use ready_probe_test_support::hostile::{Behaviour, Hostile, refused_port};
-use ready_probe_test_support::process::run;
 use ready_probe_test_support::servers::{Nats, NatsVersion};
 
-use crate::container::{Container, assert_mentions, assert_said, row};
+use crate::container::{Container, assert_mentions, assert_said, assert_variable_passes, row};
 
 const HEALTHY: &str = "healthy: 1 check passes";
 const VERSIONS: [NatsVersion; 2] = [NatsVersion::V2_9, NatsVersion::V2_15];
@@ -79,21 +78,7 @@ fn the_applications_variable_is_understood_as_its_clients_understand_it() {
         format!("nats://app:hUnTeR2@127.0.0.1:{dead},nats://127.0.0.1:{port}"),
         format!("nats://app:hUnTeR2@127.0.0.1:{dead}, nats://app:hUnTeR2@127.0.0.1:{port}"),
     ] {
-        let file = container.file("url", format!("{url}\n"));
-        for (variable, value) in [
-            ("NATS_URL", url.as_str()),
-            ("NATS_URL_FILE", file.to_str().unwrap()),
-        ] {
-            let mut probe = container.probe([""; 0]);
-            let run = run(probe.env(variable, value).env("READY_CHECKS", "exec:true"));
-            let passes = run
-                .stdout
-                .lines()
-                .filter(|line| line.starts_with(" pass"))
-                .count();
-            assert_eq!(passes, 2, "{url}: {run:?}");
-            assert!(!run.stdout.contains("hUnTeR2"), "{run:?}");
-        }
+        assert_variable_passes(&container, "NATS_URL", &url, "hUnTeR2");
     }
 }
 

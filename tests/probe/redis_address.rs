@@ -7,7 +7,7 @@ use ready_probe_test_support::hostile::{Behaviour, Hostile, refused_port};
 use ready_probe_test_support::process::run;
 use ready_probe_test_support::servers::Redis;
 
-use crate::container::{Container, assert_mentions, assert_said, row};
+use crate::container::{Container, assert_mentions, assert_said, assert_variable_passes, row};
 
 const HEALTHY: &str = "healthy: 1 check passes";
 const PASSWORD: &str = "hUnTeR2";
@@ -37,21 +37,7 @@ fn the_applications_variable_is_understood_as_its_clients_understand_it() {
     ];
     let container = Container::new();
     for url in urls {
-        let file = container.file("url", format!("{url}\n"));
-        for (variable, value) in [
-            ("REDIS_URL", url.as_str()),
-            ("REDIS_URL_FILE", file.to_str().unwrap()),
-        ] {
-            let mut probe = container.probe([""; 0]);
-            let run = run(probe.env(variable, value).env("READY_CHECKS", "exec:true"));
-            let passes = run
-                .stdout
-                .lines()
-                .filter(|line| line.starts_with(" pass"))
-                .count();
-            assert_eq!(passes, 2, "{url}: {run:?}");
-            assert!(!run.stdout.contains(PASSWORD), "{run:?}");
-        }
+        assert_variable_passes(&container, "REDIS_URL", &url, PASSWORD);
     }
 }
 

@@ -159,8 +159,8 @@ fn keep(kept: &mut Vec<u8>, chunk: &[u8]) {
 /// before is not ours: an entrypoint may start a server and then become `ready-probe wait`.
 ///
 /// Children of a child that dies come to us as its subreaper, so each round finds what the last
-/// one orphaned or did not see start. As process 1 we also inherit what `docker exec` left; that is told apart by the
-/// mark in its environment.
+/// one orphaned or did not see start. As process 1 we also inherit what `docker exec` left; that is
+/// told apart by the mark in its environment.
 pub struct Reaper {
     before: Vec<u32>,
 }
