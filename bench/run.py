@@ -192,7 +192,7 @@ def bench(probe: Path, rounds: int, skip_python: bool) -> list[Limit]:
     launcher = build.compile_c("launch")
     python = venv_or_reason(skip_python)
     with world() as up:
-        env = {"PATH": PATH, "READY_DIR": str(up.ready_dir)}
+        env = {"PATH": PATH}
         runs = Bench(str(probe), launcher, env, up, rounds)
         return [*runs.local(), *runs.network(python), *runs.flooded(), *file_limits(probe)]
 

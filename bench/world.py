@@ -19,7 +19,9 @@ from pathlib import Path
 
 from build import BenchError
 
-AGENT = "bench"
+# Where agents publish when nobody says otherwise.
+READY_DIR = Path("/dev/shm/ready-probe")
+AGENT = f"bench-{os.getpid()}"
 TTL_MS = 3_600_000
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
 
@@ -28,7 +30,6 @@ PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "
 class World:
     """Where everything is, once it is up."""
 
-    ready_dir: Path
     record: Path
     redis_port: int
     nats_port: int
@@ -122,14 +123,10 @@ def signal_record(pid: int, pid_start: int) -> dict[str, object]:
     return {key: value for key, value in record.items() if value is not None or key == "reason"}
 
 
-def publish(ready_dir: Path, pid: int) -> Path:
+def publish(agent_dir: Path, pid: int) -> Path:
     pid_start = start_time(pid)
     if pid_start is None:
         raise BenchError(f"/proc/{pid}/stat: can't be read")
-    agent_dir = ready_dir / AGENT
-    agent_dir.mkdir()
-    for directory in (ready_dir, agent_dir):
-        directory.chmod(0o1777)
     record = agent_dir / f"{pid}-{pid_start}.json"
     record.write_text(json.dumps(signal_record(pid, pid_start), separators=(",", ":")))
     record.chmod(0o644)
@@ -137,25 +134,38 @@ def publish(ready_dir: Path, pid: int) -> Path:
 
 
 @contextlib.contextmanager
-def ready_agent(ready_dir: Path) -> Iterator[Path]:
+def agent_folder() -> Iterator[Path]:
+    """A folder for the signals of our agent; what others publish beside it stays as it is."""
+    if not READY_DIR.exists():
+        READY_DIR.mkdir()
+        READY_DIR.chmod(0o1777)
+    folder = READY_DIR / AGENT
+    folder.mkdir()
+    folder.chmod(0o1777)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def ready_agent(folder: Path) -> Iterator[Path]:
     """A live process with a valid signal."""
     process = subprocess.Popen([program("sleep"), "3600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        yield publish(ready_dir, process.pid)
+        yield publish(folder, process.pid)
     finally:
         end(process)
 
 
 @contextlib.contextmanager
 def world() -> Iterator[World]:
-    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ready-probe-bench-")))
-        ready_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ready-probe-bench-", dir=shared)))
-        record = stack.enter_context(ready_agent(ready_dir))
+        record = stack.enter_context(ready_agent(stack.enter_context(agent_folder())))
         redis_port = stack.enter_context(redis_server(scratch))
         nats_port = stack.enter_context(nats_server(scratch))
-        yield World(ready_dir, record, redis_port, nats_port)
+        yield World(record, redis_port, nats_port)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@
 //! reader of our output that does not read. A thread waits for these; where none can be had, the
 //! process goes on without it.
 
+use std::cell::OnceCell;
 use std::io;
 use std::process;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ const REASON: &str = "no answer by the deadline: a file or folder this probe rea
 #[derive(Debug)]
 pub struct Deadline {
     shared: Arc<Shared>,
-    thread: Option<Thread>,
+    watcher: OnceCell<Option<Thread>>,
 }
 
 #[derive(Debug)]
@@ -38,30 +39,36 @@ struct Shared {
 }
 
 impl Deadline {
-    /// Ends the process with status 1 once `timeout` has passed from now.
-    pub fn start(timeout: Duration) -> Self {
-        let shared = Arc::new(Shared {
-            at_ms: AtomicU64::new(in_future(timeout)),
-            status: AtomicU8::new(1),
-            decided: AtomicBool::new(false),
-            json: AtomicBool::new(false),
-        });
-        let watched = Arc::clone(&shared);
-        let watcher = thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn(move || watched.end());
+    /// Status 1 once `timeout` has passed from now, if anything blocks from [`Deadline::watch`] on.
+    pub fn new(timeout: Duration) -> Self {
         Self {
-            shared,
-            thread: watcher.ok().map(|handle| handle.thread().clone()),
+            shared: Arc::new(Shared {
+                at_ms: AtomicU64::new(in_future(timeout)),
+                status: AtomicU8::new(1),
+                decided: AtomicBool::new(false),
+                json: AtomicBool::new(false),
+            }),
+            watcher: OnceCell::new(),
         }
     }
 
-    /// Ends it once `timeout` has passed from now, instead of when it was said before.
+    /// To be called before anything that may block. Starts the thread that ends the process.
+    pub fn watch(&self) {
+        self.watcher.get_or_init(|| {
+            let watched = Arc::clone(&self.shared);
+            let watcher = thread::Builder::new()
+                .stack_size(STACK_BYTES)
+                .spawn(move || watched.end());
+            watcher.ok().map(|handle| handle.thread().clone())
+        });
+    }
+
+    /// The process ends once `timeout` has passed from now, instead of when it was said before.
     pub fn reset(&self, timeout: Duration) {
         self.shared
             .at_ms
             .store(in_future(timeout), Ordering::Release);
-        if let Some(thread) = &self.thread {
+        if let Some(Some(thread)) = self.watcher.get() {
             thread.unpark();
         }
     }
@@ -75,6 +82,9 @@ impl Deadline {
     pub fn decide(&self, status: u8) {
         self.shared.status.store(status, Ordering::Release);
         self.shared.decided.store(true, Ordering::Release);
+        if !is_heard_at_once() {
+            self.watch();
+        }
     }
 }
 
@@ -104,14 +114,23 @@ impl Shared {
         } else {
             format!("unhealthy: {REASON}\n")
         };
-        let stdout = io::stdout();
-        let mut ready = [PollFd::new(&stdout, PollFlags::OUT)];
-        let at_once = Timespec::default();
-        if matches!(poll(&mut ready, Some(&at_once)), Ok(1)) {
+        if is_heard_at_once() {
             // Nobody is left to be told when it fails.
-            let _ = rustix::io::write(&stdout, line.as_bytes());
+            let _ = rustix::io::write(io::stdout(), line.as_bytes());
         }
     }
+}
+
+/// Whether the readers of our output take a report now. What a pipe takes at all, it takes up to
+/// `PIPE_BUF` bytes of without blocking, and no report is longer, see pipe(7).
+fn is_heard_at_once() -> bool {
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let mut outputs = [
+        PollFd::new(&stdout, PollFlags::OUT),
+        PollFd::new(&stderr, PollFlags::OUT),
+    ];
+    let at_once = Timespec::default();
+    matches!(poll(&mut outputs, Some(&at_once)), Ok(2))
 }
 
 fn in_future(timeout: Duration) -> u64 {

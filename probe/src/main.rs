@@ -33,11 +33,20 @@ fn main() -> ExitCode {
             options,
         }) => match command {
             None => run::probe(&targets.targets, &options, &start),
-            Some(Command::Wait(args)) => wait::run(&args, &options, &start),
-            Some(Command::Mark(args)) => mark::run(&args, &options, &start),
-            Some(Command::Config(args)) => config::run(&args, &options, &start),
+            Some(command) => {
+                start.watch();
+                match command {
+                    Command::Wait(args) => wait::run(&args, &options, &start),
+                    Command::Mark(args) => mark::run(&args, &options, &start),
+                    Command::Config(args) => config::run(&args, &options, &start),
+                }
+            }
         },
-        Err(exit) => exit,
+        Err(exit) => {
+            // A help text is longer than what a reader takes at once.
+            start.watch();
+            exit
+        }
     };
     start.decide(&exit);
     exit.print()

@@ -13,12 +13,16 @@ use crate::exit::Exit;
 use crate::probe::Probe;
 use crate::report::{MAX_BYTES, Report};
 use crate::settings::env::Env;
-use crate::settings::{DEFAULT_TIMEOUT, Format, Invalid, Settings};
+use crate::settings::{self, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
+use crate::target::Kind;
 use crate::verdict::Verdict;
 
 /// How long before the deadline the checks end at the most: time to say what they answered, also on
 /// a busy host.
 const MAX_MARGIN: Duration = Duration::from_millis(100);
+
+/// A deadline that can't be missed by reading one agent's records.
+const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// When this process started to work, and what ends it in time.
 #[derive(Debug)]
@@ -32,8 +36,13 @@ impl Start {
     pub fn now() -> Self {
         Self {
             at: clock::instant(),
-            deadline: Deadline::start(DEFAULT_TIMEOUT),
+            deadline: Deadline::new(DEFAULT_TIMEOUT),
         }
+    }
+
+    /// Has the deadline hold whatever blocks from now on.
+    pub fn watch(&self) {
+        self.deadline.watch();
     }
 
     /// That long after the start.
@@ -75,6 +84,9 @@ pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit 
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
+    if !reads_one_record(&settings) {
+        start.watch();
+    }
     let timeout = settings.timeout.value;
     let limit = TimeLimit {
         // The answers come first: the process itself is ended soon after the deadline.
@@ -122,7 +134,11 @@ pub fn resolve(
     start: &Start,
 ) -> Result<Settings, Invalid> {
     let lookup = |name: &str| std::env::var_os(name);
-    let settings = Settings::resolve(options, targets, &Env::new(&lookup))?;
+    let env = Env::new(&lookup);
+    if settings::reads_files(options, &env) {
+        start.watch();
+    }
+    let settings = Settings::resolve(options, targets, &env)?;
     start.end_by(settings.timeout.value);
     if settings.format.value == Format::Json {
         start.deadline.speak_json();
@@ -131,6 +147,20 @@ pub fn resolve(
         log_to_stderr();
     }
     Ok(settings)
+}
+
+/// Whether the whole run is to look up one named agent in the container's shared memory: nothing of
+/// that blocks, nor takes longer than a few milliseconds however full the folder is.
+fn reads_one_record(settings: &Settings) -> bool {
+    let one_agent = match settings.checks.as_slice() {
+        [check] => matches!(check.value.kind, Kind::Agent { .. }),
+        _ => false,
+    };
+    one_agent
+        && !settings.discover
+        && !settings.verbose.value
+        && settings.store.origin == Origin::Default
+        && settings.timeout.value >= QUICK_TIMEOUT
 }
 
 /// The event loop, on this thread.

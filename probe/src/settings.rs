@@ -28,6 +28,9 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a dependency may be unreachable when nothing else is said.
 const DEFAULT_GRACE: Grace = Grace::For(Duration::from_secs(180));
 
+/// The variables that name files to read.
+const FILE_VARIABLES: [&str; 3] = ["READY_CONFIG", "REDIS_URL_FILE", "NATS_URL_FILE"];
+
 /// Everything that one run needs to know.
 #[derive(Debug)]
 pub struct Settings {
@@ -137,6 +140,13 @@ impl Settings {
             secrets,
         })
     }
+}
+
+/// Whether resolving reads files, which may be on a disk that hangs.
+pub fn reads_files(options: &cli::Options, env: &Env<'_>) -> bool {
+    options.config.is_some()
+        || FILE_VARIABLES.iter().any(|name| env.is_set(name))
+        || ConfigFile::is_there()
 }
 
 fn typed(flag: &'static str, value: &Option<String>) -> Option<Setting<String>> {

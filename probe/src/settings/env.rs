@@ -18,6 +18,11 @@ impl<'a> Env<'a> {
         Self { lookup }
     }
 
+    /// Whether a variable is set, to whatever.
+    pub fn is_set(&self, name: &str) -> bool {
+        (self.lookup)(name).is_some_and(|value| !value.is_empty())
+    }
+
     /// A variable, if it is set.
     pub fn variable(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
         let Some(value) = (self.lookup)(name).filter(|value| !value.is_empty()) else {

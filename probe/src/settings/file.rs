@@ -58,6 +58,11 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// Whether there is the file that is read when none is named.
+    pub fn is_there() -> bool {
+        !is_absent(Path::new(DEFAULT_PATH))
+    }
+
     /// Reads the file that was named, or the default one if it exists.
     pub fn load(named: Option<&Setting<String>>, secrets: &mut Secrets) -> Result<Self, Invalid> {
         let path = PathBuf::from(named.map_or(DEFAULT_PATH, |named| named.value.as_str()));
