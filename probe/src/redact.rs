@@ -6,7 +6,7 @@
 use ready_probe_sdk::signal::clean;
 
 /// What stands in place of a secret.
-pub const HIDDEN: &str = "***";
+pub use ready_probe_sdk::connect::address::HIDDEN;
 
 /// How much of a value is shown, so that a long one leaves room for what is wrong with it.
 const MAX_SHOWN_CHARS: usize = 60;

@@ -7,6 +7,7 @@ pub mod address;
 pub mod file;
 pub mod nats;
 pub mod redis;
+pub mod store;
 pub mod tls;
 
 use std::fmt;

@@ -269,6 +269,7 @@ mod tests {
             boot_id: Some("b".into()),
             pid_ns: Some(1),
             init_start: Some(2),
+            container: None,
             mono_ms: Some(NOW - 4_000),
             since: None,
             sdk: None,

@@ -123,6 +123,23 @@ impl Instance {
         })
     }
 
+    /// Checks an instance.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidName`] when it breaks the rule.
+    pub fn new(text: &str) -> Result<Self> {
+        if is_name(text, INSTANCE_MAX) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Error::new(ErrorKind::InvalidName, "invalid instance"))
+    }
+
+    /// The same instance, told from any other that has its host name and process id.
+    #[must_use]
+    pub fn with_nonce(self, nonce: &str) -> Self {
+        Self(format!("{}-{nonce}", self.0))
+    }
+
     /// The instance as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -133,11 +150,7 @@ impl Instance {
 impl<'de> Deserialize<'de> for Instance {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if is_name(&text, INSTANCE_MAX) {
-            Ok(Self(text))
-        } else {
-            Err(serde::de::Error::custom("invalid instance"))
-        }
+        Self::new(&text).map_err(serde::de::Error::custom)
     }
 }
 
@@ -197,6 +210,9 @@ pub struct Signal {
     /// When PID 1 of that namespace started: field 22 of `/proc/1/stat`.
     #[serde(default)]
     pub init_start: Option<u64>,
+    /// The container's id, where its layers' paths tell; see [`crate::host::container_id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// `CLOCK_MONOTONIC` at the beat.
     #[serde(default)]
     pub mono_ms: Option<u64>,

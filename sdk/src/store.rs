@@ -1,6 +1,187 @@
 //! Where signals live.
 //!
 //! [`local`] is the container's shared memory: written by every agent, read by the container's own
-//! probe.
+//! probe. The others make signals visible outside of the container, for dependants, people and
+//! dashboards: [`redis`] and [`nats`]; [`memory`] keeps them in this process, for tests.
 
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod local;
+pub mod memory;
+#[cfg(feature = "stores")]
+pub mod nats;
+#[cfg(feature = "stores")]
+pub mod redis;
+
+use std::fmt;
+
+use crate::Result;
+use crate::signal::{DecodeError, Instance, Name, Signal, clean};
+
+/// How much of what a server says is kept.
+const MAX_CAUSE_CHARS: usize = 160;
+
+/// A place where signals are published and read.
+///
+/// # Contract
+///
+/// What every store does, and `store/contract.rs` holds all of them to:
+///
+/// - **put** replaces the whole record of an agent's instance, and starts its TTL anew. Once it has
+///   returned, [`read`](Store::read) finds the record and [`agents`](Store::agents) the agent. Each
+///   put stands by itself: a record that was lost meanwhile, with everything around it, is back.
+/// - **read** returns one [`Seen`] for each live instance, whatever the size of the fleet around it.
+///   What is expired is not there. A record that is not what its place says, or none at all, is
+///   seen with the reason; it is never passed over, since somebody published it.
+/// - **agents** names every agent with a live instance, once, sorted.
+/// - **remove** takes instances away at once; what is not there is not an error. Nobody else's
+///   instance is touched.
+/// - **expiry** is the store's own: it needs neither the writer nor a reader, and no clock but the
+///   store's. A record that would never expire is seen as [`immortal`](Seen::immortal), and no
+///   store writes one.
+/// - **tidy** removes from the store's indexes what has no record any more. No read depends on it.
+/// - A [`Failure`] says that the store as a whole could not be asked; a [`Stored`] that one record
+///   was refused.
+#[allow(
+    async_fn_in_trait,
+    reason = "stores are used on the runtime they were made on"
+)]
+pub trait Store {
+    /// Publishes every record; the answers are in the records' order.
+    async fn put(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure>;
+
+    /// The live instances of these agents.
+    async fn read(&mut self, agents: &[Name]) -> Result<Vec<Seen>, Failure>;
+
+    /// The agents that have a live instance.
+    async fn agents(&mut self) -> Result<Vec<Name>, Failure>;
+
+    /// Takes these instances away.
+    async fn remove(&mut self, published: &[Published]) -> Result<(), Failure>;
+
+    /// Removes from the indexes what has no record any more.
+    async fn tidy(&mut self, agents: &[Name]) -> Result<(), Failure>;
+}
+
+/// One process's publication of one agent, in a store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Published {
+    /// The agent.
+    pub agent: Name,
+    /// Which process of that name.
+    pub instance: Instance,
+}
+
+/// A record as it goes into a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Whose it is.
+    pub published: Published,
+    /// How long it lives, in milliseconds.
+    pub ttl_ms: u64,
+    /// The encoded [`Signal`].
+    pub bytes: Vec<u8>,
+}
+
+impl Record {
+    /// The record of a signal that has a TTL.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::TooLarge`] as [`Signal::encode`]; [`crate::ErrorKind::InvalidArgument`]
+    /// without a TTL.
+    pub fn of(signal: &Signal) -> Result<Self> {
+        let ttl_ms = signal.ttl_ms.ok_or_else(|| {
+            crate::Error::new(
+                crate::ErrorKind::InvalidArgument,
+                "a signal without a TTL stays in its container: give it one",
+            )
+        })?;
+        Ok(Self {
+            published: Published {
+                agent: signal.agent.clone(),
+                instance: signal.instance.clone(),
+            },
+            ttl_ms,
+            bytes: signal.encode()?,
+        })
+    }
+}
+
+/// What a store makes of one record: kept, perhaps with a reservation for people; or refused, and
+/// why.
+pub type Stored = Result<Option<String>, String>;
+
+/// What a store holds of one instance.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The agent.
+    pub agent: Name,
+    /// The instance that its place names.
+    pub instance: String,
+    /// The record, or why it is none.
+    pub signal: Result<Signal, DecodeError>,
+    /// Nothing will ever remove it: it says nothing about its agent's life.
+    pub immortal: bool,
+}
+
+impl Seen {
+    /// What stands in the place of an instance. A record must say what its place says.
+    pub(crate) fn at(agent: &Name, instance: &str, bytes: &[u8], immortal: bool) -> Self {
+        let signal = Signal::decode(bytes).and_then(|signal| {
+            let said = (&signal.agent, signal.instance.as_str());
+            if said == (agent, instance) {
+                return Ok(signal);
+            }
+            let (said_agent, said_instance) = said;
+            Err(DecodeError::Malformed(clean(
+                &format!("it names {said_agent} {said_instance}, its place {agent} {instance}"),
+                MAX_CAUSE_CHARS,
+            )))
+        });
+        Self {
+            agent: agent.clone(),
+            instance: instance.to_owned(),
+            signal,
+            immortal,
+        }
+    }
+}
+
+/// Why a store could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// For people, in one line.
+    pub cause: String,
+    /// Whether the connection is of no more use: it broke, or the server says that it is not the
+    /// one to talk to. Its name is to be resolved anew then.
+    pub reconnect: bool,
+}
+
+impl Failure {
+    /// The connection is lost.
+    #[must_use]
+    pub fn lost(cause: impl fmt::Display) -> Self {
+        Self::new(&cause, true)
+    }
+
+    /// The server answers, and not as it should.
+    #[must_use]
+    pub fn answered(cause: impl fmt::Display) -> Self {
+        Self::new(&cause, false)
+    }
+
+    fn new(cause: &dyn fmt::Display, reconnect: bool) -> Self {
+        Self {
+            cause: clean(cause.to_string().trim(), MAX_CAUSE_CHARS),
+            reconnect,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use data_encoding::BASE64;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
+use ready_probe_sdk::connect::address::{self, redacted};
 use ready_probe_sdk::connect::nats::{NatsAddress, NatsAuth};
 use ready_probe_sdk::connect::redis::RedisAddress;
 use ready_probe_sdk::connect::tls::TlsOptions;
-use ready_probe_sdk::connect::{Endpoint, address};
+use ready_probe_sdk::connect::{Endpoint, store};
 use url::{Host, Url};
 
 use super::options::{Options, TLS};
@@ -47,7 +48,7 @@ pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<
     if let Some(value) = &target.value {
         secrets.add(value);
     }
-    let redacted = format!("{}{shown}", redact_address(text));
+    let redacted = format!("{}{shown}", redacted(text));
     Target::with_common(
         Kind::Redis(target),
         &redacted,
@@ -85,10 +86,12 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     let target = NatsTarget {
         tls,
         jetstream: options.flag("jetstream")?,
-        bucket: options.parsed("bucket", bucket)?,
+        bucket: options.parsed("bucket", |name| {
+            store::bucket(name).map_err(|e| e.to_string())
+        })?,
         address,
     };
-    let redacted = format!("{}{shown}", redact_address(text));
+    let redacted = format!("{}{shown}", redacted(text));
     Target::with_common(
         Kind::Nats(target),
         &redacted,
@@ -137,7 +140,7 @@ pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
         endpoint,
     };
     let scope = scope_of(&target.endpoint);
-    let redacted = format!("{}{shown}", redact_address(text));
+    let redacted = format!("{}{shown}", redacted(text));
     Target::with_common(Kind::Http(target), &redacted, scope, &mut options)
 }
 
@@ -184,32 +187,6 @@ fn split<'a>(
     options.extend(more);
     options.check_known(kind, known)?;
     Ok((address, options))
-}
-
-/// An address without its userinfo and query. It has been parsed before.
-fn redact_address(text: &str) -> String {
-    let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
-    let (rest, query) = match rest.split_once('?') {
-        Some((rest, _)) => (rest, format!("?{HIDDEN}")),
-        None => (rest, String::new()),
-    };
-    let (authority, path) = match rest.find('/') {
-        Some(at) if !rest.contains("://") => rest.split_at(at),
-        Some(_) | None => (rest, ""),
-    };
-    let shown = match authority.rsplit_once('@') {
-        // Every element of a list may bear credentials: only the last one's host is kept apart.
-        Some((before, host)) if before.contains("://") => format!("{HIDDEN}@…,{host}"),
-        Some((_, host)) => format!("{HIDDEN}@{host}"),
-        None => authority.to_owned(),
-    };
-    // With an unencoded slash in it, a password ends up in the path: http://user:8/Secret@host/.
-    let path = if path.contains('@') && !authority.contains('@') {
-        format!("/{HIDDEN}")
-    } else {
-        path.to_owned()
-    };
-    format!("{scheme}://{shown}{path}{query}")
 }
 
 fn scope_of(endpoint: &Endpoint) -> Scope {
@@ -309,15 +286,6 @@ fn role(text: &str) -> Result<RedisRole, String> {
         "replica" | "slave" => Ok(RedisRole::Replica),
         _ => Err("it must be master or replica".to_owned()),
     }
-}
-
-/// A bucket's name, as every NATS client checks it: it becomes a part of a subject.
-fn bucket(text: &str) -> Result<String, String> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if text.len() <= 128 && text.chars().all(is_allowed) {
-        return Ok(text.to_owned());
-    }
-    Err("a bucket's name is letters, digits, '_' and '-'".to_owned())
 }
 
 fn method(text: &str) -> Result<hyper::Method, String> {

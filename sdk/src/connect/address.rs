@@ -8,6 +8,9 @@ use url::{Host, Url};
 use super::{Endpoint, Secret};
 use crate::{Error, ErrorKind, Result};
 
+/// What stands in place of a secret.
+pub const HIDDEN: &str = "***";
+
 /// An address in parts, percent-decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -169,6 +172,33 @@ fn decode(text: &str) -> Result<String> {
         .decode_utf8()
         .map(std::borrow::Cow::into_owned)
         .map_err(|_| invalid("its percent-encoding is not UTF-8"))
+}
+
+/// An address without its userinfo and query. It has been parsed before.
+#[must_use]
+pub fn redacted(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, _)) => (rest, format!("?{HIDDEN}")),
+        None => (rest, String::new()),
+    };
+    let (authority, path) = match rest.find('/') {
+        Some(at) if !rest.contains("://") => rest.split_at(at),
+        Some(_) | None => (rest, ""),
+    };
+    let shown = match authority.rsplit_once('@') {
+        // Every element of a list may bear credentials: only the last one's host is kept apart.
+        Some((before, host)) if before.contains("://") => format!("{HIDDEN}@…,{host}"),
+        Some((_, host)) => format!("{HIDDEN}@{host}"),
+        None => authority.to_owned(),
+    };
+    // With an unencoded slash in it, a password ends up in the path: http://user:8/Secret@host/.
+    let path = if path.contains('@') && !authority.contains('@') {
+        format!("/{HIDDEN}")
+    } else {
+        path.to_owned()
+    };
+    format!("{scheme}://{shown}{path}{query}")
 }
 
 pub(super) fn invalid(why: &str) -> Error {

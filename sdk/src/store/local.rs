@@ -8,6 +8,7 @@
 //! record counts as ready is decided in [`crate::freshness`], not here.
 
 mod read;
+mod shared;
 mod write;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,512 @@
+//! Signals in a JetStream key-value bucket: subjects, requests, and what the answers mean.
+//!
+//! The key is `NAMESPACE.AGENT.INSTANCE`, each a single token. Since nats-server 2.11 each record has
+//! a TTL of its own; before, the bucket's `max_age` stands in for it. A bucket that can't end a
+//! record's life is refused: an older server ignores the header silently, and the key stays for ever.
+//!
+//! The bucket: <https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-8.md>; reading
+//! from it: ADR-31; a message's own TTL: ADR-43. Opens no connection: a [`Link`] has one.
+
+#[cfg(feature = "clients")]
+pub mod client;
+mod stream;
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Failure, Published, Record, Seen, Store, Stored};
+use crate::clock;
+use crate::connect::store::Bucket;
+use crate::freshness::Span;
+use crate::signal::Name;
+use stream::{Answer, ApiError, Lifetimes, StreamInfo};
+
+/// How often it is looked whether the bucket still is what it was.
+const LOOK_AGAIN_MS: u64 = 60_000;
+/// The most that a batch may ask for (ADR-31).
+const MAX_BATCH: usize = 1_024;
+
+/// One question to a NATS server, and how its answers come.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where it goes.
+    pub subject: String,
+    /// Headers to send along.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub payload: Vec<u8>,
+    /// How many answers come.
+    pub replies: Replies,
+}
+
+/// How many answers a request has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replies {
+    /// One.
+    One,
+    /// Any number, and then one that says that these were all.
+    Batch,
+}
+
+/// One answer.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    /// The status of one that has no body, such as 404 or 503.
+    pub status: Option<u16>,
+    /// What the status means, in the server's words.
+    pub description: String,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub payload: Vec<u8>,
+}
+
+impl Reply {
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter();
+        values
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether this is the last answer to a [`Replies::Batch`]: a status, which no record has.
+    #[must_use]
+    pub fn ends_batch(&self) -> bool {
+        self.status.is_some()
+    }
+}
+
+/// A connection to a NATS server.
+#[allow(
+    async_fn_in_trait,
+    reason = "a link is used on the runtime it was made on"
+)]
+pub trait Link {
+    /// Sends all requests together, and returns the answers to each.
+    async fn ask(&mut self, requests: Vec<Request>) -> Result<Vec<Vec<Reply>>, Failure>;
+
+    /// The version of the server that answers.
+    fn server_version(&self) -> (u64, u64);
+}
+
+/// Signals in one namespace of a bucket.
+#[derive(Debug)]
+pub struct NatsStore<L> {
+    link: L,
+    namespace: Name,
+    bucket: Bucket,
+    /// How the bucket ends a record's life, and when that was looked up.
+    known: Option<(Lifetimes, u64)>,
+    /// The sequence number of the last record put.
+    last_seq: u64,
+}
+
+impl<L: Link> NatsStore<L> {
+    /// The signals of a namespace in a bucket, through a connection.
+    pub fn new(link: L, namespace: Name, bucket: Bucket) -> Self {
+        Self {
+            link,
+            namespace,
+            bucket,
+            known: None,
+            last_seq: 0,
+        }
+    }
+
+    fn supports_ttl(&self) -> bool {
+        self.link.server_version() >= (2, 11)
+    }
+
+    fn subject(&self, agent: &Name, instance: &str) -> String {
+        let tokens = [self.namespace.as_str(), agent.as_str(), instance].map(token);
+        format!("$KV.{}.{}", self.bucket.name, tokens.join("."))
+    }
+
+    /// The subjects of all instances of an agent.
+    fn subjects(&self, agent: &Name) -> String {
+        let tokens = [self.namespace.as_str(), agent.as_str()].map(token);
+        format!("$KV.{}.{}.*", self.bucket.name, tokens.join("."))
+    }
+
+    /// Agent and instance of a subject, if it is one of ours.
+    fn place(&self, subject: &str) -> Option<(Name, String)> {
+        let prefix = format!(
+            "$KV.{}.{}.",
+            self.bucket.name,
+            token(self.namespace.as_str())
+        );
+        let (agent, instance) = subject.strip_prefix(&prefix)?.split_once('.')?;
+        let name = Name::new(&text(agent)).ok()?;
+        Some((name, text(instance)))
+    }
+
+    async fn ask_one(&mut self, request: Request) -> Result<Reply, Failure> {
+        let replies = self.link.ask(vec![request]).await?;
+        let mut replies = replies.into_iter().flatten();
+        replies.next().ok_or_else(no_answer)
+    }
+
+    /// What the stream behind the bucket says, with the subjects that match `filter`.
+    fn info_request(&self, filter: Option<&str>, offset: usize) -> Request {
+        let payload = filter.map_or_else(Vec::new, |filter| {
+            json!({ "subjects_filter": filter, "offset": offset })
+                .to_string()
+                .into_bytes()
+        });
+        api(
+            format!("$JS.API.STREAM.INFO.{}", self.bucket.stream()),
+            payload,
+        )
+    }
+
+    /// How this bucket ends a record's life. It is made, if it is not there and may be.
+    async fn lifetimes(&mut self) -> Result<Lifetimes, Failure> {
+        let now_ms = clock::mono_ms();
+        match self.known {
+            Some((lifetimes, at_ms)) if now_ms < at_ms + LOOK_AGAIN_MS => return Ok(lifetimes),
+            Some(_) | None => {}
+        }
+        let info = self.info_request(None, 0);
+        let reply = self.ask_one(info).await?;
+        let lifetimes = match stream_info(&reply)? {
+            Ok(info) => info.lifetimes(),
+            Err(e) if e.is_not_found() => self.create().await?,
+            Err(e) => return Err(e.failure()),
+        };
+        self.known = Some((lifetimes, now_ms));
+        Ok(lifetimes)
+    }
+
+    async fn create(&mut self) -> Result<Lifetimes, Failure> {
+        let supports_ttl = self.supports_ttl();
+        let config = self.bucket.config(supports_ttl);
+        let subject = format!("$JS.API.STREAM.CREATE.{}", self.bucket.stream());
+        let create = api(subject, config.to_string().into_bytes());
+        let may_not = |why: &dyn std::fmt::Display| {
+            Failure::answered(format!(
+                "bucket {} is not there and can't be created ({why}); create it: {}",
+                self.bucket.name,
+                self.bucket.command(supports_ttl)
+            ))
+        };
+        let replies = match self.link.ask(vec![create]).await {
+            Err(e) if !e.reconnect => return Err(may_not(&e)),
+            replies => replies?,
+        };
+        let reply = replies.into_iter().flatten().next().ok_or_else(no_answer)?;
+        match stream_info(&reply)? {
+            Ok(info) => Ok(info.lifetimes()),
+            Err(e) => Err(may_not(&e.description)),
+        }
+    }
+
+    fn put_request(&self, record: &Record, lifetimes: Lifetimes) -> Request {
+        let Published { agent, instance } = &record.published;
+        Request {
+            subject: self.subject(agent, instance.as_str()),
+            headers: ttl_header(lifetimes, record.ttl_ms),
+            payload: record.bytes.clone(),
+            replies: Replies::One,
+        }
+    }
+
+    /// What a record has to hear before it is sent.
+    fn refusal(&self, record: &Record, lifetimes: Lifetimes) -> Stored {
+        let ttl = Span(record.ttl_ms);
+        match lifetimes {
+            Lifetimes::Own => Ok(None),
+            Lifetimes::Never => Err(self.bucket.is_for_ever(self.supports_ttl())),
+            Lifetimes::MaxAge(max_age_ms) if record.ttl_ms > max_age_ms => Err(format!(
+                "a TTL of {ttl} is longer than bucket {} keeps anything ({}): shorten it, or {}",
+                self.bucket.name,
+                Span(max_age_ms),
+                self.bucket.edit(&format!("--max-age={ttl}")),
+            )),
+            Lifetimes::MaxAge(max_age_ms) if record.ttl_ms < max_age_ms => Ok(Some(format!(
+                "bucket {} keeps it for {} instead of {ttl}",
+                self.bucket.name,
+                Span(max_age_ms)
+            ))),
+            Lifetimes::MaxAge(_) => Ok(None),
+        }
+    }
+
+    /// What the server says of a record.
+    fn acknowledged(&mut self, reply: &Reply) -> Result<Result<(), String>, Failure> {
+        match reply.status {
+            // Nobody listens to the bucket's subjects: it was removed.
+            Some(503) => {
+                self.known = None;
+                return Err(Failure::answered(format!(
+                    "bucket {} is gone",
+                    self.bucket.name
+                )));
+            }
+            Some(status) => {
+                return Err(Failure::answered(format!("{status} {}", reply.description)));
+            }
+            None => {}
+        }
+        let ack: Answer<Ack> = parse(&reply.payload)?;
+        match ack.or_error() {
+            Ok(ack) => {
+                // Numbers only grow; where they do not, it is another bucket of that name.
+                if ack.seq <= self.last_seq {
+                    self.known = None;
+                }
+                self.last_seq = ack.seq;
+                Ok(Ok(()))
+            }
+            Err(e) => {
+                self.known = None;
+                Ok(Err(e.description))
+            }
+        }
+    }
+
+    /// Seen records, out of the answers of direct gets.
+    fn seen(&self, replies: &[Reply], lifetimes: Lifetimes) -> Result<Vec<Seen>, Failure> {
+        let mut seen = Vec::new();
+        for reply in replies {
+            match reply.status {
+                None => {}
+                // 204: a batch ends, 404: nothing there.
+                Some(204 | 404) => continue,
+                Some(503) => {
+                    return Err(Failure::answered(format!(
+                        "bucket {} can't be read directly: {}",
+                        self.bucket.name,
+                        self.bucket.edit("--allow-direct")
+                    )));
+                }
+                Some(status) => {
+                    return Err(Failure::answered(format!("{status} {}", reply.description)));
+                }
+            }
+            // DEL or PURGE: a key that was removed leaves a marker for a while.
+            if reply.header("KV-Operation").is_some() {
+                continue;
+            }
+            let subject = reply.header("Nats-Subject").unwrap_or_default();
+            let Some((agent, instance)) = self.place(subject) else {
+                continue;
+            };
+            let mortal = match lifetimes {
+                Lifetimes::MaxAge(_) => true,
+                Lifetimes::Own => reply.header("Nats-TTL").is_some_and(|ttl| ttl != "never"),
+                Lifetimes::Never => false,
+            };
+            seen.push(Seen::at(&agent, &instance, &reply.payload, !mortal));
+        }
+        Ok(seen)
+    }
+
+    fn direct_get(&self, body: &serde_json::Value, replies: Replies) -> Request {
+        Request {
+            subject: format!("$JS.API.DIRECT.GET.{}", self.bucket.stream()),
+            headers: Vec::new(),
+            payload: body.to_string().into_bytes(),
+            replies,
+        }
+    }
+
+    /// Since 2.11 one batch an agent answers, together with what the bucket is: one round trip.
+    async fn read_batches(&mut self, agents: &[Name]) -> Result<Vec<Seen>, Failure> {
+        let mut requests = vec![self.info_request(None, 0)];
+        for agent in agents {
+            let body = json!({ "multi_last": [self.subjects(agent)], "batch": MAX_BATCH });
+            requests.push(self.direct_get(&body, Replies::Batch));
+        }
+        let mut replies = self.link.ask(requests).await?.into_iter();
+        let info = replies.next().unwrap_or_default();
+        let info = info.first().ok_or_else(no_answer)?;
+        let lifetimes = match stream_info(info)? {
+            Ok(info) => info.lifetimes(),
+            // Nobody has published yet.
+            Err(e) if e.is_not_found() => return Ok(Vec::new()),
+            Err(e) => return Err(e.failure()),
+        };
+        let replies: Vec<Reply> = replies.flatten().collect();
+        self.seen(&replies, lifetimes)
+    }
+
+    /// Before 2.11: which subjects there are, and then all of them at once.
+    async fn read_subjects(&mut self, agents: &[Name]) -> Result<Vec<Seen>, Failure> {
+        let filters = agents.iter().map(|agent| self.subjects(agent));
+        let requests = filters.map(|filter| self.info_request(Some(&filter), 0));
+        let requests: Vec<Request> = requests.collect();
+        let mut lifetimes = Lifetimes::Never;
+        let mut gets = Vec::new();
+        for reply in self.link.ask(requests).await?.iter().flatten() {
+            let info = match stream_info(reply)? {
+                Ok(info) => info,
+                Err(e) if e.is_not_found() => return Ok(Vec::new()),
+                Err(e) => return Err(e.failure()),
+            };
+            lifetimes = info.lifetimes();
+            for subject in info.subjects() {
+                let body = json!({ "last_by_subj": subject });
+                gets.push(self.direct_get(&body, Replies::One));
+            }
+        }
+        if gets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let replies: Vec<Reply> = self.link.ask(gets).await?.into_iter().flatten().collect();
+        self.seen(&replies, lifetimes)
+    }
+}
+
+impl<L: Link> Store for NatsStore<L> {
+    /// One message a record.
+    async fn put(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {
+        let lifetimes = self.lifetimes().await?;
+        let mut answers: Vec<Stored> = records
+            .iter()
+            .map(|record| self.refusal(record, lifetimes))
+            .collect();
+        let accepted = records.iter().zip(&answers).filter(|(_, a)| a.is_ok());
+        let requests: Vec<Request> = accepted
+            .map(|(record, _)| self.put_request(record, lifetimes))
+            .collect();
+        if requests.is_empty() {
+            return Ok(answers);
+        }
+        let mut replies = self.link.ask(requests).await?.into_iter().flatten();
+        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+            let reply = replies.next().ok_or_else(no_answer)?;
+            if let Err(why) = self.acknowledged(&reply)? {
+                *answer = Err(why);
+            }
+        }
+        Ok(answers)
+    }
+
+    /// One round trip since nats-server 2.11, two before.
+    async fn read(&mut self, agents: &[Name]) -> Result<Vec<Seen>, Failure> {
+        if agents.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.supports_ttl() {
+            self.read_batches(agents).await
+        } else {
+            self.read_subjects(agents).await
+        }
+    }
+
+    async fn agents(&mut self) -> Result<Vec<Name>, Failure> {
+        let namespace = token(self.namespace.as_str());
+        let filter = format!("$KV.{}.{namespace}.>", self.bucket.name);
+        let mut names = BTreeSet::new();
+        let mut offset = 0;
+        loop {
+            let request = self.info_request(Some(&filter), offset);
+            let reply = self.ask_one(request).await?;
+            let info = match stream_info(&reply)? {
+                Ok(info) => info,
+                Err(e) if e.is_not_found() => return Ok(Vec::new()),
+                Err(e) => return Err(e.failure()),
+            };
+            let places = info.subjects().filter_map(|subject| self.place(subject));
+            names.extend(places.map(|(agent, _)| agent));
+            // A page holds so many subjects; the next one begins behind them.
+            let listed = info.subjects().count();
+            offset += listed;
+            if listed == 0 || offset >= info.total() {
+                break;
+            }
+        }
+        // A key that was removed leaves a marker, which the list of subjects does not tell apart.
+        let names: Vec<Name> = names.into_iter().collect();
+        let mut live: Vec<Name> = Vec::new();
+        for some in names.chunks(MAX_BATCH) {
+            let seen = self.read(some).await?;
+            live.extend(seen.into_iter().map(|seen| seen.agent));
+        }
+        live.sort();
+        live.dedup();
+        Ok(live)
+    }
+
+    /// A marker takes the record's place, and ends as the record would have.
+    async fn remove(&mut self, published: &[Published]) -> Result<(), Failure> {
+        if published.is_empty() {
+            return Ok(());
+        }
+        let lifetimes = self.lifetimes().await?;
+        let requests = published.iter().map(|one| {
+            let mut headers = ttl_header(lifetimes, 1_000);
+            headers.push(("KV-Operation", "DEL".to_owned()));
+            Request {
+                subject: self.subject(&one.agent, one.instance.as_str()),
+                headers,
+                payload: Vec::new(),
+                replies: Replies::One,
+            }
+        });
+        let requests: Vec<Request> = requests.collect();
+        for reply in self.link.ask(requests).await?.iter().flatten() {
+            if let Err(why) = self.acknowledged(reply)? {
+                return Err(Failure::answered(why));
+            }
+        }
+        Ok(())
+    }
+
+    /// There is no index.
+    async fn tidy(&mut self, _: &[Name]) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Ack {
+    seq: u64,
+}
+
+fn api(subject: String, payload: Vec<u8>) -> Request {
+    Request {
+        subject,
+        headers: Vec::new(),
+        payload,
+        replies: Replies::One,
+    }
+}
+
+/// The server counts whole seconds; rounded up, no record ends before its next beat.
+fn ttl_header(lifetimes: Lifetimes, ttl_ms: u64) -> Vec<(&'static str, String)> {
+    match lifetimes {
+        Lifetimes::Own => vec![("Nats-TTL", format!("{}s", ttl_ms.div_ceil(1_000)))],
+        Lifetimes::MaxAge(_) | Lifetimes::Never => Vec::new(),
+    }
+}
+
+/// A name as one token of a subject.
+fn token(name: &str) -> String {
+    name.replace('.', "=2E")
+}
+
+fn text(token: &str) -> String {
+    token.replace("=2E", ".")
+}
+
+fn stream_info(reply: &Reply) -> Result<Result<StreamInfo, ApiError>, Failure> {
+    if reply.status == Some(503) {
+        return Err(Failure::answered("JetStream is not enabled"));
+    }
+    let answer: Answer<StreamInfo> = parse(&reply.payload)?;
+    Ok(answer.or_error())
+}
+
+fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Failure> {
+    serde_json::from_slice(payload)
+        .map_err(|_| Failure::lost("it does not speak JetStream's protocol"))
+}
+
+fn no_answer() -> Failure {
+    Failure::lost("it answers fewer questions than were asked")
+}

@@ -1,0 +1,294 @@
+//! The SDK's connection to NATS: async-nats as a plain client, all answers through one inbox.
+//!
+//! Whoever holds it makes it anew when it is lost, and knows why: async-nats by itself would connect
+//! again for ever, without jitter, and deliver then what was given up long ago.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerError};
+use futures_util::StreamExt;
+use tokio::sync::Notify;
+
+use super::{Failure, Link, Replies, Reply, Request};
+use crate::connect::Endpoint;
+use crate::connect::file;
+use crate::connect::nats::{NatsAddress, NatsAuth};
+use crate::connect::tls::TlsOptions;
+
+/// After a connection is lost, async-nats tries once to make another one, which nobody uses any
+/// more; a fleet's tries must not come at once.
+const LINGER: std::ops::Range<u64> = 1_000..3_000;
+/// No credentials file is larger.
+const MAX_CREDS_BYTES: u64 = 64 * 1024;
+
+/// A connection to one NATS server.
+#[derive(Debug)]
+pub struct Client {
+    client: async_nats::Client,
+    answers: async_nats::Subscriber,
+    /// What all answers' subjects begin with.
+    inbox: String,
+    /// How many requests were sent so far.
+    sent: u64,
+    events: Arc<Events>,
+    version: (u64, u64),
+}
+
+/// What the server says beside its answers.
+#[derive(Debug, Default)]
+struct Events {
+    connected: AtomicBool,
+    lost: AtomicBool,
+    /// The last error.
+    error: Mutex<Option<String>>,
+    came: Notify,
+}
+
+impl Client {
+    /// Connects to the first server of the address that answers, and logs in. Waits for as long as
+    /// that takes, at most 5 s a server.
+    ///
+    /// # Errors
+    /// [`Failure`]: why none of them can be talked to.
+    pub async fn connect(address: &NatsAddress, tls: &TlsOptions) -> Result<Self, Failure> {
+        let mut failure = Failure::lost("the address names no server");
+        for endpoint in &address.endpoints {
+            match Self::connect_to(endpoint, address, tls).await {
+                Ok(client) => return Ok(client),
+                Err(e) => failure = e,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn connect_to(
+        endpoint: &Endpoint,
+        address: &NatsAddress,
+        tls: &TlsOptions,
+    ) -> Result<Self, Failure> {
+        let events = Arc::new(Events::default());
+        let mut options = log_in(&address.auth)?
+            .name("ready-probe-sdk")
+            .require_tls(address.tls)
+            .ignore_discovered_servers()
+            .max_reconnects(1)
+            .request_timeout(None);
+        let noted = Arc::clone(&events);
+        options = options.event_callback(move |event| {
+            noted.note(event);
+            std::future::ready(())
+        });
+        let noted = Arc::clone(&events);
+        options = options.reconnect_delay_callback(move |_| {
+            if noted.connected.load(Ordering::Acquire) {
+                Duration::from_millis(fastrand::u64(LINGER))
+            } else {
+                Duration::ZERO
+            }
+        });
+        // A server may demand TLS on its own.
+        let config = tls
+            .client_config()
+            .map_err(|e| Failure::lost(format!("TLS: {e}")))?;
+        options = options.tls_client_config(config.as_ref().clone());
+        let scheme = if address.tls { "tls" } else { "nats" };
+        let client = options
+            .connect(format!("{scheme}://{endpoint}"))
+            .await
+            .map_err(|e| not_connected(&e))?;
+        events.connected.store(true, Ordering::Release);
+        let inbox = client.new_inbox();
+        let answers = client
+            .subscribe(format!("{inbox}.*"))
+            .await
+            .map_err(Failure::lost)?;
+        let version = version(&client.server_info().version);
+        Ok(Self {
+            client,
+            answers,
+            inbox,
+            sent: 0,
+            events,
+            version,
+        })
+    }
+
+    async fn send(&mut self, request: Request) -> Result<u64, Failure> {
+        let number = self.sent;
+        self.sent += 1;
+        let reply = format!("{}.{number}", self.inbox);
+        let mut headers = HeaderMap::new();
+        for (name, value) in request.headers {
+            headers.insert(name, value.as_str());
+        }
+        let payload = request.payload.into();
+        let published = if headers.is_empty() {
+            self.client
+                .publish_with_reply(request.subject, reply, payload)
+                .await
+        } else {
+            self.client
+                .publish_with_reply_and_headers(request.subject, reply, headers, payload)
+                .await
+        };
+        published.map(|()| number).map_err(Failure::lost)
+    }
+
+    /// The number of the request that a message answers.
+    fn number(&self, subject: &str) -> Option<u64> {
+        subject
+            .strip_prefix(&self.inbox)?
+            .strip_prefix('.')?
+            .parse()
+            .ok()
+    }
+}
+
+impl Link for Client {
+    async fn ask(&mut self, requests: Vec<Request>) -> Result<Vec<Vec<Reply>>, Failure> {
+        self.events.check()?;
+        let mut kinds = Vec::with_capacity(requests.len());
+        let mut places = HashMap::with_capacity(requests.len());
+        for (place, request) in requests.into_iter().enumerate() {
+            kinds.push(request.replies);
+            places.insert(self.send(request).await?, place);
+        }
+        let mut replies: Vec<Vec<Reply>> = kinds.iter().map(|_| Vec::new()).collect();
+        while !places.is_empty() {
+            let events = Arc::clone(&self.events);
+            let message = tokio::select! {
+                message = self.answers.next() => message,
+                () = events.came.notified() => {
+                    self.events.check()?;
+                    continue;
+                }
+            };
+            let message = message.ok_or_else(|| Failure::lost("connection closed"))?;
+            // Not one of these: a late answer to what was given up.
+            let Some(number) = self.number(&message.subject) else {
+                continue;
+            };
+            let Some(place) = places.get(&number).copied() else {
+                continue;
+            };
+            let reply = reply(message);
+            let is_last = match kinds.get(place) {
+                Some(Replies::Batch) => reply.ends_batch(),
+                Some(Replies::One) | None => true,
+            };
+            if let Some(answers) = replies.get_mut(place) {
+                answers.push(reply);
+            }
+            if is_last {
+                places.remove(&number);
+            }
+        }
+        Ok(replies)
+    }
+
+    fn server_version(&self) -> (u64, u64) {
+        self.version
+    }
+}
+
+impl Events {
+    fn note(&self, event: Event) {
+        let error = match event {
+            Event::Disconnected | Event::Closed | Event::LameDuckMode => {
+                self.lost.store(true, Ordering::Release);
+                None
+            }
+            Event::ServerError(ServerError::Other(text)) => Some(text),
+            Event::ServerError(e) => Some(e.to_string()),
+            Event::Connected | Event::Draining | Event::SlowConsumer(_) | Event::ClientError(_) => {
+                return;
+            }
+        };
+        if let Some(error) = error {
+            *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+        self.came.notify_one();
+    }
+
+    /// A denied permission is said beside the answers, which then never come.
+    fn check(&self) -> Result<(), Failure> {
+        let error = self
+            .error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match (self.lost.load(Ordering::Acquire), error) {
+            (true, Some(error)) => Err(Failure::lost(error)),
+            (true, None) => Err(Failure::lost("connection closed")),
+            (false, Some(error)) => Err(Failure::answered(error)),
+            (false, None) => Ok(()),
+        }
+    }
+}
+
+fn log_in(auth: &NatsAuth) -> Result<ConnectOptions, Failure> {
+    let text = |what: &str, path: &std::path::Path| -> Result<String, Failure> {
+        let bytes =
+            file::read(path, MAX_CREDS_BYTES).map_err(|e| Failure::lost(format!("{what}: {e}")))?;
+        String::from_utf8(bytes)
+            .map(|text| text.trim().to_owned())
+            .map_err(|_| Failure::lost(format!("{what}: {}: not UTF-8", path.display())))
+    };
+    // async-nats takes no userinfo from the address.
+    Ok(match auth {
+        NatsAuth::None => ConnectOptions::new(),
+        NatsAuth::Password { user, password } => {
+            ConnectOptions::with_user_and_password(user.clone(), password.reveal().to_owned())
+        }
+        NatsAuth::Token(token) => ConnectOptions::with_token(token.reveal().to_owned()),
+        NatsAuth::TokenFile(path) => ConnectOptions::with_token(text("token_file", path)?),
+        NatsAuth::Nkey(path) => ConnectOptions::with_nkey(text("nkey", path)?),
+        NatsAuth::Creds(path) => ConnectOptions::with_credentials(&text("creds", path)?)
+            .map_err(|_| Failure::lost(format!("creds: {}: no credentials", path.display())))?,
+    })
+}
+
+fn not_connected(e: &ConnectError) -> Failure {
+    let source = std::error::Error::source(e).map(ToString::to_string);
+    let source = source.unwrap_or_default();
+    Failure::lost(match e.kind() {
+        ConnectErrorKind::AuthorizationViolation => "Authorization Violation".to_owned(),
+        ConnectErrorKind::Authentication => {
+            "the server does not take this way to log in".to_owned()
+        }
+        ConnectErrorKind::Dns => format!("DNS: {source}"),
+        ConnectErrorKind::TimedOut => "no connection within 5s".to_owned(),
+        ConnectErrorKind::Tls => format!("TLS: {source}"),
+        ConnectErrorKind::Io if source.contains("refused") => "connection refused".to_owned(),
+        ConnectErrorKind::Io | ConnectErrorKind::ServerParse | ConnectErrorKind::MaxReconnects => {
+            if source.is_empty() {
+                e.to_string()
+            } else {
+                source
+            }
+        }
+    })
+}
+
+/// `2.15.1` → (2, 15).
+fn version(text: &str) -> (u64, u64) {
+    let mut parts = text.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+fn reply(message: async_nats::Message) -> Reply {
+    let headers = message.headers.unwrap_or_default();
+    let headers = headers.iter().flat_map(|(name, values)| {
+        let values = values.iter();
+        values.map(|value| (name.to_string(), value.as_str().to_owned()))
+    });
+    Reply {
+        status: message.status.map(|status| status.as_u16()),
+        description: message.description.unwrap_or_default(),
+        headers: headers.collect(),
+        payload: message.payload.to_vec(),
+    }
+}

@@ -1,0 +1,181 @@
+//! The stream behind a bucket: how it is made, what it says of itself, how it ends a record's life.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Failure;
+use crate::connect::store::Bucket;
+use crate::freshness::Span;
+
+/// Within this time a server drops what it has seen before; its own default is longer than the
+/// shortest `max_age`, and it refuses that.
+const DUPLICATES: Duration = Duration::from_secs(120);
+
+impl Bucket {
+    /// A key-value bucket is a stream of this name (ADR-8).
+    pub(super) fn stream(&self) -> String {
+        format!("KV_{}", self.name)
+    }
+
+    /// The stream to be made.
+    pub(super) fn config(&self, supports_ttl: bool) -> Value {
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let mut config = json!({
+            "name": self.stream(),
+            "subjects": [format!("$KV.{}.>", self.name)],
+            "max_msgs_per_subject": 1,
+            "discard": "new",
+            "allow_rollup_hdrs": true,
+            "deny_delete": true,
+            "allow_direct": true,
+            "max_msg_size": 8 * 1024,
+            "num_replicas": 1,
+        });
+        if supports_ttl {
+            config["allow_msg_ttl"] = json!(true);
+        } else {
+            config["max_age"] = json!(nanos(self.max_age));
+            config["duplicate_window"] = json!(nanos(self.max_age.min(DUPLICATES)));
+        }
+        config
+    }
+
+    /// How a person makes it.
+    pub(super) fn command(&self, supports_ttl: bool) -> String {
+        let life = if supports_ttl {
+            "--marker-ttl=1s".to_owned()
+        } else {
+            format!("--ttl={}", Span(millis(self.max_age)))
+        };
+        format!("nats kv add {} --history=1 {life}", self.name)
+    }
+
+    /// How a person changes it.
+    pub(super) fn edit(&self, option: &str) -> String {
+        format!("nats stream edit {} {option}", self.stream())
+    }
+
+    /// Why a bucket that never ends a record's life is refused.
+    pub(super) fn is_for_ever(&self, supports_ttl: bool) -> String {
+        let option = if supports_ttl {
+            "--allow-msg-ttl".to_owned()
+        } else {
+            format!("--max-age={}", Span(millis(self.max_age)))
+        };
+        format!(
+            "bucket {} would keep a dead agent's signal for ever: {}",
+            self.name,
+            self.edit(&option)
+        )
+    }
+}
+
+/// What ends the life of a record in a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lifetimes {
+    /// Each record's own TTL.
+    Own,
+    /// The bucket's `max_age`, in milliseconds.
+    MaxAge(u64),
+    /// Nothing.
+    Never,
+}
+
+/// What a stream says of itself.
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamInfo {
+    config: Config,
+    #[serde(default)]
+    state: State,
+    #[serde(default)]
+    total: usize,
+}
+
+#[derive(Debug, Deserialize)]
+struct Config {
+    /// In nanoseconds; 0 for never.
+    #[serde(default)]
+    max_age: u64,
+    #[serde(default)]
+    allow_msg_ttl: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct State {
+    /// Those that were asked for, and how many messages each has.
+    #[serde(default)]
+    subjects: Option<HashMap<String, u64>>,
+}
+
+impl StreamInfo {
+    pub(super) fn lifetimes(&self) -> Lifetimes {
+        match (self.config.allow_msg_ttl, self.config.max_age) {
+            (true, _) => Lifetimes::Own,
+            (false, 0) => Lifetimes::Never,
+            (false, nanos) => Lifetimes::MaxAge(nanos / 1_000_000),
+        }
+    }
+
+    pub(super) fn subjects(&self) -> impl Iterator<Item = &str> {
+        self.state
+            .subjects
+            .iter()
+            .flatten()
+            .map(|(s, _)| s.as_str())
+    }
+
+    /// How many subjects match, on all pages together.
+    pub(super) fn total(&self) -> usize {
+        self.total
+    }
+}
+
+/// An answer of JetStream's API: what was asked for, or an error.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Answer<T> {
+    Refused { error: ApiError },
+    Given(T),
+}
+
+impl<T> Answer<T> {
+    pub(super) fn or_error(self) -> Result<T, ApiError> {
+        match self {
+            Self::Given(answer) => Ok(answer),
+            Self::Refused { error } => Err(error),
+        }
+    }
+}
+
+/// An error of JetStream's API (nats-server, server/errors.json).
+#[derive(Debug, Deserialize)]
+pub(super) struct ApiError {
+    #[serde(default)]
+    err_code: u32,
+    #[serde(default)]
+    pub(super) description: String,
+}
+
+impl ApiError {
+    /// 10059: stream not found.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.err_code == 10_059
+    }
+
+    /// 10039: JetStream not enabled for this account, 10076: not enabled; all others in the
+    /// server's words.
+    pub(super) fn failure(&self) -> Failure {
+        match self.err_code {
+            10_039 => Failure::answered("JetStream is not enabled for this account"),
+            10_076 => Failure::answered("JetStream is not enabled"),
+            _ => Failure::answered(&self.description),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

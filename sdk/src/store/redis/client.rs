@@ -1,0 +1,213 @@
+//! The SDK's connection to Redis: the redis crate's multiplexed connection, over a stream that
+//! breaks when a server sends without end.
+//!
+//! It never reconnects by itself: whoever holds it does, and knows why.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
+};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
+
+use super::{Failure, Link, SMALL_REPLY_BYTES};
+use crate::connect::Endpoint;
+use crate::connect::redis::RedisAddress;
+use crate::connect::tls::TlsOptions;
+
+/// A connection to one Redis server.
+#[derive(Debug)]
+pub struct Client {
+    connection: MultiplexedConnection,
+    /// How many bytes the server may still send.
+    allowance: Arc<AtomicUsize>,
+    driver: AbortHandle,
+}
+
+impl Client {
+    /// Connects to the first server of the address that answers, and logs in. Waits for as long as
+    /// that takes: the caller has the time limit.
+    ///
+    /// # Errors
+    /// [`Failure`]: why none of them can be talked to.
+    pub async fn connect(address: &RedisAddress, tls: &TlsOptions) -> Result<Self, Failure> {
+        let mut failure = Failure::lost("the address names no server");
+        for endpoint in &address.endpoints {
+            match Self::connect_to(endpoint, address, tls).await {
+                Ok(client) => return Ok(client),
+                Err(e) => failure = e,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn connect_to(
+        endpoint: &Endpoint,
+        address: &RedisAddress,
+        tls: &TlsOptions,
+    ) -> Result<Self, Failure> {
+        let stream = open(endpoint, address.tls.then_some(tls)).await?;
+        let allowance = Arc::new(AtomicUsize::new(4 * SMALL_REPLY_BYTES));
+        let limited = Limited {
+            stream,
+            allowance: Arc::clone(&allowance),
+        };
+        // Time limits are the caller's.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let login = login(address);
+        let (connection, driver) = MultiplexedConnection::new_with_config(&login, limited, config)
+            .await
+            .map_err(|e| failure(&e))?;
+        Ok(Self {
+            connection,
+            allowance,
+            driver: tokio::spawn(driver).abort_handle(),
+        })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Link for Client {
+    async fn exchange(
+        &mut self,
+        commands: &[Cmd],
+        max_bytes: usize,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        self.allowance.store(max_bytes, Ordering::Relaxed);
+        let replies = self
+            .connection
+            .send_packed_commands(&pipeline, 0, commands.len())
+            .await
+            .map_err(|e| failure(&e))?;
+        if replies.len() == commands.len() {
+            return Ok(replies);
+        }
+        Err(super::too_few())
+    }
+}
+
+/// A name for the client would be a round trip that nobody reads.
+fn login(address: &RedisAddress) -> RedisConnectionInfo {
+    let mut login = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP2)
+        .set_skip_set_lib_name()
+        .set_db(i64::from(address.db));
+    if let Some(user) = &address.user {
+        login = login.set_username(user).set_password("");
+    }
+    match &address.password {
+        Some(password) => login.set_password(password.reveal()),
+        None => login,
+    }
+}
+
+/// An error of the server that came instead of a reply, or the connection's own.
+fn failure(e: &RedisError) -> Failure {
+    match (e.code(), e.detail()) {
+        (Some(code), detail) => Failure::lost(format!("{code} {}", detail.unwrap_or_default())),
+        (None, _) if e.is_connection_dropped() => Failure::lost("connection closed"),
+        (None, _) => Failure::lost(e),
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+async fn open(endpoint: &Endpoint, tls: Option<&TlsOptions>) -> Result<Box<dyn Stream>, Failure> {
+    let (host, port) = match endpoint {
+        Endpoint::Unix(path) => {
+            let stream = UnixStream::connect(path)
+                .await
+                .map_err(|e| io_failure(&e))?;
+            return Ok(Box::new(stream));
+        }
+        Endpoint::Tcp { host, port } => (host, *port),
+    };
+    let stream = TcpStream::connect((host.as_str(), port))
+        .await
+        .map_err(|e| io_failure(&e))?;
+    stream.set_nodelay(true).map_err(|e| io_failure(&e))?;
+    let Some(tls) = tls else {
+        return Ok(Box::new(stream));
+    };
+    let name = ServerName::try_from(host.clone())
+        .map_err(|_| Failure::lost("TLS: the host is no name"))?;
+    let config = tls
+        .client_config()
+        .map_err(|e| Failure::lost(format!("TLS: {e}")))?;
+    match TlsConnector::from(config).connect(name, stream).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(e) => Err(Failure::lost(format!("TLS: {e}"))),
+    }
+}
+
+fn io_failure(e: &io::Error) -> Failure {
+    let text = match e.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::NotFound => "no such socket".to_owned(),
+        _ => e.to_string(),
+    };
+    Failure::lost(text)
+}
+
+/// A connection that breaks when more is read from it than was asked for.
+struct Limited {
+    stream: Box<dyn Stream>,
+    allowance: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Limited {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = buffer.filled().len() - before;
+        let left = self.allowance.load(Ordering::Relaxed).checked_sub(read);
+        Poll::Ready(match left {
+            Some(left) => {
+                self.allowance.store(left, Ordering::Relaxed);
+                Ok(())
+            }
+            None => Err(io::Error::other("it sends without end")),
+        })
+    }
+}
+
+impl AsyncWrite for Limited {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

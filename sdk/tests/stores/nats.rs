@@ -1,0 +1,102 @@
+//! nats-server 2.9 and 2.15.
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::{self, stream};
+use ready_probe_sdk::connect::nats::NatsAddress;
+use ready_probe_sdk::connect::store::Bucket;
+use ready_probe_sdk::connect::tls::TlsOptions;
+use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::store::Published;
+use ready_probe_sdk::store::contract::Backend;
+use ready_probe_sdk::store::nats::NatsStore;
+use ready_probe_sdk::store::nats::client::Client;
+use ready_probe_sdk::store_contract;
+use ready_probe_test_support::servers::{Nats, NatsVersion};
+
+/// The version with which a message got a TTL of its own makes another store of it.
+struct Server<const OWN_TTL: bool>(Nats);
+
+impl<const OWN_TTL: bool> Server<OWN_TTL> {
+    fn start() -> Self {
+        let version = if OWN_TTL {
+            NatsVersion::V2_15
+        } else {
+            NatsVersion::V2_9
+        };
+        Self(Nats::builder(version).jetstream().start())
+    }
+
+    async fn jetstream(&self) -> jetstream::Context {
+        jetstream::new(async_nats::connect(self.0.url()).await.unwrap())
+    }
+}
+
+fn token(name: &str) -> String {
+    name.replace('.', "=2E")
+}
+
+impl<const OWN_TTL: bool> Backend for Server<OWN_TTL> {
+    type Store = NatsStore<Client>;
+    const SHORT_MS: u64 = if OWN_TTL { 1_000 } else { 3_000 };
+    const LONG_MS: u64 = if OWN_TTL { 60_000 } else { 3_000 };
+
+    async fn store(&mut self) -> Self::Store {
+        let address = NatsAddress::parse(&self.0.url()).unwrap();
+        let tls = TlsOptions::default();
+        let client = Client::connect(&address, &tls).await.unwrap();
+        let bucket = Bucket {
+            max_age: std::time::Duration::from_millis(Self::SHORT_MS),
+            ..Bucket::default()
+        };
+        NatsStore::new(client, Name::new("ns.1").unwrap(), bucket)
+    }
+
+    async fn put_raw(&mut self, published: &Published, bytes: &[u8], ttl_ms: Option<u64>) -> bool {
+        if !OWN_TTL && ttl_ms.is_none() {
+            return false;
+        }
+        let jetstream = self.jetstream().await;
+        // As the command line's `nats kv add` would make it.
+        let made = stream::Config {
+            name: "KV_ready".into(),
+            subjects: vec!["$KV.ready.>".into()],
+            max_messages_per_subject: 1,
+            allow_direct: true,
+            ..stream::Config::default()
+        };
+        let made = if OWN_TTL {
+            stream::Config {
+                allow_message_ttl: true,
+                ..made
+            }
+        } else {
+            stream::Config {
+                max_age: std::time::Duration::from_millis(Self::SHORT_MS),
+                duplicate_window: std::time::Duration::from_millis(Self::SHORT_MS),
+                ..made
+            }
+        };
+        // It may be there.
+        let _ = jetstream.create_stream(made).await;
+        let Published { agent, instance } = published;
+        let [agent, instance] = [agent.as_str(), instance.as_str()].map(token);
+        let subject = format!("$KV.ready.ns=2E1.{agent}.{instance}");
+        let mut headers = HeaderMap::new();
+        if let Some(ttl_ms) = ttl_ms {
+            headers.insert("Nats-TTL", format!("{}s", ttl_ms / 1_000));
+        }
+        let payload = bytes.to_vec().into();
+        let ack = jetstream
+            .publish_with_headers(subject, headers, payload)
+            .await;
+        ack.unwrap().await.unwrap();
+        true
+    }
+
+    async fn wipe(&mut self) {
+        let _ = self.jetstream().await.delete_stream("KV_ready").await;
+    }
+}
+
+store_contract!(nats_2_9, Server::<false>::start());
+store_contract!(nats_2_15, Server::<true>::start());
