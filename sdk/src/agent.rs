@@ -3,6 +3,7 @@
 //! Owns the public face and its checks. What is published, and when, is in [`shared`]; whether the
 //! agent makes progress in [`watchdog`]; the beats come from the heartbeat thread.
 
+mod announcement;
 mod note;
 mod shared;
 mod watchdog;
@@ -17,9 +18,10 @@ use serde_json::{Map, Value};
 pub(crate) use shared::{Shared, backoff_ms};
 pub(crate) use watchdog::Gap;
 
+use crate::announce::Destination;
 use crate::freshness::Span;
 use crate::registry::Process;
-use crate::signal::{self, BEATS_PER_TTL, DEFAULT_TTL_MS, Name, State};
+use crate::signal::{self, Announced, BEATS_PER_TTL, DEFAULT_TTL_MS, Name, State};
 use crate::store::local::{LocalStore, Publication};
 use crate::{Error, ErrorKind, Result, registry};
 
@@ -36,7 +38,9 @@ pub struct AgentBuilder {
     ttl: Duration,
     heartbeat: Option<Duration>,
     watchdog: Option<Duration>,
-    store: Option<LocalStore>,
+    local: Option<LocalStore>,
+    store: Option<String>,
+    namespace: Option<String>,
 }
 
 impl AgentBuilder {
@@ -61,9 +65,23 @@ impl AgentBuilder {
         self
     }
 
-    /// Where to publish, instead of where `READY_DIR` and the defaults say.
-    pub fn store(mut self, store: LocalStore) -> Self {
-        self.store = Some(store);
+    /// Where in the container to publish, instead of where `READY_DIR` and the defaults say.
+    pub fn local(mut self, store: LocalStore) -> Self {
+        self.local = Some(store);
+        self
+    }
+
+    /// Where to announce the signal to everybody else, instead of where `READY_STORE` says:
+    /// `redis://…`, `rediss://…`, `redis+unix:///…`, `nats://…` or `tls://…`.
+    pub fn store(mut self, address: &str) -> Self {
+        self.store = Some(address.to_owned());
+        self
+    }
+
+    /// The namespace there, which keeps fleets apart, instead of `READY_NAMESPACE`; `default` by
+    /// default.
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
         self
     }
 
@@ -74,7 +92,8 @@ impl AgentBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`] and [`ErrorKind::InvalidArgument`] for what breaks a limit,
-    /// [`ErrorKind::InvalidConfig`] when `READY_DIR` is not an absolute path,
+    /// [`ErrorKind::InvalidConfig`] when `READY_DIR` is not an absolute path, or the store's address
+    /// can't be used (that the store is away is no error: the signal is announced when it is back),
     /// [`ErrorKind::AlreadyRegistered`] when this process publishes that name already,
     /// [`ErrorKind::LocalStore`] when no folder can be written, [`ErrorKind::Thread`] when the
     /// heartbeat can't be started.
@@ -93,10 +112,12 @@ impl AgentBuilder {
             Some(interval) => check_heartbeat(millis(interval), ttl_ms)?,
         };
         let watchdog_ms = self.watchdog.map(check_watchdog).transpose()?;
-        let store = match self.store {
+        let store = match self.local {
             Some(store) => store,
             None => process.store()?,
         };
+        let destination = Destination::resolve(self.store.as_deref(), self.namespace.as_deref())?;
+        let announcer = destination.map(|destination| process.announcer(destination));
         let publication = Publication::new(store, name, process.pid, process.pid_start);
         publication.remove_dead_predecessors(&process.epoch);
         let shared = Arc::new(Shared::new(
@@ -104,12 +125,14 @@ impl AgentBuilder {
             publication,
             (ttl_ms, beat_ms),
             watchdog_ms,
+            announcer,
         ));
         process.add(&shared)?;
         if let Err(e) = shared.first_beat() {
             shared.remove();
             return Err(e);
         }
+        shared.announce();
         process.wake();
         Ok(shared)
     }
@@ -155,7 +178,9 @@ impl Agent {
             ttl: Duration::from_millis(DEFAULT_TTL_MS),
             heartbeat: None,
             watchdog: None,
+            local: None,
             store: None,
+            namespace: None,
         }
     }
 
@@ -209,6 +234,31 @@ impl Agent {
         self.shared.state()
     }
 
+    /// What the store made of the last record that it was sent; nothing before the first answer,
+    /// and without a store.
+    #[must_use]
+    pub fn announcement(&self) -> Option<Announced> {
+        self.shared.announcement_outcome()
+    }
+
+    /// Waits until the store has what the agent says now: for callers who need to know that others
+    /// can see it. The calling thread blocks for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StoreUnavailable`] when it does not have it by then, with the reason; it is
+    /// announced later all the same. [`ErrorKind::InvalidConfig`] when there is no store.
+    pub fn wait_announced(&self, timeout: Duration) -> Result<()> {
+        self.shared.wait_announced(timeout)
+    }
+
+    /// The same for asynchronous callers, on any runtime; without a limit of its own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] when there is no store.
+    pub async fn announced(&self) -> Result<()> {
+        self.shared.arrived().await
+    }
+
     /// The agent's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -244,9 +294,11 @@ impl Drop for Agent {
         // well: its record stays, and fails. A word that can't be written is no reason to stay.
         if std::thread::panicking() {
             let _ = self.shared.stop("panicked");
+            self.shared.announce_last();
         } else {
             let _ = self.shared.stop("closed");
             self.shared.remove();
+            self.shared.wait_withdrawn();
         }
     }
 }
@@ -262,6 +314,7 @@ impl Drop for Draining {
     fn drop(&mut self) {
         if self.shared.is_own() {
             self.shared.remove();
+            self.shared.wait_withdrawn();
         } else {
             abandon(&self.shared);
         }

@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Closed,
     /// The heartbeat thread can't be started.
     Thread,
+    /// The store that signals are announced to did not take one within the time given.
+    StoreUnavailable,
 }
 
 /// An error of this crate. Its text is one line for people; [`Error::kind`] is for programs.

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::agent::{Gap, backoff_ms};
@@ -68,7 +69,7 @@ fn beat_on(process: &Weak<Process>, wake: &Notify) {
         let begun_ms = clock::mono_ms();
         let round = catch_unwind(AssertUnwindSafe(|| {
             tokio::runtime::Builder::new_current_thread()
-                .enable_time()
+                .enable_all()
                 .build()
                 .map(|runtime| runtime.block_on(beat(process, wake)))
         }));
@@ -89,6 +90,7 @@ fn beat_on(process: &Weak<Process>, wake: &Notify) {
 
 async fn beat(process: &Weak<Process>, wake: &Notify) {
     let mut due_ms = u64::MAX;
+    let mut announcing = JoinSet::new();
     loop {
         let Some(process) = process.upgrade() else {
             return;
@@ -99,6 +101,11 @@ async fn beat(process: &Weak<Process>, wake: &Notify) {
         let gap = gap(due_ms, now_ms);
         let agents = process.agents();
         let next_ms = agents.iter().map(|agent| agent.attend(now_ms, gap)).min();
+        for announcer in process.announcers() {
+            if announcer.start() {
+                announcing.spawn(announcer.run());
+            }
+        }
         drop(agents);
         drop(process);
         if let Some(gap) = gap {
@@ -116,6 +123,13 @@ async fn beat(process: &Weak<Process>, wake: &Notify) {
         tokio::select! {
             () = sleep(Duration::from_millis(pause_ms)) => {}
             () = wake.notified() => {}
+            Some(ended) = announcing.join_next() => {
+                if ended.is_err() {
+                    tracing::error!("announcing restarted: it panicked");
+                    sleep(Duration::from_millis(backoff_ms(0))).await;
+                }
+                due_ms = u64::MAX;
+            }
         }
     }
 }

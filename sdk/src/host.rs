@@ -3,12 +3,16 @@
 //! The only reader of `/proc`. What it can't determine it says so (`None`,
 //! [`Process::Unreadable`]); it decides nothing.
 
+mod container;
+
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
+
+pub use container::container_id;
 
 /// `/proc/PID/stat` and `status` are short; more than this is not what we asked for.
 const PROC_FILE_MAX: u64 = 16 * 1024;

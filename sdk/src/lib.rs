@@ -33,6 +33,8 @@
 
 #[cfg(feature = "agent")]
 mod agent;
+#[cfg(feature = "agent")]
+mod announce;
 pub mod clock;
 #[cfg(feature = "connect")]
 pub mod connect;
@@ -51,7 +53,7 @@ pub use agent::{Agent, AgentBuilder, Draining};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "agent")]
 pub use registry::{close_all, mark_agent_not_ready, mark_agent_ready, use_dir};
-pub use signal::State;
+pub use signal::{Announced, State};
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

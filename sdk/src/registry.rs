@@ -13,6 +13,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 
 use crate::agent::{Shared, object};
+use crate::announce::{Announcer, Destination};
 use crate::heartbeat::Heartbeat;
 use crate::host::{self, Epoch};
 use crate::signal::Name;
@@ -35,6 +36,9 @@ pub(crate) struct Process {
     names: ArcSwap<BTreeSet<Name>>,
     /// Names that only the process this one was forked from publishes.
     inherited: BTreeSet<Name>,
+    /// Tells this process from any other with its host name and id.
+    pub(crate) nonce: String,
+    announcers: Mutex<Vec<Arc<Announcer>>>,
     heartbeat: Heartbeat,
 }
 
@@ -60,8 +64,36 @@ impl Process {
             inherited: parent
                 .map(|p| p.inherited.union(&p.names.load()).cloned().collect())
                 .unwrap_or_default(),
+            nonce: format!("{:08x}", fastrand::u32(..)),
+            announcers: Mutex::default(),
             heartbeat: Heartbeat::default(),
         }
+    }
+
+    /// What announces to that destination: one for all agents that go there.
+    pub(crate) fn announcer(&self, destination: Destination) -> Arc<Announcer> {
+        let mut announcers = self.lock_announcers();
+        let known = announcers.iter().find(|a| *a.destination() == destination);
+        if let Some(known) = known {
+            return Arc::clone(known);
+        }
+        let fresh = Arc::new(Announcer::new(
+            destination,
+            self.epoch.clone(),
+            host::container_id(),
+        ));
+        announcers.push(Arc::clone(&fresh));
+        fresh
+    }
+
+    pub(crate) fn announcers(&self) -> Vec<Arc<Announcer>> {
+        self.lock_announcers().clone()
+    }
+
+    fn lock_announcers(&self) -> MutexGuard<'_, Vec<Arc<Announcer>>> {
+        self.announcers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where this process publishes when the agent does not say.
@@ -235,6 +267,9 @@ pub fn close_all(reason: &str) {
         // What can't be written was logged when it began to fail; the signal is removed even so.
         let _ = agent.stop(reason);
         agent.remove();
+    }
+    for announcer in current().announcers() {
+        announcer.wait_withdrawn();
     }
 }
 

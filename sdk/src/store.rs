@@ -2,8 +2,11 @@
 //!
 //! [`local`] is the container's shared memory: written by every agent, read by the container's own
 //! probe. The others make signals visible outside of the container, for dependants, people and
-//! dashboards: [`redis`] and [`nats`]; [`memory`] keeps them in this process, for tests.
+//! dashboards: [`redis`] and [`nats`], and [`connected`] to whichever of them an address names.
+//! [`memory`] keeps them in this process, for tests.
 
+#[cfg(feature = "stores")]
+pub mod connected;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod local;

@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Each test takes a name of its own: one process is one instance of a name.
 fn builder(folder: &Folder, name: &str) -> AgentBuilder {
-    Agent::builder(name).store(folder.store())
+    Agent::builder(name).local(folder.store())
 }
 
 fn register(folder: &Folder, name: &str) -> Agent {

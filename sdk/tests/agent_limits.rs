@@ -13,7 +13,7 @@ use serde_json::json;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn builder(folder: &Folder, name: &str) -> AgentBuilder {
-    Agent::builder(name).store(folder.store())
+    Agent::builder(name).local(folder.store())
 }
 
 fn register(folder: &Folder, name: &str) -> Agent {
@@ -56,7 +56,7 @@ fn what_is_out_of_range_is_refused_with_the_range() {
         assert!(e.to_string().starts_with(want), "{e}");
     }
     let e = Agent::builder("a/b")
-        .store(folder.store())
+        .local(folder.store())
         .register()
         .unwrap_err();
     assert_eq!(e.kind(), ErrorKind::InvalidName);

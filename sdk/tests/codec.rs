@@ -83,6 +83,7 @@ prop_compose! {
             boot_id,
             pid_ns,
             init_start,
+            container: None,
             mono_ms,
             since,
             sdk: None,

@@ -28,7 +28,7 @@ fn a_pause_in_the_middle_of_a_beat_is_no_stall() {
     common::log::on_event(pause);
     let folder = Folder::new();
     let watched = Agent::builder("watched")
-        .store(folder.store())
+        .local(folder.store())
         .watchdog(Duration::from_millis(500));
     let watched = watched.register().unwrap();
     watched.mark_ready(()).unwrap();
@@ -43,7 +43,7 @@ fn a_pause_in_the_middle_of_a_beat_is_no_stall() {
         });
         let elsewhere = Folder::new();
         let second = Duration::from_secs(1);
-        let builder = Agent::builder("beats").store(elsewhere.store()).ttl(second);
+        let builder = Agent::builder("beats").local(elsewhere.store()).ttl(second);
         let _beats = builder.heartbeat(second / 10).register().unwrap();
         fs::remove_dir_all(elsewhere.path()).unwrap();
         fs::write(elsewhere.path(), "in the way").unwrap();

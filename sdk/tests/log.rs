@@ -44,11 +44,11 @@ fn an_outage_is_logged_when_it_begins_and_when_it_ends_and_the_logger_cannot_sto
     common::log::on_event(hostile);
     let folder = Folder::new();
     let second = Duration::from_secs(1);
-    let builder = |name| Agent::builder(name).store(folder.store()).ttl(second);
+    let builder = |name| Agent::builder(name).local(folder.store()).ttl(second);
     let agent = Arc::new(builder("a").heartbeat(second / 10).register().unwrap());
     // In another folder, and after `a` in the order of names: it must not suffer.
     let calm = Folder::new();
-    let builder = Agent::builder("b").store(calm.store());
+    let builder = Agent::builder("b").local(calm.store());
     let bystander = builder.heartbeat(second / 10).register().unwrap();
     agent.mark_ready(()).unwrap();
     bystander.mark_ready(()).unwrap();

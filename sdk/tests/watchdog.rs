@@ -19,7 +19,7 @@ const SLACK_MS: u64 = 700;
 /// With the default heartbeat of 10 s, so that what is seen sooner was not a beat.
 fn watched(folder: &Folder, name: &str) -> Agent {
     Agent::builder(name)
-        .store(folder.store())
+        .local(folder.store())
         .watchdog(LIMIT)
         .register()
         .unwrap()
@@ -73,7 +73,7 @@ fn a_second_stall_is_noticed_as_soon_as_the_first() {
 fn an_agent_that_ticks_is_never_stalled() {
     let folder = Folder::new();
     let agent = Agent::builder("ticks")
-        .store(folder.store())
+        .local(folder.store())
         .watchdog(Duration::from_secs(1))
         .register()
         .unwrap();
@@ -89,7 +89,7 @@ fn an_agent_that_ticks_is_never_stalled() {
 fn it_is_armed_only_while_the_agent_is_ready() {
     let folder = Folder::new();
     let hour = Duration::from_secs(3_600);
-    let builder = Agent::builder("armed").store(folder.store()).ttl(hour);
+    let builder = Agent::builder("armed").local(folder.store()).ttl(hour);
     let agent = builder.watchdog(LIMIT).register().unwrap();
     throughout(3 * LIMIT, || assert_eq!(folder.says("armed"), ["starting"]));
     assert_eq!(
@@ -136,7 +136,7 @@ fn since_tells_when_the_stall_began_and_when_it_ended() {
     let folder = Folder::new();
     let limit = Duration::from_millis(1_100); // `since` counts whole seconds
     let agent = Agent::builder("since")
-        .store(folder.store())
+        .local(folder.store())
         .watchdog(limit)
         .register()
         .unwrap();

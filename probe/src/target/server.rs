@@ -15,7 +15,7 @@ use url::{Host, Url};
 
 use super::options::{Options, TLS};
 use super::{HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
-use crate::redact::{HIDDEN, Secrets};
+use crate::redact::Secrets;
 use crate::verdict::Scope;
 
 /// A query's value is only taken for a secret from this length on; it is never printed with its

@@ -9,16 +9,20 @@
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 
+use super::announcement::Announcement;
 use super::note::Note;
 use super::watchdog::{Gap, Watchdog};
+use crate::announce::Announcer;
 use crate::freshness::Span;
 use crate::registry::Process;
-use crate::signal::{self, Instance, Name, Signal, State, VERSION};
+use crate::signal::{self, Announced, Instance, Name, Signal, State, VERSION};
 use crate::store::local::Publication;
+use crate::store::{Published, Record, Stored};
 use crate::{Error, ErrorKind, Result, clock};
 
 /// What wrote the record.
@@ -30,6 +34,8 @@ const BACKOFF_MS: (u64, u64) = (100, 5_000);
 pub(crate) struct Shared {
     process: Arc<Process>,
     pub(crate) name: Name,
+    instance: Instance,
+    announcement: Option<Announcement>,
     ttl_ms: u64,
     beat_ms: u64,
     watchdog: Option<Watchdog>,
@@ -42,6 +48,8 @@ pub(crate) struct Shared {
 struct Inner {
     publication: Publication,
     seq: u64,
+    /// Counts what the agent has said.
+    version: u64,
     next_beat_ms: u64,
     outage: Option<Outage>,
     closed: bool,
@@ -70,11 +78,19 @@ impl Shared {
         publication: Publication,
         (ttl_ms, beat_ms): (u64, u64),
         watchdog_ms: Option<u64>,
+        announcer: Option<Arc<Announcer>>,
     ) -> Self {
         let now_ms = clock::mono_ms();
+        let instance = Instance::of_process(&process.host, process.pid, process.pid_start);
         Self {
             process: Arc::clone(process),
             name: publication.agent().clone(),
+            // Elsewhere, host name and process id are not enough to tell one from another.
+            instance: match &announcer {
+                Some(_) => instance.with_nonce(&process.nonce),
+                None => instance,
+            },
+            announcement: announcer.map(Announcement::new),
             ttl_ms,
             beat_ms,
             watchdog: watchdog_ms.map(|limit_ms| Watchdog::new(limit_ms, now_ms)),
@@ -87,6 +103,7 @@ impl Shared {
             inner: Mutex::new(Inner {
                 publication,
                 seq: 0,
+                version: 0,
                 next_beat_ms: now_ms + beat_ms,
                 outage: None,
                 closed: false,
@@ -132,6 +149,11 @@ impl Shared {
         }
         let result = inner.publication.remove();
         drop(inner);
+        if let Some(announcement) = &self.announcement {
+            announcement
+                .announcer
+                .withdraw(self.published(), self.ttl_ms);
+        }
         self.process.forget(&self.name);
         if let Err(e) = result {
             tracing::warn!(agent = %self.name, "{e}");
@@ -156,8 +178,10 @@ impl Shared {
             return Err(self.is_closed());
         }
         self.note_since();
+        inner.version += 1;
         let (result, note) = self.write(&mut inner);
         drop(inner);
+        self.announce_change();
         Note::log(note, &self.name);
         Note::log(Some(Note::Resumed), &self.name);
         result
@@ -184,6 +208,7 @@ impl Shared {
                 }
             });
         let mut note = None;
+        inner.version += u64::from(stalled.is_some());
         if stalled.is_some() || inner.next_beat_ms <= now_ms {
             // A failure is noted, and the next attempt scheduled.
             (_, note) = self.write(&mut inner);
@@ -191,6 +216,9 @@ impl Shared {
         let next_look_ms = self.watchdog.as_ref().map(|w| w.next_look_ms(now_ms));
         let next_ms = inner.next_beat_ms.min(next_look_ms.unwrap_or(u64::MAX));
         drop(inner);
+        if stalled.is_some() {
+            self.announce_change();
+        }
         Note::log(stalled, &self.name);
         Note::log(note, &self.name);
         next_ms
@@ -239,11 +267,125 @@ impl Shared {
                 clock::wall_rfc3339()
             },
         }));
+        inner.version += 1;
         let (result, note) = self.write(&mut inner);
         drop(inner);
+        self.announce_change();
         self.process.wake();
         Note::log(note, &self.name);
         result
+    }
+
+    /// Has the agent announced, if there is a store for it.
+    pub(crate) fn announce(self: &Arc<Self>) {
+        if let Some(announcement) = &self.announcement {
+            announcement.announcer.add(self, self.beat_ms);
+        }
+    }
+
+    fn announce_change(&self) {
+        if let Some(announcement) = &self.announcement {
+            announcement.announcer.changed(&self.name);
+        }
+    }
+
+    /// The agent goes, and its record is to stay for its TTL.
+    pub(crate) fn announce_last(&self) {
+        let announcer = self.announcement.as_ref().map(|a| &a.announcer);
+        if let (Some(announcer), Some((record, _))) = (announcer, self.announcement_record()) {
+            announcer.say_last(record);
+            announcer.wait_withdrawn();
+        }
+    }
+
+    /// Waits, for a moment, until the signal is gone from the store, too.
+    pub(crate) fn wait_withdrawn(&self) {
+        if let Some(announcement) = &self.announcement {
+            announcement.announcer.wait_withdrawn();
+        }
+    }
+
+    /// What is to be announced now, and which of the agent's words it is. Nothing once it is closed.
+    pub(crate) fn announcement_record(&self) -> Option<(Record, u64)> {
+        let announcement = self.announcement.as_ref()?;
+        let inner = self.lock();
+        if inner.closed {
+            return None;
+        }
+        let (seq, version) = (inner.seq, inner.version);
+        drop(inner);
+        let mut signal = self.record(&self.word.load(), seq, clock::mono_ms());
+        signal.announced = None;
+        signal.container = announcement.announcer.container().map(ToOwned::to_owned);
+        let record = Record::of(&signal).or_else(|_| {
+            signal.details = Map::new();
+            Record::of(&signal)
+        });
+        Some((record.ok()?, version))
+    }
+
+    /// The store has answered, or not: the local signal says so, when that is news.
+    pub(crate) fn announced(&self, version: u64, stored: Stored) {
+        let Some(announcement) = &self.announcement else {
+            return;
+        };
+        if !announcement.tell(version, stored) {
+            return;
+        }
+        let mut inner = self.lock();
+        if inner.closed {
+            return;
+        }
+        let (_, note) = self.write(&mut inner);
+        drop(inner);
+        Note::log(note, &self.name);
+    }
+
+    pub(crate) fn announcement_outcome(&self) -> Option<Announced> {
+        self.announcement.as_ref()?.outcome()
+    }
+
+    pub(crate) fn wait_announced(&self, timeout: Duration) -> Result<()> {
+        let (announcement, version) = self.to_wait_for()?;
+        announcement.wait(version, timeout).map_err(|why| {
+            let waited = Span(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+            let store = announcement.announcer.store();
+            let why = why.unwrap_or_else(|| "it has not answered yet".to_owned());
+            Error::new(
+                ErrorKind::StoreUnavailable,
+                format!(
+                    "agent {} is not announced to {store} within {waited}: {why}",
+                    self.name
+                ),
+            )
+        })
+    }
+
+    pub(crate) async fn arrived(&self) -> Result<()> {
+        let (announcement, version) = self.to_wait_for()?;
+        announcement.arrived(version).await;
+        Ok(())
+    }
+
+    fn to_wait_for(&self) -> Result<(&Announcement, u64)> {
+        self.check_own()?;
+        let Some(announcement) = &self.announcement else {
+            return Err(Error::new(
+                ErrorKind::InvalidConfig,
+                format!(
+                    "agent {} is not announced anywhere: READY_STORE is not set",
+                    self.name
+                ),
+            ));
+        };
+        Ok((announcement, self.lock().version))
+    }
+
+    fn published(&self) -> Published {
+        Published {
+            agent: self.name.clone(),
+            instance: self.instance.clone(),
+        }
     }
 
     fn write(&self, inner: &mut Inner) -> (Result<()>, Option<Note>) {
@@ -298,7 +440,12 @@ impl Shared {
             details: details.clone(),
             since: clock::wall_rfc3339(),
         };
-        self.record(&word, u64::MAX, u64::MAX).encode().map(drop)
+        let mut record = self.record(&word, u64::MAX, u64::MAX);
+        // The same record has to fit elsewhere, too.
+        if let Some(announcement) = &self.announcement {
+            record.container = announcement.announcer.container().map(ToOwned::to_owned);
+        }
+        record.encode().map(drop)
     }
 
     fn record(&self, word: &Word, seq: u64, now_ms: u64) -> Signal {
@@ -315,7 +462,7 @@ impl Shared {
         Signal {
             v: VERSION,
             agent: self.name.clone(),
-            instance: Instance::of_process(&process.host, process.pid, process.pid_start),
+            instance: self.instance.clone(),
             state: word.state_with(stalled.is_some()),
             reason,
             details: word.details.clone(),
@@ -332,7 +479,7 @@ impl Shared {
             mono_ms: Some(now_ms),
             since: Some(word.since.clone()),
             sdk: Some(SDK.to_owned()),
-            announced: None,
+            announced: self.announcement_outcome(),
         }
     }
 

@@ -7,7 +7,7 @@
 //! The bucket: <https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-8.md>; reading
 //! from it: ADR-31; a message's own TTL: ADR-43. Opens no connection: a [`Link`] has one.
 
-#[cfg(feature = "clients")]
+#[cfg(feature = "nats")]
 pub mod client;
 mod stream;
 

@@ -7,7 +7,7 @@
 //! Plain commands only, so that a narrow ACL is enough (docs/signal.md has it). Opens no connection:
 //! a [`Link`] has one.
 
-#[cfg(feature = "clients")]
+#[cfg(feature = "redis")]
 pub mod client;
 
 use std::collections::{HashMap, HashSet};

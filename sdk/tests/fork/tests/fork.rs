@@ -48,12 +48,12 @@ fn a_child_publishes_its_own_instance_and_its_own_beats() {
     let store = store(&dir);
     let second = Duration::from_secs(1);
     let parent = Agent::builder("own")
-        .store(store.clone())
+        .local(store.clone())
         .register()
         .unwrap();
     parent.mark_ready(()).unwrap();
     let child = fork(|| {
-        let builder = Agent::builder("own").store(store.clone()).ttl(second);
+        let builder = Agent::builder("own").local(store.clone()).ttl(second);
         let agent = builder
             .heartbeat(second / 10)
             .watchdog(second / 2)
@@ -92,12 +92,12 @@ fn what_a_child_has_inherited_raises_and_its_end_removes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir);
     let agent = Agent::builder("inherited")
-        .store(store.clone())
+        .local(store.clone())
         .register()
         .unwrap();
     agent.mark_ready(()).unwrap();
     let other = Agent::builder("draining")
-        .store(store.clone())
+        .local(store.clone())
         .register()
         .unwrap();
     let draining = other.close("deploy").unwrap();
@@ -134,7 +134,7 @@ fn what_a_child_has_inherited_raises_and_its_end_removes_nothing() {
 fn an_inherited_error_says_whose_the_agent_is_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let agent = Agent::builder("texts")
-        .store(store(&dir))
+        .local(store(&dir))
         .register()
         .unwrap();
     let child = fork(|| {
@@ -157,19 +157,19 @@ fn a_child_of_a_child_has_inherited_from_both() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir);
     let _agent = Agent::builder("grand")
-        .store(store.clone())
+        .local(store.clone())
         .register()
         .unwrap();
     let child = fork(|| {
         let _agent = Agent::builder("parent")
-            .store(store.clone())
+            .local(store.clone())
             .register()
             .unwrap();
         let grandchild = fork(|| {
             let of = |name| kind(mark_agent_not_ready(name, "x"));
             let inherited = format!("{} {}", of("grand"), of("parent"));
             let own = Agent::builder("grand")
-                .store(store.clone())
+                .local(store.clone())
                 .register()
                 .unwrap();
             format!("{inherited} {}", kind(own.mark_ready(())))
@@ -184,7 +184,7 @@ fn a_fork_while_other_threads_publish_leaves_the_child_no_lock_to_wait_for() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir);
     let agent = Agent::builder("busy")
-        .store(store.clone())
+        .local(store.clone())
         .register()
         .unwrap();
     let stop = AtomicBool::new(false);
@@ -198,7 +198,7 @@ fn a_fork_while_other_threads_publish_leaves_the_child_no_lock_to_wait_for() {
             while !stop.load(Ordering::Relaxed) {
                 drop(
                     Agent::builder("comes-and-goes")
-                        .store(store.clone())
+                        .local(store.clone())
                         .register()
                         .unwrap(),
                 );
@@ -212,7 +212,7 @@ fn a_fork_while_other_threads_publish_leaves_the_child_no_lock_to_wait_for() {
                 assert!(matches!(state, State::Starting | State::Ready));
                 drop(inherited);
                 let own = Agent::builder("busy")
-                    .store(store.clone())
+                    .local(store.clone())
                     .register()
                     .unwrap();
                 let ready = kind(own.mark_ready(()));
@@ -259,7 +259,7 @@ fn after_dropping_privileges(work: impl FnOnce(&Agent, &LocalStore) -> String) -
     let store = store(&dir);
     let child = fork(|| {
         let agent = Agent::builder("drops")
-            .store(store.clone())
+            .local(store.clone())
             .register()
             .unwrap();
         agent.mark_ready(()).unwrap();

@@ -1,0 +1,96 @@
+//! Where to announce: `READY_STORE`, `READY_NAMESPACE` and what belongs to them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::connect::file;
+use crate::connect::store::{
+    DEFAULT_NAMESPACE, MAX_AGE_VARIABLE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
+};
+use crate::signal::{Name, check_ttl_ms};
+use crate::{Error, ErrorKind, Result};
+
+/// No address is longer.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// A store, and the namespace in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Destination {
+    pub(crate) address: StoreAddress,
+    pub(crate) namespace: Name,
+}
+
+impl Destination {
+    /// What was chosen in the program, completed from the environment; nothing when neither names
+    /// a store.
+    pub(crate) fn resolve(store: Option<&str>, namespace: Option<&str>) -> Result<Option<Self>> {
+        let address = match store {
+            Some(store) => Some(StoreAddress::parse(store)?),
+            None => from_env()?,
+        };
+        let Some(mut address) = address else {
+            return Ok(None);
+        };
+        if let Some(max_age) = variable(MAX_AGE_VARIABLE)? {
+            let max_age = max_age_of(&max_age).map_err(|why| set_at(MAX_AGE_VARIABLE, &why))?;
+            address = address.with_max_age(max_age);
+        }
+        let namespace = match namespace {
+            Some(namespace) => Name::new(namespace)?,
+            None => match variable(NAMESPACE_VARIABLE)? {
+                Some(name) => {
+                    Name::new(&name).map_err(|e| set_at(NAMESPACE_VARIABLE, &e.to_string()))?
+                }
+                None => Name::new(DEFAULT_NAMESPACE)?,
+            },
+        };
+        Ok(Some(Self { address, namespace }))
+    }
+}
+
+fn from_env() -> Result<Option<StoreAddress>> {
+    let file_variable = format!("{STORE_VARIABLE}_FILE");
+    let (text, at) = match (variable(STORE_VARIABLE)?, variable(&file_variable)?) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            let why = format!("{STORE_VARIABLE} is set as well; set one of them");
+            return Err(set_at(&file_variable, &why));
+        }
+        (Some(text), None) => (text, STORE_VARIABLE.to_owned()),
+        (None, Some(path)) => {
+            let read = file::read(Path::new(&path), MAX_FILE_BYTES).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| format!("{path}: not UTF-8"))
+            });
+            (read.map_err(|e| set_at(&file_variable, &e))?, file_variable)
+        }
+    };
+    StoreAddress::parse(text.trim())
+        .map(Some)
+        .map_err(|e| set_at(&at, &e.to_string()))
+}
+
+/// A variable, if it is set; an empty one is not.
+fn variable(name: &str) -> Result<Option<String>> {
+    match std::env::var_os(name).filter(|value| !value.is_empty()) {
+        None => Ok(None),
+        Some(value) => value
+            .into_string()
+            .map(Some)
+            .map_err(|_| set_at(name, "it is not UTF-8")),
+    }
+}
+
+fn max_age_of(text: &str) -> std::result::Result<Duration, String> {
+    let max_age = humantime::parse_duration(text)
+        .map_err(|_| "it is written with a unit, as in 60s or 5m".to_owned())?;
+    let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+    check_ttl_ms(max_age_ms).map_err(|e| e.to_string())?;
+    Ok(max_age)
+}
+
+fn set_at(variable: &str, why: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidConfig,
+        format!("{variable} (environment): {why}"),
+    )
+}
