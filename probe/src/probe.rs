@@ -118,10 +118,14 @@ impl<'a> Probe<'a> {
     }
 
     /// Folds the answers into a report, in the light of what was answered before.
-    pub fn judge(&self, plan: Plan, answers: Vec<Answer>) -> Report {
+    pub fn judge(&self, plan: Plan, mut answers: Vec<Answer>) -> Report {
         let now_ms = clock::mono_ms();
         let recalled = self.keeper.recall();
         let before = recalled.memory;
+        for (question, answer) in plan.questions.iter().zip(&mut answers) {
+            let past = before.past(&question.key);
+            answer.outcome = in_the_light_of(past, answer.outcome.clone());
+        }
         let mut notes: Vec<String> = Vec::new();
         notes.extend(recalled.problem.map(|why| format!("no grace: {why}")));
         let mut memory = before.clone();
@@ -152,6 +156,7 @@ impl<'a> Probe<'a> {
         Context {
             store: &self.settings.store.value,
             epoch: &self.epoch,
+            remote: self.settings.remote.as_ref().map(|remote| &remote.value),
             secrets: &self.settings.secrets,
         }
     }
@@ -204,7 +209,13 @@ impl<'a> Probe<'a> {
                 Outcome::Fail(failure)
                     .with_text(|reason| format!("{reason}, for {}", Span(past.lasted_ms(now_ms))))
             }
-            (outcome @ (Outcome::Pass(_) | Outcome::Fail(_) | Outcome::Unknown(_)), _) => outcome,
+            (
+                outcome @ (Outcome::Pass(_)
+                | Outcome::Blemished(_)
+                | Outcome::Fail(_)
+                | Outcome::Unknown(_)),
+                _,
+            ) => outcome,
         };
         Row {
             label: target.label().to_owned(),
@@ -236,6 +247,21 @@ impl Plan {
             key,
             settled,
         });
+    }
+}
+
+/// What is not there, and was there when it was last known: whoever tells may have lost it.
+fn in_the_light_of(past: Option<&Past>, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Fail(failure)
+            if failure.absent && past.is_some_and(|past| past.definite == Some(Answered::Pass)) =>
+        {
+            Outcome::Unknown(failure.reason)
+        }
+        outcome @ (Outcome::Pass(_)
+        | Outcome::Blemished(_)
+        | Outcome::Fail(_)
+        | Outcome::Unknown(_)) => outcome,
     }
 }
 

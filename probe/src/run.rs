@@ -17,17 +17,14 @@ use crate::settings::{self, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
 use crate::target::Kind;
 use crate::verdict::Verdict;
 
-/// How long before the deadline the checks end at the most: time to say what they answered, also on
-/// a busy host.
-const MAX_MARGIN: Duration = Duration::from_millis(100);
-
 /// A deadline that can't be missed by reading one agent's records.
 const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// When this process started to work, and what ends it in time.
 #[derive(Debug)]
 pub struct Start {
-    at: Instant,
+    /// When.
+    pub at: Instant,
     deadline: Deadline,
 }
 
@@ -87,12 +84,7 @@ pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit 
     if !reads_one_record(&settings) {
         start.watch();
     }
-    let timeout = settings.timeout.value;
-    let limit = TimeLimit {
-        // The answers come first: the process itself is ended soon after the deadline.
-        at: start.plus(timeout - (timeout / 20).min(MAX_MARGIN)),
-        set: timeout,
-    };
+    let limit = TimeLimit::from(start.at, settings.timeout.value);
     let probe = Probe::new(&settings);
     let plan = probe.plan();
     let answers = match probe.ask_now(&plan) {
@@ -133,12 +125,27 @@ pub fn resolve(
     targets: &[String],
     start: &Start,
 ) -> Result<Settings, Invalid> {
+    resolve_with(options, start, |env| {
+        Settings::resolve(options, targets, env)
+    })
+}
+
+/// The same for a command that checks nothing.
+pub fn resolve_alone(options: &cli::Options, start: &Start) -> Result<Settings, Invalid> {
+    resolve_with(options, start, |env| Settings::resolve_alone(options, env))
+}
+
+fn resolve_with(
+    options: &cli::Options,
+    start: &Start,
+    resolve: impl Fn(&Env<'_>) -> Result<Settings, Invalid>,
+) -> Result<Settings, Invalid> {
     let lookup = |name: &str| std::env::var_os(name);
     let env = Env::new(&lookup);
     if settings::reads_files(options, &env) {
         start.watch();
     }
-    let settings = Settings::resolve(options, targets, &env)?;
+    let settings = resolve(&env)?;
     start.end_by(settings.timeout.value);
     if settings.format.value == Format::Json {
         start.deadline.speak_json();

@@ -10,14 +10,18 @@ mod origin;
 use std::path::Path;
 use std::time::Duration;
 
-use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::connect::store::{
+    DEFAULT_NAMESPACE, MAX_AGE_VARIABLE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
+};
+use ready_probe_sdk::signal::{Name, check_ttl_ms};
 use ready_probe_sdk::store::local::{DIR_VARIABLE, LocalStore};
 
 use crate::cli;
 use crate::duration::{self, Grace};
+use crate::link::store::Remote;
 use crate::redact::{Secrets, shown};
-use crate::target::Target;
 use crate::target::options::Options;
+use crate::target::{Kind, Target};
 use env::Env;
 use file::ConfigFile;
 pub use origin::{Invalid, Origin, Setting};
@@ -29,7 +33,12 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_GRACE: Grace = Grace::For(Duration::from_secs(180));
 
 /// The variables that name files to read.
-const FILE_VARIABLES: [&str; 3] = ["READY_CONFIG", "REDIS_URL_FILE", "NATS_URL_FILE"];
+const FILE_VARIABLES: [&str; 4] = [
+    "READY_CONFIG",
+    "READY_STORE_FILE",
+    "REDIS_URL_FILE",
+    "NATS_URL_FILE",
+];
 
 /// Everything that one run needs to know.
 #[derive(Debug)]
@@ -40,6 +49,10 @@ pub struct Settings {
     pub grace: Setting<Grace>,
     /// The local store.
     pub store: Setting<LocalStore>,
+    /// The store of everybody's signals, if there is one.
+    pub remote: Option<Setting<Remote>>,
+    /// Where the namespace in it was set.
+    pub namespace: Origin,
     /// How to report.
     pub format: Setting<Format>,
     /// Print nothing when healthy.
@@ -70,6 +83,19 @@ impl Settings {
         targets: &[String],
         env: &Env<'_>,
     ) -> Result<Self, Invalid> {
+        let (mut settings, in_file) = Self::common(options, env)?;
+        settings.add_checks(options, targets, env, in_file)?;
+        Ok(settings)
+    }
+
+    /// Resolves the settings of a command that checks nothing: what is to be checked is not looked
+    /// at.
+    pub fn resolve_alone(options: &cli::Options, env: &Env<'_>) -> Result<Self, Invalid> {
+        Ok(Self::common(options, env)?.0)
+    }
+
+    /// What every command needs to know, and what the file says is to be checked.
+    fn common(options: &cli::Options, env: &Env<'_>) -> Result<(Self, Checked), Invalid> {
         let mut secrets = Secrets::default();
         let named = typed("--config", &options.config)
             .map_or_else(|| env.variable("READY_CONFIG"), |s| Ok(Some(s)))?;
@@ -94,6 +120,7 @@ impl Settings {
             .map(|s| s.parse(|dir| LocalStore::at(Path::new(dir)).map_err(|e| e.to_string())))
             .transpose()?
             .unwrap_or(Setting::default_of(LocalStore::default()));
+        let (remote, namespace) = remote(options, env, file.store, file.namespace, &mut secrets)?;
         let quiet = switch("--quiet", options.quiet, env, "READY_QUIET", file.quiet)?;
         let verbose = switch(
             "--verbose",
@@ -103,7 +130,30 @@ impl Settings {
             file.verbose,
         )?;
 
-        let named_agents = agents(options, env, file.agent, !targets.is_empty())?;
+        let settings = Self {
+            timeout,
+            grace,
+            store,
+            remote,
+            namespace,
+            format,
+            quiet,
+            verbose,
+            checks: Vec::new(),
+            discover: false,
+            secrets,
+        };
+        Ok((settings, (file.agent, file.checks)))
+    }
+
+    fn add_checks(
+        &mut self,
+        options: &cli::Options,
+        targets: &[String],
+        env: &Env<'_>,
+        (agents_in_file, checks_in_file): Checked,
+    ) -> Result<(), Invalid> {
+        let named_agents = agents(options, env, agents_in_file, !targets.is_empty())?;
         let mut checks: Vec<Setting<Target>> = Vec::new();
         if let Some(agents) = &named_agents {
             checks.extend(
@@ -113,34 +163,39 @@ impl Settings {
                     .map(|name| Setting::new(Target::agent(name.clone()), agents.origin.clone())),
             );
         }
+        let secrets = &mut self.secrets;
         if targets.is_empty() {
-            checks.extend(servers(env, &mut secrets)?);
-            checks.extend(listed(env, &mut secrets)?);
-            checks.extend(file.checks);
+            checks.extend(servers(env, secrets)?);
+            checks.extend(listed(env, secrets)?);
+            checks.extend(checks_in_file);
         }
         for text in targets {
             let origin = Origin::Flag("TARGET");
-            let target = Target::parse(text, Options::default(), &mut secrets)
+            let target = Target::parse(text, Options::default(), secrets)
                 .map_err(|e| Invalid::new(&origin, e))?;
             checks.push(Setting::new(target, origin));
+        }
+        if self.remote.is_none()
+            && let Some(check) = checks.iter().find(|check| asks_peer(&check.value))
+        {
+            let why = format!(
+                "{}: set READY_STORE (or --store) to the store where that agent is announced",
+                check.value.redacted
+            );
+            return Err(Invalid::new(&check.origin, why));
         }
         if let (Some(agents), true) = (&named_agents, checks.is_empty()) {
             let why = "it says that there are no agents, and nothing else is to be checked";
             return Err(Invalid::new(&agents.origin, why));
         }
-        Ok(Self {
-            timeout,
-            grace,
-            store,
-            format,
-            quiet,
-            verbose,
-            checks,
-            discover: targets.is_empty() && named_agents.is_none(),
-            secrets,
-        })
+        self.discover = targets.is_empty() && named_agents.is_none();
+        self.checks = checks;
+        Ok(())
     }
 }
+
+/// The agents and checks that the file names.
+type Checked = (Option<Setting<Vec<String>>>, Vec<Setting<Target>>);
 
 /// Whether resolving reads files, which may be on a disk that hangs.
 pub fn reads_files(options: &cli::Options, env: &Env<'_>) -> bool {
@@ -182,6 +237,74 @@ fn switch(
             ..
         } => Ok(in_file.unwrap_or(Setting::default_of(false))),
         set => Ok(set),
+    }
+}
+
+/// `READY_STORE`, and the namespace in it.
+fn remote(
+    options: &cli::Options,
+    env: &Env<'_>,
+    store_in_file: Option<Setting<String>>,
+    namespace_in_file: Option<Setting<String>>,
+    secrets: &mut Secrets,
+) -> Result<(Option<Setting<Remote>>, Origin), Invalid> {
+    let named = first_of(
+        typed("--namespace", &options.namespace),
+        env,
+        NAMESPACE_VARIABLE,
+        namespace_in_file,
+    )?;
+    let namespace = match named {
+        Some(named) => named.parse(|name| Name::new(name).map_err(|e| e.to_string()))?,
+        None => Setting::default_of(DEFAULT_NAMESPACE)
+            .parse(|name| Name::new(name).map_err(|e| e.to_string()))?,
+    };
+    let max_age = env
+        .variable(MAX_AGE_VARIABLE)?
+        .map(|set| {
+            set.parse(|text| {
+                let max_age = duration::duration(text)?;
+                check_ttl_ms(duration::millis(max_age)).map_err(|e| e.to_string())?;
+                Ok(max_age)
+            })
+        })
+        .transpose()?;
+    let store = match typed("--store", &options.store) {
+        Some(typed) => Some(typed),
+        None => env.secret(STORE_VARIABLE)?.or(store_in_file),
+    };
+    let Some(store) = store else {
+        return Ok((None, namespace.origin));
+    };
+    let address = store.parse(|text| StoreAddress::parse(text).map_err(|e| e.to_string()))?;
+    address
+        .value
+        .secrets()
+        .for_each(|secret| secrets.add(secret));
+    let remote = Remote {
+        address: match max_age {
+            Some(max_age) => address.value.with_max_age(max_age.value),
+            None => address.value,
+        },
+        namespace: namespace.value,
+    };
+    let remote = Setting::new(remote, address.origin);
+    Ok((Some(remote), namespace.origin))
+}
+
+fn asks_peer(target: &Target) -> bool {
+    match &target.kind {
+        Kind::Peer { .. } => true,
+        Kind::Any(targets) => targets.iter().any(asks_peer),
+        Kind::Agent { .. }
+        | Kind::Redis(_)
+        | Kind::Nats(_)
+        | Kind::Http(_)
+        | Kind::Connect(_)
+        | Kind::Process { .. }
+        | Kind::Pid(_)
+        | Kind::Exec(_)
+        | Kind::File(_) => false,
     }
 }
 

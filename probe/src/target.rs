@@ -55,6 +55,13 @@ pub enum Kind {
         /// How many instances must be.
         min: usize,
     },
+    /// Is this agent ready, wherever it runs?
+    Peer {
+        /// The agent.
+        name: Name,
+        /// How many instances must be.
+        min: usize,
+    },
     /// Does Redis answer, and as expected?
     Redis(RedisTarget),
     /// Does NATS answer, and as expected?
@@ -180,7 +187,7 @@ impl Target {
             "http" | "https" | "http+unix" => server::http(text, more, secrets),
             "tcp" => server::tcp(text, more),
             "unix" => server::unix(text, more),
-            "peer" => Err("this version does not read other containers' signals yet".to_owned()),
+            "peer" => local::peer(rest, more),
             _ => return Err(unknown_scheme(scheme)),
         };
         parsed.map_err(in_target)
@@ -283,7 +290,7 @@ fn scope_word(text: &str) -> Result<Scope, String> {
     }
 }
 
-const SCHEMES: &str = "agent, redis, rediss, redis+unix, nats, tls, http, https, http+unix, tcp, \
+const SCHEMES: &str = "agent, peer, redis, rediss, redis+unix, nats, tls, http, https, http+unix, tcp, \
                        unix, process, pid, exec, file";
 
 /// A scheme is letters, digits, `+`, `-` and `.` (RFC 3986, 3.1); anything else before the first
@@ -303,7 +310,7 @@ fn unknown_scheme(scheme: &str) -> String {
 /// command or an agent's name.
 fn no_scheme(text: &str) -> String {
     match Name::new(text) {
-        Ok(name) if ["wait", "mark", "config"].contains(&name.as_str()) => {
+        Ok(name) if ["wait", "mark", "list", "config"].contains(&name.as_str()) => {
             format!("the command {name} comes before its targets")
         }
         Ok(name) if name.as_str().len() <= 24 => format!(

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::freshness::{self, NotReady, Span};
 use crate::host::Epoch;
 use crate::signal::Name;
-use crate::store::connected::Connected;
+use crate::store::connected::{self, Connected};
 use crate::store::{Failure, Published, Record, Seen, Store, Stored};
 
 /// A store far away, or busy, has at least so long to answer, however short the beats are.
@@ -283,7 +283,7 @@ impl Announcer {
         let Destination { address, namespace } = &self.destination;
         let store = match &mut session.connection {
             Some(store) => store,
-            none => none.insert(Connected::connect(address, namespace).await?),
+            none => none.insert(connected::connect(address, namespace).await?),
         };
         store.remove(&work.withdrawn).await?;
         let answers = store.put(&work.records).await?;
@@ -410,7 +410,8 @@ impl State {
         let mut due = Vec::new();
         for entry in self.agents.values_mut() {
             let soon_ms = now_ms.saturating_add(entry.beat_ms / 2);
-            if !entry.changed && !(renewing && entry.renew_ms <= soon_ms) {
+            let is_due = entry.changed || (renewing && entry.renew_ms <= soon_ms);
+            if !is_due {
                 continue;
             }
             if let Some(agent) = entry.agent.upgrade() {

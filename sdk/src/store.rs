@@ -6,6 +6,8 @@
 //! [`memory`] keeps them in this process, for tests.
 
 #[cfg(feature = "stores")]
+pub mod any;
+#[cfg(feature = "agent")]
 pub mod connected;
 #[cfg(feature = "contract")]
 pub mod contract;

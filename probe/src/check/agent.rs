@@ -53,9 +53,13 @@ fn judge(found: &Found, epoch: &Epoch, now_ms: u64, min: usize) -> Outcome {
     let mut ready = 0_usize;
     let mut others = Vec::new();
     let mut earlier = 0_usize;
+    let mut unannounced = None;
     for record in &found.believed {
         match judge_record(record, epoch, now_ms) {
-            Ok(()) => ready += 1,
+            Ok(()) => {
+                ready += 1;
+                unannounced = unannounced.or_else(|| not_announced(record));
+            }
             Err(NotReadyRecord { earlier: true, .. }) => earlier += 1,
             Err(not_ready) => others.push(not_ready),
         }
@@ -72,7 +76,12 @@ fn judge(found: &Found, epoch: &Epoch, now_ms: u64, min: usize) -> Outcome {
         } else {
             format!("{ready} of {count} instances; {}", named(&others))
         };
-        return Outcome::Pass(format!("{note}{ignored}").trim_start().to_owned());
+        let note = format!("{note}{ignored}").trim_start().to_owned();
+        return match unannounced {
+            Some(why) if note.is_empty() => Outcome::Blemished(why),
+            Some(why) => Outcome::Blemished(format!("{why}; {note}")),
+            None => Outcome::Pass(note),
+        };
     }
     let reason = match (ready, others.len(), earlier) {
         (0, 0, 0) => "no signal published".to_owned(),
@@ -89,6 +98,16 @@ fn judge(found: &Found, epoch: &Epoch, now_ms: u64, min: usize) -> Outcome {
         return Outcome::starting(reason);
     }
     Outcome::fail(reason)
+}
+
+/// Why others can't see that this agent is ready.
+fn not_announced(record: &Believed) -> Option<String> {
+    let announced = record.signal.as_ref().ok()?.announced.as_ref()?;
+    if announced.ok {
+        return None;
+    }
+    let reason = announced.reason.as_deref().unwrap_or("no reason given");
+    Some(format!("not announced to {}: {reason}", announced.store))
 }
 
 /// Why one record does not count.

@@ -37,7 +37,7 @@ pub async fn ask(argv: &[String], secrets: &Secrets) -> Outcome {
         Err(e) => {
             return Outcome::unknown(format!(
                 "it can't be started: {}",
-                super::connect::plain(&e)
+                crate::link::connect::plain(&e)
             ));
         }
     };

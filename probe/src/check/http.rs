@@ -6,9 +6,9 @@ use hyper::header::{HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use super::bounded::Limited;
-use super::connect::{self, NoConnection};
 use super::json_pointer;
+use crate::link::bounded::Limited;
+use crate::link::connect::{self, NoConnection};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::HttpTarget;
@@ -126,7 +126,10 @@ async fn judge_response(
     let wants_body = target.contains.is_some() || target.json.is_some();
     let note = match status {
         Outcome::Pass(note) if wants_body => note,
-        decided @ (Outcome::Pass(_) | Outcome::Fail(_) | Outcome::Unknown(_)) => return decided,
+        decided @ (Outcome::Pass(_)
+        | Outcome::Blemished(_)
+        | Outcome::Fail(_)
+        | Outcome::Unknown(_)) => return decided,
     };
     match read_body(response.into_body(), target).await {
         Ok(body) => judge_body(target, &body, secrets).with_note(note),

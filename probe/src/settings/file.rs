@@ -22,6 +22,8 @@ struct Written {
     grace: Option<String>,
     agent: Option<Agents>,
     dir: Option<String>,
+    store: Option<String>,
+    namespace: Option<String>,
     format: Option<String>,
     quiet: Option<bool>,
     verbose: Option<bool>,
@@ -47,6 +49,10 @@ pub struct ConfigFile {
     pub agent: Option<Setting<Vec<String>>>,
     /// `dir`.
     pub dir: Option<Setting<String>>,
+    /// `store`.
+    pub store: Option<Setting<String>>,
+    /// `namespace`.
+    pub namespace: Option<Setting<String>>,
     /// `format`.
     pub format: Option<Setting<String>>,
     /// `quiet`.
@@ -106,6 +112,8 @@ impl ConfigFile {
                 Setting::new(names, setting.origin)
             }),
             dir: set(path, "dir", written.dir),
+            store: set(path, "store", written.store),
+            namespace: set(path, "namespace", written.namespace),
             format: set(path, "format", written.format),
             quiet: set(path, "quiet", written.quiet),
             verbose: set(path, "verbose", written.verbose),

@@ -1,6 +1,8 @@
 //! Redis as the store.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use ready_probe_sdk::clock;
 
 use ready_probe_sdk::{Agent, AgentBuilder, ErrorKind};
 use ready_probe_test_support::process::free_port;
@@ -54,7 +56,7 @@ fn a_store_that_is_away_holds_nobody_up_and_is_told_when_it_comes() {
     let folder = Folder::new();
     let port = free_port();
     let url = format!("redis://127.0.0.1:{port}");
-    let start = Instant::now();
+    let start = clock::instant();
     let agent = builder(&folder, "away", &url).register().unwrap();
     agent.mark_ready(()).unwrap();
     assert!(start.elapsed() < Duration::from_millis(200));

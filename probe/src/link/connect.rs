@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::{nss, thread};
+use super::nss;
+use crate::thread;
 
 /// Anything bytes go through.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}

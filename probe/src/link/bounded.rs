@@ -12,6 +12,9 @@ use super::connect::{Stream, plain};
 /// ping does not answer a ping.
 pub const MAX_REPLY_BYTES: usize = 64 * 1024;
 
+const PIECE_BYTES: usize = 4 * 1024;
+const LARGE_PIECE_BYTES: usize = 64 * 1024;
+
 /// A connection that breaks when more is read from it than anybody needs.
 pub struct Limited {
     stream: Stream,
@@ -67,7 +70,9 @@ impl AsyncWrite for Limited {
 pub struct Received {
     bytes: Vec<u8>,
     taken: usize,
-    total: usize,
+    /// How much more it may send, of how much.
+    left: usize,
+    allowed: usize,
 }
 
 impl Received {
@@ -78,6 +83,12 @@ impl Received {
             bytes: bytes.to_vec(),
             ..Self::default()
         }
+    }
+
+    /// Lets the server send so many bytes from now on.
+    pub fn allow(&mut self, max_bytes: usize) {
+        self.left = max_bytes;
+        self.allowed = max_bytes;
     }
 
     /// What has arrived and was not taken yet.
@@ -106,18 +117,28 @@ impl Received {
 
     /// Waits for more. The error is for people.
     pub async fn more(&mut self, stream: &mut Stream) -> Result<(), String> {
-        let mut chunk = [0; 4_096];
-        match stream.read(&mut chunk).await {
+        // What may be long is taken in large pieces.
+        let piece = if self.allowed > MAX_REPLY_BYTES {
+            LARGE_PIECE_BYTES
+        } else {
+            PIECE_BYTES
+        };
+        self.bytes.drain(..self.taken);
+        self.taken = 0;
+        let before = self.bytes.len();
+        self.bytes.resize(before + piece, 0);
+        let room = self.bytes.get_mut(before..).unwrap_or_default();
+        let read = stream.read(room).await;
+        self.bytes.truncate(before + *read.as_ref().unwrap_or(&0));
+        match read {
             Ok(0) => Err("connection closed".to_owned()),
-            Ok(n) => {
-                self.total += n;
-                if self.total > MAX_REPLY_BYTES {
-                    return Err(format!("it sent more than {} KiB", MAX_REPLY_BYTES / 1_024));
+            Ok(n) => match self.left.checked_sub(n) {
+                Some(left) => {
+                    self.left = left;
+                    Ok(())
                 }
-                self.bytes
-                    .extend_from_slice(chunk.get(..n).unwrap_or_default());
-                Ok(())
-            }
+                None => Err(format!("it sent more than {} KiB", self.allowed / 1_024)),
+            },
             Err(e) => Err(plain(&e)),
         }
     }
