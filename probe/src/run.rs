@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::host::Mounts;
+use ready_probe_sdk::store::local::DEFAULT_DIRS;
 
 use crate::check::TimeLimit;
 use crate::cli;
@@ -13,7 +15,7 @@ use crate::exit::Exit;
 use crate::probe::Probe;
 use crate::report::{MAX_BYTES, Report};
 use crate::settings::env::Env;
-use crate::settings::{self, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
+use crate::settings::{self, DEFAULT_FILE, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
 use crate::target::Kind;
 use crate::verdict::Verdict;
 
@@ -24,6 +26,10 @@ const MAX_MARGIN: Duration = Duration::from_millis(100);
 /// A deadline that can't be missed by reading one agent's records.
 const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// File systems that wait for nobody but this machine's memory and disks. Any other one may ask a
+/// server, or a process, that does not answer.
+const NEVER_STUCK: [&str; 6] = ["tmpfs", "devtmpfs", "overlay", "ext4", "xfs", "btrfs"];
+
 /// When this process started to work, and what ends it in time.
 #[derive(Debug)]
 pub struct Start {
@@ -32,7 +38,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Now; until the settings are known, the default deadline holds.
+    /// Now; until more is known, the default deadline holds.
     pub fn now() -> Self {
         Self {
             at: clock::instant(),
@@ -80,6 +86,9 @@ impl From<Invalid> for Exit {
 
 /// `ready-probe [TARGET...]`
 pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit {
+    if !is_near() {
+        start.watch();
+    }
     let settings = match resolve(options, targets, start) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
@@ -135,6 +144,7 @@ pub fn resolve(
 ) -> Result<Settings, Invalid> {
     let lookup = |name: &str| std::env::var_os(name);
     let env = Env::new(&lookup);
+    start.end_by(settings::timeout_without_file(options, &env)?);
     if settings::reads_files(options, &env) {
         start.watch();
     }
@@ -161,6 +171,31 @@ fn reads_one_record(settings: &Settings) -> bool {
         && !settings.verbose.value
         && settings.store.origin == Origin::Default
         && settings.timeout.value >= QUICK_TIMEOUT
+}
+
+/// Whether what is looked at when nothing is set lies where nothing can hang: the configuration
+/// file, which need not be there, and the folders of signals.
+fn is_near() -> bool {
+    let Some(mounts) = Mounts::current() else {
+        return false;
+    };
+    let never_stuck = |kind: &str| NEVER_STUCK.contains(&kind);
+    let is_safe = |path: &str| mounts.of(path).is_some_and(never_stuck);
+    let is_link = |path: &str| {
+        let found = std::fs::symlink_metadata(path);
+        found.is_ok_and(|found| found.is_symlink())
+    };
+    let paths = [DEFAULT_FILE].into_iter().chain(DEFAULT_DIRS);
+    paths.into_iter().all(|path| {
+        // From its start on: each step is safe to look at once the last one was. A link leads anywhere.
+        let mut way = path
+            .match_indices('/')
+            .filter_map(|(end, _)| path.get(..end));
+        is_safe("/")
+            && way.all(|folder| is_safe(folder) && !is_link(folder))
+            && is_safe(path)
+            && mounts.below(path).all(never_stuck)
+    })
 }
 
 /// The event loop, on this thread.

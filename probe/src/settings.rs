@@ -20,6 +20,7 @@ use crate::target::Target;
 use crate::target::options::Options;
 use env::Env;
 use file::ConfigFile;
+pub use file::DEFAULT_PATH as DEFAULT_FILE;
 pub use origin::{Invalid, Origin, Setting};
 
 /// The overall deadline when nothing else is said: HEALTHCHECK's own default is 30 s, a kubelet's
@@ -78,10 +79,7 @@ impl Settings {
             first_of(typed(flag, typed_value), env, variable, in_file)
         };
 
-        let timeout = first("--timeout", &options.timeout, "READY_TIMEOUT", file.timeout)?
-            .map(|s| s.parse(|text| duration::timeout(text)))
-            .transpose()?
-            .unwrap_or(Setting::default_of(DEFAULT_TIMEOUT));
+        let timeout = timeout(options, env, file.timeout)?;
         let grace = first("--grace", &options.grace, "READY_GRACE", file.grace)?
             .map(|s| s.parse(|text| duration::grace(text)))
             .transpose()?
@@ -147,6 +145,23 @@ pub fn reads_files(options: &cli::Options, env: &Env<'_>) -> bool {
     options.config.is_some()
         || FILE_VARIABLES.iter().any(|name| env.is_set(name))
         || ConfigFile::is_there()
+}
+
+/// The deadline as far as it is known before any file is read.
+pub fn timeout_without_file(options: &cli::Options, env: &Env<'_>) -> Result<Duration, Invalid> {
+    timeout(options, env, None).map(|setting| setting.value)
+}
+
+fn timeout(
+    options: &cli::Options,
+    env: &Env<'_>,
+    in_file: Option<Setting<String>>,
+) -> Result<Setting<Duration>, Invalid> {
+    let typed = typed("--timeout", &options.timeout);
+    Ok(first_of(typed, env, "READY_TIMEOUT", in_file)?
+        .map(|s| s.parse(|text| duration::timeout(text)))
+        .transpose()?
+        .unwrap_or(Setting::default_of(DEFAULT_TIMEOUT)))
 }
 
 fn typed(flag: &'static str, value: &Option<String>) -> Option<Setting<String>> {

@@ -1,4 +1,4 @@
-//! This host as a reader sees it: the container's epoch and the life of processes.
+//! This host as a reader sees it: the container's epoch, the life of processes, what is mounted.
 //!
 //! The only reader of `/proc`. What it can't determine it says so (`None`,
 //! [`Process::Unreadable`]); it decides nothing.
@@ -12,6 +12,9 @@ use rustix::process::{Pid, test_kill_process};
 
 /// `/proc/PID/stat` and `status` are short; more than this is not what we asked for.
 const PROC_FILE_MAX: u64 = 16 * 1024;
+
+/// A container has a few dozen mounts; who has more than this is not waited for.
+const MOUNTS_MAX: u64 = 64 * 1024;
 
 /// This life of this container. Docker reuses the number of the PID namespace across a restart,
 /// so the start time of PID 1 is part of it.
@@ -191,6 +194,80 @@ pub fn ignored_signals() -> u64 {
         .unwrap_or(0)
 }
 
+/// What is mounted where, in the order in which it was mounted: `/proc/self/mountinfo`.
+///
+/// The kernel makes that text up without asking any file system, also one that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounts(Vec<Mount>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mount {
+    point: String,
+    kind: String,
+}
+
+impl Mounts {
+    /// What the calling process sees. None where that can't be read, or is longer than 64 KiB.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        let mut bytes = Vec::with_capacity(8 * 1024);
+        fs::File::open("/proc/self/mountinfo")
+            .ok()?
+            .take(MOUNTS_MAX + 1)
+            .read_to_end(&mut bytes)
+            .ok()?;
+        if bytes.len() as u64 > MOUNTS_MAX {
+            return None;
+        }
+        // A mount point may be any bytes.
+        Self::parse(&String::from_utf8_lossy(&bytes))
+    }
+
+    /// Parses the text of a `mountinfo`. None if that is something else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.lines()
+            .map(Mount::parse)
+            .collect::<Option<_>>()
+            .map(Self)
+    }
+
+    /// The type of the file system that an absolute path without links lies on.
+    #[must_use]
+    pub fn of(&self, path: &str) -> Option<&str> {
+        let above = self.0.iter().filter(|mount| is_within(path, &mount.point));
+        // What is mounted later hides what was mounted at the same place.
+        let deepest = above.max_by_key(|mount| mount.point.len());
+        deepest.map(|mount| mount.kind.as_str())
+    }
+
+    /// The types of the file systems that are mounted below a path.
+    pub fn below(&self, path: &str) -> impl Iterator<Item = &str> {
+        let mounts = self.0.iter();
+        mounts
+            .filter(move |mount| mount.point != path && is_within(&mount.point, path))
+            .map(|mount| mount.kind.as_str())
+    }
+}
+
+impl Mount {
+    /// One line: the mount point is field 5, the type the first field behind the dash that ends the
+    /// optional ones. A space within a field is written `\040`, see proc_pid_mountinfo(5).
+    fn parse(line: &str) -> Option<Self> {
+        let (place, file_system) = line.split_once(" - ")?;
+        Some(Self {
+            point: place.split(' ').nth(4)?.to_owned(),
+            kind: file_system.split(' ').next()?.to_owned(),
+        })
+    }
+}
+
+/// Whether a path is a folder, or lies anywhere below it. Both are absolute.
+fn is_within(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The effective user of the calling process.
 #[must_use]
 pub fn my_euid() -> u32 {
@@ -284,6 +361,51 @@ mod tests {
         }
         child.wait().unwrap();
         assert_eq!(Process::of(pid), Process::Gone);
+    }
+
+    #[test]
+    fn a_path_lies_on_the_last_and_deepest_mount() {
+        let mounts = Mounts::parse(
+            "22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/a\n\
+             23 22 0:21 / /dev rw - devtmpfs tmpfs rw\n\
+             24 23 0:22 / /dev/shm rw master:1 shared:2 - tmpfs shm rw,size=64k\n\
+             25 22 0:23 / /tmp rw - ext4 /dev/sda rw\n\
+             26 22 0:24 / /tmp rw - fuse.sshfs me@there:/tmp rw\n\
+             27 22 0:25 / /tmpfs rw - nfs there:/ rw\n\
+             28 22 0:26 / /srv/with\\040space/\u{fffd} rw - xfs /dev/sdb rw\n",
+        );
+        let mounts = mounts.unwrap();
+        for (path, kind) in [
+            ("/", "overlay"),
+            ("/etc/x", "overlay"),
+            ("/dev/shm/x/y", "tmpfs"),
+            ("/dev/shmx", "devtmpfs"),
+            ("/tmp/x", "fuse.sshfs"),
+            ("/tmpfs", "nfs"),
+        ] {
+            assert_eq!(mounts.of(path), Some(kind), "{path}");
+        }
+        let below = |path| mounts.below(path).collect::<Vec<_>>();
+        assert_eq!(below("/srv"), ["xfs"]);
+        assert_eq!(below("/dev"), ["tmpfs"]);
+        assert!(below("/tmp").is_empty());
+    }
+
+    #[test]
+    fn what_is_no_mountinfo_tells_nothing() {
+        for text in [
+            "22 1 0:20 / / rw,relatime",
+            "22 1 - x",
+            "22 1 0:20 / / rw - a b\n\n",
+        ] {
+            assert_eq!(Mounts::parse(text), None, "{text}");
+        }
+        assert_eq!(Mounts::parse("").unwrap().of("/tmp"), None);
+    }
+
+    #[test]
+    fn proc_is_mounted_here() {
+        assert_eq!(Mounts::current().unwrap().of("/proc/self"), Some("proc"));
     }
 
     #[test]
