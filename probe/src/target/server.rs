@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use data_encoding::BASE64;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
-use ready_probe_sdk::connect::address::{self, redacted};
+use ready_probe_sdk::connect::address::{self, redacted, redacted_url};
 use ready_probe_sdk::connect::nats::{NatsAddress, NatsAuth};
 use ready_probe_sdk::connect::redis::RedisAddress;
 use ready_probe_sdk::connect::tls::TlsOptions;
@@ -15,7 +15,7 @@ use url::{Host, Url};
 
 use super::options::{Options, TLS};
 use super::{HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
-use crate::redact::{HIDDEN, Secrets};
+use crate::redact::Secrets;
 use crate::verdict::Scope;
 
 /// A query's value is only taken for a secret from this length on; it is never printed with its
@@ -140,7 +140,7 @@ pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
         endpoint,
     };
     let scope = scope_of(&target.endpoint);
-    let redacted = format!("{}{shown}", redacted(text));
+    let redacted = format!("{}{shown}", redacted_url(text));
     Target::with_common(Kind::Http(target), &redacted, scope, &mut options)
 }
 
