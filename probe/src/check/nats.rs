@@ -99,9 +99,9 @@ impl Heard {
 
 /// Asks one server.
 pub async fn ask(target: &NatsTarget, endpoint: &Endpoint, secrets: &Secrets) -> Outcome {
-    match converse(target, endpoint).await {
+    match converse(target, endpoint, secrets).await {
         Ok((info, heard)) => judge(target, &info, &heard, &heard.secrets(secrets)),
-        Err(cause) => Outcome::Unknown(secrets.quote(&cause, MAX_QUOTE_CHARS)),
+        Err(cause) => Outcome::Unknown(cause),
     }
 }
 
@@ -114,7 +114,18 @@ fn question(target: &NatsTarget) -> Option<String> {
     }
 }
 
-async fn converse(target: &NatsTarget, endpoint: &Endpoint) -> Result<(Info, Heard), String> {
+async fn converse(
+    target: &NatsTarget,
+    endpoint: &Endpoint,
+    secrets: &Secrets,
+) -> Result<(Info, Heard), String> {
+    // A file that is not there is to be named also where nobody answers.
+    let proof = Proof::of(&target.address.auth)?;
+    let mut tls_config = target
+        .address
+        .tls
+        .then(|| connect::tls_config(&target.tls))
+        .transpose()?;
     let mut stream = connect::open(endpoint)
         .await
         .map_err(connect::NoConnection::text)?;
@@ -129,10 +140,14 @@ async fn converse(target: &NatsTarget, endpoint: &Endpoint) -> Result<(Info, Hea
         if !received.rest().is_empty() {
             return Err("TLS: the server sent more than its INFO before it".to_owned());
         }
-        stream = connect::secure(stream, endpoint, &target.tls).await?;
+        let config = match tls_config.take() {
+            Some(config) => config,
+            None => connect::tls_config(&target.tls)?,
+        };
+        stream = connect::secure(stream, endpoint, config, secrets).await?;
     }
     let question = question(target);
-    let greeting = greeting(&target.address.auth, &info, tls, question.is_some())?;
+    let greeting = greeting(proof, &info, tls, question.is_some())?;
     let json = serde_json::to_string(&greeting).map_err(|e| e.to_string())?;
     let mut request = format!("CONNECT {json}\r\nPING\r\n");
     if let Some(subject) = &question {
@@ -253,7 +268,45 @@ fn next_message(received: &mut Received) -> Result<Option<Message>, String> {
     Ok(Some(message))
 }
 
-fn greeting(auth: &NatsAuth, info: &Info, tls: bool, asks: bool) -> Result<Connect, String> {
+/// What proves who we are, as far as it is known before the server has said what to sign.
+enum Proof {
+    None,
+    Password { user: String, password: String },
+    Token(String),
+    Nkey(KeyPair),
+    Jwt(String, KeyPair),
+}
+
+impl Proof {
+    fn of(auth: &NatsAuth) -> Result<Self, String> {
+        Ok(match auth {
+            NatsAuth::None => Self::None,
+            NatsAuth::Password { user, password } => Self::Password {
+                user: user.clone(),
+                password: password.reveal().to_owned(),
+            },
+            NatsAuth::Token(token) => Self::Token(token.reveal().to_owned()),
+            NatsAuth::TokenFile(path) => {
+                Self::Token(text_file::read(path).map_err(|e| format!("token_file: {e}"))?)
+            }
+            NatsAuth::Nkey(path) => {
+                let seed = text_file::read(path).map_err(|e| format!("nkey: {e}"))?;
+                Self::Nkey(key_pair(seed.trim()).map_err(|e| format!("nkey: {e}"))?)
+            }
+            NatsAuth::Creds(path) => {
+                let text = text_file::read(path).map_err(|e| format!("creds: {e}"))?;
+                let section = |name| {
+                    creds_section(&text, name)
+                        .ok_or_else(|| format!("creds: {}: it holds no {name}", path.display()))
+                };
+                let pair = key_pair(section("SEED")?).map_err(|e| format!("creds: {e}"))?;
+                Self::Jwt(section("JWT")?.to_owned(), pair)
+            }
+        })
+    }
+}
+
+fn greeting(proof: Proof, info: &Info, tls: bool, asks: bool) -> Result<Connect, String> {
     let mut connect = Connect {
         tls_required: tls,
         name: "ready-probe",
@@ -264,31 +317,19 @@ fn greeting(auth: &NatsAuth, info: &Info, tls: bool, asks: bool) -> Result<Conne
         no_responders: asks,
         ..Connect::default()
     };
-    match auth {
-        NatsAuth::None => {}
-        NatsAuth::Password { user, password } => {
-            connect.user = Some(user.clone());
-            connect.pass = Some(password.reveal().to_owned());
+    match proof {
+        Proof::None => {}
+        Proof::Password { user, password } => {
+            connect.user = Some(user);
+            connect.pass = Some(password);
         }
-        NatsAuth::Token(token) => connect.auth_token = Some(token.reveal().to_owned()),
-        NatsAuth::TokenFile(path) => {
-            connect.auth_token =
-                Some(text_file::read(path).map_err(|e| format!("token_file: {e}"))?);
-        }
-        NatsAuth::Nkey(path) => {
-            let seed = text_file::read(path).map_err(|e| format!("nkey: {e}"))?;
-            let pair = key_pair(seed.trim()).map_err(|e| format!("nkey: {e}"))?;
+        Proof::Token(token) => connect.auth_token = Some(token),
+        Proof::Nkey(pair) => {
             connect.nkey = Some(pair.public_key());
             connect.sig = Some(sign(&pair, &info.nonce)?);
         }
-        NatsAuth::Creds(path) => {
-            let text = text_file::read(path).map_err(|e| format!("creds: {e}"))?;
-            let section = |name| {
-                creds_section(&text, name)
-                    .ok_or_else(|| format!("creds: {}: it holds no {name}", path.display()))
-            };
-            let pair = key_pair(section("SEED")?).map_err(|e| format!("creds: {e}"))?;
-            connect.jwt = Some(section("JWT")?.to_owned());
+        Proof::Jwt(jwt, pair) => {
+            connect.jwt = Some(jwt);
             connect.sig = Some(sign(&pair, &info.nonce)?);
         }
     }

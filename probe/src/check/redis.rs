@@ -5,6 +5,7 @@
 //! bound what a server sends.
 
 use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::signal::clean;
 use redis::{Cmd, Parser, Value};
 use tokio::io::AsyncWriteExt;
 
@@ -16,6 +17,8 @@ use crate::target::{RedisRole, RedisTarget};
 
 /// The longest message of a server that is quoted.
 const MAX_QUOTE_CHARS: usize = 120;
+/// How much of a key is shown.
+const MAX_KEY_CHARS: usize = 80;
 
 const NO_REDIS: &str = "it does not speak the Redis protocol";
 /// In how many pieces the replies may arrive: decoding them anew with each must come to an end.
@@ -35,9 +38,9 @@ enum Step {
 /// Asks one server.
 pub async fn ask(target: &RedisTarget, endpoint: &Endpoint, secrets: &Secrets) -> Outcome {
     let (steps, request) = request(target);
-    match exchange(target, endpoint, &request, steps.len()).await {
+    match exchange(target, endpoint, &request, steps.len(), secrets).await {
         Ok((replies, closed)) => judge(target, &steps, &replies, closed, secrets),
-        Err(cause) => Outcome::Unknown(secrets.quote(&cause, MAX_QUOTE_CHARS)),
+        Err(cause) => Outcome::Unknown(cause),
     }
 }
 
@@ -85,12 +88,18 @@ async fn exchange(
     endpoint: &Endpoint,
     request: &[u8],
     expected: usize,
+    secrets: &Secrets,
 ) -> Result<(Vec<Value>, Option<String>), String> {
+    let tls = target
+        .address
+        .tls
+        .then(|| connect::tls_config(&target.tls))
+        .transpose()?;
     let mut stream = connect::open(endpoint)
         .await
         .map_err(connect::NoConnection::text)?;
-    if target.address.tls {
-        stream = connect::secure(stream, endpoint, &target.tls).await?;
+    if let Some(config) = tls {
+        stream = connect::secure(stream, endpoint, config, secrets).await?;
     }
     stream
         .write_all(request)
@@ -160,10 +169,7 @@ fn judge_error(
 ) -> Outcome {
     let said = format!("{} {}", e.code(), e.details().unwrap_or_default());
     match (step, e.code()) {
-        (Step::Value, "WRONGTYPE") => {
-            let key = target.key.as_deref().unwrap_or_default();
-            Outcome::fail(format!("key {} holds no text", secrets.quote(key, 80)))
-        }
+        (Step::Value, "WRONGTYPE") => Outcome::fail(format!("key {} holds no text", key(target))),
         (Step::Auth | Step::Select | Step::Ping | Step::Exists | Step::Value | Step::Role, _) => {
             Outcome::Unknown(secrets.quote(said.trim(), MAX_QUOTE_CHARS))
         }
@@ -171,12 +177,13 @@ fn judge_error(
 }
 
 fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
-    let key = || target.key.as_deref().unwrap_or_default();
     let garbage = || Outcome::unknown(NO_REDIS);
     match (step, answer) {
         (Step::Auth | Step::Select, Value::Okay) => Outcome::pass(),
         (Step::Ping, Value::SimpleString(text)) if text == "PONG" => Outcome::pass(),
-        (Step::Exists, Value::Int(0)) => Outcome::fail(format!("key {} does not exist", key())),
+        (Step::Exists, Value::Int(0)) => {
+            Outcome::fail(format!("key {} does not exist", key(target)))
+        }
         (Step::Exists, Value::Int(_)) => Outcome::pass(),
         (Step::Value, Value::BulkString(is)) => {
             if target
@@ -186,7 +193,7 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
             {
                 Outcome::pass()
             } else {
-                Outcome::fail(format!("key {} holds another value", key()))
+                Outcome::fail(format!("key {} holds another value", key(target)))
             }
         }
         (Step::Role, Value::Array(parts)) => match (parts.first(), target.role) {
@@ -197,6 +204,11 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
             garbage()
         }
     }
+}
+
+/// The key that is asked for, for people.
+fn key(target: &RedisTarget) -> String {
+    clean(target.key.as_deref().unwrap_or_default(), MAX_KEY_CHARS)
 }
 
 fn judge_role(is: &[u8], want: RedisRole) -> Outcome {
