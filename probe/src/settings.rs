@@ -72,8 +72,7 @@ impl Settings {
         env: &Env<'_>,
     ) -> Result<Self, Invalid> {
         let mut secrets = Secrets::default();
-        let named = typed("--config", &options.config)
-            .map_or_else(|| env.variable("READY_CONFIG"), |s| Ok(Some(s)))?;
+        let named = typed("--config", &options.config).or(env.variable("READY_CONFIG")?);
         let file = ConfigFile::load(named.as_ref(), &mut secrets)?;
         let first = |flag, typed_value: &Option<String>, variable, in_file| {
             first_of(typed(flag, typed_value), env, variable, in_file)
@@ -122,6 +121,13 @@ impl Settings {
                 .map_err(|e| Invalid::new(&origin, e))?;
             checks.push(Setting::new(target, origin));
         }
+        if !targets.is_empty() {
+            // What they replace must be usable all the same.
+            listed(env, &mut secrets)?;
+            for (_, switch, _) in SERVERS {
+                env.switch(switch, true)?;
+            }
+        }
         if let (Some(agents), true) = (&named_agents, checks.is_empty()) {
             let why = "it says that there are no agents, and nothing else is to be checked";
             return Err(Invalid::new(&agents.origin, why));
@@ -169,16 +175,35 @@ fn typed(flag: &'static str, value: &Option<String>) -> Option<Setting<String>> 
     Some(Setting::new(value, Origin::Flag(flag)))
 }
 
+/// What is set of one setting: the strongest value, and those that it overrides. All must be usable:
+/// what is overridden in one place is in force in the next, and is to be found before.
+struct Layers {
+    strongest: Setting<String>,
+    overridden: Vec<Setting<String>>,
+}
+
+impl Layers {
+    fn parse<U>(self, parse: impl Fn(&String) -> Result<U, String>) -> Result<Setting<U>, Invalid> {
+        let strongest = self.strongest.parse(&parse)?;
+        for setting in self.overridden {
+            setting.parse(&parse)?;
+        }
+        Ok(strongest)
+    }
+}
+
 fn first_of(
     typed: Option<Setting<String>>,
     env: &Env<'_>,
     variable: &str,
     in_file: Option<Setting<String>>,
-) -> Result<Option<Setting<String>>, Invalid> {
-    match typed {
-        Some(typed) => Ok(Some(typed)),
-        None => Ok(env.variable(variable)?.or(in_file)),
-    }
+) -> Result<Option<Layers>, Invalid> {
+    let all = [typed, env.variable(variable)?, in_file];
+    let mut set = all.into_iter().flatten();
+    Ok(set.next().map(|strongest| Layers {
+        strongest,
+        overridden: set.collect(),
+    }))
 }
 
 fn switch(
@@ -188,10 +213,11 @@ fn switch(
     variable: &str,
     in_file: Option<Setting<bool>>,
 ) -> Result<Setting<bool>, Invalid> {
+    let in_env = env.switch(variable, false)?;
     if typed {
         return Ok(Setting::new(true, Origin::Flag(flag)));
     }
-    match env.switch(variable, false)? {
+    match in_env {
         Setting {
             origin: Origin::Default,
             ..
@@ -220,13 +246,19 @@ fn agents(
     targets_typed: bool,
 ) -> Result<Option<Setting<Vec<Name>>>, Invalid> {
     let one = |setting: Setting<String>| Setting::new(vec![setting.value], setting.origin);
-    let set = match typed("--agent", &options.agent) {
-        Some(typed) => Some(one(typed)),
-        None if targets_typed => None,
-        None => env.variable("READY_AGENT")?.map(one).or(in_file),
-    };
-    set.map(|setting| setting.parse(|lists| names(lists)))
-        .transpose()
+    let in_env = env.variable("READY_AGENT")?;
+    let all = [
+        typed("--agent", &options.agent).map(one),
+        in_env.map(one),
+        in_file,
+    ];
+    let named = all
+        .into_iter()
+        .flatten()
+        .map(|setting| setting.parse(|lists| names(lists)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let strongest = named.into_iter().next();
+    Ok(strongest.filter(|setting| !targets_typed || setting.origin.is_typed()))
 }
 
 fn names(lists: &[String]) -> Result<Vec<Name>, String> {
@@ -249,18 +281,7 @@ fn names(lists: &[String]) -> Result<Vec<Name>, String> {
 /// `REDIS_URL` and `NATS_URL`, which belong to the application too.
 fn servers(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, Invalid> {
     let mut checks = Vec::new();
-    for (variable, switch, parse) in [
-        (
-            "REDIS_URL",
-            "READY_REDIS",
-            Target::redis_of_application as ParseUrl,
-        ),
-        (
-            "NATS_URL",
-            "READY_NATS",
-            Target::nats_of_application as ParseUrl,
-        ),
-    ] {
+    for (variable, switch, parse) in SERVERS {
         if !env.switch(switch, true)?.value {
             continue;
         }
@@ -276,6 +297,12 @@ fn servers(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>,
 }
 
 type ParseUrl = fn(&str, &mut Secrets) -> Result<Target, String>;
+
+/// The application's variables, and what leaves them alone.
+const SERVERS: [(&str, &str, ParseUrl); 2] = [
+    ("REDIS_URL", "READY_REDIS", Target::redis_of_application),
+    ("NATS_URL", "READY_NATS", Target::nats_of_application),
+];
 
 /// `READY_CHECKS`: targets, split as a shell splits words.
 fn listed(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, Invalid> {
