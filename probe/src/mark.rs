@@ -72,7 +72,12 @@ impl Marked {
         };
         Ok(Self {
             name: Name::new(&args.name).map_err(|e| at("NAME", e.to_string()))?,
-            not_ready: args.not_ready.clone(),
+            not_ready: match &args.not_ready {
+                Some(reason) if reason.trim().is_empty() => {
+                    return Err(at("--not-ready", "it needs a reason".to_owned()));
+                }
+                reason => reason.clone(),
+            },
             details: details(&args.detail).map_err(|e| at("--detail", e))?,
             pid: match &args.pid {
                 Some(text) => process_id(text).map_err(|e| at("--pid", e))?,
@@ -158,13 +163,16 @@ fn believable(pid: u32, ttl_ms: Option<u64>) -> Result<Option<u64>, String> {
 }
 
 fn details(pairs: &[String]) -> Result<Map<String, Value>, String> {
-    pairs
-        .iter()
-        .map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                Ok((key.to_owned(), Value::String(value.to_owned())))
-            }
-            Some(_) | None => Err("it is written KEY=VALUE".to_owned()),
-        })
-        .collect()
+    let mut details = Map::new();
+    for pair in pairs {
+        let (key, value) = match pair.split_once('=') {
+            Some((key, value)) if !key.is_empty() => (key, value),
+            Some(_) | None => return Err("it is written KEY=VALUE".to_owned()),
+        };
+        let before = details.insert(key.to_owned(), Value::String(value.to_owned()));
+        if before.is_some() {
+            return Err(format!("{} is given twice", shown(key)));
+        }
+    }
+    Ok(details)
 }
