@@ -30,6 +30,9 @@ const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
 /// server, or a process, that does not answer.
 const NEVER_STUCK: [&str; 6] = ["tmpfs", "devtmpfs", "overlay", "ext4", "xfs", "btrfs"];
 
+/// The folders on the way to those that are looked at by default.
+const ON_THE_WAY: [&str; 4] = ["/etc", "/dev", "/dev/shm", "/tmp"];
+
 /// When this process started to work, and what ends it in time.
 #[derive(Debug)]
 pub struct Start {
@@ -176,26 +179,19 @@ fn reads_one_record(settings: &Settings) -> bool {
 /// Whether what is looked at when nothing is set lies where nothing can hang: the configuration
 /// file, which need not be there, and the folders of signals.
 fn is_near() -> bool {
+    let [first_dir, second_dir] = DEFAULT_DIRS;
     let Some(mounts) = Mounts::current() else {
         return false;
     };
-    let never_stuck = |kind: &str| NEVER_STUCK.contains(&kind);
-    let is_safe = |path: &str| mounts.of(path).is_some_and(never_stuck);
-    let is_link = |path: &str| {
-        let found = std::fs::symlink_metadata(path);
-        found.is_ok_and(|found| found.is_symlink())
+    let Some(types) = mounts.types_around(&[DEFAULT_FILE, first_dir, second_dir]) else {
+        return false;
     };
-    let paths = [DEFAULT_FILE].into_iter().chain(DEFAULT_DIRS);
-    paths.into_iter().all(|path| {
-        // From its start on: each step is safe to look at once the last one was. A link leads anywhere.
-        let mut way = path
-            .match_indices('/')
-            .filter_map(|(end, _)| path.get(..end));
-        is_safe("/")
-            && way.all(|folder| is_safe(folder) && !is_link(folder))
-            && is_safe(path)
-            && mounts.below(path).all(never_stuck)
-    })
+    // A link on the way leads elsewhere; at the end of it, none is followed.
+    let is_link =
+        |path: &&str| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    !types.is_empty()
+        && types.iter().all(|kind| NEVER_STUCK.contains(kind))
+        && !ON_THE_WAY.iter().any(is_link)
 }
 
 /// The event loop, on this thread.

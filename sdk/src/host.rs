@@ -194,72 +194,57 @@ pub fn ignored_signals() -> u64 {
         .unwrap_or(0)
 }
 
-/// What is mounted where, in the order in which it was mounted: `/proc/self/mountinfo`.
-///
-/// The kernel makes that text up without asking any file system, also one that does not answer.
+/// What is mounted where: the text of `/proc/self/mountinfo`, which the kernel makes up without asking
+/// any file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mounts(Vec<Mount>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Mount {
-    point: String,
-    kind: String,
-}
+pub struct Mounts(String);
 
 impl Mounts {
     /// What the calling process sees. None where that can't be read, or is longer than 64 KiB.
     #[must_use]
     pub fn current() -> Option<Self> {
-        let mut bytes = Vec::with_capacity(8 * 1024);
+        let mut bytes = Vec::with_capacity(4 * 1024);
         fs::File::open("/proc/self/mountinfo")
             .ok()?
             .take(MOUNTS_MAX + 1)
             .read_to_end(&mut bytes)
             .ok()?;
-        if bytes.len() as u64 > MOUNTS_MAX {
-            return None;
-        }
+        (bytes.len() as u64 <= MOUNTS_MAX).then(|| Self::new(bytes))
+    }
+
+    fn new(text: Vec<u8>) -> Self {
         // A mount point may be any bytes.
-        Self::parse(&String::from_utf8_lossy(&bytes))
+        Self(String::from_utf8(text).unwrap_or_else(|e| {
+            let bytes = e.into_bytes();
+            String::from_utf8_lossy(&bytes).into_owned()
+        }))
     }
 
-    /// Parses the text of a `mountinfo`. None if that is something else.
+    /// The types of all file systems that are mounted on the way to one of these paths, or below it.
+    /// The paths are absolute, and no link is followed. None where the text makes no sense.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        text.lines()
-            .map(Mount::parse)
-            .collect::<Option<_>>()
-            .map(Self)
-    }
-
-    /// The type of the file system that an absolute path without links lies on.
-    #[must_use]
-    pub fn of(&self, path: &str) -> Option<&str> {
-        let above = self.0.iter().filter(|mount| is_within(path, &mount.point));
-        // What is mounted later hides what was mounted at the same place.
-        let deepest = above.max_by_key(|mount| mount.point.len());
-        deepest.map(|mount| mount.kind.as_str())
-    }
-
-    /// The types of the file systems that are mounted below a path.
-    pub fn below(&self, path: &str) -> impl Iterator<Item = &str> {
-        let mounts = self.0.iter();
-        mounts
-            .filter(move |mount| mount.point != path && is_within(&mount.point, path))
-            .map(|mount| mount.kind.as_str())
+    pub fn types_around(&self, paths: &[&str]) -> Option<Vec<&str>> {
+        let mut types = Vec::new();
+        for line in self.0.lines() {
+            let (point, kind) = mount(line)?;
+            if paths
+                .iter()
+                .any(|path| is_within(path, point) || is_within(point, path))
+            {
+                types.push(kind);
+            }
+        }
+        Some(types)
     }
 }
 
-impl Mount {
-    /// One line: the mount point is field 5, the type the first field behind the dash that ends the
-    /// optional ones. A space within a field is written `\040`, see proc_pid_mountinfo(5).
-    fn parse(line: &str) -> Option<Self> {
-        let (place, file_system) = line.split_once(" - ")?;
-        Some(Self {
-            point: place.split(' ').nth(4)?.to_owned(),
-            kind: file_system.split(' ').next()?.to_owned(),
-        })
-    }
+/// One line of `mountinfo`: the mount point is field 5, the type the first field behind the dash that
+/// ends the optional ones. A space within a field is written `\040`, see proc_pid_mountinfo(5).
+fn mount(line: &str) -> Option<(&str, &str)> {
+    let mut fields = line.split(' ');
+    let point = fields.nth(4)?;
+    fields.find(|field| *field == "-")?;
+    Some((point, fields.next()?))
 }
 
 /// Whether a path is a folder, or lies anywhere below it. Both are absolute.
@@ -364,31 +349,27 @@ mod tests {
     }
 
     #[test]
-    fn a_path_lies_on_the_last_and_deepest_mount() {
-        let mounts = Mounts::parse(
-            "22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/a\n\
-             23 22 0:21 / /dev rw - devtmpfs tmpfs rw\n\
-             24 23 0:22 / /dev/shm rw master:1 shared:2 - tmpfs shm rw,size=64k\n\
-             25 22 0:23 / /tmp rw - ext4 /dev/sda rw\n\
-             26 22 0:24 / /tmp rw - fuse.sshfs me@there:/tmp rw\n\
-             27 22 0:25 / /tmpfs rw - nfs there:/ rw\n\
-             28 22 0:26 / /srv/with\\040space/\u{fffd} rw - xfs /dev/sdb rw\n",
+    fn what_is_mounted_on_the_way_and_below_is_around_a_path() {
+        let mounts = Mounts::new(
+            b"22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/a\n\
+              23 22 0:21 / /dev rw - devtmpfs tmpfs rw\n\
+              24 23 0:22 / /dev/shm rw master:1 shared:2 - tmpfs shm rw,size=64k\n\
+              25 22 0:23 / /tmp rw - ext4 /dev/sda rw\n\
+              26 22 0:24 / /tmp rw - fuse.sshfs me@there:/tmp rw\n\
+              27 22 0:25 / /tmpfs rw - nfs there:/ rw\n\
+              28 22 0:26 / /srv/with\\040space/\xff rw - xfs /dev/sdb rw\n"
+                .to_vec(),
         );
-        let mounts = mounts.unwrap();
-        for (path, kind) in [
-            ("/", "overlay"),
-            ("/etc/x", "overlay"),
-            ("/dev/shm/x/y", "tmpfs"),
-            ("/dev/shmx", "devtmpfs"),
-            ("/tmp/x", "fuse.sshfs"),
-            ("/tmpfs", "nfs"),
+        for (paths, types) in [
+            (&["/etc/x"][..], &["overlay"][..]),
+            (&["/dev/shm/x/y"], &["overlay", "devtmpfs", "tmpfs"]),
+            (&["/dev/shmx"], &["overlay", "devtmpfs"]),
+            (&["/tmp/x"], &["overlay", "ext4", "fuse.sshfs"]),
+            (&["/srv"], &["overlay", "xfs"]),
+            (&["/tmpfs", "/srv"], &["overlay", "nfs", "xfs"]),
         ] {
-            assert_eq!(mounts.of(path), Some(kind), "{path}");
+            assert_eq!(mounts.types_around(paths).unwrap(), types, "{paths:?}");
         }
-        let below = |path| mounts.below(path).collect::<Vec<_>>();
-        assert_eq!(below("/srv"), ["xfs"]);
-        assert_eq!(below("/dev"), ["tmpfs"]);
-        assert!(below("/tmp").is_empty());
     }
 
     #[test]
@@ -398,14 +379,20 @@ mod tests {
             "22 1 - x",
             "22 1 0:20 / / rw - a b\n\n",
         ] {
-            assert_eq!(Mounts::parse(text), None, "{text}");
+            let mounts = Mounts::new(text.into());
+            assert_eq!(mounts.types_around(&["/"]), None, "{text}");
         }
-        assert_eq!(Mounts::parse("").unwrap().of("/tmp"), None);
     }
 
     #[test]
     fn proc_is_mounted_here() {
-        assert_eq!(Mounts::current().unwrap().of("/proc/self"), Some("proc"));
+        let mounts = Mounts::current().unwrap();
+        assert!(
+            mounts
+                .types_around(&["/proc/self"])
+                .unwrap()
+                .contains(&"proc")
+        );
     }
 
     #[test]
