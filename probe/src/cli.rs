@@ -144,7 +144,7 @@ pub struct Options {
     /// How to report: text or json [env: READY_FORMAT]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// Print nothing when healthy, and one line otherwise [env: READY_QUIET]
+    /// Print nothing when healthy or degraded, and one line otherwise [env: READY_QUIET]
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Say on stderr what happens [env: READY_VERBOSE]
@@ -166,6 +166,7 @@ Exit status:
   1   starting or unhealthy
   64  the command line can't be used
   78  the environment or the configuration file can't be used
+  130, 143  wait was ended by SIGINT, SIGTERM
 
 Examples:
   HEALTHCHECK CMD [\"/ready-probe\"]

@@ -84,7 +84,9 @@ fn list_remote(
     event_loop.block_on(async {
         for endpoint in remote.endpoints() {
             let read = async {
-                let mut store = remote.open(endpoint, MAX_REPLY_BYTES).await?;
+                let mut store = remote
+                    .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
+                    .await?;
                 read_all(&mut store, names).await
             };
             match limit.hold(read).await {

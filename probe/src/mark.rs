@@ -86,7 +86,9 @@ fn announce(
     run::event_loop()?.block_on(async {
         for endpoint in remote.endpoints() {
             let put = async {
-                let mut store = remote.open(endpoint, MAX_REPLY_BYTES).await?;
+                let mut store = remote
+                    .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
+                    .await?;
                 let records = std::slice::from_ref(&record);
                 let stored = store.put(records).await.map_err(|e| e.cause)?;
                 stored.into_iter().next().ok_or("it did not answer")?
@@ -156,7 +158,12 @@ impl Marked {
         };
         Ok(Self {
             name: Name::new(&args.name).map_err(|e| at("NAME", e.to_string()))?,
-            not_ready: args.not_ready.clone(),
+            not_ready: match &args.not_ready {
+                Some(reason) if reason.trim().is_empty() => {
+                    return Err(at("--not-ready", "it needs a reason".to_owned()));
+                }
+                reason => reason.clone(),
+            },
             details: details(&args.detail).map_err(|e| at("--detail", e))?,
             pid: match &args.pid {
                 Some(text) => process_id(text).map_err(|e| at("--pid", e))?,
@@ -242,13 +249,16 @@ fn believable(pid: u32, ttl_ms: Option<u64>) -> Result<Option<u64>, String> {
 }
 
 fn details(pairs: &[String]) -> Result<Map<String, Value>, String> {
-    pairs
-        .iter()
-        .map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                Ok((key.to_owned(), Value::String(value.to_owned())))
-            }
-            Some(_) | None => Err("it is written KEY=VALUE".to_owned()),
-        })
-        .collect()
+    let mut details = Map::new();
+    for pair in pairs {
+        let (key, value) = match pair.split_once('=') {
+            Some((key, value)) if !key.is_empty() => (key, value),
+            Some(_) | None => return Err("it is written KEY=VALUE".to_owned()),
+        };
+        let before = details.insert(key.to_owned(), Value::String(value.to_owned()));
+        if before.is_some() {
+            return Err(format!("{} is given twice", shown(key)));
+        }
+    }
+    Ok(details)
 }

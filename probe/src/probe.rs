@@ -293,7 +293,10 @@ fn with_grace(cause: &str, past: &Past, grace: Grace, tolerance: Tolerance, now_
             format!("{cause}; its last answer was no")
         }
         (Tolerance::Exhausted, true) if grace == Grace::For(std::time::Duration::ZERO) => {
-            format!("{cause} for {lasted}")
+            match past.lasted_ms(now_ms) {
+                ..1_000 => format!("{cause}; it has no grace"),
+                _ => format!("{cause} for {lasted}; it has no grace"),
+            }
         }
         (Tolerance::Exhausted, true) => {
             format!("{cause} for {lasted}, beyond its grace of {grace}")

@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::host::Mounts;
+use ready_probe_sdk::store::local::DEFAULT_DIRS;
 
 use crate::check::TimeLimit;
 use crate::cli;
@@ -13,12 +15,19 @@ use crate::exit::Exit;
 use crate::probe::Probe;
 use crate::report::{MAX_BYTES, Report};
 use crate::settings::env::Env;
-use crate::settings::{self, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
+use crate::settings::{self, DEFAULT_FILE, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
 use crate::target::Kind;
 use crate::verdict::Verdict;
 
 /// A deadline that can't be missed by reading one agent's records.
 const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// File systems that wait for nobody but this machine's memory and disks. Any other one may ask a
+/// server, or a process, that does not answer.
+const NEVER_STUCK: [&str; 6] = ["tmpfs", "devtmpfs", "overlay", "ext4", "xfs", "btrfs"];
+
+/// The folders on the way to those that are looked at by default.
+const ON_THE_WAY: [&str; 4] = ["/etc", "/dev", "/dev/shm", "/tmp"];
 
 /// When this process started to work, and what ends it in time.
 #[derive(Debug)]
@@ -29,7 +38,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Now; until the settings are known, the default deadline holds.
+    /// Now; until more is known, the default deadline holds.
     pub fn now() -> Self {
         Self {
             at: clock::instant(),
@@ -77,6 +86,9 @@ impl From<Invalid> for Exit {
 
 /// `ready-probe [TARGET...]`
 pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit {
+    if !is_near() {
+        start.watch();
+    }
     let settings = match resolve(options, targets, start) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
@@ -142,6 +154,7 @@ fn resolve_with(
 ) -> Result<Settings, Invalid> {
     let lookup = |name: &str| std::env::var_os(name);
     let env = Env::new(&lookup);
+    start.end_by(settings::timeout_without_file(options, &env)?);
     if settings::reads_files(options, &env) {
         start.watch();
     }
@@ -168,6 +181,24 @@ fn reads_one_record(settings: &Settings) -> bool {
         && !settings.verbose.value
         && settings.store.origin == Origin::Default
         && settings.timeout.value >= QUICK_TIMEOUT
+}
+
+/// Whether what is looked at when nothing is set lies where nothing can hang: the configuration
+/// file, which need not be there, and the folders of signals.
+fn is_near() -> bool {
+    let [first_dir, second_dir] = DEFAULT_DIRS;
+    let Some(mounts) = Mounts::current() else {
+        return false;
+    };
+    let Some(types) = mounts.types_around(&[DEFAULT_FILE, first_dir, second_dir]) else {
+        return false;
+    };
+    // A link on the way leads elsewhere; at the end of it, none is followed.
+    let is_link =
+        |path: &&str| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    !types.is_empty()
+        && types.iter().all(|kind| NEVER_STUCK.contains(kind))
+        && !ON_THE_WAY.iter().any(is_link)
 }
 
 /// The event loop, on this thread.

@@ -24,6 +24,7 @@ use crate::target::options::Options;
 use crate::target::{Kind, Target};
 use env::Env;
 use file::ConfigFile;
+pub use file::DEFAULT_PATH as DEFAULT_FILE;
 pub use origin::{Invalid, Origin, Setting};
 
 /// The overall deadline when nothing else is said: HEALTHCHECK's own default is 30 s, a kubelet's
@@ -97,17 +98,13 @@ impl Settings {
     /// What every command needs to know, and what the file says is to be checked.
     fn common(options: &cli::Options, env: &Env<'_>) -> Result<(Self, Checked), Invalid> {
         let mut secrets = Secrets::default();
-        let named = typed("--config", &options.config)
-            .map_or_else(|| env.variable("READY_CONFIG"), |s| Ok(Some(s)))?;
+        let named = typed("--config", &options.config).or(env.variable("READY_CONFIG")?);
         let file = ConfigFile::load(named.as_ref(), &mut secrets)?;
         let first = |flag, typed_value: &Option<String>, variable, in_file| {
             first_of(typed(flag, typed_value), env, variable, in_file)
         };
 
-        let timeout = first("--timeout", &options.timeout, "READY_TIMEOUT", file.timeout)?
-            .map(|s| s.parse(|text| duration::timeout(text)))
-            .transpose()?
-            .unwrap_or(Setting::default_of(DEFAULT_TIMEOUT));
+        let timeout = timeout(options, env, file.timeout)?;
         let grace = first("--grace", &options.grace, "READY_GRACE", file.grace)?
             .map(|s| s.parse(|text| duration::grace(text)))
             .transpose()?
@@ -175,6 +172,13 @@ impl Settings {
                 .map_err(|e| Invalid::new(&origin, e))?;
             checks.push(Setting::new(target, origin));
         }
+        if !targets.is_empty() {
+            // What they replace must be usable all the same.
+            listed(env, secrets)?;
+            for (_, switch, _) in SERVERS {
+                env.switch(switch, true)?;
+            }
+        }
         if self.remote.is_none()
             && let Some(check) = checks.iter().find(|check| asks_peer(&check.value))
         {
@@ -204,9 +208,43 @@ pub fn reads_files(options: &cli::Options, env: &Env<'_>) -> bool {
         || ConfigFile::is_there()
 }
 
+/// The deadline as far as it is known before any file is read.
+pub fn timeout_without_file(options: &cli::Options, env: &Env<'_>) -> Result<Duration, Invalid> {
+    timeout(options, env, None).map(|setting| setting.value)
+}
+
+fn timeout(
+    options: &cli::Options,
+    env: &Env<'_>,
+    in_file: Option<Setting<String>>,
+) -> Result<Setting<Duration>, Invalid> {
+    let typed = typed("--timeout", &options.timeout);
+    Ok(first_of(typed, env, "READY_TIMEOUT", in_file)?
+        .map(|s| s.parse(|text| duration::timeout(text)))
+        .transpose()?
+        .unwrap_or(Setting::default_of(DEFAULT_TIMEOUT)))
+}
+
 fn typed(flag: &'static str, value: &Option<String>) -> Option<Setting<String>> {
     let value = value.clone()?;
     Some(Setting::new(value, Origin::Flag(flag)))
+}
+
+/// What is set of one setting: the strongest value, and those that it overrides. All must be usable:
+/// what is overridden in one place is in force in the next, and is to be found before.
+struct Layers {
+    strongest: Setting<String>,
+    overridden: Vec<Setting<String>>,
+}
+
+impl Layers {
+    fn parse<U>(self, parse: impl Fn(&String) -> Result<U, String>) -> Result<Setting<U>, Invalid> {
+        let strongest = self.strongest.parse(&parse)?;
+        for setting in self.overridden {
+            setting.parse(&parse)?;
+        }
+        Ok(strongest)
+    }
 }
 
 fn first_of(
@@ -214,11 +252,13 @@ fn first_of(
     env: &Env<'_>,
     variable: &str,
     in_file: Option<Setting<String>>,
-) -> Result<Option<Setting<String>>, Invalid> {
-    match typed {
-        Some(typed) => Ok(Some(typed)),
-        None => Ok(env.variable(variable)?.or(in_file)),
-    }
+) -> Result<Option<Layers>, Invalid> {
+    let all = [typed, env.variable(variable)?, in_file];
+    let mut set = all.into_iter().flatten();
+    Ok(set.next().map(|strongest| Layers {
+        strongest,
+        overridden: set.collect(),
+    }))
 }
 
 fn switch(
@@ -228,10 +268,11 @@ fn switch(
     variable: &str,
     in_file: Option<Setting<bool>>,
 ) -> Result<Setting<bool>, Invalid> {
+    let in_env = env.switch(variable, false)?;
     if typed {
         return Ok(Setting::new(true, Origin::Flag(flag)));
     }
-    match env.switch(variable, false)? {
+    match in_env {
         Setting {
             origin: Origin::Default,
             ..
@@ -328,13 +369,19 @@ fn agents(
     targets_typed: bool,
 ) -> Result<Option<Setting<Vec<Name>>>, Invalid> {
     let one = |setting: Setting<String>| Setting::new(vec![setting.value], setting.origin);
-    let set = match typed("--agent", &options.agent) {
-        Some(typed) => Some(one(typed)),
-        None if targets_typed => None,
-        None => env.variable("READY_AGENT")?.map(one).or(in_file),
-    };
-    set.map(|setting| setting.parse(|lists| names(lists)))
-        .transpose()
+    let in_env = env.variable("READY_AGENT")?;
+    let all = [
+        typed("--agent", &options.agent).map(one),
+        in_env.map(one),
+        in_file,
+    ];
+    let named = all
+        .into_iter()
+        .flatten()
+        .map(|setting| setting.parse(|lists| names(lists)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let strongest = named.into_iter().next();
+    Ok(strongest.filter(|setting| !targets_typed || setting.origin.is_typed()))
 }
 
 fn names(lists: &[String]) -> Result<Vec<Name>, String> {
@@ -357,18 +404,7 @@ fn names(lists: &[String]) -> Result<Vec<Name>, String> {
 /// `REDIS_URL` and `NATS_URL`, which belong to the application too.
 fn servers(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, Invalid> {
     let mut checks = Vec::new();
-    for (variable, switch, parse) in [
-        (
-            "REDIS_URL",
-            "READY_REDIS",
-            Target::redis_of_application as ParseUrl,
-        ),
-        (
-            "NATS_URL",
-            "READY_NATS",
-            Target::nats_of_application as ParseUrl,
-        ),
-    ] {
+    for (variable, switch, parse) in SERVERS {
         if !env.switch(switch, true)?.value {
             continue;
         }
@@ -384,6 +420,12 @@ fn servers(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>,
 }
 
 type ParseUrl = fn(&str, &mut Secrets) -> Result<Target, String>;
+
+/// The application's variables, and what leaves them alone.
+const SERVERS: [(&str, &str, ParseUrl); 2] = [
+    ("REDIS_URL", "READY_REDIS", Target::redis_of_application),
+    ("NATS_URL", "READY_NATS", Target::nats_of_application),
+];
 
 /// `READY_CHECKS`: targets, split as a shell splits words.
 fn listed(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, Invalid> {

@@ -306,6 +306,9 @@ fn unknown_scheme(scheme: &str) -> String {
     )
 }
 
+/// What somebody types who looks for a command, and means no agent by it.
+const NOT_COMMANDS: [&str; 6] = ["help", "version", "check", "probe", "run", "health"];
+
 /// What has no scheme is quoted only where it can't be a secret: a word as short and plain as a
 /// command or an agent's name.
 fn no_scheme(text: &str) -> String {
@@ -313,6 +316,9 @@ fn no_scheme(text: &str) -> String {
         Ok(name) if ["wait", "mark", "list", "config"].contains(&name.as_str()) => {
             format!("the command {name} comes before its targets")
         }
+        Ok(name) if NOT_COMMANDS.contains(&name.as_str()) => format!(
+            "there is no command {name}, and a target is written SCHEME:…; see ready-probe --help"
+        ),
         Ok(name) if name.as_str().len() <= 24 => format!(
             "{:?} is neither a command nor a target; a target is written SCHEME:…, for example \
              agent:{name} or tcp://{name}:80",

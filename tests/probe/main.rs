@@ -41,5 +41,6 @@ mod redis_address;
 mod redis_tls;
 mod secrets;
 mod settings;
+mod stuck_folders;
 mod target_options;
 mod wait;

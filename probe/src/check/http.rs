@@ -24,15 +24,19 @@ const MAX_QUOTE_CHARS: usize = 60;
 
 /// Asks one endpoint.
 pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Outcome {
+    let tls = match target.tls.as_ref().map(connect::tls_config).transpose() {
+        Ok(tls) => tls,
+        Err(e) => return Outcome::Unknown(e),
+    };
     let stream = match connect::open(&target.endpoint).await {
         Ok(stream) => stream,
         Err(e) => return judge_connection(e, scope),
     };
-    let stream = match &target.tls {
+    let stream = match tls {
         None => stream,
-        Some(tls) => match connect::secure(stream, &target.endpoint, tls).await {
+        Some(config) => match connect::secure(stream, &target.endpoint, config, secrets).await {
             Ok(stream) => stream,
-            Err(e) => return Outcome::Unknown(secrets.quote(&e, 120)),
+            Err(e) => return Outcome::Unknown(e),
         },
     };
     let (mut sender, connection) = match hyper::client::conn::http1::Builder::new()

@@ -18,7 +18,7 @@ pub async fn ask(target: &NatsTarget, endpoint: &Endpoint, secrets: &Secrets) ->
     let mut secrets = secrets.clone();
     match converse(target, endpoint, &mut secrets).await {
         Ok((link, heard)) => judge(target, &link.info, &heard, &secrets),
-        Err(cause) => Outcome::Unknown(secrets.quote(&cause, MAX_QUOTE_CHARS)),
+        Err(cause) => Outcome::Unknown(cause),
     }
 }
 
@@ -28,7 +28,7 @@ async fn converse(
     secrets: &mut Secrets,
 ) -> Result<(NatsLink, Heard), String> {
     let (address, tls) = (&target.address, &target.tls);
-    let mut link = NatsLink::open(address, tls, endpoint, MAX_REPLY_BYTES).await?;
+    let mut link = NatsLink::open(address, tls, endpoint, MAX_REPLY_BYTES, secrets).await?;
     link.proof.iter().for_each(|proof| secrets.add(proof));
     let question: Vec<Request> = question(target).into_iter().collect();
     let heard = link.exchange(&question).await?;

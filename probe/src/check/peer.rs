@@ -28,7 +28,7 @@ pub async fn ask(
         let cause = secrets.quote(cause, MAX_QUOTE_CHARS);
         Outcome::unknown(format!("{store}: {cause}"))
     };
-    let opened = remote.open(endpoint, MAX_REPLY_BYTES).await;
+    let opened = remote.open(endpoint, MAX_REPLY_BYTES, secrets).await;
     let mut store = match opened {
         Ok(store) => store,
         Err(cause) => return unknown(&cause),

@@ -1,6 +1,7 @@
 //! Does Redis answer, and as expected? All commands go out in one write.
 
 use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::signal::clean;
 use redis::{Cmd, Value};
 
 use crate::link::bounded::MAX_REPLY_BYTES;
@@ -11,6 +12,8 @@ use crate::target::{RedisRole, RedisTarget};
 
 /// The longest message of a server that is quoted.
 const MAX_QUOTE_CHARS: usize = 120;
+/// How much of a key is shown.
+const MAX_KEY_CHARS: usize = 80;
 
 /// What one of the commands is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +29,9 @@ enum Step {
 /// Asks one server.
 pub async fn ask(target: &RedisTarget, endpoint: &Endpoint, secrets: &Secrets) -> Outcome {
     let (steps, request) = request(target);
-    match exchange(target, endpoint, &request, steps.len()).await {
+    match exchange(target, endpoint, &request, steps.len(), secrets).await {
         Ok((replies, closed)) => judge(target, &steps, &replies, closed, secrets),
-        Err(cause) => Outcome::Unknown(secrets.quote(&cause, MAX_QUOTE_CHARS)),
+        Err(cause) => Outcome::Unknown(cause),
     }
 }
 
@@ -68,8 +71,16 @@ async fn exchange(
     endpoint: &Endpoint,
     request: &[u8],
     expected: usize,
+    secrets: &Secrets,
 ) -> Result<(Vec<Value>, Option<String>), String> {
-    let mut link = RedisLink::open(&target.address, &target.tls, endpoint, MAX_REPLY_BYTES).await?;
+    let mut link = RedisLink::open(
+        &target.address,
+        &target.tls,
+        endpoint,
+        MAX_REPLY_BYTES,
+        secrets,
+    )
+    .await?;
     let refused = |replies: &[Value]| matches!(replies.last(), Some(Value::ServerError(_)));
     link.exchange(request, expected, refused).await
 }
@@ -108,10 +119,7 @@ fn judge_error(
 ) -> Outcome {
     let said = format!("{} {}", e.code(), e.details().unwrap_or_default());
     match (step, e.code()) {
-        (Step::Value, "WRONGTYPE") => {
-            let key = target.key.as_deref().unwrap_or_default();
-            Outcome::fail(format!("key {} holds no text", secrets.quote(key, 80)))
-        }
+        (Step::Value, "WRONGTYPE") => Outcome::fail(format!("key {} holds no text", key(target))),
         (Step::Auth | Step::Select | Step::Ping | Step::Exists | Step::Value | Step::Role, _) => {
             Outcome::Unknown(secrets.quote(said.trim(), MAX_QUOTE_CHARS))
         }
@@ -119,12 +127,13 @@ fn judge_error(
 }
 
 fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
-    let key = || target.key.as_deref().unwrap_or_default();
     let garbage = || Outcome::unknown(NO_REDIS);
     match (step, answer) {
         (Step::Auth | Step::Select, Value::Okay) => Outcome::pass(),
         (Step::Ping, Value::SimpleString(text)) if text == "PONG" => Outcome::pass(),
-        (Step::Exists, Value::Int(0)) => Outcome::fail(format!("key {} does not exist", key())),
+        (Step::Exists, Value::Int(0)) => {
+            Outcome::fail(format!("key {} does not exist", key(target)))
+        }
         (Step::Exists, Value::Int(_)) => Outcome::pass(),
         (Step::Value, Value::BulkString(is)) => {
             if target
@@ -134,7 +143,7 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
             {
                 Outcome::pass()
             } else {
-                Outcome::fail(format!("key {} holds another value", key()))
+                Outcome::fail(format!("key {} holds another value", key(target)))
             }
         }
         (Step::Role, Value::Array(parts)) => match (parts.first(), target.role) {
@@ -145,6 +154,11 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
             garbage()
         }
     }
+}
+
+/// The key that is asked for, for people.
+fn key(target: &RedisTarget) -> String {
+    clean(target.key.as_deref().unwrap_or_default(), MAX_KEY_CHARS)
 }
 
 fn judge_role(is: &[u8], want: RedisRole) -> Outcome {

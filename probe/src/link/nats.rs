@@ -18,6 +18,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::bounded::Received;
 use super::connect::{self, Stream, plain};
+use crate::redact::Secrets;
 use crate::text_file;
 
 /// The largest message that is taken: a record or an answer of JetStream's API.
@@ -128,7 +129,11 @@ impl NatsLink {
         tls: &TlsOptions,
         endpoint: &Endpoint,
         max_bytes: usize,
+        secrets: &Secrets,
     ) -> Result<Self, String> {
+        // A file that is not there is to be named also where nobody answers.
+        let proof = Proof::of(&address.auth)?;
+        let mut config = address.tls.then(|| connect::tls_config(tls)).transpose()?;
         let mut stream = connect::open(endpoint)
             .await
             .map_err(connect::NoConnection::text)?;
@@ -144,9 +149,13 @@ impl NatsLink {
             if !received.rest().is_empty() {
                 return Err("TLS: the server sent more than its INFO before it".to_owned());
             }
-            stream = connect::secure(stream, endpoint, tls).await?;
+            let config = match config.take() {
+                Some(config) => config,
+                None => connect::tls_config(tls)?,
+            };
+            stream = connect::secure(stream, endpoint, config, secrets).await?;
         }
-        let greeting = greeting(&address.auth, &info, speaks_tls)?;
+        let greeting = greeting(proof, &info, speaks_tls)?;
         let proof = [
             &greeting.pass,
             &greeting.auth_token,
@@ -380,7 +389,45 @@ fn reply(answer: Answer) -> Reply {
     }
 }
 
-fn greeting(auth: &NatsAuth, info: &Info, tls: bool) -> Result<Connect, String> {
+/// What proves who we are, as far as it is known before the server has said what to sign.
+enum Proof {
+    None,
+    Password { user: String, password: String },
+    Token(String),
+    Nkey(KeyPair),
+    Jwt(String, KeyPair),
+}
+
+impl Proof {
+    fn of(auth: &NatsAuth) -> Result<Self, String> {
+        Ok(match auth {
+            NatsAuth::None => Self::None,
+            NatsAuth::Password { user, password } => Self::Password {
+                user: user.clone(),
+                password: password.reveal().to_owned(),
+            },
+            NatsAuth::Token(token) => Self::Token(token.reveal().to_owned()),
+            NatsAuth::TokenFile(path) => {
+                Self::Token(text_file::read(path).map_err(|e| format!("token_file: {e}"))?)
+            }
+            NatsAuth::Nkey(path) => {
+                let seed = text_file::read(path).map_err(|e| format!("nkey: {e}"))?;
+                Self::Nkey(key_pair(seed.trim()).map_err(|e| format!("nkey: {e}"))?)
+            }
+            NatsAuth::Creds(path) => {
+                let text = text_file::read(path).map_err(|e| format!("creds: {e}"))?;
+                let section = |name| {
+                    creds_section(&text, name)
+                        .ok_or_else(|| format!("creds: {}: it holds no {name}", path.display()))
+                };
+                let pair = key_pair(section("SEED")?).map_err(|e| format!("creds: {e}"))?;
+                Self::Jwt(section("JWT")?.to_owned(), pair)
+            }
+        })
+    }
+}
+
+fn greeting(proof: Proof, info: &Info, tls: bool) -> Result<Connect, String> {
     let mut connect = Connect {
         tls_required: tls,
         name: "ready-probe",
@@ -389,31 +436,19 @@ fn greeting(auth: &NatsAuth, info: &Info, tls: bool) -> Result<Connect, String> 
         protocol: 1,
         ..Connect::default()
     };
-    match auth {
-        NatsAuth::None => {}
-        NatsAuth::Password { user, password } => {
-            connect.user = Some(user.clone());
-            connect.pass = Some(password.reveal().to_owned());
+    match proof {
+        Proof::None => {}
+        Proof::Password { user, password } => {
+            connect.user = Some(user);
+            connect.pass = Some(password);
         }
-        NatsAuth::Token(token) => connect.auth_token = Some(token.reveal().to_owned()),
-        NatsAuth::TokenFile(path) => {
-            connect.auth_token =
-                Some(text_file::read(path).map_err(|e| format!("token_file: {e}"))?);
-        }
-        NatsAuth::Nkey(path) => {
-            let seed = text_file::read(path).map_err(|e| format!("nkey: {e}"))?;
-            let pair = key_pair(seed.trim()).map_err(|e| format!("nkey: {e}"))?;
+        Proof::Token(token) => connect.auth_token = Some(token),
+        Proof::Nkey(pair) => {
             connect.nkey = Some(pair.public_key());
             connect.sig = Some(sign(&pair, &info.nonce)?);
         }
-        NatsAuth::Creds(path) => {
-            let text = text_file::read(path).map_err(|e| format!("creds: {e}"))?;
-            let section = |name| {
-                creds_section(&text, name)
-                    .ok_or_else(|| format!("creds: {}: it holds no {name}", path.display()))
-            };
-            let pair = key_pair(section("SEED")?).map_err(|e| format!("creds: {e}"))?;
-            connect.jwt = Some(section("JWT")?.to_owned());
+        Proof::Jwt(jwt, pair) => {
+            connect.jwt = Some(jwt);
             connect.sig = Some(sign(&pair, &info.nonce)?);
         }
     }

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::bounded::Received;
 use super::connect::{self, Stream, plain};
+use crate::redact::Secrets;
 
 pub const NO_REDIS: &str = "it does not speak the Redis protocol";
 
@@ -30,12 +31,14 @@ impl RedisLink {
         tls: &TlsOptions,
         endpoint: &Endpoint,
         max_bytes: usize,
+        secrets: &Secrets,
     ) -> Result<Self, String> {
+        let tls = address.tls.then(|| connect::tls_config(tls)).transpose()?;
         let mut stream = connect::open(endpoint)
             .await
             .map_err(connect::NoConnection::text)?;
-        if address.tls {
-            stream = connect::secure(stream, endpoint, tls).await?;
+        if let Some(config) = tls {
+            stream = connect::secure(stream, endpoint, config, secrets).await?;
         }
         Ok(Self {
             stream,

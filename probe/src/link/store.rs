@@ -9,6 +9,7 @@ use ready_probe_sdk::store::redis::RedisStore;
 
 use super::nats::NatsLink;
 use super::redis::RedisLink;
+use crate::redact::Secrets;
 
 /// The store, through one of our connections.
 pub type Connected = AnyStore<RedisLink, NatsLink>;
@@ -33,15 +34,20 @@ impl Remote {
 
     /// Connects to one of the store's servers, for answers of up to `max_bytes`. The error is for
     /// people.
-    pub async fn open(&self, endpoint: &Endpoint, max_bytes: usize) -> Result<Connected, String> {
+    pub async fn open(
+        &self,
+        endpoint: &Endpoint,
+        max_bytes: usize,
+        secrets: &Secrets,
+    ) -> Result<Connected, String> {
         let (tls, namespace) = (&self.address.tls, self.namespace.clone());
         Ok(match &self.address.server {
             Server::Redis(redis) => {
-                let link = RedisLink::open(redis, tls, endpoint, max_bytes).await?;
+                let link = RedisLink::open(redis, tls, endpoint, max_bytes, secrets).await?;
                 AnyStore::Redis(RedisStore::new(link.logging_in(redis), namespace))
             }
             Server::Nats(nats, bucket) => {
-                let link = NatsLink::open(nats, tls, endpoint, max_bytes).await?;
+                let link = NatsLink::open(nats, tls, endpoint, max_bytes, secrets).await?;
                 AnyStore::Nats(NatsStore::new(link, namespace, bucket.clone()))
             }
         })
