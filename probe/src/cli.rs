@@ -159,6 +159,7 @@ READY_NATS=off leave these alone), and what READY_CHECKS and the configuration f
 
 Options of every target: timeout=, grace=, name=, optional, not, scope=own|dependency
 peer:NAME asks READY_STORE whether an agent of another container is ready.
+On a nats-server before 2.11, READY_NATS_MAX_AGE says how long a bucket that is made keeps a signal.
 Secrets can come from files: REDIS_URL_FILE, NATS_URL_FILE, READY_STORE_FILE.
 
 Exit status:

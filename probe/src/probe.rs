@@ -9,6 +9,7 @@ use ready_probe_sdk::host::Epoch;
 use crate::check::{self, Answer, Context, TimeLimit};
 use crate::duration::Grace;
 use crate::last_pass::{Answered, Keeper, Memory, Past};
+use crate::link::store::Remote;
 use crate::outcome::Outcome;
 use crate::report::{Report, Row};
 use crate::settings::Settings;
@@ -72,6 +73,7 @@ impl<'a> Probe<'a> {
         for check in &self.settings.checks {
             plan.add(check.value.clone(), None);
         }
+        plan.tell_stores_apart(self.settings.remote.as_ref().map(|remote| &remote.value));
         plan
     }
 
@@ -231,6 +233,18 @@ impl<'a> Probe<'a> {
 }
 
 impl Plan {
+    /// A peer of one store or namespace says nothing about its namesake in another.
+    fn tell_stores_apart(&mut self, remote: Option<&Remote>) {
+        let Some(Remote { address, namespace }) = remote else {
+            return;
+        };
+        let place = format!(" in {namespace} of {}", address.redacted());
+        let asking = self.questions.iter_mut().filter(|q| q.target.asks_store());
+        for question in asking {
+            question.key = short(&format!("{}{place}", question.key));
+        }
+    }
+
     fn add(&mut self, target: Target, settled: Option<Outcome>) {
         // Two checks may differ in a secret only: they must not share a memory.
         let same = self

@@ -20,8 +20,8 @@ use crate::cli;
 use crate::duration::{self, Grace};
 use crate::link::store::Remote;
 use crate::redact::{Secrets, shown};
+use crate::target::Target;
 use crate::target::options::Options;
-use crate::target::{Kind, Target};
 use env::Env;
 use file::ConfigFile;
 pub use file::DEFAULT_PATH as DEFAULT_FILE;
@@ -180,7 +180,7 @@ impl Settings {
             }
         }
         if self.remote.is_none()
-            && let Some(check) = checks.iter().find(|check| asks_peer(&check.value))
+            && let Some(check) = checks.iter().find(|check| check.value.asks_store())
         {
             let why = format!(
                 "{}: set READY_STORE (or --store) to the store where that agent is announced",
@@ -331,22 +331,6 @@ fn remote(
     };
     let remote = Setting::new(remote, address.origin);
     Ok((Some(remote), namespace.origin))
-}
-
-fn asks_peer(target: &Target) -> bool {
-    match &target.kind {
-        Kind::Peer { .. } => true,
-        Kind::Any(targets) => targets.iter().any(asks_peer),
-        Kind::Agent { .. }
-        | Kind::Redis(_)
-        | Kind::Nats(_)
-        | Kind::Http(_)
-        | Kind::Connect(_)
-        | Kind::Process { .. }
-        | Kind::Pid(_)
-        | Kind::Exec(_)
-        | Kind::File(_) => false,
-    }
 }
 
 fn format(text: &str) -> Result<Format, String> {

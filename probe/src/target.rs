@@ -242,6 +242,23 @@ impl Target {
         Self::plain(Kind::Any(Vec::new()), crate::report::AGENTS)
     }
 
+    /// Whether it is about signals in `READY_STORE`.
+    pub fn asks_store(&self) -> bool {
+        match &self.kind {
+            Kind::Peer { .. } => true,
+            Kind::Any(targets) => targets.iter().any(Self::asks_store),
+            Kind::Agent { .. }
+            | Kind::Redis(_)
+            | Kind::Nats(_)
+            | Kind::Http(_)
+            | Kind::Connect(_)
+            | Kind::Process { .. }
+            | Kind::Pid(_)
+            | Kind::Exec(_)
+            | Kind::File(_) => false,
+        }
+    }
+
     /// What it is called in reports.
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.redacted)
