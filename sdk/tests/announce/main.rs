@@ -9,4 +9,20 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod acl;
+mod chaos;
+mod faults;
+mod fixture;
+mod fleet;
+mod lives;
+mod log;
 mod redis;
+mod refused;
+mod settings;
+mod wiped;
+
+/// Not a test: what the tests start as another process.
+#[test]
+fn program() {
+    common::program::main_if_asked();
+}
