@@ -502,3 +502,6 @@ impl Drop for Running<'_> {
         self.0.done.notify_all();
     }
 }
+
+#[cfg(all(test, feature = "redis"))]
+mod tests;
