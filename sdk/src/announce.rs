@@ -19,7 +19,7 @@ use crate::agent::{Shared, backoff_ms};
 use crate::clock;
 use crate::freshness::{self, NotReady, Span};
 use crate::host::Epoch;
-use crate::signal::Name;
+use crate::signal::{BEATS_PER_TTL, DEFAULT_TTL_MS, Name};
 use crate::store::connected::{self, Connected};
 use crate::store::{Failure, Published, Record, Seen, Store, Stored};
 
@@ -27,6 +27,8 @@ use crate::store::{Failure, Published, Record, Seen, Store, Stored};
 const MIN_LIMIT_MS: u64 = 1_000;
 /// And at most so long: who waits for longer would not notice that the connection is dead.
 const MAX_LIMIT_MS: u64 = 60_000;
+/// Without an agent, as when one is taken back: half of what a beat is by default.
+const IDLE_LIMIT_MS: u64 = DEFAULT_TTL_MS / BEATS_PER_TTL / 2;
 /// After so many beats without an answer the connection is made anew.
 const MAX_TIMEOUTS: u32 = 2;
 /// How long a process that ends waits for its signals to be taken back.
@@ -66,11 +68,16 @@ struct Entry {
     renew_ms: u64,
     /// Its predecessor's record has not been looked for.
     is_new: bool,
+    /// The store answers, and does not take it.
+    is_refused: bool,
 }
 
+/// Something has not been announced since then.
 #[derive(Debug)]
 struct Outage {
     since_ms: u64,
+    /// The store takes nothing at all.
+    is_away: bool,
 }
 
 /// What goes to the store in one turn.
@@ -80,7 +87,16 @@ struct Work {
     records: Vec<Record>,
     withdrawn: Vec<Published>,
     newcomers: Vec<Name>,
-    limit_ms: u64,
+    /// The shortest interval of all agents, due or not: the next of them waits behind this turn.
+    beat_ms: Option<u64>,
+}
+
+impl Work {
+    /// How long the store may take for it.
+    fn limit_ms(&self) -> u64 {
+        let limit_ms = self.beat_ms.map_or(IDLE_LIMIT_MS, |beat_ms| beat_ms / 2);
+        limit_ms.clamp(MIN_LIMIT_MS, MAX_LIMIT_MS)
+    }
 }
 
 /// The connection, and how it goes.
@@ -126,6 +142,7 @@ impl Announcer {
             changed: true,
             renew_ms: u64::MAX,
             is_new: true,
+            is_refused: false,
         };
         self.lock().agents.insert(agent.name.clone(), entry);
         self.wake.notify_one();
@@ -165,7 +182,7 @@ impl Announcer {
         // Nothing can be done when it takes longer: the TTL is what remains.
         drop(self.done.wait_timeout_while(state, FAREWELL, |state| {
             let pending = !state.withdrawn.is_empty() || !state.last_words.is_empty();
-            pending && state.running && state.outage.is_none()
+            pending && state.running && !state.is_away()
         }));
     }
 
@@ -225,36 +242,31 @@ impl Announcer {
         let due = state.due(now_ms);
         let last_words = state.last_words.clone();
         let withdrawn = state.withdrawn.iter().map(|(p, _)| p.clone()).collect();
+        let beats_ms = state.agents.values().map(|entry| entry.beat_ms);
+        let beat_ms = beats_ms.min();
         drop(state);
         // Without the lock: an agent that has something new to say must not wait for all of these.
         let mut work = Work {
             withdrawn,
-            limit_ms: u64::MAX,
+            beat_ms,
             ..Work::default()
         };
-        for Due {
-            agent,
-            beat_ms,
-            is_new,
-        } in due
-        {
+        for Due { agent, is_new } in due {
             let Some((record, version)) = agent.announcement_record() else {
                 continue;
             };
             if is_new {
                 work.newcomers.push(agent.name.clone());
             }
-            work.limit_ms = work.limit_ms.min(beat_ms / 2);
             work.records.push(record);
             work.agents.push((agent, version));
         }
         work.records.extend(last_words);
-        work.limit_ms = work.limit_ms.clamp(MIN_LIMIT_MS, MAX_LIMIT_MS);
         work
     }
 
     async fn turn(&self, session: &mut Session, work: Work) {
-        let limit = Duration::from_millis(work.limit_ms);
+        let limit = Duration::from_millis(work.limit_ms());
         let delivered = tokio::time::timeout(limit, self.deliver(session, &work)).await;
         let now_ms = clock::mono_ms();
         match delivered {
@@ -263,11 +275,13 @@ impl Announcer {
                 session.failures = 0;
                 session.retry_ms = 0;
                 self.settle(&work, &answers, now_ms);
+                self.done.notify_all();
+                self.tidy_up(session, &work, limit).await;
             }
             Ok(Err(failure)) => self.fail(session, &work, &failure),
             Err(_) => {
                 session.timeouts += 1;
-                let cause = format!("no answer within {}", Span(work.limit_ms));
+                let cause = format!("no answer within {}", Span(work.limit_ms()));
                 let failure = if session.timeouts < MAX_TIMEOUTS {
                     Failure::answered(cause)
                 } else {
@@ -286,16 +300,28 @@ impl Announcer {
             none => none.insert(connected::connect(address, namespace).await?),
         };
         store.remove(&work.withdrawn).await?;
-        let answers = store.put(&work.records).await?;
-        if !work.newcomers.is_empty() {
-            // It is an extra: an agent that may not read is announced all the same.
-            match self.succeed(store, work).await {
-                Err(e) if e.reconnect => return Err(e),
-                Err(e) => tracing::debug!(store = self.store(), "not tidied: {e}"),
-                Ok(()) => {}
-            }
+        store.put(&work.records).await
+    }
+
+    /// What an agent that comes finds of those before it. An extra, with a time of its own: an agent
+    /// that may not read, or a store that is slow at it, is announced all the same.
+    async fn tidy_up(&self, session: &mut Session, work: &Work, limit: Duration) {
+        let Some(store) = &mut session.connection else {
+            return;
+        };
+        if work.newcomers.is_empty() {
+            return;
         }
-        Ok(answers)
+        let tidied = tokio::time::timeout(limit, self.succeed(store, work)).await;
+        let failure = match tidied {
+            Ok(Ok(())) => return,
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::lost(format!("no answer within {}", Span(work.limit_ms()))),
+        };
+        if failure.reconnect {
+            session.connection = None;
+        }
+        tracing::debug!(store = self.store(), "not tidied: {failure}");
     }
 
     /// Takes the place of whoever had the agents' names in an earlier life of this container.
@@ -324,16 +350,15 @@ impl Announcer {
     /// The store has answered.
     fn settle(&self, work: &Work, answers: &[Stored], now_ms: u64) {
         let mut state = self.lock();
-        let outage = state.outage.take();
+        // What has come meanwhile stands behind these: the same agent may have come and gone again.
+        state.withdrawn.drain(..work.withdrawn.len());
         state
-            .withdrawn
-            .retain(|(published, _)| !work.withdrawn.contains(published));
-        let said = work.records.get(work.agents.len()..).unwrap_or_default();
-        state.last_words.retain(|record| !said.contains(record));
+            .last_words
+            .drain(..work.records.len() - work.agents.len());
         // One variation for all, so that they stay together; another one each time, so that
         // processes do not.
         let percent = fastrand::u64(80..=120);
-        for (agent, _) in &work.agents {
+        for ((agent, _), answer) in work.agents.iter().zip(answers) {
             let Some(entry) = state.agents.get_mut(&agent.name) else {
                 continue;
             };
@@ -344,12 +369,26 @@ impl Announcer {
             };
             entry.renew_ms = now_ms + pause_ms;
             entry.is_new = false;
+            entry.is_refused = answer.is_err();
         }
+        let is_refused = state.agents.values().any(|entry| entry.is_refused);
+        if let Some(outage) = &mut state.outage {
+            outage.is_away = false;
+        }
+        let cause = answers.iter().find_map(|answer| answer.as_ref().err());
+        let (began, ended) = match cause {
+            Some(_) => (state.begin_outage(false), None),
+            None if is_refused => (false, None),
+            None => (false, state.outage.take()),
+        };
         drop(state);
         for ((agent, version), answer) in work.agents.iter().zip(answers) {
             agent.announced(*version, answer.clone());
         }
-        if let Some(outage) = outage {
+        if let (true, Some(cause)) = (began, cause) {
+            self.say_outage(cause);
+        }
+        if let Some(outage) = ended {
             let lasted = Span(now_ms.saturating_sub(outage.since_ms));
             tracing::info!(
                 store = self.store(),
@@ -364,13 +403,10 @@ impl Announcer {
             session.connection = None;
             session.timeouts = 0;
         }
-        session.retry_ms = clock::mono_ms() + backoff_ms(session.failures);
+        session.retry_ms = clock::mono_ms() + session.backoff_ms(work.beat_ms);
         session.failures = session.failures.saturating_add(1);
         let mut state = self.lock();
-        let begins = state.outage.is_none();
-        state.outage.get_or_insert_with(|| Outage {
-            since_ms: clock::mono_ms(),
-        });
+        let began = state.begin_outage(true);
         for (agent, _) in &work.agents {
             if let Some(entry) = state.agents.get_mut(&agent.name) {
                 entry.changed = true;
@@ -380,13 +416,17 @@ impl Announcer {
         for (agent, version) in &work.agents {
             agent.announced(*version, Err(failure.cause.clone()));
         }
-        if begins {
-            tracing::warn!(
-                store = self.store(),
-                "agents can't be announced: {failure}; they go on, and are announced when the store \
-                 takes them again"
-            );
+        if began {
+            self.say_outage(&failure.cause);
         }
+    }
+
+    fn say_outage(&self, cause: &str) {
+        tracing::warn!(
+            store = self.store(),
+            "agents can't be announced: {cause}; they go on, and are announced when the store takes \
+             them again"
+        );
     }
 
     /// A panic elsewhere leaves the state usable: every change to it stands by itself.
@@ -398,8 +438,19 @@ impl Announcer {
 /// An agent that is to be announced now.
 struct Due {
     agent: Arc<Shared>,
-    beat_ms: u64,
     is_new: bool,
+}
+
+impl Session {
+    /// How long to wait before the next attempt. A short TTL leaves no time for the longest pause.
+    fn backoff_ms(&self, beat_ms: Option<u64>) -> u64 {
+        let pause_ms = backoff_ms(self.failures);
+        let most_ms = beat_ms.unwrap_or(u64::MAX).max(backoff_ms(0));
+        if pause_ms <= most_ms {
+            return pause_ms;
+        }
+        fastrand::u64(most_ms / 2..=most_ms)
+    }
 }
 
 impl State {
@@ -418,12 +469,24 @@ impl State {
                 entry.changed = false;
                 due.push(Due {
                     agent,
-                    beat_ms: entry.beat_ms,
                     is_new: entry.is_new,
                 });
             }
         }
         due
+    }
+
+    /// An outage, unless there is one; says whether it begins now.
+    fn begin_outage(&mut self, is_away: bool) -> bool {
+        let begins = self.outage.is_none();
+        let since_ms = clock::mono_ms();
+        let outage = self.outage.get_or_insert(Outage { since_ms, is_away });
+        outage.is_away = is_away;
+        begins
+    }
+
+    fn is_away(&self) -> bool {
+        self.outage.as_ref().is_some_and(|outage| outage.is_away)
     }
 
     fn is_idle(&self) -> bool {
@@ -440,3 +503,6 @@ impl Drop for Running<'_> {
         self.0.done.notify_all();
     }
 }
+
+#[cfg(all(test, feature = "redis"))]
+mod tests;

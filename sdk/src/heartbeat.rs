@@ -116,6 +116,8 @@ async fn beat(process: &Weak<Process>, wake: &Notify) {
         let done_ms = clock::mono_ms();
         if done_ms - now_ms > GAP_MS {
             due_ms = now_ms;
+            // With very many agents every round takes so long, and they are to be announced, too.
+            tokio::task::yield_now().await;
             continue;
         }
         due_ms = next_ms.map_or(u64::MAX, |next_ms| next_ms.max(done_ms));

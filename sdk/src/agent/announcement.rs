@@ -61,10 +61,13 @@ impl Announcement {
 
     /// Waits until the store has that word or a later one. The error is the last that was heard.
     pub(super) fn wait(&self, version: u64, timeout: Duration) -> Result<(), Option<String>> {
-        let until = clock::instant() + timeout;
+        // Longer than the clock counts is for ever.
+        let until = clock::instant().checked_add(timeout);
         let mut told = self.lock();
         while !told.has(version) {
-            let left = until.saturating_duration_since(clock::instant());
+            let left = until.map_or(Duration::MAX, |until| {
+                until.saturating_duration_since(clock::instant())
+            });
             if left.is_zero() {
                 return Err(told.outcome.as_ref().and_then(|o| o.reason.clone()));
             }

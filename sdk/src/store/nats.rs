@@ -438,6 +438,10 @@ impl<L: Link> Store for NatsStore<L> {
             return Ok(());
         }
         let lifetimes = self.lifetimes().await?;
+        // Nothing of ours was put there, and a marker would stay for ever.
+        if lifetimes == Lifetimes::Never {
+            return Ok(());
+        }
         let requests = published.iter().map(|one| {
             let mut headers = ttl_header(lifetimes, 1_000);
             headers.push(("KV-Operation", "DEL".to_owned()));

@@ -16,7 +16,7 @@ use redis::{Cmd, Value, cmd};
 
 use super::{Failure, Published, Record, Seen, Store, Stored};
 use crate::clock;
-use crate::signal::{Instance, MAX_RECORD_BYTES, Name};
+use crate::signal::{Instance, MAX_RECORD_BYTES, MAX_TTL_MS, Name};
 
 /// What a reply without a record takes at most, in bytes: a status, a number, an error.
 const SMALL_REPLY_BYTES: usize = 1_024;
@@ -221,9 +221,26 @@ impl<L: Link> RedisStore<L> {
         if back.is_empty() {
             return Ok(());
         }
-        let mut add = cmd("SADD");
-        add.arg(self.agents_key()).arg(&back);
-        self.ask(&[add], SMALL_REPLY_BYTES).await.map(drop)
+        self.put_back(&[(self.agents_key(), back)]).await
+    }
+
+    /// Puts members back that were removed a moment too early. Their removal may have ended the set,
+    /// and with it its TTL: a fresh one lives for as long as anybody's would.
+    async fn put_back(&mut self, sets: &[(String, Vec<&str>)]) -> Result<(), Failure> {
+        if sets.is_empty() {
+            return Ok(());
+        }
+        let mut commands = Vec::with_capacity(2 * sets.len());
+        for (set, members) in sets {
+            let mut add = cmd("SADD");
+            add.arg(set).arg(members);
+            commands.push(add);
+            let mut expire = cmd("PEXPIRE");
+            expire.arg(set).arg(2 * MAX_TTL_MS).arg("NX");
+            commands.push(expire);
+        }
+        let max_bytes = SMALL_REPLY_BYTES * commands.len();
+        self.ask(&commands, max_bytes).await.map(drop)
     }
 }
 
@@ -332,16 +349,15 @@ impl<L: Link> Store for RedisStore<L> {
             return Ok(());
         }
         let mut commands = Vec::with_capacity(2 * published.len());
-        let mut agents: Vec<Name> = Vec::new();
+        let mut agents = HashSet::new();
         for one in published {
             self.indexed.remove(one);
             let (agent, instance) = (&one.agent, one.instance.as_str());
             commands.push(key_command("DEL", &self.record_key(agent, instance)));
             commands.push(srem(&self.set_key(agent), &[instance]));
-            if !agents.contains(agent) {
-                agents.push(agent.clone());
-            }
+            agents.insert(agent.clone());
         }
+        let agents: Vec<Name> = agents.into_iter().collect();
         self.ask(&commands, SMALL_REPLY_BYTES * commands.len())
             .await?;
         self.forget_empty(&agents).await
@@ -376,19 +392,13 @@ impl<L: Link> Store for RedisStore<L> {
                 let replies = self
                     .ask(&commands, SMALL_REPLY_BYTES * commands.len())
                     .await?;
-                let back: Vec<Cmd> = dead
+                let back: Vec<(String, Vec<&str>)> = dead
                     .iter()
                     .zip(replies.iter().skip(dead.len()))
                     .filter(|(_, ttl)| **ttl != Value::Int(-2))
-                    .map(|((agent, instance), _)| {
-                        let mut add = cmd("SADD");
-                        add.arg(self.set_key(agent)).arg(instance);
-                        add
-                    })
+                    .map(|((agent, instance), _)| (self.set_key(agent), vec![instance.as_str()]))
                     .collect();
-                if !back.is_empty() {
-                    self.ask(&back, SMALL_REPLY_BYTES * back.len()).await?;
-                }
+                self.put_back(&back).await?;
             }
         }
         self.forget_empty(agents).await

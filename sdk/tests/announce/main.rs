@@ -3,10 +3,27 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "a test fails by panicking"
 )]
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod acl;
+mod chaos;
+mod faults;
+mod fixture;
+mod fleet;
+mod lives;
+mod log;
 mod redis;
+mod refused;
+mod settings;
+mod wiped;
+
+/// Not a test: what the tests start as another process.
+#[test]
+fn program() {
+    common::program::main_if_asked();
+}

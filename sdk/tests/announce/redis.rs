@@ -1,54 +1,41 @@
-//! Redis as the store.
+//! Redis as the store: what is there while all is well, and who is told.
 
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
 
-use ready_probe_sdk::{Agent, AgentBuilder, ErrorKind};
+use ready_probe_sdk::{Agent, ErrorKind};
 use ready_probe_test_support::process::free_port;
-use ready_probe_test_support::servers::Redis;
+use ready_probe_test_support::servers::{Redis, RedisBinary};
 
 use crate::common::{Folder, PATIENCE, until};
-
-fn builder(folder: &Folder, name: &str, store: &str) -> AgentBuilder {
-    Agent::builder(name)
-        .local(folder.store())
-        .store(store)
-        .ttl(Duration::from_secs(6))
-}
-
-/// The keys of a pattern; tests may scan where the SDK does not.
-fn keys(redis: &Redis, pattern: &str) -> Vec<String> {
-    let mut keys: Vec<String> = redis
-        .command(&["KEYS", pattern])
-        .lines()
-        .map(ToOwned::to_owned)
-        .collect();
-    keys.sort();
-    keys
-}
+use crate::fixture::{announced_agent, builder, keys, record};
 
 #[test]
 fn a_signal_is_announced_with_a_ttl_and_taken_back() {
-    let (redis, folder) = (Redis::start(), Folder::new());
-    let agent = builder(&folder, "kept", &redis.url()).register().unwrap();
-    agent.mark_ready(serde_json::json!({ "port": 1 })).unwrap();
-    agent.wait_announced(PATIENCE).unwrap();
-    let announced = agent.announcement().unwrap();
-    assert!(announced.ok, "{announced:?}");
-    assert_eq!(announced.store, redis.url());
-    let all = keys(&redis, "*");
-    assert_eq!(all.len(), 3, "{all:?}");
-    for key in &all {
-        let ttl: i64 = redis.command(&["PTTL", key]).parse().unwrap();
-        assert!((1..=12_000).contains(&ttl), "{key}: {ttl}");
+    for binary in [RedisBinary::Debian, RedisBinary::Valkey] {
+        let redis = Redis::builder().binary(binary).start();
+        let folder = Folder::new();
+        let agent = builder(&folder, "kept", &redis.url()).register().unwrap();
+        agent.mark_ready(serde_json::json!({ "port": 1 })).unwrap();
+        agent.wait_announced(PATIENCE).unwrap();
+        let announced = agent.announcement().unwrap();
+        assert!(announced.ok, "{announced:?}");
+        assert_eq!(announced.store, redis.url());
+        let all = keys(&redis, "*");
+        assert_eq!(all.len(), 3, "{all:?}");
+        for key in &all {
+            let ttl: i64 = redis.command(&["PTTL", key]).parse().unwrap();
+            assert!((1..=12_000).contains(&ttl), "{key}: {ttl}");
+        }
+        until("the local signal says so", || {
+            (folder.record("kept").announced.as_ref() == Some(&announced)).then_some(())
+        });
+        let record = redis.command(&["GET", &all[2]]);
+        assert!(record.contains("\"state\":\"ready\""), "{record}");
+        drop(agent);
+        assert_eq!(keys(&redis, "*"), Vec::<String>::new());
     }
-    let says = folder.record("kept");
-    assert_eq!(says.announced, Some(announced));
-    let record = redis.command(&["GET", &all[2]]);
-    assert!(record.contains("\"state\":\"ready\""), "{record}");
-    drop(agent);
-    assert_eq!(keys(&redis, "*"), Vec::<String>::new());
 }
 
 #[test]
@@ -66,11 +53,108 @@ fn a_store_that_is_away_holds_nobody_up_and_is_told_when_it_comes() {
     });
     let e = agent.wait_announced(Duration::from_millis(10)).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::StoreUnavailable);
-    assert!(e.to_string().contains("connection refused"), "{e}");
+    assert_eq!(
+        e.to_string(),
+        format!("agent away is not announced to {url} within 10ms: connection refused")
+    );
     let redis = Redis::builder().port(port).start();
-    agent.wait_announced(PATIENCE).unwrap();
+    agent.wait_announced(Duration::MAX).unwrap();
     assert_eq!(keys(&redis, "*").len(), 3);
     until("the local signal says that all is well", || {
         folder.record("away").announced.filter(|a| a.ok)
     });
+}
+
+#[test]
+fn who_waits_is_told_when_the_store_has_the_last_word() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    let agent = builder(&folder, "awaited", &redis.url())
+        .register()
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for n in 0..50 {
+        agent.mark_ready(serde_json::json!({ "n": n })).unwrap();
+        if n % 2 == 0 {
+            agent.wait_announced(PATIENCE).unwrap();
+        } else {
+            let announced = async { tokio::time::timeout(PATIENCE, agent.announced()).await };
+            runtime.block_on(announced).unwrap().unwrap();
+        }
+        let said = record(&redis, "awaited").unwrap();
+        assert_eq!(said.details["n"], n);
+    }
+}
+
+#[test]
+fn without_a_store_there_is_nothing_to_wait_for() {
+    let folder = Folder::new();
+    let agent = Agent::builder("alone")
+        .local(folder.store())
+        .register()
+        .unwrap();
+    assert_eq!(agent.announcement(), None);
+    let e = agent.wait_announced(PATIENCE).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidConfig);
+    assert_eq!(
+        e.to_string(),
+        "agent alone is not announced anywhere: READY_STORE is not set"
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let e = runtime.block_on(agent.announced()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidConfig);
+    assert_eq!(folder.record("alone").announced, None);
+}
+
+#[test]
+fn an_agent_is_announced_by_whatever_leads_to_the_server() {
+    let folder = Folder::new();
+    let redis = Redis::with(&["--requirepass", "p@ss/word"]);
+    let socket = redis.unix_socket();
+    for (name, url) in [
+        (
+            "by-port",
+            format!("redis://:p%40ss%2Fword@127.0.0.1:{}/3", redis.port()),
+        ),
+        (
+            "by-socket",
+            format!(
+                "redis+unix://{}?db=3&password=p%40ss%2Fword",
+                socket.display()
+            ),
+        ),
+        (
+            "by-list",
+            format!(
+                "redis://:p%40ss%2Fword@127.0.0.1:1,127.0.0.1:{}/3",
+                redis.port()
+            ),
+        ),
+    ] {
+        let agent = announced_agent(&folder, name, &url);
+        let shown = agent.announcement().unwrap().store;
+        assert!(!shown.contains("ss"), "{shown}");
+        let keyspace = redis.command(&["INFO", "keyspace"]);
+        assert!(keyspace.contains("db3:keys=3,"), "{keyspace}");
+    }
+}
+
+#[test]
+fn an_agent_is_announced_over_tls_with_a_private_authority() {
+    use ready_probe_test_support::tls::Ca;
+    let (ca, stranger) = (Ca::new(), Ca::new());
+    let redis = Redis::builder().tls(&ca.server(&["localhost"])).start();
+    let folder = Folder::new();
+    let url = |ca: &Ca| format!("{}#ca={}", redis.tls_url(), ca.path().display());
+    let agent = announced_agent(&folder, "tls", &url(&ca));
+    assert_eq!(keys(&redis, "*").len(), 3);
+    drop(agent);
+    let _refused = builder(&folder, "tls-stranger", &url(&stranger))
+        .register()
+        .unwrap();
+    crate::fixture::until_told(&folder, "tls-stranger", "TLS: ");
 }

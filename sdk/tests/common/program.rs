@@ -34,6 +34,13 @@ impl Program {
         Self::start_with(dir, Command::new(std::env::current_exe().unwrap()))
     }
 
+    /// Starts it; it publishes in `dir`, and announces to `store`.
+    pub fn announcing(dir: &Path, store: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env("READY_STORE", store);
+        Self::start_with(dir, command)
+    }
+
     /// Starts it by a command that ends in running this test binary with the arguments it is given.
     pub fn start_with(dir: &Path, mut command: Command) -> Self {
         let mut child = command
@@ -175,6 +182,7 @@ fn obey(
         "register" => *agent = Some(Arc::new(register(rest)?)),
         "ready" => held().mark_ready(())?,
         "not_ready" => held().mark_not_ready(rest)?,
+        "wait_announced" => held().wait_announced(super::PATIENCE)?,
         "drop" => *agent = None,
         "tick_every" => {
             let pause = Duration::from_millis(rest.parse().unwrap());

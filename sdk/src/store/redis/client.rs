@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisConnectionInfo,
+    RedisError, Value,
 };
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -121,6 +122,10 @@ fn login(address: &RedisAddress) -> RedisConnectionInfo {
 
 /// An error of the server that came instead of a reply, or the connection's own.
 fn failure(e: &RedisError) -> Failure {
+    // The crate keeps to itself what the server said of it.
+    if e.kind() == ErrorKind::AuthenticationFailed {
+        return Failure::lost("the server refuses the user or the password");
+    }
     match (e.code(), e.detail()) {
         (Some(code), detail) => Failure::lost(format!("{code} {}", detail.unwrap_or_default())),
         (None, _) if e.is_connection_dropped() => Failure::lost("connection closed"),

@@ -1,0 +1,113 @@
+//! Many agents: what they cost the store, and how they come back to it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ready_probe_sdk::Agent;
+use ready_probe_test_support::proxy::{Fault, Proxy};
+use ready_probe_test_support::servers::Redis;
+
+use crate::common::program::Program;
+use crate::common::{Folder, until};
+use crate::fixture::{SLACK, TTL, immortal_keys, keys, ready_agent, record_keys};
+
+/// One beat with its variation, and the longest backoff, which the beat limits.
+const ALL_BACK: Duration = Duration::from_millis(2_200);
+
+fn agents(folder: &Folder, prefix: &str, count: usize, url: &str) -> Vec<Agent> {
+    let names = (0..count).map(|n| format!("{prefix}-{n}"));
+    let agents: Vec<Agent> = names.map(|name| ready_agent(folder, &name, url)).collect();
+    for agent in &agents {
+        agent.wait_announced(crate::common::PATIENCE).unwrap();
+    }
+    agents
+}
+
+#[test]
+fn a_restart_under_a_hundred_agents_loses_none() {
+    let (mut redis, folder) = (Redis::start(), Folder::in_memory());
+    let agents = agents(&folder, "restarted", 100, &redis.url());
+    redis.restart();
+    let start = Instant::now();
+    until("all are announced again", || {
+        (record_keys(&redis, "restarted-*").len() == 100).then_some(())
+    });
+    let took = start.elapsed();
+    assert!(took < ALL_BACK + SLACK, "{took:?}");
+    assert_eq!(redis.command(&["SCARD", "ready:default"]), "100");
+    assert_eq!(keys(&redis, "*").len(), 201);
+    assert_eq!(immortal_keys(&redis), Vec::<String>::new());
+    until("all know it", || {
+        let mut all = agents.iter().map(|agent| agent.announcement());
+        all.all(|a| a.is_some_and(|a| a.ok)).then_some(())
+    });
+}
+
+/// Beats of processes that were started together come at phases of their own, and so does what each
+/// does about a store that has come back.
+#[test]
+fn processes_connect_again_one_after_another() {
+    let (mut redis, folder) = (Redis::start(), Folder::in_memory());
+    let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let programs: Vec<Program> = (0..8)
+        .map(|n| {
+            let mut program = Program::announcing(&folder.path(), &url);
+            program.tell(&format!("register process-{n}"));
+            program.tell("wait_announced");
+            program
+        })
+        .collect();
+    let before = proxy.connections();
+    proxy.set(Fault::Refuse);
+    redis.restart();
+    proxy.set(Fault::None);
+    let mut came = Vec::new();
+    until("all have connected again", || {
+        let count = usize::try_from(proxy.connections() - before).unwrap();
+        came.resize(came.len().max(count), Instant::now());
+        (record_keys(&redis, "process-*").len() == programs.len()).then_some(())
+    });
+    let spread = came[came.len() - 1] - came[0];
+    assert!(spread >= Duration::from_secs(1), "{spread:?}");
+    assert_eq!(came.len(), programs.len(), "one connection each");
+}
+
+/// How often each command was called since the statistics were reset.
+fn calls(redis: &Redis) -> BTreeMap<String, f64> {
+    let stats = redis.command(&["INFO", "commandstats"]);
+    let calls = stats.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        let (calls, _) = rest.split_once(',')?;
+        Some((name.to_owned(), calls.parse().unwrap()))
+    });
+    calls
+        .filter(|(name, _)| ["set", "sadd", "pexpire", "smembers", "get"].contains(&name.as_str()))
+        .collect()
+}
+
+#[test]
+fn a_beat_of_a_thousand_agents_is_one_pipeline_on_one_connection() {
+    const COUNT: usize = 1_000;
+    let (redis, folder) = (Redis::start(), Folder::in_memory());
+    let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let _agents = agents(&folder, "thousand", COUNT, &url);
+    // One after another they would take 200 s a beat.
+    proxy.set(Fault::Delay(Duration::from_millis(100)));
+    redis.command(&["CONFIG", "RESETSTAT"]);
+    // Over a whole TTL, so that the indexes are kept once.
+    let start = Instant::now();
+    let beats = until("they beat for a TTL", || {
+        (start.elapsed() > TTL).then(|| calls(&redis))
+    });
+    assert_eq!(proxy.connections(), 1);
+    let all: f64 = beats.values().sum();
+    let beats_a_ttl = 6.0;
+    #[allow(clippy::cast_precision_loss, reason = "a thousand")]
+    let a_beat = all / COUNT as f64 / beats_a_ttl;
+    assert!((0.8..=3.0).contains(&a_beat), "{a_beat}: {beats:?}");
+    assert_eq!(record_keys(&redis, "thousand-*").len(), COUNT);
+    // Each agent that is dropped waits a moment until it is taken back.
+    proxy.set(Fault::None);
+}
