@@ -53,3 +53,6 @@ impl Remote {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
