@@ -1,0 +1,54 @@
+//! `ready_probe._native`: what the Python package needs of the SDK, and nothing that Python can say
+//! as well. The public face, its documentation and the exceptions are in `python/ready_probe`.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `life.rs` | calls without the GIL, and their end with the interpreter's |
+//! | `agent.rs`, `mark.rs` | the SDK's agents, and its one-line functions |
+//! | `details.rs`, `duration.rs`, `error.rs` | Python's values and exceptions |
+//! | `log.rs` | what the SDK logs, on its way to Python's `logging` |
+
+mod agent;
+mod details;
+mod duration;
+mod error;
+mod life;
+mod log;
+mod mark;
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use pyo3::exceptions::PyImportError;
+use pyo3::prelude::*;
+
+/// The interpreter that has the module: the address of its `sys`, of which each has one for life.
+static INTERPRETER: AtomicUsize = AtomicUsize::new(0);
+
+/// The module holds no state of its own that the GIL would have to guard, so free-threaded
+/// interpreters keep it off.
+#[pymodule(gil_used = false)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    refuse_another_interpreter(module.py())?;
+    log::collect();
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<agent::Agent>()?;
+    module.add_class::<agent::Announced>()?;
+    module.add_function(wrap_pyfunction!(mark::mark_agent_ready, module)?)?;
+    module.add_function(wrap_pyfunction!(mark::mark_agent_not_ready, module)?)?;
+    module.add_function(wrap_pyfunction!(life::end, module)?)?;
+    module.add_function(wrap_pyfunction!(log::next_logs, module)?)?;
+    Ok(())
+}
+
+/// Exit hooks, agents and the log belong to the process. A second interpreter that ends would end
+/// them for the first one. Before 3.12 the interpreter does not ask the module whether it minds.
+fn refuse_another_interpreter(py: Python<'_>) -> PyResult<()> {
+    let own = py.import("sys")?.as_ptr() as usize;
+    match INTERPRETER.compare_exchange(0, own, SeqCst, SeqCst) {
+        Err(known) if known != own => Err(PyImportError::new_err(
+            "ready_probe does not support subinterpreters: import it in one interpreter of a \
+             process only",
+        )),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
