@@ -1,0 +1,111 @@
+"""The examples and the README's Python, as they stand."""
+
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from conftest import ROOT, free_port, until
+
+EXAMPLES = ROOT / "examples/python"
+
+
+@pytest.fixture
+def launch(folder):
+    """Starts a program of the examples, and ends what is left of it."""
+    started = []
+
+    def launch(*command):
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=EXAMPLES,
+            env=folder.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield launch
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+        process.wait()
+
+
+def tell(process, line):
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def test_the_plain_agent(launch, folder):
+    process = launch("plain_agent.py")
+    folder.until_says("YourAgent", "healthy: 1 check passes")
+    details = folder.record("YourAgent")["details"]
+    assert (details["port"], details["health_port"]) == (5555, 6555)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert process.stderr.read() == ""
+    assert folder.files("YourAgent") == []
+
+
+def test_the_asyncio_agent(launch, folder):
+    process = launch("asyncio_agent.py")
+    folder.until_says("asyncio-agent", "healthy: 1 check passes")
+    tell(process, "block")
+    folder.until_says("asyncio-agent", "stalled: no progress for")
+    assert process.stdout.readline() == "done block\n"
+    folder.until_says("asyncio-agent", "healthy: 1 check passes")
+    process.stdin.close()
+    assert process.wait(20) == 0
+    assert folder.files("asyncio-agent") == []
+
+
+def test_the_service(launch, folder):
+    port = free_port()
+    process = launch("-m", "uvicorn", "service:app", "--port", str(port), "--log-level", "warning")
+    folder.until_says("service", "healthy: 1 check passes")
+
+    def answer():
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as reply:
+                return reply.read()
+        except OSError:
+            return None
+
+    # Its start-up has ended before its socket is open.
+    assert until("it answers", answer) == b'{"hello":"world"}'
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+    assert folder.files("service") == []
+
+
+def test_the_workers(launch, folder):
+    process = launch("workers.py")
+    for worker in ("worker-1", "worker-2"):
+        folder.until_says(worker, "healthy: 1 check passes")
+    tell(process, "sleep 3")
+    stalled = until(
+        "one is stalled", lambda: [n for n in (1, 2) if "stalled" in folder.says(f"worker-{n}")]
+    )
+    (other,) = {1, 2} - set(stalled)
+    assert folder.says(f"worker-{other}") == "healthy: 1 check passes"
+    folder.until_says(f"worker-{stalled[0]}", "healthy: 1 check passes")
+    process.stdin.close()
+    assert process.wait(20) == 0
+    assert folder.files("worker-1") == folder.files("worker-2") == []
+
+
+def test_the_readme_s_python_runs_as_it_stands(run):
+    for readme in (ROOT / "README.md", ROOT / "bindings-python/README.md"):
+        blocks = re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.M | re.S)
+        assert blocks, readme
+        for block in blocks:
+            run(block)
