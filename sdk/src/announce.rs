@@ -461,7 +461,8 @@ impl State {
         let mut due = Vec::new();
         for entry in self.agents.values_mut() {
             let soon_ms = now_ms.saturating_add(entry.beat_ms / 2);
-            if !entry.changed && !(renewing && entry.renew_ms <= soon_ms) {
+            let is_soon = renewing && entry.renew_ms <= soon_ms;
+            if !entry.changed && !is_soon {
                 continue;
             }
             if let Some(agent) = entry.agent.upgrade() {
@@ -503,5 +504,6 @@ impl Drop for Running<'_> {
     }
 }
 
-#[cfg(all(test, feature = "redis"))]
+#[cfg(test)]
+#[cfg(feature = "redis")]
 mod tests;

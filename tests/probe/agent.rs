@@ -12,7 +12,7 @@ use crate::container::{Container, assert_mentions, assert_said, assert_starts, r
 
 /// A process registers a name once, and all tests are one process: each has names of its own.
 fn agent(container: &Container, name: &str) -> AgentBuilder {
-    Agent::builder(name).store(LocalStore::at(&container.ready_dir()).unwrap())
+    Agent::builder(name).local(LocalStore::at(&container.ready_dir()).unwrap())
 }
 
 const DISCOVERED: &str = "healthy: 1 check passes; 1 agent discovered; READY_AGENT not set";

@@ -201,8 +201,8 @@ pub async fn two_instances_of_an_agent_stand_beside_each_other<B: Backend>(backe
         record(backend, "a", 1, B::LONG_MS),
         record(backend, "a", 2, B::LONG_MS),
     );
-    put(&mut store, &[one.clone()]).await;
-    put(&mut backend.store().await, &[two.clone()]).await;
+    put(&mut store, std::slice::from_ref(&one)).await;
+    put(&mut backend.store().await, std::slice::from_ref(&two)).await;
     let instances: Vec<String> = read(&mut store, "a")
         .await
         .into_iter()
@@ -373,7 +373,8 @@ pub async fn corrupt_records_are_seen_with_the_reason<B: Backend>(backend: &mut 
     later["v"] = 2.into();
     let later = later.to_string();
     let large = [b"{\"v\":1,".to_vec(), vec![b' '; MAX_RECORD_BYTES]].concat();
-    let cases: [(&[u8], fn(&DecodeError) -> bool); 4] = [
+    type Case<'a> = (&'a [u8], fn(&DecodeError) -> bool);
+    let cases: [Case<'_>; 4] = [
         (b"rubbish", |e| matches!(e, DecodeError::Malformed(_))),
         (b"{\"v\":1}", |e| matches!(e, DecodeError::Malformed(_))),
         (later.as_bytes(), |e| *e == DecodeError::UnknownVersion(2)),

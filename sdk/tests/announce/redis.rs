@@ -1,8 +1,8 @@
 //! Redis as the store: what is there while all is well, and who is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ready_probe_sdk::{Agent, ErrorKind};
+use ready_probe_sdk::{Agent, ErrorKind, clock};
 use ready_probe_test_support::process::free_port;
 use ready_probe_test_support::servers::{Redis, RedisBinary};
 
@@ -41,7 +41,7 @@ fn a_store_that_is_away_holds_nobody_up_and_is_told_when_it_comes() {
     let folder = Folder::new();
     let port = free_port();
     let url = format!("redis://127.0.0.1:{port}");
-    let start = Instant::now();
+    let start = clock::instant();
     let agent = builder(&folder, "away", &url).register().unwrap();
     agent.mark_ready(()).unwrap();
     assert!(start.elapsed() < Duration::from_millis(200));
