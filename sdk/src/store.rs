@@ -24,7 +24,7 @@ use crate::Result;
 use crate::signal::{DecodeError, Instance, Name, Signal, clean};
 
 /// How much of what a server says is kept.
-const MAX_CAUSE_CHARS: usize = 160;
+const MAX_CAUSE_CHARS: usize = 256;
 
 /// A place where signals are published and read.
 ///

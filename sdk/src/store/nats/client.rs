@@ -246,8 +246,12 @@ fn log_in(auth: &NatsAuth) -> Result<ConnectOptions, Failure> {
         NatsAuth::Token(token) => ConnectOptions::with_token(token.reveal().to_owned()),
         NatsAuth::TokenFile(path) => ConnectOptions::with_token(text("token_file", path)?),
         NatsAuth::Nkey(path) => ConnectOptions::with_nkey(text("nkey", path)?),
-        NatsAuth::Creds(path) => ConnectOptions::with_credentials(&text("creds", path)?)
-            .map_err(|_| Failure::lost(format!("creds: {}: no credentials", path.display())))?,
+        NatsAuth::Creds(path) => {
+            // async-nats wants the last line to end.
+            let creds = format!("{}\n", text("creds", path)?);
+            ConnectOptions::with_credentials(&creds)
+                .map_err(|_| Failure::lost(format!("creds: {}: no credentials", path.display())))?
+        }
     })
 }
 
