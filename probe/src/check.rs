@@ -4,17 +4,14 @@
 //! process, and knows nothing of verdicts.
 
 mod agent;
-mod bounded;
-mod connect;
 mod exec;
 mod file;
 mod http;
 mod json_pointer;
 mod nats;
-mod nss;
+mod peer;
 mod process;
 mod redis;
-mod thread;
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -23,15 +20,17 @@ use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::Endpoint;
-use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::local::LocalStore;
 
-use crate::duration::millis;
+use crate::link::connect;
+use crate::link::store::Remote;
 use crate::outcome::{self, Outcome};
 use crate::redact::Secrets;
 use crate::target::{Kind, Target};
+use crate::thread;
+use crate::time_limit::TimeLimit;
 use crate::verdict::Scope;
 
 /// Where checks are asked from.
@@ -41,17 +40,10 @@ pub struct Context<'a> {
     pub store: &'a LocalStore,
     /// This container's life.
     pub epoch: &'a Epoch,
+    /// The store of everybody's signals, if there is one.
+    pub remote: Option<&'a Remote>,
     /// What must not be quoted.
     pub secrets: &'a Secrets,
-}
-
-/// By when everything is answered.
-#[derive(Debug, Clone, Copy)]
-pub struct TimeLimit {
-    /// The deadline.
-    pub at: Instant,
-    /// How long that was to be, for people: a part of it was gone when the first check was asked.
-    pub set: Duration,
 }
 
 /// A check's outcome, and how long it took.
@@ -100,9 +92,9 @@ async fn ask(target: &Target, context: Context<'_>, limit: TimeLimit) -> Answer 
         },
         Some(_) | None => limit,
     };
-    let asked = tokio::time::timeout_at(at.into(), question(target, context, limit)).await;
-    let outcome = asked
-        .unwrap_or_else(|_| Outcome::Unknown(format!("no answer within {}", Span(millis(set)))));
+    let own = TimeLimit { at, set };
+    let asked = async { Ok(question(target, context, limit).await) };
+    let outcome = own.hold(asked).await.unwrap_or_else(Outcome::Unknown);
     finish(target, outcome, started)
 }
 
@@ -130,6 +122,15 @@ fn question<'a>(
         Kind::Agent { name, min } => Box::pin(async move {
             agent::ask(context.store, context.epoch, context.secrets, name, *min)
         }),
+        Kind::Peer { name, min } => match context.remote {
+            Some(remote) => Box::pin(any_endpoint(remote.endpoints(), move |endpoint| {
+                peer::ask(remote, endpoint, secrets, name, *min)
+            })),
+            // Settings refuse such a target.
+            None => Box::pin(std::future::ready(Outcome::unknown(
+                "READY_STORE is not set",
+            ))),
+        },
         Kind::Redis(redis) => Box::pin(any_endpoint(&redis.address.endpoints, move |endpoint| {
             redis::ask(redis, endpoint, secrets)
         })),
@@ -178,7 +179,7 @@ async fn any_endpoint<'a, F: Future<Output = Outcome>>(
         if endpoints.len() == 1 {
             return outcome;
         }
-        let passed = matches!(outcome, Outcome::Pass(_));
+        let passed = outcome.passes();
         outcomes.push((endpoint.to_string(), outcome));
         if passed {
             break;
@@ -200,6 +201,7 @@ fn runs_commands(target: &Target) -> bool {
         Kind::Exec(_) => true,
         Kind::Any(targets) => targets.iter().any(runs_commands),
         Kind::Agent { .. }
+        | Kind::Peer { .. }
         | Kind::Redis(_)
         | Kind::Nats(_)
         | Kind::Http(_)

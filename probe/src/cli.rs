@@ -42,8 +42,11 @@ pub enum Command {
     ///
     /// The signal is bound to a process: --pid, else the parent of this command, else (the parent
     /// is outside of the container, as in `docker exec`) process 1. It ends with that process, or
-    /// with --ttl.
+    /// with --ttl. With a store it is announced there as well, for its TTL (60s without --ttl); that
+    /// it could not be is said, and no failure: the signal stands in this container.
     Mark(Mark),
+    /// List signals: those in the store, or those of this container where no store is set
+    List(List),
     /// Print what would be checked, and where each setting came from
     Config(Config),
 }
@@ -53,7 +56,7 @@ pub enum Command {
 pub struct Targets {
     /// What to check; replaces everything that the environment and the file name
     ///
-    /// agent:NAME, redis://…, rediss://…, redis+unix:///…, nats://…, tls://…, http://…,
+    /// agent:NAME, peer:NAME, redis://…, rediss://…, redis+unix:///…, nats://…, tls://…, http://…,
     /// https://…, http+unix://…, tcp://HOST:PORT, unix:///PATH, process:PATTERN, pid:/FILE,
     /// exec:CMD ARG…, file:/PATH; each may end in #option=value&option=value
     #[arg(value_name = "TARGET")]
@@ -93,6 +96,14 @@ pub struct Mark {
     pub ttl: Option<String>,
 }
 
+/// `ready-probe list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// The agents to list; all by default
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
 /// `ready-probe config`.
 #[derive(Debug, Args)]
 pub struct Config {
@@ -120,13 +131,20 @@ pub struct Options {
     /// /tmp/ready-probe [env: READY_DIR]
     #[arg(long, global = true, value_name = "PATH")]
     pub dir: Option<String>,
+    /// The store where signals are announced for everybody: redis://…, rediss://…,
+    /// redis+unix:///…, nats://… or tls://… [env: READY_STORE]
+    #[arg(long, global = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// The namespace in it, which keeps fleets apart; `default` by default [env: READY_NAMESPACE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
     /// The configuration file, by default /etc/ready-probe.toml if it exists [env: READY_CONFIG]
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<String>,
     /// How to report: text or json [env: READY_FORMAT]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// Print nothing when healthy, and one line otherwise [env: READY_QUIET]
+    /// Print nothing when healthy or degraded, and one line otherwise [env: READY_QUIET]
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Say on stderr what happens [env: READY_VERBOSE]
@@ -140,18 +158,21 @@ of READY_AGENT), Redis if REDIS_URL is set, NATS if NATS_URL is set (READY_REDIS
 READY_NATS=off leave these alone), and what READY_CHECKS and the configuration file name.
 
 Options of every target: timeout=, grace=, name=, optional, not, scope=own|dependency
-Secrets can come from files: REDIS_URL_FILE, NATS_URL_FILE.
+peer:NAME asks READY_STORE whether an agent of another container is ready.
+On a nats-server before 2.11, READY_NATS_MAX_AGE says how long a bucket that is made keeps a signal.
+Secrets can come from files: REDIS_URL_FILE, NATS_URL_FILE, READY_STORE_FILE.
 
 Exit status:
   0   healthy, or degraded (something to look at, nothing to restart for)
   1   starting or unhealthy
   64  the command line can't be used
   78  the environment or the configuration file can't be used
+  130, 143  wait was ended by SIGINT, SIGTERM
 
 Examples:
   HEALTHCHECK CMD [\"/ready-probe\"]
   ready-probe agent:translator redis://redis:6379 'http://localhost:8080/health#json=/status=ok'
-  ready-probe wait redis://redis:6379 nats://nats:4222 -- ./agent";
+  ready-probe wait redis://redis:6379 peer:memory-system -- ./agent";
 
 /// Parses the command line. Help and version are answers, not errors; clap's own status for a
 /// usage error is 2, which Docker reserves.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::cli;
 use crate::duration::millis;
 use crate::exit::Exit;
+use crate::link::store::Remote;
 use crate::report::AGENTS;
 use crate::run::{self, Start};
 use crate::settings::{Format, Settings};
@@ -25,6 +26,9 @@ const VARIABLES: &[&str] = &[
     "READY_CHECKS",
     "READY_REDIS",
     "READY_NATS",
+    "READY_STORE",
+    "READY_NAMESPACE",
+    "READY_NATS_MAX_AGE",
 ];
 
 /// Runs the command.
@@ -52,7 +56,7 @@ fn settings_shown(settings: &Settings) -> Vec<(&'static str, String, String)> {
         Format::Text => "text",
         Format::Json => "json",
     };
-    vec![
+    let mut shown = vec![
         (
             "timeout",
             Span(millis(settings.timeout.value)).to_string(),
@@ -79,7 +83,18 @@ fn settings_shown(settings: &Settings) -> Vec<(&'static str, String, String)> {
             settings.verbose.value.to_string(),
             settings.verbose.origin.to_string(),
         ),
-    ]
+    ];
+    if let Some(remote) = &settings.remote {
+        let origin = remote.origin.to_string();
+        let Remote { address, namespace } = &remote.value;
+        shown.push(("store", address.redacted().to_owned(), origin));
+        shown.push((
+            "namespace",
+            namespace.to_string(),
+            settings.namespace.to_string(),
+        ));
+    }
+    shown
 }
 
 /// Every check: target, scope, origin.
@@ -106,7 +121,7 @@ fn text(settings: &Settings, unknown: &[String]) -> String {
     let mut text = String::new();
     // Writing to a String can't fail.
     for (name, value, origin) in settings_shown(settings) {
-        let _ = writeln!(text, "{name:<8} {value:<36} {origin}");
+        let _ = writeln!(text, "{name:<9} {value:<36} {origin}");
     }
     let _ = writeln!(text, "checks");
     for (target, scope, origin) in checks_shown(settings) {
@@ -115,7 +130,7 @@ fn text(settings: &Settings, unknown: &[String]) -> String {
     for name in unknown {
         let _ = writeln!(
             text,
-            "note     {name} is set, and no variable of ready-probe"
+            "note      {name} is set, and no variable of ready-probe"
         );
     }
     text

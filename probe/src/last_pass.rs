@@ -63,7 +63,7 @@ pub enum Answered {
 impl From<&Outcome> for Answered {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Pass(_) => Self::Pass,
+            Outcome::Pass(_) | Outcome::Blemished(_) => Self::Pass,
             Outcome::Fail(_) => Self::Fail,
             Outcome::Unknown(_) => Self::Unknown,
         }

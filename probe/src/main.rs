@@ -7,6 +7,8 @@ mod deadline;
 mod duration;
 mod exit;
 mod last_pass;
+mod link;
+mod list;
 mod mark;
 mod outcome;
 mod probe;
@@ -16,6 +18,8 @@ mod run;
 mod settings;
 mod target;
 mod text_file;
+mod thread;
+mod time_limit;
 mod verdict;
 mod wait;
 
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
                 match command {
                     Command::Wait(args) => wait::run(&args, &options, &start),
                     Command::Mark(args) => mark::run(&args, &options, &start),
+                    Command::List(args) => list::run(&args, &options, &start),
                     Command::Config(args) => config::run(&args, &options, &start),
                 }
             }

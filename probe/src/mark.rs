@@ -1,20 +1,31 @@
 //! `ready-probe mark`: publishes an agent's signal from a shell, bound to a process.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use ready_probe_sdk::clock;
+use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::{self, Epoch, Process};
-use ready_probe_sdk::signal::{self, Instance, Name, Signal, State, VERSION};
+use ready_probe_sdk::signal::{self, DEFAULT_TTL_MS, Instance, Name, Signal, State, VERSION};
 use ready_probe_sdk::store::local::Publication;
+use ready_probe_sdk::store::{Record, Store};
 use serde_json::{Map, Value};
 
 use crate::cli;
 use crate::duration::{self, millis};
 use crate::exit::Exit;
+use crate::link::store::Remote;
 use crate::redact::shown;
 use crate::run::{self, Start};
-use crate::settings::{Invalid, Origin};
+use crate::settings::{Invalid, Origin, Settings};
+use crate::time_limit::TimeLimit;
 
 /// What wrote the record.
 const WRITER: &str = concat!("ready-probe/", env!("CARGO_PKG_VERSION"));
+
+/// How much of what a server says is quoted.
+const MAX_QUOTE_CHARS: usize = 200;
+/// What a server answers to a record at the most.
+const MAX_REPLY_BYTES: usize = 64 * 1024;
 
 /// Runs the command.
 pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
@@ -22,7 +33,7 @@ pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
         Ok(marked) => marked,
         Err(invalid) => return invalid.into(),
     };
-    let settings = match run::resolve(options, &["agent:x".to_owned()], start) {
+    let settings = match run::resolve_alone(options, start) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
@@ -30,24 +41,89 @@ pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
         Ok(pid_start) => pid_start,
         Err(why) => return Exit::failed(why),
     };
-    let record = match marked.signal(pid_start).encode() {
+    let signal = marked.signal(pid_start);
+    let record = match signal.encode() {
         Ok(record) => record,
         Err(e) => return Invalid::usage(e.to_string()).into(),
     };
     let name = marked.name.clone();
-    let mut publication = Publication::new(settings.store.value, name, marked.pid, pid_start);
+    let local = settings.store.value.clone();
+    let mut publication = Publication::new(local, name, marked.pid, pid_start);
     publication.remove_dead_predecessors(&Epoch::current());
     if let Err(e) = publication.write(&record) {
         return Exit::failed(e);
     }
+    let announced = settings.remote.as_ref().map(|remote| {
+        let announced = announce(&remote.value, &signal, &settings, start);
+        said_of(&remote.value, &signal, announced, &settings)
+    });
+    let failed = matches!(announced, Some(Err(_)));
     let state = marked.state();
     let Marked { name, pid, .. } = marked;
-    let text = format!("{name}: {state}, bound to process {pid}\n");
-    Exit::Done(if settings.quiet.value {
+    let mut text = format!("{name}: {state}, bound to process {pid}\n");
+    if let Some(Ok(said) | Err(said)) = announced {
+        text.push_str(&format!("{name}: {said}\n"));
+    }
+    // The signal stands in this container, whatever became of it elsewhere.
+    Exit::Done(if settings.quiet.value && !failed {
         String::new()
     } else {
         text
     })
+}
+
+/// Announces the signal to the first of the store's servers that takes it. The answer is a
+/// reservation; the error is for people.
+fn announce(
+    remote: &Remote,
+    signal: &Signal,
+    settings: &Settings,
+    start: &Start,
+) -> Result<Option<String>, String> {
+    let record = Record::of(&elsewhere(signal)).map_err(|e| e.to_string())?;
+    let limit = TimeLimit::from(start.at, settings.timeout.value);
+    run::event_loop()?.block_on(remote.first(limit, async |endpoint| {
+        let mut store = remote
+            .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
+            .await?;
+        let records = std::slice::from_ref(&record);
+        let stored = store.put(records).await.map_err(|e| e.cause)?;
+        stored.into_iter().next().ok_or("it did not answer")?
+    }))
+}
+
+/// The signal as others see it: with a TTL, since nobody renews it, and an instance that no other
+/// container has, and the next mark of the same process has again.
+fn elsewhere(signal: &Signal) -> Signal {
+    let mut hasher = DefaultHasher::new();
+    (&signal.boot_id, signal.pid_ns, signal.init_start).hash(&mut hasher);
+    let nonce = format!("{:08x}", hasher.finish() >> 32);
+    Signal {
+        ttl_ms: Some(signal.ttl_ms.unwrap_or(DEFAULT_TTL_MS)),
+        instance: signal.instance.clone().with_nonce(&nonce),
+        container: host::container_id(),
+        ..signal.clone()
+    }
+}
+
+fn said_of(
+    remote: &Remote,
+    signal: &Signal,
+    announced: Result<Option<String>, String>,
+    settings: &Settings,
+) -> Result<String, String> {
+    let store = remote.address.redacted();
+    match announced {
+        Ok(reservation) => {
+            let ttl = Span(signal.ttl_ms.unwrap_or(DEFAULT_TTL_MS));
+            let reservation = reservation.map_or_else(String::new, |r| format!(" ({r})"));
+            Ok(format!("announced to {store} for {ttl}{reservation}"))
+        }
+        Err(why) => {
+            let why = settings.secrets.quote(&why, MAX_QUOTE_CHARS);
+            Err(format!("not announced to {store}: {why}"))
+        }
+    }
 }
 
 /// What was typed, checked.
@@ -72,7 +148,12 @@ impl Marked {
         };
         Ok(Self {
             name: Name::new(&args.name).map_err(|e| at("NAME", e.to_string()))?,
-            not_ready: args.not_ready.clone(),
+            not_ready: match &args.not_ready {
+                Some(reason) if reason.trim().is_empty() => {
+                    return Err(at("--not-ready", "it needs a reason".to_owned()));
+                }
+                reason => reason.clone(),
+            },
             details: details(&args.detail).map_err(|e| at("--detail", e))?,
             pid: match &args.pid {
                 Some(text) => process_id(text).map_err(|e| at("--pid", e))?,
@@ -158,13 +239,16 @@ fn believable(pid: u32, ttl_ms: Option<u64>) -> Result<Option<u64>, String> {
 }
 
 fn details(pairs: &[String]) -> Result<Map<String, Value>, String> {
-    pairs
-        .iter()
-        .map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                Ok((key.to_owned(), Value::String(value.to_owned())))
-            }
-            Some(_) | None => Err("it is written KEY=VALUE".to_owned()),
-        })
-        .collect()
+    let mut details = Map::new();
+    for pair in pairs {
+        let (key, value) = match pair.split_once('=') {
+            Some((key, value)) if !key.is_empty() => (key, value),
+            Some(_) | None => return Err("it is written KEY=VALUE".to_owned()),
+        };
+        let before = details.insert(key.to_owned(), Value::String(value.to_owned()));
+        if before.is_some() {
+            return Err(format!("{} is given twice", shown(key)));
+        }
+    }
+    Ok(details)
 }

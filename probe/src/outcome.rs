@@ -6,6 +6,8 @@
 pub enum Outcome {
     /// Yes; with a note for people, which may be empty.
     Pass(String),
+    /// Yes, and something is to be looked at.
+    Blemished(String),
     /// No, and why.
     Fail(Failure),
     /// Nobody answered, and what happened instead.
@@ -19,6 +21,9 @@ pub struct Failure {
     pub reason: String,
     /// The agent says `starting`, or has not published yet.
     pub starting: bool,
+    /// It is not there. After a pass that may be the fault of who tells: a store that was restarted
+    /// empty has lost the signals of agents that are well.
+    pub absent: bool,
 }
 
 impl Outcome {
@@ -32,6 +37,16 @@ impl Outcome {
         Self::Fail(Failure {
             reason: reason.into(),
             starting: false,
+            absent: false,
+        })
+    }
+
+    /// No, since it is not there.
+    pub fn absent(reason: impl Into<String>) -> Self {
+        Self::Fail(Failure {
+            reason: reason.into(),
+            starting: false,
+            absent: true,
         })
     }
 
@@ -40,6 +55,7 @@ impl Outcome {
         Self::Fail(Failure {
             reason: reason.into(),
             starting: true,
+            absent: false,
         })
     }
 
@@ -51,7 +67,7 @@ impl Outcome {
     /// The word for it in reports.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Pass(_) => "pass",
+            Self::Pass(_) | Self::Blemished(_) => "pass",
             Self::Fail(_) => "fail",
             Self::Unknown(_) => "unknown",
         }
@@ -60,7 +76,7 @@ impl Outcome {
     /// The note, reason or cause.
     pub fn text(&self) -> &str {
         match self {
-            Self::Pass(text) | Self::Unknown(text) => text,
+            Self::Pass(text) | Self::Blemished(text) | Self::Unknown(text) => text,
             Self::Fail(failure) => &failure.reason,
         }
     }
@@ -69,10 +85,11 @@ impl Outcome {
     pub fn with_text(self, change: impl FnOnce(String) -> String) -> Self {
         match self {
             Self::Pass(text) => Self::Pass(change(text)),
+            Self::Blemished(text) => Self::Blemished(change(text)),
             Self::Unknown(text) => Self::Unknown(change(text)),
             Self::Fail(failure) => Self::Fail(Failure {
                 reason: change(failure.reason),
-                starting: failure.starting,
+                ..failure
             }),
         }
     }
@@ -81,7 +98,17 @@ impl Outcome {
     pub fn with_note(self, note: String) -> Self {
         match self {
             Self::Pass(text) if text.is_empty() => Self::Pass(note),
-            outcome @ (Self::Pass(_) | Self::Fail(_) | Self::Unknown(_)) => outcome,
+            outcome @ (Self::Pass(_) | Self::Blemished(_) | Self::Fail(_) | Self::Unknown(_)) => {
+                outcome
+            }
+        }
+    }
+
+    /// Whether it is a yes.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Pass(_) | Self::Blemished(_) => true,
+            Self::Fail(_) | Self::Unknown(_) => false,
         }
     }
 
@@ -89,33 +116,42 @@ impl Outcome {
     pub fn inverted(self) -> Self {
         match self {
             Self::Pass(note) if note.is_empty() => Self::fail("it passes, and must not"),
-            Self::Pass(note) => Self::fail(format!("it passes, and must not: {note}")),
+            Self::Pass(note) | Self::Blemished(note) => {
+                Self::fail(format!("it passes, and must not: {note}"))
+            }
             Self::Fail(failure) => Self::Pass(failure.reason),
             Self::Unknown(cause) => Self::Unknown(cause),
         }
     }
 }
 
-/// One of several: passes when one does, fails when all do, else nobody knows. Order-free but for
+/// One of several: passes when one does, fails when all do, else nobody knows. It is absent when one
+/// of them is: that one might have passed. Order-free but for
 /// the order in which the texts are joined.
 pub fn any(outcomes: Vec<(String, Outcome)>) -> Outcome {
     let mut unknown = false;
     let mut starting = true;
+    let mut absent = false;
     let mut texts = Vec::new();
     for (label, outcome) in outcomes {
         match &outcome {
             Outcome::Pass(note) if note.is_empty() => return Outcome::Pass(format!("by {label}")),
             Outcome::Pass(note) => return Outcome::Pass(format!("by {label}: {note}")),
-            Outcome::Fail(failure) => starting &= failure.starting,
+            Outcome::Blemished(note) => return Outcome::Blemished(format!("by {label}: {note}")),
+            Outcome::Fail(failure) => {
+                starting &= failure.starting;
+                absent |= failure.absent;
+            }
             Outcome::Unknown(_) => unknown = true,
         }
         texts.push(format!("{label}: {}", outcome.text()));
     }
     let text = texts.join("; ");
-    match (unknown, starting) {
-        (true, _) => Outcome::Unknown(text),
-        (false, true) => Outcome::starting(text),
-        (false, false) => Outcome::fail(text),
+    match (unknown, starting, absent) {
+        (true, ..) => Outcome::Unknown(text),
+        (false, _, true) => Outcome::absent(text),
+        (false, true, false) => Outcome::starting(text),
+        (false, false, false) => Outcome::fail(text),
     }
 }
 

@@ -6,13 +6,15 @@ use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Epoch;
 
-use crate::check::{self, Answer, Context, TimeLimit};
+use crate::check::{self, Answer, Context};
 use crate::duration::Grace;
 use crate::last_pass::{Answered, Keeper, Memory, Past};
+use crate::link::store::Remote;
 use crate::outcome::Outcome;
 use crate::report::{Report, Row};
 use crate::settings::Settings;
 use crate::target::Target;
+use crate::time_limit::TimeLimit;
 use crate::verdict::{self, Scope, Tolerance};
 
 /// The longest target that is a key of [`Memory`] as it is.
@@ -72,6 +74,7 @@ impl<'a> Probe<'a> {
         for check in &self.settings.checks {
             plan.add(check.value.clone(), None);
         }
+        plan.tell_stores_apart(self.settings.remote.as_ref().map(|remote| &remote.value));
         plan
     }
 
@@ -118,10 +121,14 @@ impl<'a> Probe<'a> {
     }
 
     /// Folds the answers into a report, in the light of what was answered before.
-    pub fn judge(&self, plan: Plan, answers: Vec<Answer>) -> Report {
+    pub fn judge(&self, plan: Plan, mut answers: Vec<Answer>) -> Report {
         let now_ms = clock::mono_ms();
         let recalled = self.keeper.recall();
         let before = recalled.memory;
+        for (question, answer) in plan.questions.iter().zip(&mut answers) {
+            let past = before.past(&question.key);
+            answer.outcome = in_the_light_of(past, answer.outcome.clone());
+        }
         let mut notes: Vec<String> = Vec::new();
         notes.extend(recalled.problem.map(|why| format!("no grace: {why}")));
         let mut memory = before.clone();
@@ -152,6 +159,7 @@ impl<'a> Probe<'a> {
         Context {
             store: &self.settings.store.value,
             epoch: &self.epoch,
+            remote: self.settings.remote.as_ref().map(|remote| &remote.value),
             secrets: &self.settings.secrets,
         }
     }
@@ -204,7 +212,13 @@ impl<'a> Probe<'a> {
                 Outcome::Fail(failure)
                     .with_text(|reason| format!("{reason}, for {}", Span(past.lasted_ms(now_ms))))
             }
-            (outcome @ (Outcome::Pass(_) | Outcome::Fail(_) | Outcome::Unknown(_)), _) => outcome,
+            (
+                outcome @ (Outcome::Pass(_)
+                | Outcome::Blemished(_)
+                | Outcome::Fail(_)
+                | Outcome::Unknown(_)),
+                _,
+            ) => outcome,
         };
         Row {
             label: target.label().to_owned(),
@@ -220,6 +234,18 @@ impl<'a> Probe<'a> {
 }
 
 impl Plan {
+    /// A peer of one store or namespace says nothing about its namesake in another.
+    fn tell_stores_apart(&mut self, remote: Option<&Remote>) {
+        let Some(Remote { address, namespace }) = remote else {
+            return;
+        };
+        let place = format!(" in {namespace} of {}", address.redacted());
+        let asking = self.questions.iter_mut().filter(|q| q.target.asks_store());
+        for question in asking {
+            question.key = short(&format!("{}{place}", question.key));
+        }
+    }
+
     fn add(&mut self, target: Target, settled: Option<Outcome>) {
         // Two checks may differ in a secret only: they must not share a memory.
         let same = self
@@ -236,6 +262,21 @@ impl Plan {
             key,
             settled,
         });
+    }
+}
+
+/// What is not there, and was there when it was last known: whoever tells may have lost it.
+fn in_the_light_of(past: Option<&Past>, outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Fail(failure)
+            if failure.absent && past.is_some_and(|past| past.definite == Some(Answered::Pass)) =>
+        {
+            Outcome::Unknown(failure.reason)
+        }
+        outcome @ (Outcome::Pass(_)
+        | Outcome::Blemished(_)
+        | Outcome::Fail(_)
+        | Outcome::Unknown(_)) => outcome,
     }
 }
 
@@ -267,7 +308,10 @@ fn with_grace(cause: &str, past: &Past, grace: Grace, tolerance: Tolerance, now_
             format!("{cause}; its last answer was no")
         }
         (Tolerance::Exhausted, true) if grace == Grace::For(std::time::Duration::ZERO) => {
-            format!("{cause} for {lasted}")
+            match past.lasted_ms(now_ms) {
+                ..1_000 => format!("{cause}; it has no grace"),
+                _ => format!("{cause} for {lasted}; it has no grace"),
+            }
         }
         (Tolerance::Exhausted, true) => {
             format!("{cause} for {lasted}, beyond its grace of {grace}")

@@ -202,7 +202,10 @@ pub const AGENTS: &str = "agents";
 fn row_text(row: &Row, width: usize) -> String {
     let text = match (&row.outcome, row.outcome.text()) {
         (Outcome::Pass(_), "") => format!("{}ms", milliseconds(row.elapsed)),
-        (Outcome::Pass(_) | Outcome::Fail(_) | Outcome::Unknown(_), text) => text.to_owned(),
+        (
+            Outcome::Pass(_) | Outcome::Blemished(_) | Outcome::Fail(_) | Outcome::Unknown(_),
+            text,
+        ) => text.to_owned(),
     };
     let optional = if row.required { "" } else { "(optional) " };
     cut(

@@ -5,34 +5,40 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::host::Mounts;
+use ready_probe_sdk::store::local::DEFAULT_DIRS;
 
-use crate::check::TimeLimit;
 use crate::cli;
 use crate::deadline::Deadline;
 use crate::exit::Exit;
 use crate::probe::Probe;
 use crate::report::{MAX_BYTES, Report};
 use crate::settings::env::Env;
-use crate::settings::{self, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
+use crate::settings::{self, DEFAULT_FILE, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
 use crate::target::Kind;
+use crate::time_limit::TimeLimit;
 use crate::verdict::Verdict;
-
-/// How long before the deadline the checks end at the most: time to say what they answered, also on
-/// a busy host.
-const MAX_MARGIN: Duration = Duration::from_millis(100);
 
 /// A deadline that can't be missed by reading one agent's records.
 const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// File systems that wait for nobody but this machine's memory and disks. Any other one may ask a
+/// server, or a process, that does not answer.
+const NEVER_STUCK: [&str; 6] = ["tmpfs", "devtmpfs", "overlay", "ext4", "xfs", "btrfs"];
+
+/// The folders on the way to those that are looked at by default.
+const ON_THE_WAY: [&str; 4] = ["/etc", "/dev", "/dev/shm", "/tmp"];
+
 /// When this process started to work, and what ends it in time.
 #[derive(Debug)]
 pub struct Start {
-    at: Instant,
+    /// When.
+    pub at: Instant,
     deadline: Deadline,
 }
 
 impl Start {
-    /// Now; until the settings are known, the default deadline holds.
+    /// Now; until more is known, the default deadline holds.
     pub fn now() -> Self {
         Self {
             at: clock::instant(),
@@ -80,6 +86,9 @@ impl From<Invalid> for Exit {
 
 /// `ready-probe [TARGET...]`
 pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit {
+    if !is_near() {
+        start.watch();
+    }
     let settings = match resolve(options, targets, start) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
@@ -87,12 +96,7 @@ pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit 
     if !reads_one_record(&settings) {
         start.watch();
     }
-    let timeout = settings.timeout.value;
-    let limit = TimeLimit {
-        // The answers come first: the process itself is ended soon after the deadline.
-        at: start.plus(timeout - (timeout / 20).min(MAX_MARGIN)),
-        set: timeout,
-    };
+    let limit = TimeLimit::from(start.at, settings.timeout.value);
     let probe = Probe::new(&settings);
     let plan = probe.plan();
     let answers = match probe.ask_now(&plan) {
@@ -133,12 +137,28 @@ pub fn resolve(
     targets: &[String],
     start: &Start,
 ) -> Result<Settings, Invalid> {
+    resolve_with(options, start, |env| {
+        Settings::resolve(options, targets, env)
+    })
+}
+
+/// The same for a command that checks nothing.
+pub fn resolve_alone(options: &cli::Options, start: &Start) -> Result<Settings, Invalid> {
+    resolve_with(options, start, |env| Settings::resolve_alone(options, env))
+}
+
+fn resolve_with(
+    options: &cli::Options,
+    start: &Start,
+    resolve: impl Fn(&Env<'_>) -> Result<Settings, Invalid>,
+) -> Result<Settings, Invalid> {
     let lookup = |name: &str| std::env::var_os(name);
     let env = Env::new(&lookup);
+    start.end_by(settings::timeout_without_file(options, &env)?);
     if settings::reads_files(options, &env) {
         start.watch();
     }
-    let settings = Settings::resolve(options, targets, &env)?;
+    let settings = resolve(&env)?;
     start.end_by(settings.timeout.value);
     if settings.format.value == Format::Json {
         start.deadline.speak_json();
@@ -161,6 +181,24 @@ fn reads_one_record(settings: &Settings) -> bool {
         && !settings.verbose.value
         && settings.store.origin == Origin::Default
         && settings.timeout.value >= QUICK_TIMEOUT
+}
+
+/// Whether what is looked at when nothing is set lies where nothing can hang: the configuration
+/// file, which need not be there, and the folders of signals.
+fn is_near() -> bool {
+    let [first_dir, second_dir] = DEFAULT_DIRS;
+    let Some(mounts) = Mounts::current() else {
+        return false;
+    };
+    let Some(types) = mounts.types_around(&[DEFAULT_FILE, first_dir, second_dir]) else {
+        return false;
+    };
+    // A link on the way leads elsewhere; at the end of it, none is followed.
+    let is_link =
+        |path: &&str| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    !types.is_empty()
+        && types.iter().all(|kind| NEVER_STUCK.contains(kind))
+        && !ON_THE_WAY.iter().any(is_link)
 }
 
 /// The event loop, on this thread.

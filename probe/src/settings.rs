@@ -10,16 +10,21 @@ mod origin;
 use std::path::Path;
 use std::time::Duration;
 
-use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::connect::store::{
+    DEFAULT_NAMESPACE, MAX_AGE_VARIABLE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
+};
+use ready_probe_sdk::signal::{Name, check_ttl_ms};
 use ready_probe_sdk::store::local::{DIR_VARIABLE, LocalStore};
 
 use crate::cli;
 use crate::duration::{self, Grace};
+use crate::link::store::Remote;
 use crate::redact::{Secrets, shown};
 use crate::target::Target;
 use crate::target::options::Options;
 use env::Env;
 use file::ConfigFile;
+pub use file::DEFAULT_PATH as DEFAULT_FILE;
 pub use origin::{Invalid, Origin, Setting};
 
 /// The overall deadline when nothing else is said: HEALTHCHECK's own default is 30 s, a kubelet's
@@ -29,7 +34,12 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_GRACE: Grace = Grace::For(Duration::from_secs(180));
 
 /// The variables that name files to read.
-const FILE_VARIABLES: [&str; 3] = ["READY_CONFIG", "REDIS_URL_FILE", "NATS_URL_FILE"];
+const FILE_VARIABLES: [&str; 4] = [
+    "READY_CONFIG",
+    "READY_STORE_FILE",
+    "REDIS_URL_FILE",
+    "NATS_URL_FILE",
+];
 
 /// Everything that one run needs to know.
 #[derive(Debug)]
@@ -40,6 +50,10 @@ pub struct Settings {
     pub grace: Setting<Grace>,
     /// The local store.
     pub store: Setting<LocalStore>,
+    /// The store of everybody's signals, if there is one.
+    pub remote: Option<Setting<Remote>>,
+    /// Where the namespace in it was set.
+    pub namespace: Origin,
     /// How to report.
     pub format: Setting<Format>,
     /// Print nothing when healthy.
@@ -70,18 +84,27 @@ impl Settings {
         targets: &[String],
         env: &Env<'_>,
     ) -> Result<Self, Invalid> {
+        let (mut settings, in_file) = Self::common(options, env)?;
+        settings.add_checks(options, targets, env, in_file)?;
+        Ok(settings)
+    }
+
+    /// Resolves the settings of a command that checks nothing: what is to be checked is not looked
+    /// at.
+    pub fn resolve_alone(options: &cli::Options, env: &Env<'_>) -> Result<Self, Invalid> {
+        Ok(Self::common(options, env)?.0)
+    }
+
+    /// What every command needs to know, and what the file says is to be checked.
+    fn common(options: &cli::Options, env: &Env<'_>) -> Result<(Self, Checked), Invalid> {
         let mut secrets = Secrets::default();
-        let named = typed("--config", &options.config)
-            .map_or_else(|| env.variable("READY_CONFIG"), |s| Ok(Some(s)))?;
+        let named = typed("--config", &options.config).or(env.variable("READY_CONFIG")?);
         let file = ConfigFile::load(named.as_ref(), &mut secrets)?;
         let first = |flag, typed_value: &Option<String>, variable, in_file| {
             first_of(typed(flag, typed_value), env, variable, in_file)
         };
 
-        let timeout = first("--timeout", &options.timeout, "READY_TIMEOUT", file.timeout)?
-            .map(|s| s.parse(|text| duration::timeout(text)))
-            .transpose()?
-            .unwrap_or(Setting::default_of(DEFAULT_TIMEOUT));
+        let timeout = timeout(options, env, file.timeout)?;
         let grace = first("--grace", &options.grace, "READY_GRACE", file.grace)?
             .map(|s| s.parse(|text| duration::grace(text)))
             .transpose()?
@@ -94,6 +117,7 @@ impl Settings {
             .map(|s| s.parse(|dir| LocalStore::at(Path::new(dir)).map_err(|e| e.to_string())))
             .transpose()?
             .unwrap_or(Setting::default_of(LocalStore::default()));
+        let (remote, namespace) = remote(options, env, file.store, file.namespace, &mut secrets)?;
         let quiet = switch("--quiet", options.quiet, env, "READY_QUIET", file.quiet)?;
         let verbose = switch(
             "--verbose",
@@ -103,7 +127,30 @@ impl Settings {
             file.verbose,
         )?;
 
-        let named_agents = agents(options, env, file.agent, !targets.is_empty())?;
+        let settings = Self {
+            timeout,
+            grace,
+            store,
+            remote,
+            namespace,
+            format,
+            quiet,
+            verbose,
+            checks: Vec::new(),
+            discover: false,
+            secrets,
+        };
+        Ok((settings, (file.agent, file.checks)))
+    }
+
+    fn add_checks(
+        &mut self,
+        options: &cli::Options,
+        targets: &[String],
+        env: &Env<'_>,
+        (agents_in_file, checks_in_file): Checked,
+    ) -> Result<(), Invalid> {
+        let named_agents = agents(options, env, agents_in_file, !targets.is_empty())?;
         let mut checks: Vec<Setting<Target>> = Vec::new();
         if let Some(agents) = &named_agents {
             checks.extend(
@@ -113,34 +160,46 @@ impl Settings {
                     .map(|name| Setting::new(Target::agent(name.clone()), agents.origin.clone())),
             );
         }
+        let secrets = &mut self.secrets;
         if targets.is_empty() {
-            checks.extend(servers(env, &mut secrets)?);
-            checks.extend(listed(env, &mut secrets)?);
-            checks.extend(file.checks);
+            checks.extend(servers(env, secrets)?);
+            checks.extend(listed(env, secrets)?);
+            checks.extend(checks_in_file);
         }
         for text in targets {
             let origin = Origin::Flag("TARGET");
-            let target = Target::parse(text, Options::default(), &mut secrets)
+            let target = Target::parse(text, Options::default(), secrets)
                 .map_err(|e| Invalid::new(&origin, e))?;
             checks.push(Setting::new(target, origin));
+        }
+        if !targets.is_empty() {
+            // What they replace must be usable all the same.
+            listed(env, secrets)?;
+            for (_, switch, _) in SERVERS {
+                env.switch(switch, true)?;
+            }
+        }
+        if self.remote.is_none()
+            && let Some(check) = checks.iter().find(|check| check.value.asks_store())
+        {
+            let why = format!(
+                "{}: set READY_STORE (or --store) to the store where that agent is announced",
+                check.value.redacted
+            );
+            return Err(Invalid::new(&check.origin, why));
         }
         if let (Some(agents), true) = (&named_agents, checks.is_empty()) {
             let why = "it says that there are no agents, and nothing else is to be checked";
             return Err(Invalid::new(&agents.origin, why));
         }
-        Ok(Self {
-            timeout,
-            grace,
-            store,
-            format,
-            quiet,
-            verbose,
-            checks,
-            discover: targets.is_empty() && named_agents.is_none(),
-            secrets,
-        })
+        self.discover = targets.is_empty() && named_agents.is_none();
+        self.checks = checks;
+        Ok(())
     }
 }
+
+/// The agents and checks that the file names.
+type Checked = (Option<Setting<Vec<String>>>, Vec<Setting<Target>>);
 
 /// Whether resolving reads files, which may be on a disk that hangs.
 pub fn reads_files(options: &cli::Options, env: &Env<'_>) -> bool {
@@ -149,9 +208,43 @@ pub fn reads_files(options: &cli::Options, env: &Env<'_>) -> bool {
         || ConfigFile::is_there()
 }
 
+/// The deadline as far as it is known before any file is read.
+pub fn timeout_without_file(options: &cli::Options, env: &Env<'_>) -> Result<Duration, Invalid> {
+    timeout(options, env, None).map(|setting| setting.value)
+}
+
+fn timeout(
+    options: &cli::Options,
+    env: &Env<'_>,
+    in_file: Option<Setting<String>>,
+) -> Result<Setting<Duration>, Invalid> {
+    let typed = typed("--timeout", &options.timeout);
+    Ok(first_of(typed, env, "READY_TIMEOUT", in_file)?
+        .map(|s| s.parse(|text| duration::timeout(text)))
+        .transpose()?
+        .unwrap_or(Setting::default_of(DEFAULT_TIMEOUT)))
+}
+
 fn typed(flag: &'static str, value: &Option<String>) -> Option<Setting<String>> {
     let value = value.clone()?;
     Some(Setting::new(value, Origin::Flag(flag)))
+}
+
+/// What is set of one setting: the strongest value, and those that it overrides. All must be usable:
+/// what is overridden in one place is in force in the next, and is to be found before.
+struct Layers {
+    strongest: Setting<String>,
+    overridden: Vec<Setting<String>>,
+}
+
+impl Layers {
+    fn parse<U>(self, parse: impl Fn(&String) -> Result<U, String>) -> Result<Setting<U>, Invalid> {
+        let strongest = self.strongest.parse(&parse)?;
+        for setting in self.overridden {
+            setting.parse(&parse)?;
+        }
+        Ok(strongest)
+    }
 }
 
 fn first_of(
@@ -159,11 +252,13 @@ fn first_of(
     env: &Env<'_>,
     variable: &str,
     in_file: Option<Setting<String>>,
-) -> Result<Option<Setting<String>>, Invalid> {
-    match typed {
-        Some(typed) => Ok(Some(typed)),
-        None => Ok(env.variable(variable)?.or(in_file)),
-    }
+) -> Result<Option<Layers>, Invalid> {
+    let all = [typed, env.variable(variable)?, in_file];
+    let mut set = all.into_iter().flatten();
+    Ok(set.next().map(|strongest| Layers {
+        strongest,
+        overridden: set.collect(),
+    }))
 }
 
 fn switch(
@@ -173,16 +268,69 @@ fn switch(
     variable: &str,
     in_file: Option<Setting<bool>>,
 ) -> Result<Setting<bool>, Invalid> {
+    let in_env = env.switch(variable, false)?;
     if typed {
         return Ok(Setting::new(true, Origin::Flag(flag)));
     }
-    match env.switch(variable, false)? {
+    match in_env {
         Setting {
             origin: Origin::Default,
             ..
         } => Ok(in_file.unwrap_or(Setting::default_of(false))),
         set => Ok(set),
     }
+}
+
+/// `READY_STORE`, and the namespace in it.
+fn remote(
+    options: &cli::Options,
+    env: &Env<'_>,
+    store_in_file: Option<Setting<String>>,
+    namespace_in_file: Option<Setting<String>>,
+    secrets: &mut Secrets,
+) -> Result<(Option<Setting<Remote>>, Origin), Invalid> {
+    let named = first_of(
+        typed("--namespace", &options.namespace),
+        env,
+        NAMESPACE_VARIABLE,
+        namespace_in_file,
+    )?;
+    let namespace = match named {
+        Some(named) => named.parse(|name| Name::new(name).map_err(|e| e.to_string()))?,
+        None => Setting::default_of(DEFAULT_NAMESPACE)
+            .parse(|name| Name::new(name).map_err(|e| e.to_string()))?,
+    };
+    let max_age = env
+        .variable(MAX_AGE_VARIABLE)?
+        .map(|set| {
+            set.parse(|text| {
+                let max_age = duration::duration(text)?;
+                check_ttl_ms(duration::millis(max_age)).map_err(|e| e.to_string())?;
+                Ok(max_age)
+            })
+        })
+        .transpose()?;
+    let store = match typed("--store", &options.store) {
+        Some(typed) => Some(typed),
+        None => env.secret(STORE_VARIABLE)?.or(store_in_file),
+    };
+    let Some(store) = store else {
+        return Ok((None, namespace.origin));
+    };
+    let address = store.parse(|text| StoreAddress::parse(text).map_err(|e| e.to_string()))?;
+    address
+        .value
+        .secrets()
+        .for_each(|secret| secrets.add(secret));
+    let remote = Remote {
+        address: match max_age {
+            Some(max_age) => address.value.with_max_age(max_age.value),
+            None => address.value,
+        },
+        namespace: namespace.value,
+    };
+    let remote = Setting::new(remote, address.origin);
+    Ok((Some(remote), namespace.origin))
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -205,13 +353,19 @@ fn agents(
     targets_typed: bool,
 ) -> Result<Option<Setting<Vec<Name>>>, Invalid> {
     let one = |setting: Setting<String>| Setting::new(vec![setting.value], setting.origin);
-    let set = match typed("--agent", &options.agent) {
-        Some(typed) => Some(one(typed)),
-        None if targets_typed => None,
-        None => env.variable("READY_AGENT")?.map(one).or(in_file),
-    };
-    set.map(|setting| setting.parse(|lists| names(lists)))
-        .transpose()
+    let in_env = env.variable("READY_AGENT")?;
+    let all = [
+        typed("--agent", &options.agent).map(one),
+        in_env.map(one),
+        in_file,
+    ];
+    let named = all
+        .into_iter()
+        .flatten()
+        .map(|setting| setting.parse(|lists| names(lists)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let strongest = named.into_iter().next();
+    Ok(strongest.filter(|setting| !targets_typed || setting.origin.is_typed()))
 }
 
 fn names(lists: &[String]) -> Result<Vec<Name>, String> {
@@ -234,18 +388,7 @@ fn names(lists: &[String]) -> Result<Vec<Name>, String> {
 /// `REDIS_URL` and `NATS_URL`, which belong to the application too.
 fn servers(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, Invalid> {
     let mut checks = Vec::new();
-    for (variable, switch, parse) in [
-        (
-            "REDIS_URL",
-            "READY_REDIS",
-            Target::redis_of_application as ParseUrl,
-        ),
-        (
-            "NATS_URL",
-            "READY_NATS",
-            Target::nats_of_application as ParseUrl,
-        ),
-    ] {
+    for (variable, switch, parse) in SERVERS {
         if !env.switch(switch, true)?.value {
             continue;
         }
@@ -261,6 +404,12 @@ fn servers(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>,
 }
 
 type ParseUrl = fn(&str, &mut Secrets) -> Result<Target, String>;
+
+/// The application's variables, and what leaves them alone.
+const SERVERS: [(&str, &str, ParseUrl); 2] = [
+    ("REDIS_URL", "READY_REDIS", Target::redis_of_application),
+    ("NATS_URL", "READY_NATS", Target::nats_of_application),
+];
 
 /// `READY_CHECKS`: targets, split as a shell splits words.
 fn listed(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, Invalid> {

@@ -55,6 +55,13 @@ pub enum Kind {
         /// How many instances must be.
         min: usize,
     },
+    /// Is this agent ready, wherever it runs?
+    Peer {
+        /// The agent.
+        name: Name,
+        /// How many instances must be.
+        min: usize,
+    },
     /// Does Redis answer, and as expected?
     Redis(RedisTarget),
     /// Does NATS answer, and as expected?
@@ -180,7 +187,7 @@ impl Target {
             "http" | "https" | "http+unix" => server::http(text, more, secrets),
             "tcp" => server::tcp(text, more),
             "unix" => server::unix(text, more),
-            "peer" => Err("this version does not read other containers' signals yet".to_owned()),
+            "peer" => local::peer(rest, more),
             _ => return Err(unknown_scheme(scheme)),
         };
         parsed.map_err(in_target)
@@ -235,6 +242,23 @@ impl Target {
         Self::plain(Kind::Any(Vec::new()), crate::report::AGENTS)
     }
 
+    /// Whether it is about signals in `READY_STORE`.
+    pub fn asks_store(&self) -> bool {
+        match &self.kind {
+            Kind::Peer { .. } => true,
+            Kind::Any(targets) => targets.iter().any(Self::asks_store),
+            Kind::Agent { .. }
+            | Kind::Redis(_)
+            | Kind::Nats(_)
+            | Kind::Http(_)
+            | Kind::Connect(_)
+            | Kind::Process { .. }
+            | Kind::Pid(_)
+            | Kind::Exec(_)
+            | Kind::File(_) => false,
+        }
+    }
+
     /// What it is called in reports.
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.redacted)
@@ -283,7 +307,7 @@ fn scope_word(text: &str) -> Result<Scope, String> {
     }
 }
 
-const SCHEMES: &str = "agent, redis, rediss, redis+unix, nats, tls, http, https, http+unix, tcp, \
+const SCHEMES: &str = "agent, peer, redis, rediss, redis+unix, nats, tls, http, https, http+unix, tcp, \
                        unix, process, pid, exec, file";
 
 /// A scheme is letters, digits, `+`, `-` and `.` (RFC 3986, 3.1); anything else before the first
@@ -299,13 +323,19 @@ fn unknown_scheme(scheme: &str) -> String {
     )
 }
 
+/// What somebody types who looks for a command, and means no agent by it.
+const NOT_COMMANDS: [&str; 6] = ["help", "version", "check", "probe", "run", "health"];
+
 /// What has no scheme is quoted only where it can't be a secret: a word as short and plain as a
 /// command or an agent's name.
 fn no_scheme(text: &str) -> String {
     match Name::new(text) {
-        Ok(name) if ["wait", "mark", "config"].contains(&name.as_str()) => {
+        Ok(name) if ["wait", "mark", "list", "config"].contains(&name.as_str()) => {
             format!("the command {name} comes before its targets")
         }
+        Ok(name) if NOT_COMMANDS.contains(&name.as_str()) => format!(
+            "there is no command {name}, and a target is written SCHEME:…; see ready-probe --help"
+        ),
         Ok(name) if name.as_str().len() <= 24 => format!(
             "{:?} is neither a command nor a target; a target is written SCHEME:…, for example \
              agent:{name} or tcp://{name}:80",

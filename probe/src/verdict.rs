@@ -92,11 +92,12 @@ impl Ballot<'_> {
         if !self.required {
             return match self.outcome {
                 Outcome::Pass(_) => Weight::Pass,
-                Outcome::Fail(_) | Outcome::Unknown(_) => Weight::Blemish,
+                Outcome::Blemished(_) | Outcome::Fail(_) | Outcome::Unknown(_) => Weight::Blemish,
             };
         }
         match (self.outcome, self.tolerance) {
             (Outcome::Pass(_), _) => Weight::Pass,
+            (Outcome::Blemished(_), _) => Weight::Blemish,
             (Outcome::Unknown(_), Tolerance::Tolerated) => Weight::Blemish,
             (Outcome::Unknown(_), Tolerance::Exhausted) => Weight::No,
             (Outcome::Fail(failure), _)
@@ -132,7 +133,9 @@ pub fn fold<'a>(ballots: impl Iterator<Item = Ballot<'a>>) -> Verdict {
             (Weight::Blemish, _) => blemish = true,
             (Weight::NotYet, _) => starting = true,
             (Weight::No, Outcome::Unknown(_)) => exhausted = true,
-            (Weight::No, Outcome::Pass(_) | Outcome::Fail(_)) => failed = true,
+            (Weight::No, Outcome::Pass(_) | Outcome::Blemished(_) | Outcome::Fail(_)) => {
+                failed = true;
+            }
         }
     }
     // An agent that is still coming up explains the container's state, whatever a dependency
@@ -179,6 +182,8 @@ mod tests {
         let exhausted = &Case(Outcome::unknown("?"), true, Dependency, false, Exhausted);
         let opt_fail = &Case(Outcome::fail("n"), false, Own, true, Exhausted);
         let opt_unknown = &Case(Outcome::unknown("?"), false, Own, true, Exhausted);
+        let blemished = &Case(Outcome::Blemished("b".into()), true, Own, true, Exhausted);
+        let opt_blemished = &Case(Outcome::Blemished("b".into()), false, Own, true, Exhausted);
         let opt_pass = &Case(Outcome::pass(), false, Own, true, Exhausted);
         let table: &[(&[&Case], &str)] = &[
             (&[], "healthy"),
@@ -199,6 +204,9 @@ mod tests {
             (&[opt_fail, pass], "degraded"),
             (&[opt_unknown, pass], "degraded"),
             (&[opt_fail, tolerated], "degraded"),
+            (&[blemished, pass], "degraded"),
+            (&[blemished, fail], "unhealthy"),
+            (&[opt_blemished, pass], "degraded"),
             (&[opt_fail, exhausted], "unhealthy"),
         ];
         for (cases, want) in table {

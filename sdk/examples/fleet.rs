@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use ready_probe_sdk::connect::store::StoreAddress;
 use ready_probe_sdk::signal::Name;
-use ready_probe_sdk::store::connected::Connected;
+use ready_probe_sdk::store::connected;
 use ready_probe_sdk::store::{Published, Record, Store};
 use ready_probe_sdk::{Agent, clock, close_all};
 
@@ -89,7 +89,7 @@ async fn read(fleets: [(&str, usize); 2], rounds: usize) {
     for (index, (store, count)) in fleets.into_iter().enumerate() {
         let address = StoreAddress::parse(store).unwrap().with_max_age(LONG_TTL);
         let namespace = Name::new(&format!("fleet-{index}")).unwrap();
-        let mut store = Connected::connect(&address, &namespace).await.unwrap();
+        let mut store = connected::connect(&address, &namespace).await.unwrap();
         let records: Vec<Record> = (0..count).map(record).collect();
         for records in records.chunks(1_000) {
             for answer in store.put(records).await.unwrap() {

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::freshness::{self, NotReady, Span};
 use crate::host::Epoch;
 use crate::signal::{BEATS_PER_TTL, DEFAULT_TTL_MS, Name};
-use crate::store::connected::Connected;
+use crate::store::connected::{self, Connected};
 use crate::store::{Failure, Published, Record, Seen, Store, Stored};
 
 /// A store far away, or busy, has at least so long to answer, however short the beats are.
@@ -297,7 +297,7 @@ impl Announcer {
         let Destination { address, namespace } = &self.destination;
         let store = match &mut session.connection {
             Some(store) => store,
-            none => none.insert(Connected::connect(address, namespace).await?),
+            none => none.insert(connected::connect(address, namespace).await?),
         };
         store.remove(&work.withdrawn).await?;
         store.put(&work.records).await
@@ -461,8 +461,8 @@ impl State {
         let mut due = Vec::new();
         for entry in self.agents.values_mut() {
             let soon_ms = now_ms.saturating_add(entry.beat_ms / 2);
-            let is_soon = renewing && entry.renew_ms <= soon_ms;
-            if !entry.changed && !is_soon {
+            let is_due = entry.changed || (renewing && entry.renew_ms <= soon_ms);
+            if !is_due {
                 continue;
             }
             if let Some(agent) = entry.agent.upgrade() {

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use ready_probe_test_support::{
@@ -18,24 +18,27 @@ use crate::packaging::{RUST_IMAGE, probe_image};
 /// The services in the order in which they must come up; the first two in any.
 const SERVICES: [&str; 4] = ["redis", "nats", "translator", "speech"];
 
-#[test]
-fn fleet_comes_up_in_order_and_misses_a_dead_agent() {
-    let engine = Engine::shared();
+/// A project of `examples/`, with its images built.
+pub fn build(engine: &Engine, file: &Path, name: &str) -> Compose {
     engine.server_image("redis:7");
     engine.server_image("nats:2");
     // The builder has most steps at hand then.
     probe_image();
-    let events = Events::record(engine);
-    let fleet = Compose::new(
-        engine,
-        &workspace_root().join("examples/compose.yml"),
-        "fleet",
-    )
-    .env("RUST_IMAGE", RUST_IMAGE)
-    // By `docker build`: what the older compose builds by itself shares no steps with that.
-    .env("COMPOSE_DOCKER_CLI_BUILD", "1");
-    let built = fleet.run(&["build"]);
+    let project = Compose::new(engine, file, name)
+        .env("RUST_IMAGE", RUST_IMAGE)
+        // By `docker build`: what the older compose builds by itself shares no steps with that.
+        .env("COMPOSE_DOCKER_CLI_BUILD", "1");
+    let built = project.run(&["build"]);
     assert_eq!(built.code(), 0, "{built:?}");
+    project
+}
+
+#[test]
+fn fleet_comes_up_in_order_and_misses_a_dead_agent() {
+    let engine = Engine::shared();
+    let events = Events::record(engine);
+    let example = workspace_root().join("examples/compose.yml");
+    let fleet = build(engine, &example, "fleet");
     fleet.up();
 
     for service in SERVICES {

@@ -11,6 +11,7 @@
 //! | [`names`] | are host names found whatever `/etc/nsswitch.conf` says? |
 //! | [`commands`] | `mark` by `docker exec`, `wait` as process 1, `process:` and `exec:` |
 //! | [`packaging`] | is what `Dockerfile.probe` builds the probe? |
+//! | [`peers`] | do others see an agent, wait for it, and follow what it says? |
 //! | [`compose`] | does the fleet of `examples/compose.yml` come up in order? |
 
 #![allow(
@@ -29,5 +30,6 @@ mod grace;
 mod lifecycle;
 mod names;
 mod packaging;
+mod peers;
 mod restart;
 mod users;

@@ -76,6 +76,32 @@ fn a_command_that_cannot_start_is_not_an_answer() {
 }
 
 #[test]
+fn ends_of_children_that_are_ignored_on_entry_are_seen_all_the_same() {
+    let container = Container::new();
+    for (args, code) in [
+        (&["exec:true"][..], 0),
+        (&["exec:false"], 1),
+        (&["exec:sh -c 'setsid true & true'"], 0),
+        (
+            &[
+                "wait",
+                "exec:true",
+                "--",
+                "sh",
+                "-c",
+                "sh -c 'exit 7'; exit $?",
+            ],
+            7,
+        ),
+    ] {
+        let probe = container.probe(args);
+        let run = run(&mut through("env", &["--ignore-signal=CHLD"], &probe));
+        assert_eq!(run.code(), code, "{args:?}: {run:?}");
+        assert!(!run.stdout.contains("can't be told"), "{run:?}");
+    }
+}
+
+#[test]
 fn arguments_may_hold_secrets_and_are_not_printed() {
     let container = Container::new();
     let target = "exec:sh -c 'exit 1' --password hUnTeR2";

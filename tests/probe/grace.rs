@@ -162,7 +162,7 @@ fn own_checks_have_no_grace_unless_they_say_so() {
     assert_mentions(
         &run,
         1,
-        &["unhealthy: exec:sh …: no answer within 300ms for 0ms"],
+        &["unhealthy: exec:sh …: no answer within 300ms; it has no grace"],
     );
     let run = container.ask(target("&grace=30s&name=patient"));
     assert_starts(&run, 0, "degraded: patient: no answer within 300ms for ");
@@ -181,7 +181,8 @@ fn the_grace_of_all_is_set_once_and_that_of_one_beats_it() {
         run(probe.env("READY_GRACE", grace))
     };
     assert_eq!(ask(&[&url], "").code(), 0);
-    assert_mentions(&ask(&[&url], "0"), 1, &["connection refused for "]);
+    let refused = ask(&[&url], "0");
+    assert_mentions(&refused, 1, &["connection refused", "; it has no grace"]);
     assert_mentions(&ask(&["--grace", "1h", &url], "0"), 0, &[" of 1h grace"]);
     let forever = format!("{url}#grace=forever");
     assert_mentions(&ask(&[&forever], "0"), 0, &[" of forever grace"]);

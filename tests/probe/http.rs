@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv6Addr, TcpListener};
 use std::thread;
 
-use ready_probe_test_support::hostile::refused_port;
+use ready_probe_test_support::hostile::{refuse, refused_port};
 use ready_probe_test_support::http::{HttpServer, Response};
 use ready_probe_test_support::process::Run;
 
@@ -360,7 +360,13 @@ fn a_unix_socket_and_an_ipv6_address_are_asked_alike() {
     assert_eq!(request.path, "/health?x=1");
     assert_eq!(request.header("host"), Some("localhost"));
 
-    let ipv6 = HttpServer::start_on(Ipv6Addr::LOCALHOST.into(), |_| Response::new(200));
+    // Only there, and on 127.0.0.1 nobody: another test's server might have that port.
+    let (ipv6, _refused) = loop {
+        let ipv6 = HttpServer::start_on(Ipv6Addr::LOCALHOST.into(), |_| Response::new(200));
+        if let Some(refused) = refuse(ipv6.port()) {
+            break (ipv6, refused);
+        }
+    };
     assert_eq!(outcome(&format!("http://[::1]:{}/", ipv6.port())), "pass");
     assert_eq!(
         outcome(&format!("http://localhost:{}/", ipv6.port())),

@@ -252,7 +252,64 @@ fn an_invalid_argument_is_one_line_and_exit_64() {
             "TARGET (command line)",
             "slashes encoded",
         ),
-        (&["tcp://h"], "TARGET (command line)", "\"tcp:…\""),
+        (
+            &["tcp://h"],
+            "TARGET (command line)",
+            "\"tcp:…\": it needs a port",
+        ),
+        (&["tcp://h:0"], "TARGET (command line)", "port 0"),
+        (&["http:///x"], "TARGET (command line)", "it names no host"),
+        (
+            &["unix:///tmp/x?y"],
+            "TARGET (command line)",
+            "with nothing behind it",
+        ),
+        (
+            &["rediss://u:hUnTeR2@h?ssl_cert_reqs=bogus"],
+            "TARGET (command line)",
+            "ssl_cert_reqs must be none, optional or required",
+        ),
+        (
+            &["redis://u:hUn/TeR2@h"],
+            "TARGET (command line)",
+            "a / in a password is written %2F",
+        ),
+        (
+            &["redis://u:8/hUnTeR2@h"],
+            "TARGET (command line)",
+            "a / in a password is written %2F",
+        ),
+        (
+            &["redis://a/1,b/2"],
+            "TARGET (command line)",
+            "must have one path",
+        ),
+        (
+            &["agent:a#name=%zz"],
+            "TARGET (command line)",
+            "a % in an option is written %25",
+        ),
+        (
+            &["agent:a#name=1%"],
+            "TARGET (command line)",
+            "a % in an option is written %25",
+        ),
+        (
+            &["help"],
+            "TARGET (command line)",
+            "there is no command help, and a target is written SCHEME:…; see ready-probe --help",
+        ),
+        (&["check", "agent:a"], "", "see ready-probe --help"),
+        (
+            &["--config="],
+            "--config (command line)",
+            "it names no file",
+        ),
+        (
+            &["--config=/no/such.toml"],
+            "--config (command line)",
+            "/no/such.toml: No such file",
+        ),
         (
             &["tcp://h:1/path"],
             "TARGET (command line)",
@@ -326,6 +383,16 @@ fn an_invalid_argument_is_one_line_and_exit_64() {
             &["mark", "a", "--detail", "port"],
             "--detail (command line)",
             "KEY=VALUE",
+        ),
+        (
+            &["mark", "a", "--detail", "x=1", "--detail", "x=2"],
+            "--detail (command line)",
+            "\"x\" is given twice",
+        ),
+        (
+            &["mark", "a", "--not-ready", " "],
+            "--not-ready (command line)",
+            "it needs a reason",
         ),
         (&["mark", "a", "b"], "", "'b'"),
         (

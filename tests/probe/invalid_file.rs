@@ -3,13 +3,17 @@
 use ready_probe_test_support::process::run;
 
 use crate::container::Container;
-use crate::problems::{CONFIG, Problems};
+use crate::problems::{CONFIG, Problems, USAGE};
 
 #[test]
 fn an_invalid_file_is_one_line_with_its_path() {
     let table: &[(&str, &str, &str)] = &[
         ("timeout = \"5\"", "timeout (", "has no unit"),
-        ("timeout = 5", "/", "line 1: "),
+        (
+            "timeout = 5",
+            "/",
+            "line 1: timeout: invalid type, expected a string",
+        ),
         ("\n\ntimeout =", "/", "line 3: "),
         ("grace = \"x\"", "grace (", "or forever"),
         ("agent = [\"a b\"]", "agent (", "invalid name \"a b\""),
@@ -17,13 +21,25 @@ fn an_invalid_file_is_one_line_with_its_path() {
         ("agent = 5", "/", "a text or a list of texts"),
         ("dir = \"x\"", "dir (", "absolute path"),
         ("format = \"xml\"", "format (", "there are text and json"),
-        ("quiet = \"hUnTeR2\"", "/", "expected a boolean"),
+        (
+            "quiet = \"hUnTeR2\"",
+            "/",
+            "line 1: quiet: invalid type, expected a boolean",
+        ),
         ("verbose = 1", "/", "expected a boolean"),
         ("timeuot = \"5s\"", "/", "unknown field `timeuot`"),
         ("\"a\\nb\" = \"hUnTeR2\"", "/", "unknown field `a b`"),
-        ("check = \"redis://:hUnTeR2@h\"", "/", "line 1: "),
+        (
+            "check = \"redis://:hUnTeR2@h\"",
+            "/",
+            "line 1: each check is written [[check]]",
+        ),
         ("check = [\"redis://:hUnTeR2@h\"]", "/", "line 1: "),
-        ("[check]\ntarget = \"redis://:hUnTeR2@h\"", "/", "line 1: "),
+        (
+            "[check]\ntarget = \"redis://:hUnTeR2@h\"",
+            "/",
+            "line 1: each check is written [[check]]",
+        ),
         ("[[check]]\ntarget = \"redis://:hUnTeR2@h", "/", "line 2: "),
         ("[[check]]\ntarget = redis://:hUnTeR2@h", "/", "line 2: "),
         (
@@ -67,6 +83,11 @@ fn an_invalid_file_is_one_line_with_its_path() {
             "[[check]]\ntarget = \"tcp://h:1\"\n[[check]]\ntarget = \"redis://:hUnTeR2@\"",
             "check 2 (",
             "\"redis:…\"",
+        ),
+        (
+            "[[check]]\ntarget = \"http://h\"\nheader = []",
+            "check 1 (",
+            "the option header is an empty list",
         ),
         (
             "[[check]]\ntarget = \"agent:a\"\nmim = 2",
@@ -113,5 +134,26 @@ fn an_invalid_file_is_one_line_with_its_path() {
             .env("READY_CONFIG", &file)
             .env_remove("READY_DIR"));
         problems.one_line(&run, CONFIG, &at, what);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_content_is_the_files_and_a_path_that_cannot_be_read_is_who_named_it() {
+    let container = Container::new();
+    let mut problems = Problems::default();
+    let contents: &[(&[u8], &str)] = &[
+        (b"timeout = \"\xff\"", "not UTF-8"),
+        (&[b'#'; 65_537], "larger than 64 KiB"),
+        (b"timeout = ", "line 1: "),
+    ];
+    for (content, what) in contents {
+        let file = container.file("probe.toml", content);
+        let run = container.run(["--config", file.to_str().unwrap(), "agent:a"]);
+        let at = format!("{}: {what}", file.display());
+        problems.one_line(&run, CONFIG, &at, what);
+    }
+    for path in ["/no/such.toml", "/proc"] {
+        let run = container.run(["--config", path, "agent:a"]);
+        problems.one_line(&run, USAGE, "--config (command line): ", path);
     }
 }

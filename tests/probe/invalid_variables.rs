@@ -39,6 +39,7 @@ fn an_invalid_variable_is_one_line_and_exit_78() {
             "http://u:hUnTeR2@h",
             "READY_REDIS=off leaves this variable alone",
         ),
+        ("REDIS_URL", "redis-socket:///x", "its scheme must be redis"),
         (
             "REDIS_URL",
             "redis://u:hUnTeR2@h/x",
@@ -64,6 +65,74 @@ fn an_invalid_variable_is_one_line_and_exit_78() {
     for (variable, value, what) in table {
         let run = run(container.probe([""; 0]).env(variable, value));
         problems.one_line(&run, CONFIG, &format!("{variable} (environment)"), what);
+    }
+}
+
+#[test]
+fn what_something_stronger_overrides_must_be_usable_as_well() {
+    let container = Container::new();
+    let mut problems = Problems::default();
+    let table: &[(&str, &str, &[&str], &str)] = &[
+        (
+            "READY_TIMEOUT",
+            "abc",
+            &["--timeout", "1s"],
+            "is not a duration",
+        ),
+        (
+            "READY_GRACE",
+            "abc",
+            &["--grace", "1s"],
+            "is not a duration",
+        ),
+        (
+            "READY_FORMAT",
+            "xml",
+            &["--format", "json"],
+            "there are text and json",
+        ),
+        ("READY_DIR", "x", &["--dir", "/tmp/x"], "absolute path"),
+        ("READY_QUIET", "junk", &["-q"], "neither on nor off"),
+        ("READY_VERBOSE", "junk", &["-v"], "neither on nor off"),
+        ("READY_AGENT", "a b", &["agent:a"], "invalid name"),
+        ("READY_AGENT", "a b", &["--agent", "a"], "invalid name"),
+        (
+            "READY_CHECKS",
+            "'a",
+            &["agent:a"],
+            "its quotes are not closed",
+        ),
+        (
+            "READY_CHECKS",
+            "redis://:hUnTeR2@",
+            &["agent:a"],
+            "\"redis:…\"",
+        ),
+        ("READY_REDIS", "junk", &["agent:a"], "neither on nor off"),
+        ("READY_NATS", "junk", &["agent:a"], "neither on nor off"),
+    ];
+    for (variable, value, args, what) in table {
+        let run = run(container.probe(*args).env(variable, value));
+        problems.one_line(&run, CONFIG, &format!("{variable} (environment)"), what);
+    }
+    let file = container.file("probe.toml", "timeout = \"junk\"");
+    let mut probe = container.probe(["--config", file.to_str().unwrap(), "agent:a"]);
+    let overridden = run(probe.env("READY_TIMEOUT", "1s"));
+    problems.one_line(
+        &overridden,
+        CONFIG,
+        "timeout (",
+        "\"junk\" is not a duration",
+    );
+}
+
+#[test]
+fn variables_of_the_application_that_are_not_asked_may_hold_anything() {
+    let container = Container::new();
+    for variable in ["REDIS_URL", "NATS_URL"] {
+        let mut probe = container.probe(["exec:true"]);
+        let run = run(probe.env(variable, "http://what"));
+        assert_eq!(run.code(), 0, "{run:?}");
     }
 }
 

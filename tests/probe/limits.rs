@@ -8,13 +8,15 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ready_probe_test_support::hostile::{Behaviour, Hostile, refused_port};
-use ready_probe_test_support::process::{Guard, run};
+use ready_probe_test_support::process::{Guard, probe_binary, run};
 use ready_probe_test_support::servers::Redis;
 
 use crate::container::{Container, assert_mentions, assert_said, open_to_all, through};
 use crate::records::publish;
 
 const HEALTHY: &str = "healthy: 1 check passes";
+const MAX_BINARY_BYTES: u64 = 3_500_000;
+const MAX_LOCAL_RSS_KIB: u64 = 5_000_000 / 1_024;
 
 /// As a user of its own, who may have no more than this many processes and threads.
 fn with_processes(count: u32, command: &Command) -> Command {
@@ -28,6 +30,24 @@ fn with_processes(count: u32, command: &Command) -> Command {
         &limit,
     ];
     through("setpriv", &user, command)
+}
+
+#[test]
+fn the_binary_is_small() {
+    let bytes = fs::metadata(probe_binary()).unwrap().len();
+    assert!(bytes <= MAX_BINARY_BYTES, "{bytes} bytes");
+}
+
+#[test]
+fn a_local_probe_takes_little_memory() {
+    let container = Container::new();
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    publish(&container, "a", process.pid(), |_| {});
+    for args in [&["agent:a"][..], &[]] {
+        let run = container.run(args);
+        assert_mentions(&run, 0, &[HEALTHY]);
+        assert!(run.peak_rss_kib < MAX_LOCAL_RSS_KIB, "{run:?}");
+    }
 }
 
 #[test]
@@ -233,8 +253,7 @@ fn many_checks_at_once_stay_small() {
 #[test]
 fn the_binary_needs_nothing_but_itself() {
     let root = Container::new();
-    let binary = ready_probe_test_support::process::probe_binary();
-    fs::copy(binary, root.path("probe")).unwrap();
+    fs::copy(probe_binary(), root.path("probe")).unwrap();
     let mut probe = Command::new("chroot");
     probe
         .arg(root.path(""))

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use ready_probe_test_support::hostile::{Behaviour, Hostile, refused_port};
 use ready_probe_test_support::process::{Guard, Signal, run, wait_until};
 
-use crate::container::{Container, assert_mentions, assert_said};
+use crate::container::{Container, assert_mentions, assert_said, through};
 
 const HEALTHY: &str = "healthy: 1 check passes";
 
@@ -75,6 +75,30 @@ fn a_process_that_has_ended_does_not_match_even_as_a_zombie() {
             .then_some(())
     });
     assert_eq!(ask("process:rp-match-dead"), "fail no process matches");
+}
+
+#[test]
+fn a_process_that_cannot_be_seen_is_not_absent() {
+    let container = Container::new();
+    let as_nobody = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" \"$@\"";
+    for (proc, said) in [
+        (
+            "mount -t proc -o hidepid=2 none /proc",
+            "0 of 1 processes match, and others can't be looked at",
+        ),
+        (
+            "mount -t tmpfs none /proc",
+            "/proc does not show the processes of this container",
+        ),
+    ] {
+        for target in ["process:rp-match-hidden", "process:rp-match-hidden#not"] {
+            let script = format!("{proc} && {as_nobody}");
+            let probe = container.probe([target]);
+            let unshare = ["--mount", "sh", "-c", &script];
+            let run = run(&mut through("unshare", &unshare, &probe));
+            assert_mentions(&run, 1, &["unhealthy: ", said]);
+        }
+    }
 }
 
 #[test]

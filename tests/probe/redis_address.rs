@@ -42,6 +42,21 @@ fn the_applications_variable_is_understood_as_its_clients_understand_it() {
 }
 
 #[test]
+fn every_server_of_a_list_with_credentials_is_named() {
+    let redis = Redis::with(&["--requirepass", PASSWORD]);
+    let (dead, port) = (refused_port().port(), redis.port());
+    let run = Container::new().ask(format!(
+        "redis://127.0.0.1:{dead},:{PASSWORD}@127.0.0.1:{port}"
+    ));
+    assert_said(&run, 0, HEALTHY);
+    let label = format!("redis://127.0.0.1:{dead},***@127.0.0.1:{port}");
+    assert_eq!(
+        row(&run, &label),
+        ("pass", format!("by 127.0.0.1:{port}").as_str())
+    );
+}
+
+#[test]
 fn of_a_list_one_server_is_enough_and_none_is_told_in_full() {
     let redis = Redis::start();
     let dead = [refused_port(), refused_port()];

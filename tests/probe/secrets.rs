@@ -8,9 +8,10 @@ use std::thread;
 
 use data_encoding::BASE64;
 use ready_probe_test_support::hostile::refused_port;
-use ready_probe_test_support::process::run;
+use ready_probe_test_support::process::{Guard, run};
 
-use crate::container::Container;
+use crate::container::{Container, assert_mentions, row};
+use crate::records::publish;
 
 /// Needs encoding in a URL, and is told apart from everything else.
 const SECRET: &str = "zQ9/un@us#ual";
@@ -123,6 +124,38 @@ fn no_output_of_any_command_holds_a_secret() {
         TRACES.iter().all(|trace| !memory.contains(trace)),
         "{memory}"
     );
+}
+
+#[test]
+fn a_short_secret_garbles_no_words_of_our_own() {
+    let dead = refused_port().port();
+    let container = Container::new();
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    let pid = process.pid();
+    publish(&container, "gone", pid, |_| {});
+    publish(&container, "talker", pid, |record| {
+        record["state"] = "not_ready".into();
+        record["reason"] = "no cookie".into();
+    });
+    let says = container.ask("agent:talker");
+    assert_mentions(&says, 1, &["agent talker: not_ready: no cookie"]);
+    let run = run(container
+        .probe([""; 0])
+        .env("REDIS_URL", format!("redis://:o@127.0.0.1:{dead}"))
+        .env("NATS_URL", format!("nats://e@127.0.0.1:{dead}"))
+        .env("READY_AGENT", "talker,absent"));
+    let refused = "connection refused; it has never passed";
+    for (label, said) in [
+        ("agent:talker", "not_ready: n*** c******ki***"),
+        ("agent:absent", "no signal published"),
+        (&format!("redis://***@127.0.0.1:{dead}"), refused),
+        (&format!("nats://***@127.0.0.1:{dead}"), refused),
+    ] {
+        assert_eq!(row(&run, label).1, said);
+    }
+    drop(process);
+    let gone = container.run(["agent:gone", &format!("redis://:o@127.0.0.1:{dead}")]);
+    assert_mentions(&gone, 1, &[&format!("process {pid} is gone")]);
 }
 
 #[test]

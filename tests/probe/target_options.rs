@@ -209,3 +209,22 @@ fn the_first_of_the_heaviest_explains_the_verdict() {
     let run = container.run(["exec:true", "exec:false#optional&name=o", &unknown]);
     assert_starts(&run, 1, &format!("unhealthy: {unknown}: "));
 }
+
+#[test]
+fn a_file_that_is_not_there_is_named_also_where_nobody_answers() {
+    let dead = refused_port().port();
+    let container = Container::new();
+    for (scheme, option) in [
+        ("rediss", "ca"),
+        ("tls", "ca"),
+        ("https", "ca"),
+        ("nats", "ca"),
+        ("nats", "creds"),
+        ("nats", "nkey"),
+        ("nats", "token_file"),
+    ] {
+        let target = format!("{scheme}://127.0.0.1:{dead}#{option}=/no/such.file");
+        let run = container.ask(&target);
+        assert_mentions(&run, 1, &["/no/such.file: No such file"]);
+    }
+}

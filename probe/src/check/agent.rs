@@ -3,14 +3,14 @@
 use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::{self, NotReady, Observed};
 use ready_probe_sdk::host::Epoch;
-use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::signal::{DecodeError, Name, clean};
 use ready_probe_sdk::store::local::{Believed, Found, LocalStore};
 
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 
-/// How much of what an agent says is quoted.
-const MAX_QUOTE_CHARS: usize = 400;
+/// How much is said of an agent, what it says itself included.
+const MAX_TEXT_CHARS: usize = 400;
 /// How many instances are named in a report.
 const MAX_NAMED: usize = 3;
 
@@ -24,8 +24,8 @@ pub fn ask(
 ) -> Outcome {
     match store.read(name) {
         // The clock is read after the records: no believed beat can lie in its future.
-        Ok(found) => judge(&found, epoch, clock::mono_ms(), min)
-            .with_text(|text| secrets.quote(&text, MAX_QUOTE_CHARS)),
+        Ok(found) => judge(&found, epoch, secrets, clock::mono_ms(), min)
+            .with_text(|text| clean(&text, MAX_TEXT_CHARS)),
         Err(e) => Outcome::unknown(format!("the local store can't be read: {e}")),
     }
 }
@@ -49,13 +49,17 @@ fn is_other_epoch(record: &Believed, epoch: &Epoch) -> bool {
         .is_ok_and(|signal| freshness::same_epoch(signal, epoch) == Err(NotReady::OtherEpoch))
 }
 
-fn judge(found: &Found, epoch: &Epoch, now_ms: u64, min: usize) -> Outcome {
+fn judge(found: &Found, epoch: &Epoch, secrets: &Secrets, now_ms: u64, min: usize) -> Outcome {
     let mut ready = 0_usize;
     let mut others = Vec::new();
     let mut earlier = 0_usize;
+    let mut unannounced = None;
     for record in &found.believed {
-        match judge_record(record, epoch, now_ms) {
-            Ok(()) => ready += 1,
+        match judge_record(record, epoch, secrets, now_ms) {
+            Ok(()) => {
+                ready += 1;
+                unannounced = unannounced.or_else(|| not_announced(record));
+            }
             Err(NotReadyRecord { earlier: true, .. }) => earlier += 1,
             Err(not_ready) => others.push(not_ready),
         }
@@ -72,7 +76,12 @@ fn judge(found: &Found, epoch: &Epoch, now_ms: u64, min: usize) -> Outcome {
         } else {
             format!("{ready} of {count} instances; {}", named(&others))
         };
-        return Outcome::Pass(format!("{note}{ignored}").trim_start().to_owned());
+        let note = format!("{note}{ignored}").trim_start().to_owned();
+        return match unannounced {
+            Some(why) if note.is_empty() => Outcome::Blemished(why),
+            Some(why) => Outcome::Blemished(format!("{why}; {note}")),
+            None => Outcome::Pass(note),
+        };
     }
     let reason = match (ready, others.len(), earlier) {
         (0, 0, 0) => "no signal published".to_owned(),
@@ -91,6 +100,16 @@ fn judge(found: &Found, epoch: &Epoch, now_ms: u64, min: usize) -> Outcome {
     Outcome::fail(reason)
 }
 
+/// Why others can't see that this agent is ready.
+fn not_announced(record: &Believed) -> Option<String> {
+    let announced = record.signal.as_ref().ok()?.announced.as_ref()?;
+    if announced.ok {
+        return None;
+    }
+    let reason = announced.reason.as_deref().unwrap_or("no reason given");
+    Some(format!("not announced to {}: {reason}", announced.store))
+}
+
 /// Why one record does not count.
 struct NotReadyRecord {
     reason: String,
@@ -98,12 +117,22 @@ struct NotReadyRecord {
     earlier: bool,
 }
 
-fn judge_record(record: &Believed, epoch: &Epoch, now_ms: u64) -> Result<(), NotReadyRecord> {
+fn judge_record(
+    record: &Believed,
+    epoch: &Epoch,
+    secrets: &Secrets,
+    now_ms: u64,
+) -> Result<(), NotReadyRecord> {
+    let quote = |text: &str| secrets.quote(text, MAX_TEXT_CHARS);
     let signal = match &record.signal {
         Ok(signal) => signal,
         Err(e) => {
+            let why = match e {
+                DecodeError::Malformed(what) => DecodeError::Malformed(quote(what)),
+                own_words => own_words.clone(),
+            };
             return Err(NotReadyRecord {
-                reason: format!("{e} (process {})", record.pid),
+                reason: format!("{why} (process {})", record.pid),
                 starting: false,
                 earlier: false,
             });
@@ -114,10 +143,20 @@ fn judge_record(record: &Believed, epoch: &Epoch, now_ms: u64) -> Result<(), Not
         process: record.process,
         now_ms,
     };
-    freshness::judge(signal, &observed).map_err(|why| NotReadyRecord {
-        earlier: why == NotReady::OtherEpoch,
-        starting: why.is_starting(),
-        reason: why.to_string(),
+    freshness::judge(signal, &observed).map_err(|why| {
+        let (earlier, starting) = (why == NotReady::OtherEpoch, why.is_starting());
+        let why = match why {
+            NotReady::Says { state, reason } => NotReady::Says {
+                state,
+                reason: reason.as_deref().map(quote),
+            },
+            own_words => own_words,
+        };
+        NotReadyRecord {
+            reason: why.to_string(),
+            starting,
+            earlier,
+        }
     })
 }
 

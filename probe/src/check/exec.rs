@@ -14,6 +14,7 @@ use std::time::Duration;
 use ready_probe_sdk::{clock, host};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group};
 use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
@@ -37,7 +38,7 @@ pub async fn ask(argv: &[String], secrets: &Secrets) -> Outcome {
         Err(e) => {
             return Outcome::unknown(format!(
                 "it can't be started: {}",
-                super::connect::plain(&e)
+                crate::link::connect::plain(&e)
             ));
         }
     };
@@ -102,6 +103,9 @@ fn start(argv: &[String]) -> io::Result<(Running, pipe::Receiver)> {
         .ok_or_else(|| io::Error::other("no command"))?;
     let myself = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(myself))?;
+    // Whoever started us may ignore the ends of its children, and that is inherited: the kernel would
+    // reap ours before we see how they ended, see sigaction(2). Once there is a handler, it stays.
+    drop(signal(SignalKind::child())?);
     let (read_end, write_end) = io::pipe()?;
     let child = Command::new(program)
         .args(args)

@@ -112,7 +112,7 @@ fn age(modified: SystemTime) -> Duration {
 fn missing(e: &io::Error) -> Outcome {
     match e.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Outcome::fail("no such file"),
-        _ => Outcome::unknown(super::connect::plain(e)),
+        _ => Outcome::unknown(crate::link::connect::plain(e)),
     }
 }
 

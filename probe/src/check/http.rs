@@ -6,13 +6,13 @@ use hyper::header::{HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
-use super::bounded::Limited;
-use super::connect::{self, NoConnection};
 use super::json_pointer;
+use crate::link::connect::{self, NoConnection};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::HttpTarget;
 use crate::verdict::Scope;
+use ready_probe_sdk::connect::limited::Limited;
 
 /// How long the status line and headers may be.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -24,15 +24,19 @@ const MAX_QUOTE_CHARS: usize = 60;
 
 /// Asks one endpoint.
 pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Outcome {
+    let tls = match target.tls.as_ref().map(connect::tls_config).transpose() {
+        Ok(tls) => tls,
+        Err(e) => return Outcome::Unknown(e),
+    };
     let stream = match connect::open(&target.endpoint).await {
         Ok(stream) => stream,
         Err(e) => return judge_connection(e, scope),
     };
-    let stream = match &target.tls {
+    let stream = match tls {
         None => stream,
-        Some(tls) => match connect::secure(stream, &target.endpoint, tls).await {
+        Some(config) => match connect::secure(stream, &target.endpoint, config, secrets).await {
             Ok(stream) => stream,
-            Err(e) => return Outcome::Unknown(secrets.quote(&e, 120)),
+            Err(e) => return Outcome::Unknown(e),
         },
     };
     let (mut sender, connection) = match hyper::client::conn::http1::Builder::new()
@@ -126,7 +130,10 @@ async fn judge_response(
     let wants_body = target.contains.is_some() || target.json.is_some();
     let note = match status {
         Outcome::Pass(note) if wants_body => note,
-        decided @ (Outcome::Pass(_) | Outcome::Fail(_) | Outcome::Unknown(_)) => return decided,
+        decided @ (Outcome::Pass(_)
+        | Outcome::Blemished(_)
+        | Outcome::Fail(_)
+        | Outcome::Unknown(_)) => return decided,
     };
     match read_body(response.into_body(), target).await {
         Ok(body) => judge_body(target, &body, secrets).with_note(note),

@@ -1,25 +1,19 @@
-//! Does Redis answer, and as expected?
-//!
-//! All commands go out in one write; the replies are read up to a bound. Commands and replies are
-//! encoded and decoded by the redis crate, over our own connection: its clients buffer without
-//! bound what a server sends.
+//! Does Redis answer, and as expected? All commands go out in one write.
 
 use ready_probe_sdk::connect::Endpoint;
-use redis::{Cmd, Parser, Value};
-use tokio::io::AsyncWriteExt;
+use ready_probe_sdk::signal::clean;
+use redis::{Cmd, Value};
 
-use super::bounded::Received;
-use super::connect;
+use crate::link::bounded::MAX_REPLY_BYTES;
+use crate::link::redis::{NO_REDIS, RedisLink, login};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::{RedisRole, RedisTarget};
 
 /// The longest message of a server that is quoted.
 const MAX_QUOTE_CHARS: usize = 120;
-
-const NO_REDIS: &str = "it does not speak the Redis protocol";
-/// In how many pieces the replies may arrive: decoding them anew with each must come to an end.
-const MAX_PIECES: usize = 128;
+/// How much of a key is shown.
+const MAX_KEY_CHARS: usize = 80;
 
 /// What one of the commands is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +29,9 @@ enum Step {
 /// Asks one server.
 pub async fn ask(target: &RedisTarget, endpoint: &Endpoint, secrets: &Secrets) -> Outcome {
     let (steps, request) = request(target);
-    match exchange(target, endpoint, &request, steps.len()).await {
+    match exchange(target, endpoint, &request, steps.len(), secrets).await {
         Ok((replies, closed)) => judge(target, &steps, &replies, closed, secrets),
-        Err(cause) => Outcome::Unknown(secrets.quote(&cause, MAX_QUOTE_CHARS)),
+        Err(cause) => Outcome::Unknown(cause),
     }
 }
 
@@ -49,17 +43,9 @@ fn request(target: &RedisTarget) -> (Vec<Step>, Vec<u8>) {
         steps.push(step);
         bytes.extend(command.get_packed_command());
     };
-    let address = &target.address;
-    match (&address.user, &address.password) {
-        (None, None) => {}
-        (None, Some(password)) => add(Step::Auth, redis::cmd("AUTH").arg(password.reveal())),
-        (Some(user), password) => {
-            let password = password.as_ref().map_or("", |p| p.reveal());
-            add(Step::Auth, redis::cmd("AUTH").arg(user).arg(password));
-        }
-    }
-    if address.db != 0 {
-        add(Step::Select, redis::cmd("SELECT").arg(address.db));
+    for command in login(&target.address) {
+        let is_auth = command.args_iter().next() == Some(redis::Arg::Simple(b"AUTH"));
+        add(if is_auth { Step::Auth } else { Step::Select }, &command);
     }
     add(Step::Ping, &redis::cmd("PING"));
     if let Some(key) = &target.key {
@@ -85,45 +71,18 @@ async fn exchange(
     endpoint: &Endpoint,
     request: &[u8],
     expected: usize,
+    secrets: &Secrets,
 ) -> Result<(Vec<Value>, Option<String>), String> {
-    let mut stream = connect::open(endpoint)
-        .await
-        .map_err(connect::NoConnection::text)?;
-    if target.address.tls {
-        stream = connect::secure(stream, endpoint, &target.tls).await?;
-    }
-    stream
-        .write_all(request)
-        .await
-        .map_err(|e| connect::plain(&e))?;
-    stream.flush().await.map_err(|e| connect::plain(&e))?;
-    let mut received = Received::default();
-    let mut closed = None;
-    for _ in 0..MAX_PIECES {
-        let replies = decode(received.rest(), expected)?;
-        let refused = replies.iter().any(|r| matches!(r, Value::ServerError(_)));
-        if replies.len() == expected || refused || closed.is_some() {
-            return Ok((replies, closed));
-        }
-        closed = received.more(&mut stream).await.err();
-    }
-    Err("its reply comes in too many pieces".to_owned())
-}
-
-/// The replies that are complete so far. They are short: with each piece that arrives they are
-/// decoded from the start.
-fn decode(mut bytes: &[u8], expected: usize) -> Result<Vec<Value>, String> {
-    let mut parser = Parser::new();
-    let mut replies = Vec::with_capacity(expected);
-    while replies.len() < expected {
-        match parser.parse_value(&mut bytes) {
-            Ok(value) => replies.push(value),
-            // The parser's only I/O error is the end of what has arrived.
-            Err(e) if e.is_io_error() => break,
-            Err(_) => return Err(NO_REDIS.to_owned()),
-        }
-    }
-    Ok(replies)
+    let mut link = RedisLink::open(
+        &target.address,
+        &target.tls,
+        endpoint,
+        MAX_REPLY_BYTES,
+        secrets,
+    )
+    .await?;
+    let refused = |replies: &[Value]| matches!(replies.last(), Some(Value::ServerError(_)));
+    link.exchange(request, expected, refused).await
 }
 
 fn judge(
@@ -139,7 +98,7 @@ fn judge(
             answer => judge_answer(*step, target, answer),
         };
         match outcome {
-            Outcome::Pass(_) => {}
+            Outcome::Pass(_) | Outcome::Blemished(_) => {}
             answer @ (Outcome::Fail(_) | Outcome::Unknown(_)) => return answer,
         }
     }
@@ -160,10 +119,7 @@ fn judge_error(
 ) -> Outcome {
     let said = format!("{} {}", e.code(), e.details().unwrap_or_default());
     match (step, e.code()) {
-        (Step::Value, "WRONGTYPE") => {
-            let key = target.key.as_deref().unwrap_or_default();
-            Outcome::fail(format!("key {} holds no text", secrets.quote(key, 80)))
-        }
+        (Step::Value, "WRONGTYPE") => Outcome::fail(format!("key {} holds no text", key(target))),
         (Step::Auth | Step::Select | Step::Ping | Step::Exists | Step::Value | Step::Role, _) => {
             Outcome::Unknown(secrets.quote(said.trim(), MAX_QUOTE_CHARS))
         }
@@ -171,12 +127,13 @@ fn judge_error(
 }
 
 fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
-    let key = || target.key.as_deref().unwrap_or_default();
     let garbage = || Outcome::unknown(NO_REDIS);
     match (step, answer) {
         (Step::Auth | Step::Select, Value::Okay) => Outcome::pass(),
         (Step::Ping, Value::SimpleString(text)) if text == "PONG" => Outcome::pass(),
-        (Step::Exists, Value::Int(0)) => Outcome::fail(format!("key {} does not exist", key())),
+        (Step::Exists, Value::Int(0)) => {
+            Outcome::fail(format!("key {} does not exist", key(target)))
+        }
         (Step::Exists, Value::Int(_)) => Outcome::pass(),
         (Step::Value, Value::BulkString(is)) => {
             if target
@@ -186,7 +143,7 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
             {
                 Outcome::pass()
             } else {
-                Outcome::fail(format!("key {} holds another value", key()))
+                Outcome::fail(format!("key {} holds another value", key(target)))
             }
         }
         (Step::Role, Value::Array(parts)) => match (parts.first(), target.role) {
@@ -197,6 +154,11 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
             garbage()
         }
     }
+}
+
+/// The key that is asked for, for people.
+fn key(target: &RedisTarget) -> String {
+    clean(target.key.as_deref().unwrap_or_default(), MAX_KEY_CHARS)
 }
 
 fn judge_role(is: &[u8], want: RedisRole) -> Outcome {
@@ -211,6 +173,8 @@ fn judge_role(is: &[u8], want: RedisRole) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::bounded::Received;
+    use crate::link::redis::decode;
     use crate::target::options::Options;
     use crate::target::{Kind, Target};
 
@@ -222,8 +186,13 @@ mod tests {
         };
         let (steps, _) = request(&target);
         let closed = Some("connection closed".to_owned());
-        let outcome = match decode(wire.as_bytes(), steps.len()) {
-            Ok(replies) => judge(&target, &steps, &replies, closed, &secrets),
+        let mut replies = Vec::new();
+        let outcome = match decode(
+            &mut Received::of(wire.as_bytes()),
+            steps.len(),
+            &mut replies,
+        ) {
+            Ok(()) => judge(&target, &steps, &replies, closed, &secrets),
             Err(cause) => Outcome::Unknown(cause),
         };
         format!("{} {}", outcome.word(), outcome.text())

@@ -22,6 +22,8 @@ struct Written {
     grace: Option<String>,
     agent: Option<Agents>,
     dir: Option<String>,
+    store: Option<String>,
+    namespace: Option<String>,
     format: Option<String>,
     quiet: Option<bool>,
     verbose: Option<bool>,
@@ -47,6 +49,10 @@ pub struct ConfigFile {
     pub agent: Option<Setting<Vec<String>>>,
     /// `dir`.
     pub dir: Option<Setting<String>>,
+    /// `store`.
+    pub store: Option<Setting<String>>,
+    /// `namespace`.
+    pub namespace: Option<Setting<String>>,
     /// `format`.
     pub format: Option<Setting<String>>,
     /// `quiet`.
@@ -65,25 +71,28 @@ impl ConfigFile {
 
     /// Reads the file that was named, or the default one if it exists.
     pub fn load(named: Option<&Setting<String>>, secrets: &mut Secrets) -> Result<Self, Invalid> {
+        if let Some(named) = named.filter(|named| named.value.is_empty()) {
+            return Err(Invalid::new(&named.origin, "it names no file"));
+        }
         let path = PathBuf::from(named.map_or(DEFAULT_PATH, |named| named.value.as_str()));
         if named.is_none() && is_absent(&path) {
             return Ok(Self::default());
         }
         let text = text_file::read(&path).map_err(|e| match named {
-            Some(named) => Invalid::new(&named.origin, e),
-            None => Invalid::new(&at(&path, ""), e),
+            // Whoever names a file has named it rightly if it is there.
+            Some(named) if !e.is_content() => Invalid::new(&named.origin, e),
+            Some(_) | None => Invalid::new(&at(&path, ""), e.why()),
         })?;
         Self::parse(&text, &path, secrets)
     }
 
     fn parse(text: &str, path: &Path, secrets: &mut Secrets) -> Result<Self, Invalid> {
         let written: Written = toml::from_str(text).map_err(|e| {
-            let line = e.span().map_or(String::new(), |span| {
-                let before = text.get(..span.start).unwrap_or_default();
-                format!("line {}: ", before.matches('\n').count() + 1)
-            });
-            let why = without_value(e.message());
-            Invalid::new(&at(path, ""), format!("{line}{why}"))
+            let why = match e.span() {
+                Some(span) => on_line(text, span.start, e.message()),
+                None => without_value(e.message()),
+            };
+            Invalid::new(&at(path, ""), why)
         })?;
         let checks = written
             .check
@@ -106,12 +115,38 @@ impl ConfigFile {
                 Setting::new(names, setting.origin)
             }),
             dir: set(path, "dir", written.dir),
+            store: set(path, "store", written.store),
+            namespace: set(path, "namespace", written.namespace),
             format: set(path, "format", written.format),
             quiet: set(path, "quiet", written.quiet),
             verbose: set(path, "verbose", written.verbose),
             checks,
         })
     }
+}
+
+/// Where it is: the line, and the key if one stands there.
+fn on_line(text: &str, at: usize, message: &str) -> String {
+    let before = text.get(..at).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default().trim();
+    let key = line.split_once('=').map_or(line, |(key, _)| key);
+    let key = key.trim_matches(|c: char| c.is_whitespace() || "[]".contains(c));
+    let why = without_value(message);
+    match (
+        key,
+        why.contains("expected a sequence"),
+        why.starts_with("invalid type"),
+    ) {
+        ("check", true, _) => format!("line {number}: each check is written [[check]]"),
+        (key, _, true) if is_key(key) => format!("line {number}: {key}: {why}"),
+        _ => format!("line {number}: {why}"),
+    }
+}
+
+/// A bare word, as our keys are; anything else may be a value.
+fn is_key(word: &str) -> bool {
+    (1..=20).contains(&word.len()) && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
 }
 
 /// serde quotes a value that has the wrong type, and it may be an address with a password.
@@ -199,6 +234,9 @@ fn option_values(key: &str, value: toml::Value) -> Result<Vec<String>, String> {
         )),
     };
     match value {
+        toml::Value::Array(values) if values.is_empty() => {
+            Err(format!("the option {key} is an empty list"))
+        }
         toml::Value::Array(values) => values.into_iter().map(one).collect(),
         value @ (toml::Value::String(_)
         | toml::Value::Boolean(_)

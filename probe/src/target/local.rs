@@ -1,4 +1,4 @@
-//! Targets in this container whose body is taken as it is: agents, processes, commands, files.
+//! Targets whose body is taken as it is: agents here and elsewhere, processes, commands, files.
 
 use std::path::PathBuf;
 
@@ -10,21 +10,32 @@ use crate::duration;
 use crate::verdict::Scope;
 
 pub(super) fn agent(body: &str, more: Options) -> Result<Target, String> {
-    let known = &["min"];
+    let kind = |name, min| Kind::Agent { name, min };
+    named("agent", body, more, kind, Scope::Own)
+}
+
+pub(super) fn peer(body: &str, more: Options) -> Result<Target, String> {
+    let kind = |name, min| Kind::Peer { name, min };
+    named("peer", body, more, kind, Scope::Dependency)
+}
+
+/// `scheme:NAME#min=N`
+fn named(
+    scheme: &str,
+    body: &str,
+    more: Options,
+    kind: impl Fn(Name, usize) -> Kind,
+    scope: Scope,
+) -> Result<Target, String> {
     // A name can't hold a `#`, so the first one begins the options.
     let (name, mut options) = Options::split(body)?;
     options.extend(more);
-    options.check_known("agent", known)?;
+    options.check_known(scheme, &["min"])?;
     let redacted = options.redacted();
     let name = Name::new(name).map_err(|_| format!("invalid name: a name is {NAME_RULE}"))?;
-    let redacted = format!("agent:{name}{redacted}");
+    let redacted = format!("{scheme}:{name}{redacted}");
     let min = options.min()?;
-    Target::with_common(
-        Kind::Agent { name, min },
-        &redacted,
-        Scope::Own,
-        &mut options,
-    )
+    Target::with_common(kind(name, min), &redacted, scope, &mut options)
 }
 
 pub(super) fn process(body: &str, more: Options) -> Result<Target, String> {

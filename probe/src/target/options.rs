@@ -208,6 +208,13 @@ fn is_known(key: &str, known: &[&str]) -> bool {
 }
 
 fn decode(value: &str) -> Result<String, String> {
+    let encoded = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !value.split('%').skip(1).all(encoded) {
+        return Err("a % in an option is written %25".to_owned());
+    }
     percent_decode_str(value)
         .decode_utf8()
         .map(std::borrow::Cow::into_owned)

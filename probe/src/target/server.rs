@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use data_encoding::BASE64;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
-use ready_probe_sdk::connect::address::{self, redacted};
+use ready_probe_sdk::connect::address::{self, redacted, redacted_url};
 use ready_probe_sdk::connect::nats::{NatsAddress, NatsAuth};
 use ready_probe_sdk::connect::redis::RedisAddress;
 use ready_probe_sdk::connect::tls::TlsOptions;
@@ -105,6 +105,13 @@ pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     let (text, mut options) = split(text, more, "http", &known)?;
     let shown = options.redacted();
     let url = Url::parse(text).map_err(|e| format!("the address can't be used: {e}"))?;
+    // A URL parser takes any number of slashes for two.
+    if text
+        .split_once("://")
+        .is_some_and(|(_, rest)| rest.starts_with(['/', '\\']))
+    {
+        return Err("it names no host".to_owned());
+    }
     let tls = options.tls()?;
     if url.scheme() != "https" && tls != TlsOptions::default() {
         return Err("options of TLS make no sense without https".to_owned());
@@ -140,13 +147,16 @@ pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
         endpoint,
     };
     let scope = scope_of(&target.endpoint);
-    let redacted = format!("{}{shown}", redacted(text));
+    let redacted = format!("{}{shown}", redacted_url(text));
     Target::with_common(Kind::Http(target), &redacted, scope, &mut options)
 }
 
 pub(super) fn tcp(text: &str, more: Options) -> Result<Target, String> {
     let (text, mut options) = split(text, more, "tcp", &[])?;
-    let parsed = address::parse(text, 0).map_err(|e| e.to_string())?;
+    let parsed = address::parse(text, 0).map_err(|e| match address::parse(text, 1) {
+        Ok(_) => "it needs a port: tcp://host:port".to_owned(),
+        Err(_) => e.to_string(),
+    })?;
     let has_more = parsed.user.is_some() || !parsed.path.is_empty() || !parsed.query.is_empty();
     let [endpoint] = parsed.endpoints.as_slice() else {
         return Err("it names more than one server; write one target for each".to_owned());
@@ -162,13 +172,17 @@ pub(super) fn tcp(text: &str, more: Options) -> Result<Target, String> {
 
 pub(super) fn unix(text: &str, more: Options) -> Result<Target, String> {
     let (text, mut options) = split(text, more, "unix", &[])?;
-    let endpoint = match address::parse(text, 0)
-        .map_err(|e| e.to_string())?
-        .endpoints
-        .pop()
-    {
-        Some(endpoint @ Endpoint::Unix(_)) => endpoint,
-        Some(Endpoint::Tcp { .. }) | None => {
+    let mut parsed = address::parse(text, 0).map_err(|e| e.to_string())?;
+    let endpoint = match (parsed.endpoints.pop(), parsed.query.is_empty()) {
+        (Some(endpoint @ Endpoint::Unix(_)), true) => endpoint,
+        (Some(Endpoint::Unix(_)), false) => {
+            return Err(
+                "it is written unix:///path, with nothing behind it; a ? in the path is \
+                        written %3F"
+                    .to_owned(),
+            );
+        }
+        (Some(Endpoint::Tcp { .. }) | None, _) => {
             return Err("it is written unix:///path".to_owned());
         }
     };

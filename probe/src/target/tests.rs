@@ -29,7 +29,11 @@ fn every_kind_of_target_is_parsed_and_shown_without_secrets() {
             "nats://token@nats:4222#jetstream",
             "nats://***@nats:4222#jetstream",
         ),
-        ("nats://u:p@a:1,nats://x:y@b:2", "nats://***@…,b:2"),
+        (
+            "nats://u:p@a:1,nats://x:y@b:2",
+            "nats://***@a:1,nats://***@b:2",
+        ),
+        ("redis://a:1,:pw@b:2", "redis://a:1,***@b:2"),
         ("nats://u:p@a:1,b:2", "nats://***@a:1,b:2"),
         (
             "tls://nats#bucket=ready&ca=/ca.pem",

@@ -58,9 +58,11 @@ fn from_env() -> Result<Option<StoreAddress>> {
         }
         (Some(text), None) => (text, STORE_VARIABLE.to_owned()),
         (None, Some(path)) => {
-            let read = file::read(Path::new(&path), MAX_FILE_BYTES).and_then(|bytes| {
-                String::from_utf8(bytes).map_err(|_| format!("{path}: not UTF-8"))
-            });
+            let read = file::read(Path::new(&path), MAX_FILE_BYTES)
+                .map_err(|e| e.to_string())
+                .and_then(|bytes| {
+                    String::from_utf8(bytes).map_err(|_| format!("{path}: not UTF-8"))
+                });
             (read.map_err(|e| set_at(&file_variable, &e))?, file_variable)
         }
     };

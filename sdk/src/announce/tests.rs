@@ -107,7 +107,7 @@ async fn who_comes_takes_the_place_of_its_predecessor_and_of_nobody_else() {
     let redis = Redis::start();
     let announcer = announcer(&redis.url(), Some(OURS));
     let Destination { address, namespace } = announcer.destination();
-    let mut store = Connected::connect(address, namespace).await.unwrap();
+    let mut store = connected::connect(address, namespace).await.unwrap();
     let signals = [
         signal("a", Some(OURS), epoch(1)),
         signal("a", Some(OURS), epoch(2)),

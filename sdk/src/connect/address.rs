@@ -50,6 +50,8 @@ pub fn parse(text: &str, default_port: u16) -> Result<Address> {
                 }
                 if first.path.is_empty() {
                     first.path = part.path;
+                } else if !part.path.is_empty() && part.path != first.path {
+                    return Err(invalid("the servers of one list must have one path"));
                 }
                 if first.query.is_empty() {
                     first.query = part.query;
@@ -59,6 +61,12 @@ pub fn parse(text: &str, default_port: u16) -> Result<Address> {
         }
     }
     whole.ok_or_else(|| invalid("it is empty"))
+}
+
+/// The scheme of an address, or of a list's first element, lower case. Empty if there is none.
+pub(super) fn scheme(text: &str) -> String {
+    let (scheme, _) = text.trim_start().split_once("://").unwrap_or_default();
+    scheme.to_ascii_lowercase()
 }
 
 /// Splits a list at its commas, but not within a query, nor where what precedes the comma is no
@@ -100,6 +108,9 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
         }
         Some(_) | None => text,
     };
+    if has_slash_in_password(text) {
+        return Err(invalid("a / in a password is written %2F"));
+    }
     let url = Url::parse(text).map_err(|e| invalid(&e.to_string()))?;
     if url.scheme().contains("unix") {
         return unix(&url);
@@ -125,6 +136,15 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
         path: decode(url.path().trim_start_matches('/'))?,
         query: query(&url),
     })
+}
+
+/// What stands behind the first slash is no path of a server if there is an `@` in it: to a URL
+/// parser, `redis://u:8/secret@host` names the host `u` and the port 8.
+fn has_slash_in_password(text: &str) -> bool {
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let rest = rest.split('?').next().unwrap_or_default();
+    let path = rest.split_once('/').map(|(_, path)| path);
+    !scheme.contains("unix") && path.is_some_and(|path| path.contains('@'))
 }
 
 /// `redis+unix:///path`, `redis+unix://user:password@/path` (which a URL parser refuses for its
@@ -174,21 +194,41 @@ fn decode(text: &str) -> Result<String> {
         .map_err(|_| invalid("its percent-encoding is not UTF-8"))
 }
 
-/// An address without its userinfo and query. It has been parsed before.
+/// An address, or a list of addresses of one service, without their userinfo and query: every host
+/// is named. It has been parsed before.
 #[must_use]
 pub fn redacted(text: &str) -> String {
-    let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
+    let elements = elements(text);
+    let mut scheme = None;
+    let are_addresses = elements.iter().all(|element| {
+        let parsed = parse_one(element, scheme, 1);
+        scheme = scheme.or_else(|| element.split_once("://").map(|(scheme, _)| scheme));
+        parsed.is_ok()
+    });
+    if !are_addresses {
+        // A comma may belong to a password: then nothing in front of the last @ is shown.
+        return redacted_url(text);
+    }
+    let shown: Vec<String> = elements.iter().map(|e| redacted_url(e)).collect();
+    shown.join(",")
+}
+
+/// One address, in which a comma separates nothing, without its userinfo and query.
+#[must_use]
+pub fn redacted_url(text: &str) -> String {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), text),
+    };
     let (rest, query) = match rest.split_once('?') {
         Some((rest, _)) => (rest, format!("?{HIDDEN}")),
         None => (rest, String::new()),
     };
     let (authority, path) = match rest.find('/') {
-        Some(at) if !rest.contains("://") => rest.split_at(at),
-        Some(_) | None => (rest, ""),
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
     };
     let shown = match authority.rsplit_once('@') {
-        // Every element of a list may bear credentials: only the last one's host is kept apart.
-        Some((before, host)) if before.contains("://") => format!("{HIDDEN}@…,{host}"),
         Some((_, host)) => format!("{HIDDEN}@{host}"),
         None => authority.to_owned(),
     };
@@ -198,7 +238,7 @@ pub fn redacted(text: &str) -> String {
     } else {
         path.to_owned()
     };
-    format!("{scheme}://{shown}{path}{query}")
+    format!("{scheme}{shown}{path}{query}")
 }
 
 pub(super) fn invalid(why: &str) -> Error {
@@ -249,6 +289,52 @@ mod tests {
     #[test]
     fn each_element_of_a_list_may_bear_credentials() {
         assert_eq!(endpoints("nats://a:1,user:p@b:2"), ["a:1", "b:2"]);
+    }
+
+    #[test]
+    fn every_host_of_a_list_is_shown_and_no_credentials() {
+        for (text, want) in [
+            ("redis://a:1,:pw@b:2", "redis://a:1,***@b:2"),
+            ("redis://u:p@a:1,b", "redis://***@a:1,b"),
+            ("redis://u:p@a/1,v:q@b/1", "redis://***@a/1,***@b/1"),
+            (
+                "nats://u:p@a:1,nats://x:y@b:2",
+                "nats://***@a:1,nats://***@b:2",
+            ),
+            ("nats://a:1, t@b:2", "nats://a:1,***@b:2"),
+            (
+                "redis://a:1,u:p@w@b:2?password=pw",
+                "redis://a:1,***@b:2?***",
+            ),
+            ("redis://:a,b@h", "redis://***@h"),
+            ("redis://u:a,b@h:1", "redis://***@h:1"),
+            ("redis://[::1]:5,:pw@[::2]", "redis://[::1]:5,***@[::2]"),
+            (
+                "redis+unix:///run/r.sock?password=x",
+                "redis+unix:///run/r.sock?***",
+            ),
+        ] {
+            parse(text, 1).unwrap();
+            assert_eq!(redacted(text), want);
+        }
+    }
+
+    #[test]
+    fn a_comma_separates_nothing_in_one_url() {
+        assert_eq!(redacted_url("http://u:p,w@h/a,b@c"), "http://***@h/a,b@c");
+        assert_eq!(redacted_url("http://h/a,b"), "http://h/a,b");
+    }
+
+    #[test]
+    fn a_list_with_two_paths_or_a_slash_in_a_password_is_refused() {
+        for bad in [
+            "redis://a/1,b/2",
+            "redis://u:8/secret@h",
+            "redis://a/1,u:8/secret@b",
+            "redis://u:se/cret@h",
+        ] {
+            assert!(parse(bad, 1).is_err(), "{bad}");
+        }
     }
 
     #[test]

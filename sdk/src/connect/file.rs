@@ -1,34 +1,83 @@
 //! Files that somebody names: keys, certificates, secrets, settings.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+
+/// A file that can't be used. Displayed as one line that names it and says why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    path: PathBuf,
+    why: String,
+    content: bool,
+}
+
+impl Unusable {
+    /// The file is there, and what it holds can't be used.
+    #[must_use]
+    pub fn content(path: &Path, why: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            why: why.into(),
+            content: true,
+        }
+    }
+
+    /// Whether the file is there, and what it holds can't be used.
+    #[must_use]
+    pub fn is_content(&self) -> bool {
+        self.content
+    }
+
+    /// Why, without the file's name.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.why)
+    }
+}
+
+impl From<Unusable> for String {
+    fn from(e: Unusable) -> Self {
+        e.to_string()
+    }
+}
 
 /// Reads a regular file of at most `max` bytes, and never waits for a writer as a FIFO's reader
 /// does.
 ///
 /// # Errors
-/// One line that names the file and why it can't be used.
-pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, String> {
-    let failed = |e: io::Error| format!("{}: {e}", path.display());
+/// When there is no such file, it may not be read, or it is larger.
+pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Unusable> {
+    let unusable = |why: String| Unusable {
+        path: path.to_owned(),
+        why,
+        content: false,
+    };
+    let failed = |e: io::Error| unusable(e.to_string());
     let file = File::options()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)
         .map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
-        return Err(format!("{}: not a regular file", path.display()));
+        return Err(unusable("not a regular file".to_owned()));
     }
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > max {
-        return Err(format!(
-            "{}: larger than {} KiB",
-            path.display(),
-            max / 1_024
+        return Err(Unusable::content(
+            path,
+            format!("larger than {} KiB", max / 1_024),
         ));
     }
     Ok(bytes)

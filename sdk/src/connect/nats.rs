@@ -49,12 +49,12 @@ impl NatsAddress {
     /// # Errors
     /// [`crate::ErrorKind::InvalidConfig`]; the message never quotes the address.
     pub fn parse(text: &str) -> Result<Self> {
-        let address = address::parse(text, DEFAULT_PORT)?;
-        let tls = match address.scheme.as_str() {
+        let tls = match address::scheme(text).as_str() {
             "nats" => false,
             "tls" => true,
             _ => return Err(invalid("its scheme must be nats or tls")),
         };
+        let address = address::parse(text, DEFAULT_PORT)?;
         if !address.path.is_empty() {
             return Err(invalid(
                 "it has a path, and NATS has none; a / in a password is written %2F",

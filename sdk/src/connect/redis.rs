@@ -36,12 +36,13 @@ impl RedisAddress {
     /// # Errors
     /// [`crate::ErrorKind::InvalidConfig`]; the message never quotes the address.
     pub fn parse(text: &str, tls: &mut TlsOptions) -> Result<Self> {
-        let address = address::parse(text, DEFAULT_PORT)?;
-        let speaks_tls = match address.scheme.as_str() {
+        // Before the rest, which may make no sense in another scheme.
+        let speaks_tls = match address::scheme(text).as_str() {
             "redis" | "valkey" | "redis+unix" | "unix" => false,
             "rediss" | "valkeys" => true,
             _ => return Err(invalid("its scheme must be redis, rediss or redis+unix")),
         };
+        let address = address::parse(text, DEFAULT_PORT)?;
         let mut redis = Self {
             db: if address.path.is_empty() {
                 0
@@ -61,7 +62,15 @@ impl RedisAddress {
                 // Python's names; `optional` verifies as `required` does, on the client's side.
                 "ssl_cert_reqs" => {
                     let reqs = value.to_ascii_lowercase();
-                    tls.insecure |= matches!(reqs.as_str(), "none" | "cert_none");
+                    match reqs.strip_prefix("cert_").unwrap_or(&reqs) {
+                        "none" => tls.insecure = true,
+                        "optional" | "required" => {}
+                        _ => {
+                            return Err(invalid(
+                                "its ssl_cert_reqs must be none, optional or required",
+                            ));
+                        }
+                    }
                 }
                 "ssl_ca_certs" => tls.ca = tls.ca.take().or(Some(PathBuf::from(value))),
                 "ssl_certfile" => tls.cert = tls.cert.take().or(Some(PathBuf::from(value))),

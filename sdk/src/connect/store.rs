@@ -26,6 +26,13 @@ pub const DEFAULT_BUCKET: &str = "ready";
 /// How long a bucket keeps a record where a record has no TTL of its own.
 pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(60);
 
+const REDIS_SCHEMES: [&str; 5] = [
+    "redis://",
+    "rediss://",
+    "redis+unix://",
+    "valkey://",
+    "valkeys://",
+];
 const MAX_SHOWN_CHARS: usize = 200;
 
 /// A store's address in parts.
@@ -114,13 +121,15 @@ impl StoreAddress {
                     ..Bucket::default()
                 },
             )
+        } else if !REDIS_SCHEMES
+            .iter()
+            .any(|scheme| address.starts_with(scheme))
+        {
+            return Err(invalid(
+                "it is written redis://…, rediss://…, redis+unix:///…, nats://… or tls://…",
+            ));
         } else {
-            let redis = RedisAddress::parse(address, &mut tls).map_err(|e| {
-                if address.contains("://") {
-                    return e;
-                }
-                invalid("it is written redis://…, rediss://…, redis+unix:///…, nats://… or tls://…")
-            })?;
+            let redis = RedisAddress::parse(address, &mut tls)?;
             if asks_for_tls && !redis.tls {
                 return Err(invalid("options of TLS make no sense without rediss://"));
             }

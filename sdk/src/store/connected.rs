@@ -1,108 +1,126 @@
-//! A connection to whichever store an address names.
+//! The SDK's connections to stores.
 
-#![cfg_attr(
-    not(any(feature = "redis", feature = "nats")),
-    allow(unused, reason = "then there is nothing to connect to")
-)]
-
-use super::{Failure, Published, Record, Seen, Store, Stored};
+use super::Failure;
+use super::any::AnyStore;
 use crate::connect::store::{Server, StoreAddress};
 use crate::signal::Name;
 
+#[cfg(feature = "nats")]
+use super::nats::client::Client as NatsClient;
+#[cfg(feature = "redis")]
+use super::redis::client::Client as RedisClient;
+
 /// A store at the other end of a connection. It never reconnects by itself: after a [`Failure`]
 /// that says so, connect anew.
+pub type Connected = AnyStore<RedisClient, NatsClient>;
+
+/// Connects to a store, for a namespace's signals. Waits for as long as that takes: the caller has
+/// the time limit. To be called within a tokio runtime.
 ///
 /// ```no_run
 /// use ready_probe_sdk::connect::store::StoreAddress;
 /// use ready_probe_sdk::signal::Name;
-/// use ready_probe_sdk::store::{Store, connected::Connected};
+/// use ready_probe_sdk::store::{Store, connected};
 ///
 /// # async fn list() -> Result<(), Box<dyn std::error::Error>> {
 /// let address = StoreAddress::parse("redis://redis:6379")?;
-/// let mut store = Connected::connect(&address, &Name::new("default")?).await?;
+/// let mut store = connected::connect(&address, &Name::new("default")?).await?;
 /// for agent in store.agents().await? {
 ///     println!("{agent}");
 /// }
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Connected {
-    /// Redis or Valkey.
-    #[cfg(feature = "redis")]
-    Redis(super::redis::RedisStore<super::redis::client::Client>),
-    /// NATS.
-    #[cfg(feature = "nats")]
-    Nats(super::nats::NatsStore<super::nats::client::Client>),
-    /// Nothing: this build has no support for any.
-    #[doc(hidden)]
-    #[cfg(not(any(feature = "redis", feature = "nats")))]
-    Never(std::convert::Infallible),
-}
-
-/// The same for every store.
-macro_rules! each {
-    ($connected:expr, $store:ident => $do:expr) => {
-        match $connected {
-            #[cfg(feature = "redis")]
-            Connected::Redis($store) => $do,
-            #[cfg(feature = "nats")]
-            Connected::Nats($store) => $do,
-            #[cfg(not(any(feature = "redis", feature = "nats")))]
-            Connected::Never(never) => match *never {},
+///
+/// # Errors
+/// [`Failure`]: why the server can't be talked to, or that this build has no support for it.
+pub async fn connect(address: &StoreAddress, namespace: &Name) -> Result<Connected, Failure> {
+    let namespace = namespace.clone();
+    Ok(match &address.server {
+        Server::Redis(redis) => {
+            let client = RedisClient::connect(redis, &address.tls).await?;
+            AnyStore::Redis(super::redis::RedisStore::new(client, namespace))
         }
-    };
+        Server::Nats(nats, bucket) => {
+            let client = NatsClient::connect(nats, &address.tls).await?;
+            AnyStore::Nats(super::nats::NatsStore::new(
+                client,
+                namespace,
+                bucket.clone(),
+            ))
+        }
+    })
 }
 
-impl Connected {
-    /// Connects, for a namespace's signals. Waits for as long as that takes: the caller has the time
-    /// limit. To be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// [`Failure`]: why the server can't be talked to, or that this build has no support for it.
-    pub async fn connect(address: &StoreAddress, namespace: &Name) -> Result<Self, Failure> {
-        match &address.server {
-            #[cfg(feature = "redis")]
-            Server::Redis(redis) => {
-                use super::redis::{RedisStore, client::Client};
-                let client = Client::connect(redis, &address.tls).await?;
-                Ok(Self::Redis(RedisStore::new(client, namespace.clone())))
-            }
-            #[cfg(feature = "nats")]
-            Server::Nats(nats, bucket) => {
-                use super::nats::{NatsStore, client::Client};
-                let client = Client::connect(nats, &address.tls).await?;
-                let (namespace, bucket) = (namespace.clone(), bucket.clone());
-                Ok(Self::Nats(NatsStore::new(client, namespace, bucket)))
-            }
-            #[cfg(not(all(feature = "redis", feature = "nats")))]
-            _ => Err(Failure::answered(
-                "this build of the SDK can't talk to this kind of store: enable its feature, redis \
-                 or nats",
-            )),
+#[cfg(not(feature = "nats"))]
+use absent::NatsClient;
+#[cfg(not(feature = "redis"))]
+use absent::RedisClient;
+
+/// What stands in for the client of a server that this build has no support for: it never connects.
+#[cfg(not(all(feature = "redis", feature = "nats")))]
+mod absent {
+    use std::convert::Infallible;
+
+    use crate::connect::tls::TlsOptions;
+    use crate::store::Failure;
+
+    #[cfg(not(feature = "redis"))]
+    #[derive(Debug)]
+    pub struct RedisClient(Infallible);
+
+    #[cfg(not(feature = "redis"))]
+    impl RedisClient {
+        pub(super) async fn connect(
+            _: &crate::connect::redis::RedisAddress,
+            _: &TlsOptions,
+        ) -> Result<Self, Failure> {
+            Err(no_support("redis"))
         }
     }
-}
 
-impl Store for Connected {
-    async fn put(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {
-        each!(self, store => store.put(records).await)
+    #[cfg(not(feature = "redis"))]
+    impl crate::store::redis::Link for RedisClient {
+        async fn exchange(
+            &mut self,
+            _: &[::redis::Cmd],
+            _: usize,
+        ) -> Result<Vec<::redis::Value>, Failure> {
+            match self.0 {}
+        }
     }
 
-    async fn read(&mut self, agents: &[Name]) -> Result<Vec<Seen>, Failure> {
-        each!(self, store => store.read(agents).await)
+    #[cfg(not(feature = "nats"))]
+    #[derive(Debug)]
+    pub struct NatsClient(Infallible);
+
+    #[cfg(not(feature = "nats"))]
+    impl NatsClient {
+        pub(super) async fn connect(
+            _: &crate::connect::nats::NatsAddress,
+            _: &TlsOptions,
+        ) -> Result<Self, Failure> {
+            Err(no_support("nats"))
+        }
     }
 
-    async fn agents(&mut self) -> Result<Vec<Name>, Failure> {
-        each!(self, store => store.agents().await)
+    #[cfg(not(feature = "nats"))]
+    impl crate::store::nats::Link for NatsClient {
+        async fn ask(
+            &mut self,
+            _: Vec<crate::store::nats::Request>,
+        ) -> Result<Vec<Vec<crate::store::nats::Reply>>, Failure> {
+            match self.0 {}
+        }
+
+        fn server_version(&self) -> (u64, u64) {
+            match self.0 {}
+        }
     }
 
-    async fn remove(&mut self, published: &[Published]) -> Result<(), Failure> {
-        each!(self, store => store.remove(published).await)
-    }
-
-    async fn tidy(&mut self, agents: &[Name]) -> Result<(), Failure> {
-        each!(self, store => store.tidy(agents).await)
+    fn no_support(feature: &str) -> Failure {
+        Failure::answered(format!(
+            "this build of the SDK can't talk to this kind of store: enable its feature {feature}"
+        ))
     }
 }

@@ -373,8 +373,8 @@ pub async fn corrupt_records_are_seen_with_the_reason<B: Backend>(backend: &mut 
     later["v"] = 2.into();
     let later = later.to_string();
     let large = [b"{\"v\":1,".to_vec(), vec![b' '; MAX_RECORD_BYTES]].concat();
-    type Case<'a> = (&'a [u8], fn(&DecodeError) -> bool);
-    let cases: [Case<'_>; 4] = [
+    type IsMeant = fn(&DecodeError) -> bool;
+    let cases: [(&[u8], IsMeant); 4] = [
         (b"rubbish", |e| matches!(e, DecodeError::Malformed(_))),
         (b"{\"v\":1}", |e| matches!(e, DecodeError::Malformed(_))),
         (later.as_bytes(), |e| *e == DecodeError::UnknownVersion(2)),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use ready_probe_sdk::connect::store::StoreAddress;
 use ready_probe_sdk::signal::{Name, Signal};
-use ready_probe_sdk::store::connected::Connected;
+use ready_probe_sdk::store::connected::{self, Connected};
 use ready_probe_sdk::store::{Published, Record, Store};
 use ready_probe_test_support::servers::{Redis, RedisBinary};
 
@@ -57,7 +57,7 @@ async fn connect(redis: &Redis, user: &str, namespace: &str) -> Connected {
     let url = format!("redis://{user}:pw@127.0.0.1:{}", redis.port());
     let address = StoreAddress::parse(&url).unwrap();
     let namespace = Name::new(namespace).unwrap();
-    Connected::connect(&address, &namespace).await.unwrap()
+    connected::connect(&address, &namespace).await.unwrap()
 }
 
 fn record_of(agent: &str) -> (Published, Record) {

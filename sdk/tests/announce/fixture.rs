@@ -1,9 +1,9 @@
 //! What the tests of announcing stand on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ready_probe_sdk::signal::Signal;
-use ready_probe_sdk::{Agent, AgentBuilder, clock};
+use ready_probe_sdk::{Agent, AgentBuilder};
 use ready_probe_test_support::servers::Redis;
 
 use crate::common::{Folder, PATIENCE, until};
@@ -62,7 +62,7 @@ pub fn until_told(folder: &Folder, agent: &str, why: &str) {
 /// promised time.
 #[track_caller]
 pub fn assert_heals(folder: &Folder, agent: &str) {
-    let start = clock::instant();
+    let start = Instant::now();
     until(&format!("{agent} says that it is announced"), || {
         folder.record(agent).announced.filter(|a| a.ok)
     });
@@ -74,7 +74,7 @@ pub fn assert_heals(folder: &Folder, agent: &str) {
 #[track_caller]
 pub fn assert_holds_nobody_up(agent: &Agent, calls: u32) {
     for n in 0..calls {
-        let start = clock::instant();
+        let start = Instant::now();
         agent.mark_ready(serde_json::json!({ "n": n })).unwrap();
         agent.tick().unwrap();
         let _ = agent.announcement();

@@ -1,9 +1,8 @@
 //! How an agent's life ends and what of it stays announced: closed, killed, panicked, stalled.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ready_probe_sdk::clock;
 use ready_probe_sdk::signal::State;
 use ready_probe_test_support::servers::Redis;
 
@@ -80,7 +79,7 @@ fn a_process_that_is_killed_leaves_nothing_that_does_not_end() {
     assert_eq!(keys(&redis, "*").len(), 3);
     program.kill();
     assert_eq!(immortal_keys(&redis), Vec::<String>::new());
-    let start = clock::instant();
+    let start = Instant::now();
     until("the record ends", || {
         record_keys(&redis, "killed").is_empty().then_some(())
     });
@@ -117,14 +116,14 @@ fn a_stall_is_announced_at_once_and_so_is_its_end() {
         .register()
         .unwrap();
     agent.mark_ready(()).unwrap();
-    let start = clock::instant();
+    let start = Instant::now();
     let stalled = until("the stall is announced", || {
         record(&redis, "stalls").filter(|said| said.state == State::NotReady)
     });
     assert!(start.elapsed() < limit + SLACK);
     let reason = stalled.reason.unwrap();
     assert!(reason.starts_with("stalled: no progress for "), "{reason}");
-    let start = clock::instant();
+    let start = Instant::now();
     until("its end is announced", || {
         agent.tick().unwrap();
         record(&redis, "stalls").filter(|said| said.state == State::Ready)

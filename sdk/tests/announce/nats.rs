@@ -1,9 +1,9 @@
 //! NATS as the store: what is there while all is well, and how agents come back to it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ready_probe_sdk::Agent;
 use ready_probe_sdk::signal::State;
-use ready_probe_sdk::{Agent, clock};
 use ready_probe_test_support::process::free_port;
 use ready_probe_test_support::proxy::{Fault, Proxy};
 use ready_probe_test_support::servers::{Nats, NatsVersion};
@@ -46,7 +46,7 @@ fn a_signal_is_announced_with_a_ttl_and_taken_back() {
         drop(agent);
         assert!(bucket.record("kept.1").is_none());
         // What stands in its place does not stay either.
-        let start = clock::instant();
+        let start = Instant::now();
         until("nothing is left", || (bucket.len() == 0).then_some(()));
         assert!(start.elapsed() < ttl + 2 * SLACK);
     }
@@ -94,7 +94,7 @@ fn a_restart_under_many_agents_loses_none_with_its_data_and_without() {
             } else {
                 nats.restart();
             }
-            let start = clock::instant();
+            let start = Instant::now();
             let bucket = Bucket::of(&nats);
             let last_word = serde_json::json!({ "keeps_data": keeps_data });
             for agent in &agents {
@@ -119,7 +119,7 @@ fn a_bucket_that_is_deleted_is_back_with_its_records_within_one_beat() {
         let _agent = announced_agent(&folder, "deleted", &nats.url());
         let bucket = Bucket::of(&nats);
         bucket.delete();
-        let start = clock::instant();
+        let start = Instant::now();
         until("it is back", || bucket.record("deleted"));
         let took = start.elapsed();
         assert!(took < Duration::from_millis(2_200) + SLACK, "{took:?}");
@@ -172,7 +172,7 @@ fn a_process_that_is_killed_leaves_nothing_that_does_not_end() {
         program.tell("wait_announced");
         assert_eq!(bucket.len(), 1);
         program.kill();
-        let start = clock::instant();
+        let start = Instant::now();
         until("nothing is left", || (bucket.len() == 0).then_some(()));
         assert!(start.elapsed() < Duration::from_secs(1) + 2 * SLACK);
     }

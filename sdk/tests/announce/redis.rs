@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ready_probe_sdk::{Agent, ErrorKind, clock};
+use ready_probe_sdk::clock;
+
+use ready_probe_sdk::{Agent, ErrorKind};
 use ready_probe_test_support::process::free_port;
 use ready_probe_test_support::servers::{Redis, RedisBinary};
 

@@ -1,8 +1,8 @@
 //! A store that loses what it was told, in whole or in part, in the middle of an agent's life.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ready_probe_sdk::{Agent, clock};
+use ready_probe_sdk::Agent;
 use ready_probe_test_support::servers::Redis;
 
 use crate::common::{Folder, PATIENCE, until};
@@ -12,7 +12,7 @@ use crate::fixture::{BEAT, SLACK, announced_agent, builder, immortal_keys, keys,
 const LONGEST_BEAT: Duration = Duration::from_millis(1_200);
 
 fn until_whole(redis: &Redis, limit: Duration) {
-    let start = clock::instant();
+    let start = Instant::now();
     until("all three keys are back", || {
         (keys(redis, "*").len() == 3).then_some(())
     });
@@ -63,7 +63,7 @@ fn a_record_that_somebody_made_immortal_is_mortal_again_within_one_beat() {
     let _agent = announced_agent(&folder, "persisted", &redis.url());
     let [key] = record_keys(&redis, "persisted").try_into().unwrap();
     redis.command(&["PERSIST", &key]);
-    let start = clock::instant();
+    let start = Instant::now();
     until("it has a TTL again", || {
         immortal_keys(&redis).is_empty().then_some(())
     });

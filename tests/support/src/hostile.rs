@@ -157,6 +157,15 @@ impl RefusedPort {
 
 /// A port that is bound but not listened on.
 pub fn refused_port() -> RefusedPort {
+    loop {
+        if let Some(refused) = refuse(free_port()) {
+            return refused;
+        }
+    }
+}
+
+/// Has 127.0.0.1 refuse connections to this port, unless somebody else has it.
+pub fn refuse(port: u16) -> Option<RefusedPort> {
     let socket = socket_with(
         AddressFamily::INET,
         SocketType::STREAM,
@@ -164,15 +173,11 @@ pub fn refused_port() -> RefusedPort {
         None,
     )
     .expect("a socket");
-    loop {
-        let port = free_port();
-        if bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return RefusedPort {
-                port,
-                _bound: socket,
-            };
-        }
-    }
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).ok()?;
+    Some(RefusedPort {
+        port,
+        _bound: socket,
+    })
 }
 
 #[cfg(test)]

@@ -2,18 +2,22 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::tls::TlsOptions;
 use rustix::io::Errno;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::{nss, thread};
+use super::nss;
+use crate::redact::Secrets;
+use crate::thread;
 
 /// Anything bytes go through.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -24,6 +28,9 @@ pub type Stream = Box<dyn Io>;
 
 /// An address that does not answer keeps the next one waiting no longer than this (RFC 8305, 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// How much is quoted of what TLS says, which may hold names of the server's choice.
+const MAX_TLS_CHARS: usize = 120;
 
 /// How soon a unix socket with a full backlog is tried again.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
@@ -89,21 +96,30 @@ pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
     }
 }
 
+/// Reads what TLS needs. To be called before a connection is opened: a file that is not there is to
+/// be named also where nobody answers.
+pub fn tls_config(tls: &TlsOptions) -> Result<Arc<ClientConfig>, String> {
+    tls.client_config().map_err(|e| format!("TLS: {e}"))
+}
+
 /// Speaks TLS on a connection.
 pub async fn secure(
     stream: Stream,
     endpoint: &Endpoint,
-    tls: &TlsOptions,
+    config: Arc<ClientConfig>,
+    secrets: &Secrets,
 ) -> Result<Stream, String> {
     let host = match endpoint {
         Endpoint::Tcp { host, .. } => host.clone(),
         Endpoint::Unix(_) => "localhost".to_owned(),
     };
     let name = ServerName::try_from(host).map_err(|_| "TLS: the host is no name".to_owned())?;
-    let config = tls.client_config().map_err(|e| format!("TLS: {e}"))?;
     match TlsConnector::from(config).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(e) => Err(format!("TLS: {e}")),
+        Err(e) => {
+            let said = secrets.quote(&e.to_string(), MAX_TLS_CHARS);
+            Err(format!("TLS: {said}"))
+        }
     }
 }
 

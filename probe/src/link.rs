@@ -1,0 +1,9 @@
+//! Connections to servers, each bounded in what it reads. They know how to talk, not what an answer
+//! means.
+
+pub mod bounded;
+pub mod connect;
+pub mod nats;
+mod nss;
+pub mod redis;
+pub mod store;

@@ -1,0 +1,80 @@
+//! The store that `READY_STORE` names: what the SDK's stores ask, over our own bounded connections.
+
+use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::connect::store::{Server, StoreAddress};
+use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::store::any::AnyStore;
+use ready_probe_sdk::store::nats::NatsStore;
+use ready_probe_sdk::store::redis::RedisStore;
+
+use super::nats::NatsLink;
+use super::redis::RedisLink;
+use crate::redact::Secrets;
+use crate::time_limit::TimeLimit;
+
+/// The store, through one of our connections.
+pub type Connected = AnyStore<RedisLink, NatsLink>;
+
+/// Where signals are announced, for everybody.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// The store.
+    pub address: StoreAddress,
+    /// The namespace in it.
+    pub namespace: Name,
+}
+
+impl Remote {
+    /// The store's servers: any of them will do.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        match &self.address.server {
+            Server::Redis(redis) => &redis.endpoints,
+            Server::Nats(nats, _) => &nats.endpoints,
+        }
+    }
+
+    /// Asks the first of the store's servers that answers within the limit. The error is the last
+    /// one's, for people.
+    pub async fn first<T>(
+        &self,
+        limit: TimeLimit,
+        ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let mut failure = String::new();
+        // One that is silent must leave the others their time.
+        let mut left = u32::try_from(self.endpoints().len()).unwrap_or(u32::MAX);
+        for endpoint in self.endpoints() {
+            let share = limit.share(left);
+            left -= 1;
+            match share.hold(ask(endpoint)).await {
+                Ok(answer) => return Ok(answer),
+                Err(e) => failure = format!("{endpoint}: {e}"),
+            }
+        }
+        Err(failure)
+    }
+
+    /// Connects to one of the store's servers, for answers of up to `max_bytes`. The error is for
+    /// people.
+    pub async fn open(
+        &self,
+        endpoint: &Endpoint,
+        max_bytes: usize,
+        secrets: &Secrets,
+    ) -> Result<Connected, String> {
+        let (tls, namespace) = (&self.address.tls, self.namespace.clone());
+        Ok(match &self.address.server {
+            Server::Redis(redis) => {
+                let link = RedisLink::open(redis, tls, endpoint, max_bytes, secrets).await?;
+                AnyStore::Redis(RedisStore::new(link.logging_in(redis), namespace))
+            }
+            Server::Nats(nats, bucket) => {
+                let link = NatsLink::open(nats, tls, endpoint, max_bytes, secrets).await?;
+                AnyStore::Nats(NatsStore::new(link, namespace, bucket.clone()))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Where a folder that is looked at by default lies on a file system that never answers, the deadline
+//! holds all the same.
+
+use std::process::Command;
+use std::time::Duration;
+
+use ready_probe_test_support::process::{Run, probe, run_within};
+
+use crate::container::{Container, assert_mentions, through};
+
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Runs a probe for which nobody answers below `folder`: it is the file system of a process that never
+/// reads what it is asked.
+fn without_answer_below(folder: &str, command: &Command) -> Run {
+    let mount = format!(
+        "exec 3<>/dev/fuse; \
+         mount -i -t fuse -o fd=3,rootmode=41777,user_id=0,group_id=0,allow_other stuck {folder} || \
+         exit 99; exec \"$0\" \"$@\""
+    );
+    let unshare = ["--mount", "sh", "-c", &mount];
+    let run = run_within(
+        &mut through("unshare", &unshare, command),
+        Duration::from_secs(10),
+    );
+    assert_ne!(run.code(), 99, "it needs root and /dev/fuse: {run:?}");
+    run
+}
+
+#[test]
+fn a_default_folder_that_hangs_ends_at_the_deadline() {
+    let stuck = "unhealthy: no answer by the deadline: a file or folder";
+    // The folders of signals, what lies on the way to one of them, and the folder of the configuration.
+    for folder in ["/tmp", "/dev/shm", "/dev", "/etc"] {
+        for args in [&["agent:never-there"][..], &[]] {
+            let mut probe = probe();
+            probe
+                .args(args)
+                .env("READY_TIMEOUT", format!("{}ms", TIMEOUT.as_millis()));
+            let run = without_answer_below(folder, &probe);
+            assert_mentions(&run, 1, &[stuck]);
+            assert!(run.elapsed < TIMEOUT * 3, "{folder}: {run:?}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_hangs_and_is_not_looked_at_is_no_obstacle() {
+    let container = Container::new();
+    let probe = container.probe(["agent:never-there"]);
+    let run = without_answer_below("/srv", &probe);
+    assert_mentions(
+        &run,
+        1,
+        &["starting: agent never-there: no signal published"],
+    );
+}
