@@ -78,6 +78,14 @@ def check(*arguments):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.parametrize("document", ["README.md", "bindings-python/README.md"])
+def test_the_examples_of_the_documents_run_as_they_stand(run, document):
+    blocks = (ROOT / document).read_text().split("```python\n")[1:]
+    assert blocks
+    for block in blocks:
+        run(block.split("```")[0])
+
+
 def test_every_public_thing_has_a_docstring():
     for name in ready_probe.__all__:
         thing = getattr(ready_probe, name)

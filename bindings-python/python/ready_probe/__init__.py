@@ -14,6 +14,7 @@ Redis or NATS server, it is announced there, too, for other containers.
 the same for asyncio. Durations are seconds, as a number or a ``timedelta``.
 """
 
+from ready_probe import _interpreter as _interpreter  # first: it refuses a second interpreter
 from ready_probe._agent import Agent, mark_agent_not_ready, mark_agent_ready
 from ready_probe._errors import (
     ClosedError,
