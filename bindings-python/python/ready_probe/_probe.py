@@ -1,0 +1,100 @@
+"""Asking the probe: runs the executable of this package, and returns what it says."""
+
+from ready_probe._errors import ConfigError, ReadyProbeError
+
+# Statuses of the executable for what it can't use: the command line, the configuration.
+_UNUSABLE = (64, 78)
+
+
+class Check:
+    """One check of a verdict."""
+
+    __slots__ = ("target", "name", "scope", "optional", "outcome", "reason", "elapsed")
+
+    def __init__(self, row):
+        self.target = row["target"]
+        self.name = row.get("name")
+        self.scope = row["scope"]
+        self.optional = row.get("optional", False)
+        self.outcome = row["outcome"]
+        self.reason = row["reason"]
+        self.elapsed = row["elapsed_ms"] / 1000
+
+    def __repr__(self):
+        return f"<ready_probe.Check {self.outcome} {self.target}: {self.reason}>"
+
+
+class Verdict:
+    """What the probe says. True when the container is healthy or degraded, as its exit status."""
+
+    __slots__ = ("verdict", "reason", "checks", "notes", "elapsed")
+
+    def __init__(self, report):
+        self.verdict = report["verdict"]
+        self.reason = report["reason"]
+        self.checks = tuple(Check(row) for row in report["checks"])
+        self.notes = tuple(report.get("notes", ()))
+        self.elapsed = report["elapsed_ms"] / 1000
+
+    def __bool__(self):
+        return self.verdict in ("healthy", "degraded")
+
+    def __repr__(self):
+        return f"<ready_probe.Verdict {self.verdict}: {self.reason}>"
+
+
+def probe(targets=(), *, timeout=5.0):
+    """Ask the probe, as the container's health check does.
+
+    :param targets: a target or several, as on the command line: ``"agent:translator"``,
+        ``["redis://redis:6379", "tcp://localhost:80"]``. Without any, what the environment and the
+        configuration file name, or all agents of this container.
+    :param timeout: the deadline by which the probe has answered. Seconds or a ``timedelta``.
+
+    :raises ConfigError: a target, a setting or the configuration file can't be used.
+    :raises ReadyProbeError: the executable can't be found or run.
+
+    >>> bool(probe("agent:nobody"))
+    False
+    """
+    import json
+    import subprocess
+
+    targets = [targets] if isinstance(targets, str) else list(targets)
+    total_seconds = getattr(timeout, "total_seconds", None)
+    seconds = total_seconds() if total_seconds else timeout
+    options = ["--format=json", f"--timeout={round(seconds * 1000)}ms"]
+    try:
+        run = subprocess.run(
+            [_executable(), *options, "--", *targets],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+    except OSError as e:
+        raise ReadyProbeError(f"ready-probe can't be run: {e}") from e
+    said = run.stderr.decode(errors="replace").strip()
+    if run.returncode in _UNUSABLE:
+        raise ConfigError(said or run.stdout.decode(errors="replace").strip())
+    try:
+        return Verdict(json.loads(run.stdout))
+    except (ValueError, LookupError) as e:
+        raise ReadyProbeError(f"ready-probe ended with status {run.returncode}: {said}") from e
+
+
+def _executable():
+    """The one that was installed together with this package, or else the first in PATH."""
+    import os
+    import shutil
+    import sys
+    import sysconfig
+
+    beside = os.path.dirname(sys.executable)
+    for folder in (sysconfig.get_path("scripts"), beside):
+        found = shutil.which("ready-probe", path=folder)
+        if found:
+            return found
+    found = shutil.which("ready-probe")
+    if not found:
+        raise ReadyProbeError("ready-probe is not installed beside Python, nor in PATH")
+    return found

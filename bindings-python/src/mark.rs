@@ -1,0 +1,34 @@
+//! The one-line functions.
+
+use pyo3::prelude::*;
+use ready_probe_sdk as sdk;
+
+use crate::life::call;
+use crate::{details, duration};
+
+/// Marks an agent that the process holds, registered with these options if it is not yet.
+#[pyfunction]
+pub(crate) fn mark_agent_ready(
+    py: Python<'_>,
+    name: &str,
+    details: Option<&Bound<'_, PyAny>>,
+    ttl: &Bound<'_, PyAny>,
+    watchdog: Option<&Bound<'_, PyAny>>,
+    store: Option<&str>,
+) -> PyResult<()> {
+    let details = details::parse(details)?;
+    let mut described = sdk::Agent::builder(name).ttl(duration::parse("ttl", ttl)?);
+    if let Some(limit) = duration::parse_optional("watchdog", watchdog)? {
+        described = described.watchdog(limit);
+    }
+    if let Some(store) = store {
+        described = described.store(store);
+    }
+    call(py, || described.mark_ready(details))
+}
+
+/// Marks an agent that the process holds.
+#[pyfunction]
+pub(crate) fn mark_agent_not_ready(py: Python<'_>, name: &str, reason: &str) -> PyResult<()> {
+    call(py, || sdk::mark_agent_not_ready(name, reason))
+}

@@ -1,0 +1,296 @@
+"""The life of an agent in one process."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+import ready_probe
+from conftest import throughout, until
+from ready_probe import Agent, mark_agent_not_ready, mark_agent_ready
+
+
+def test_it_says_starting_then_ready_then_not_ready_then_nothing(folder):
+    agent = Agent("life")
+    assert (agent.name, agent.state) == ("life", "starting")
+    assert "starting" in folder.says("life")
+    agent.mark_ready({"port": 5555})
+    assert agent.state == "ready"
+    assert folder.says("life") == "healthy: 1 check passes"
+    assert folder.record("life")["details"] == {"port": 5555}
+    agent.mark_not_ready("reloading the model")
+    assert "not_ready: reloading the model" in folder.says("life")
+    agent.close("deploy")
+    agent.close("again")
+    assert agent.state == "stopping"
+    assert folder.files("life") == []
+
+
+def test_the_two_functions_are_all_that_the_common_case_needs(run, folder):
+    run(
+        """
+        import ready_probe
+        from ready_probe import mark_agent_ready, mark_agent_not_ready
+        mark_agent_ready("common", {"port": 5555})
+        mark_agent_ready("common", {"port": 5556})
+        assert ready_probe.probe("agent:common")
+        mark_agent_not_ready("common", "graceful shutdown")
+        mark_agent_not_ready("common", "graceful shutdown")
+        verdict = ready_probe.probe("agent:common")
+        assert not verdict
+        assert verdict.reason.endswith("not_ready: graceful shutdown"), verdict
+        """
+    )
+    assert folder.files("common") == []
+
+
+def test_an_agent_that_nobody_refers_to_lives_until_the_end_of_the_process(run, folder):
+    run(
+        """
+        import gc, ready_probe
+        ready_probe.Agent("forgotten").mark_ready()
+        gc.collect()
+        assert ready_probe.probe("agent:forgotten")
+        """
+    )
+    assert folder.files("forgotten") == []
+
+
+def test_durations_are_seconds_or_timedeltas(folder):
+    with Agent("seconds", ttl=30, heartbeat=1.5):
+        record = folder.record("seconds")
+        assert (record["ttl_ms"], record["beat_ms"]) == (30_000, 1_500)
+    with Agent("delta", ttl=timedelta(minutes=1), heartbeat=timedelta(seconds=2)):
+        record = folder.record("delta")
+        assert (record["ttl_ms"], record["beat_ms"]) == (60_000, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"name": "../x"}, ready_probe.InvalidName, "letter or digit"),
+        ({"name": "x", "ttl": 0.5}, ready_probe.ConfigError, "TTL"),
+        ({"name": "x", "ttl": -1}, ready_probe.ConfigError, "ttl of -1 seconds"),
+        ({"name": "x", "ttl": float("nan")}, ready_probe.ConfigError, "ttl of NaN seconds"),
+        ({"name": "x", "ttl": "1m"}, TypeError, "ttl is a number of seconds or a timedelta, not str"),
+        ({"name": "x", "heartbeat": 50}, ready_probe.ConfigError, "half the TTL"),
+        ({"name": "x", "watchdog": 0.01}, ready_probe.ConfigError, "watchdog"),
+        ({"name": "x", "store": "http://x"}, ready_probe.ConfigError, "redis://"),
+        ({"name": "x", "store": "redis://x", "namespace": "a b"}, ready_probe.InvalidName, "a b"),
+    ],
+)
+def test_what_can_t_be_used_is_an_error_that_says_what(folder, arguments, error, message):
+    with pytest.raises(error, match=message):
+        Agent(**arguments)
+    assert not folder.path.exists() or folder.files("x") == []
+
+
+@pytest.mark.parametrize(
+    ("details", "message"),
+    [
+        ([1], "details must be a dict"),
+        ({"a": {"b": [object()]}}, r'details\["a"\]\["b"\]\[0\] must be None, a bool'),
+        ({1: 2}, "a key of details must be a str"),
+        ({"x": float("inf")}, "a finite number"),
+        ({"x": 2**64}, "64 bits"),
+        ({"x": "y" * 5000}, "4096|4 KiB|too large|larger"),
+    ],
+)
+def test_details_that_can_t_be_published_leave_the_last_word(folder, details, message):
+    with Agent("details") as agent:
+        agent.mark_ready({"port": 1})
+        with pytest.raises(ready_probe.ConfigError, match=message):
+            agent.mark_ready(details)
+        assert folder.record("details")["details"] == {"port": 1}
+
+
+def test_details_that_contain_themselves_are_refused(folder):
+    endless = {}
+    endless["self"] = endless
+    with Agent("endless") as agent, pytest.raises(ready_probe.ConfigError, match="nested deeper"):
+        agent.mark_ready(endless)
+
+
+def test_details_are_published_as_json_writes_them(folder):
+    details = {
+        "none": None, "yes": True, "int": -(2**63), "large": 2**64 - 1, "float": 1.5,
+        "text": "größer\n", "list": [1, (2, 3)], "dict": {"a": {}},
+    }  # fmt: skip
+    with Agent("details") as agent:
+        agent.mark_ready(details)
+        want = {**details, "list": [1, [2, 3]]}
+        assert folder.record("details")["details"] == want
+
+
+def test_a_name_is_published_once_and_is_free_after_its_end(folder):
+    with Agent("once"):
+        with pytest.raises(ready_probe.ConfigError, match="publishes agent once already"):
+            Agent("once")
+    Agent("once").close()
+
+
+def test_a_folder_that_can_t_be_written_is_an_error(folder):
+    folder.path.write_text("a file")
+    with pytest.raises(ready_probe.ReadyProbeError, match="signals"):
+        mark_agent_ready("nowhere")
+
+
+def test_after_its_end_an_agent_can_only_be_closed(folder):
+    agent = Agent("closed")
+    agent.close()
+    for call in (agent.mark_ready, agent.tick, agent.wait_announced, lambda: agent.mark_not_ready("x")):
+        with pytest.raises(ready_probe.ClosedError, match="agent closed was closed"):
+            call()
+    assert repr(agent) == "<ready_probe.Agent closed: closed>"
+
+
+def test_a_block_that_ends_well_leaves_nothing(folder):
+    with Agent("block") as agent:
+        agent.mark_ready()
+    assert folder.files("block") == []
+
+
+def test_an_exception_becomes_the_reason_and_stays_until_the_agent_is_made_anew(folder):
+    with pytest.raises(ValueError), Agent("block") as agent:
+        agent.mark_ready()
+        raise ValueError("no such model")
+    assert "stopping: ValueError: no such model" in folder.says("block")
+    with Agent("block") as agent:
+        agent.mark_ready()
+        assert folder.says("block") == "healthy: 1 check passes"
+
+
+@pytest.mark.parametrize("ends", [SystemExit, KeyboardInterrupt])
+def test_an_end_of_the_program_is_no_failure(folder, ends):
+    with pytest.raises(ends), Agent("block"):
+        raise ends
+    assert folder.files("block") == []
+
+
+def test_draining_says_stopping_until_it_is_done(folder):
+    agent = Agent("drains")
+    agent.mark_ready()
+    with agent.drain("deploy"):
+        assert agent.state == "stopping"
+        assert "stopping: deploy" in folder.says("drains")
+    assert folder.files("drains") == []
+
+
+def test_without_a_tick_it_is_stalled_and_the_next_one_ends_that(folder):
+    with Agent("stalls", watchdog=0.3) as agent:
+        agent.mark_ready()
+        until("it is stalled", lambda: agent.state == "not_ready")
+        assert "stalled: no progress for" in folder.says("stalls")
+        agent.tick()
+        assert folder.says("stalls") == "healthy: 1 check passes"
+
+
+def test_the_watchdog_says_so_when_python_computes_with_the_gil_held_and_beats_go_on(start, folder):
+    # One call into C that never gives up the GIL.
+    program = start(
+        """
+        import ready_probe
+        agent = ready_probe.Agent("computes", ttl=1, heartbeat=0.05, watchdog=0.3)
+        agent.mark_ready()
+        print("ready")
+        input()
+        sum(range(10**12))
+        """
+    )
+    program.reads()
+    program.tell()
+    folder.until_says("computes", "stalled: no progress for")
+    seq = folder.record("computes")["seq"]
+    until("beats go on", lambda: folder.record("computes")["seq"] > seq + 10)
+
+
+def test_progress_watches_while_the_work_runs_and_not_between(folder):
+    agent = Agent("worker", watchdog=0.3)
+    goes_on = threading.Event()
+
+    @agent.progress
+    def work(answer):
+        """Works."""
+        goes_on.wait()
+        return answer
+
+    assert work.__doc__ == "Works."
+    agent.mark_ready()
+    throughout(0.6, lambda: None if agent.state == "ready" else pytest.fail("not watched yet"))
+    thread = threading.Thread(target=work, args=(1,))
+    thread.start()
+    until("it is stalled", lambda: agent.state == "not_ready")
+    goes_on.set()
+    thread.join()
+    assert agent.state == "ready"
+    assert work(42) == 42
+    throughout(0.6, lambda: None if agent.state == "ready" else pytest.fail("no longer watched"))
+    agent.close()
+
+
+def test_work_that_fails_or_closes_the_agent_is_no_longer_watched(folder):
+    agent = Agent("worker", watchdog=0.3)
+    agent.mark_ready()
+
+    @agent.progress
+    def fail():
+        raise ValueError("bad job")
+
+    @agent.progress
+    def close():
+        agent.close()
+
+    with pytest.raises(ValueError):
+        fail()
+    throughout(0.6, lambda: None if agent.state == "ready" else pytest.fail("no longer watched"))
+    close()
+
+
+def test_repeated_marks_are_progress_to_the_watchdog_of_the_function(run):
+    run(
+        """
+        import logging, time
+        logging.getLogger("ready_probe").setLevel("ERROR")
+        from ready_probe import mark_agent_ready, probe
+        mark_agent_ready("function", watchdog=0.3)
+        deadline = time.monotonic() + 20
+        while probe("agent:function"):
+            assert time.monotonic() < deadline
+        assert "stalled" in probe("agent:function").reason
+        mark_agent_ready("function")
+        assert probe("agent:function")
+        """
+    )
+
+
+def test_any_thread_may_mark(folder):
+    with Agent("threads") as agent:
+        barrier = threading.Barrier(8)
+
+        def mark(i):
+            barrier.wait()
+            for _ in range(50):
+                agent.mark_ready({"thread": i})
+                agent.mark_not_ready("busy")
+                agent.tick()
+            agent.mark_ready({"thread": i})
+
+        threads = [threading.Thread(target=mark, args=(i,)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert folder.says("threads") == "healthy: 1 check passes"
+        assert folder.record("threads")["details"]["thread"] in range(8)
+
+
+def test_not_ready_before_ready_registers_the_agent(run, folder):
+    run(
+        """
+        from ready_probe import mark_agent_not_ready, probe
+        mark_agent_not_ready("loads", "loading")
+        assert probe("agent:loads").reason.endswith("not_ready: loading")
+        """
+    )
+    with pytest.raises(ready_probe.InvalidName):
+        mark_agent_not_ready("/", "x")

@@ -1,0 +1,154 @@
+"""Agents of asyncio: the loop proves its own progress."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+import ready_probe
+from conftest import PATIENCE, throughout, until
+from ready_probe import aio
+
+
+async def until_async(what, look):
+    deadline = time.monotonic() + PATIENCE
+    while not look():
+        assert time.monotonic() < deadline, f"never: {what}"
+        await asyncio.sleep(0.005)
+
+
+def test_its_life_is_that_of_the_block(folder):
+    async def main():
+        async with aio.Agent("life") as agent:
+            assert (agent.name, agent.state, agent.announced) == ("life", "starting", None)
+            await agent.mark_ready({"port": 1})
+            assert folder.says("life") == "healthy: 1 check passes"
+            assert repr(agent) == "<ready_probe.aio.Agent life: ready>"
+            await agent.mark_not_ready("reloading")
+            assert "not_ready: reloading" in folder.says("life")
+            await agent.close("deploy")
+            with pytest.raises(ready_probe.ClosedError):
+                await agent.mark_ready()
+        assert folder.files("life") == []
+
+    asyncio.run(main())
+
+
+def test_an_exception_becomes_the_reason(folder):
+    async def main():
+        async with aio.Agent("fails"):
+            raise ValueError("no such model")
+
+    with pytest.raises(ValueError):
+        asyncio.run(main())
+    assert "stopping: ValueError: no such model" in folder.says("fails")
+
+
+def test_a_cancelled_block_leaves_nothing(folder):
+    async def main():
+        entered = asyncio.Event()
+
+        async def block():
+            async with aio.Agent("cancelled") as agent:
+                await agent.mark_ready()
+                entered.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(block())
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert folder.files("cancelled") == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("limit", [0.3, timedelta(seconds=0.3)])
+def test_a_blocked_loop_is_stalled_and_recovers_by_itself(folder, limit):
+    async def main():
+        async with aio.Agent("loop", watchdog=limit) as agent:
+            await agent.mark_ready()
+            # The loop runs: for longer than the limit nothing happens.
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                assert agent.state == "ready"
+                await asyncio.sleep(0.01)
+            # It does not: this blocks it.
+            begin = time.monotonic()
+            until("it is stalled", lambda: agent.state == "not_ready")
+            assert time.monotonic() - begin < 1.5
+            assert "stalled: no progress for" in folder.says("loop")
+            await until_async("it recovers", lambda: agent.state == "ready")
+            assert folder.says("loop") == "healthy: 1 check passes"
+
+    asyncio.run(main())
+
+
+def test_without_a_watchdog_a_blocked_loop_is_its_own_affair(folder):
+    async def main():
+        async with aio.Agent("loop", watchdog=None) as agent:
+            await agent.mark_ready()
+            throughout(0.5, lambda: None if agent.state == "ready" else pytest.fail("watched"))
+
+    asyncio.run(main())
+
+
+def test_work_under_progress_has_to_tick_and_an_idle_loop_has_not(folder):
+    async def main():
+        async with aio.Agent("worker", watchdog=0.3) as agent:
+            await agent.mark_ready()
+            goes_on = asyncio.Event()
+
+            @agent.progress
+            async def wait():
+                """Waits."""
+                await goes_on.wait()
+                return 42
+
+            @agent.progress
+            def compute():
+                return 43
+
+            assert wait.__doc__ == "Waits."
+            task = asyncio.create_task(wait())
+            await until_async("it is stalled", lambda: agent.state == "not_ready")
+            agent.tick()
+            assert agent.state == "ready"
+            goes_on.set()
+            assert (await task, compute()) == (42, 43)
+            end = time.monotonic() + 0.6
+            while time.monotonic() < end:
+                assert agent.state == "ready"
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+def test_it_needs_a_running_loop(folder):
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        aio.Agent("nowhere")
+    assert folder.files("nowhere") == []
+
+
+def test_waiting_for_the_store_leaves_the_loop_free_and_can_be_cancelled(folder, redis):
+    async def main():
+        redis.stop()
+        async with aio.Agent("peer", store=redis.url, watchdog=0.3) as agent:
+            await agent.mark_ready()
+            with pytest.raises(ready_probe.StoreUnavailable, match="within 500ms"):
+                await agent.wait_announced(timedelta(seconds=0.5))
+            assert agent.state == "ready"
+            with pytest.raises(ready_probe.ConfigError):
+                await agent.wait_announced(-1)
+            waits = asyncio.create_task(agent.wait_announced(3600))
+            await asyncio.sleep(0)
+            waits.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waits
+            await asyncio.to_thread(redis.start)
+            await agent.wait_announced(20)
+            assert agent.announced.ok
+
+    asyncio.run(main())

@@ -1,0 +1,355 @@
+"""How processes end, are signalled and forked, and what is left of their agents."""
+
+import signal
+import sys
+
+import pytest
+
+from conftest import until
+
+
+def test_the_exit_hook_says_stopping_and_leaves_nothing(run, folder):
+    run(
+        """
+        from ready_probe import Agent, mark_agent_ready
+        mark_agent_ready("function")
+        Agent("object").mark_ready()
+        """
+    )
+    assert folder.files("function") == folder.files("object") == []
+
+
+def test_an_uncaught_exception_ends_as_ever(start, folder):
+    program = start(
+        """
+        from ready_probe import mark_agent_ready
+        mark_agent_ready("fails")
+        raise SystemExit(3)
+        """
+    )
+    assert program.end() == (3, "", "")
+    assert folder.files("fails") == []
+
+
+def test_a_killed_process_is_not_ready_at_once(start, folder):
+    program = start(
+        """
+        from ready_probe import mark_agent_ready
+        mark_agent_ready("killed")
+        print("ready")
+        input()
+        """
+    )
+    program.reads()
+    program.process.kill()
+    program.end()
+    assert f"process {program.pid} is gone" in folder.says("killed")
+
+
+def test_threads_that_go_on_calling_do_not_hang_or_disturb_the_end(run):
+    # The end of an interpreter is a race: many ends, each with threads in every kind of call.
+    code = """
+        import threading
+        from ready_probe import Agent, mark_agent_ready
+        agent = Agent("threads", watchdog=10)
+        def forever(call):
+            while True:
+                call()
+        calls = [
+            agent.mark_ready, agent.tick, lambda: agent.state, lambda: mark_agent_ready("other"),
+            lambda: agent.announced, lambda: agent.mark_not_ready("busy"),
+        ]
+        for call in calls:
+            threading.Thread(target=forever, args=(call,), daemon=True).start()
+        while agent.state == "starting":
+            pass
+        """
+    for _ in range(15):
+        run(code)
+
+
+def test_a_hook_that_runs_after_ours_may_still_mark(run, folder):
+    run(
+        """
+        import atexit
+        atexit.register(lambda: ready_probe.mark_agent_not_ready("late", "graceful shutdown"))
+        atexit.register(lambda: agent.mark_not_ready("graceful shutdown"))
+        atexit.register(lambda: agent.close())
+        import ready_probe
+        ready_probe.mark_agent_ready("late")
+        agent = ready_probe.Agent("late2")
+        """
+    )
+    assert folder.files("late") == folder.files("late2") == []
+
+
+def test_by_default_no_signal_handler_is_installed(run):
+    run(
+        """
+        import signal
+        before = [signal.getsignal(n) for n in signal.valid_signals()]
+        from ready_probe import Agent
+        with Agent("signals"):
+            assert [signal.getsignal(n) for n in signal.valid_signals()] == before
+        """
+    )
+
+
+def test_sigterm_with_the_handler_removes_the_signal_and_ends_the_process_as_ever(start, folder):
+    program = start(
+        """
+        import time
+        from ready_probe import Agent
+        agent = Agent("term", install_signal_handlers=True)
+        agent.mark_ready()
+        print("ready")
+        while True:
+            time.sleep(60)
+        """
+    )
+    program.reads()
+    program.process.send_signal(signal.SIGTERM)
+    assert program.end() == (-signal.SIGTERM, "", "")
+    assert folder.files("term") == []
+
+
+def test_the_previous_handler_runs_while_the_signal_says_stopping(start, folder):
+    program = start(
+        """
+        import signal, sys
+        from ready_probe import Agent
+        def previous(signum, frame):
+            print("draining")
+            input()
+            sys.exit(7)
+        signal.signal(signal.SIGTERM, previous)
+        agents = [Agent(name, install_signal_handlers=True) for name in ("one", "two")]
+        for agent in agents:
+            agent.mark_ready()
+        agents.pop().close()
+        print("ready")
+        signal.pause()
+        """
+    )
+    program.reads()
+    program.process.send_signal(signal.SIGTERM)
+    assert program.reads() == "draining"
+    assert "stopping: SIGTERM" in folder.says("one")
+    program.tell()
+    assert program.end() == (7, "", "")
+    assert folder.files("one") == []
+
+
+def test_only_the_main_thread_may_install_it(run, folder):
+    run(
+        """
+        import threading, ready_probe
+        def make():
+            try:
+                ready_probe.Agent("thread", install_signal_handlers=True)
+            except ready_probe.ConfigError as e:
+                print(e)
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        ready_probe.Agent("thread").close()
+        """
+    )
+    assert folder.files("thread") == []
+
+
+FORKED = """
+    import os, sys, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import ready_probe
+    from ready_probe import Agent, mark_agent_not_ready, mark_agent_ready
+    agent = Agent("object", ttl=1, heartbeat=0.1, watchdog=10)
+    agent.mark_ready()
+    mark_agent_ready("function")
+    def refused(call):
+        try:
+            call()
+        except ready_probe.ForkedProcessError:
+            return True
+    """
+
+
+def test_a_forked_child_publishes_its_own_and_not_its_parent_s(run, folder):
+    run(
+        FORKED
+        + """
+    for _ in range(20):
+        if os.fork() == 0:
+            calls = [agent.mark_ready, agent.tick, agent.close, lambda: agent.state,
+                     lambda: agent.announced, lambda: agent.mark_not_ready("x"),
+                     lambda: mark_agent_not_ready("function", "x")]
+            assert all([refused(call) for call in calls])
+            mark_agent_ready("function")
+            mark_agent_ready("child")
+            assert ready_probe.probe("agent:child")
+            own = Agent("object")
+            own.mark_ready()
+            sys.exit(0)
+        assert os.wait()[1] == 0
+        assert ready_probe.probe(["agent:function", "agent:object"])
+    """
+    )
+    assert [folder.files(name) for name in ("function", "object", "child")] == [[], [], []]
+
+
+def test_a_child_that_publishes_nothing_leaves_the_parent_s_signals_alone(run):
+    run(
+        FORKED
+        + """
+    for _ in range(20):
+        if os.fork() == 0:
+            sys.exit(0)
+        assert os.wait()[1] == 0
+        assert ready_probe.probe(["agent:function", "agent:object"])
+    """
+    )
+
+
+def test_forks_in_the_middle_of_calls_do_not_hang(run):
+    run(
+        FORKED
+        + """
+    import threading
+    def forever(call):
+        while True:
+            call()
+    for call in (agent.mark_ready, lambda: mark_agent_ready("function"), agent.tick):
+        threading.Thread(target=forever, args=(call,), daemon=True).start()
+    for _ in range(100):
+        if os.fork() == 0:
+            mark_agent_ready("child")
+            Agent("object").close()
+            sys.exit(0)
+        assert os.wait()[1] == 0
+    """
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_multiprocessing_child_publishes_and_its_exit_hook_runs(start, folder, tmp_path, method):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""
+import multiprocessing, warnings
+import ready_probe
+
+def work(pipe):
+    ready_probe.mark_agent_ready("child")
+    agent = ready_probe.Agent("object")
+    agent.mark_ready()
+    pipe.send("ready")
+    pipe.recv()
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore", DeprecationWarning)
+    context = multiprocessing.get_context({method!r})
+    ready_probe.mark_agent_ready("parent")
+    here, there = context.Pipe()
+    child = context.Process(target=work, args=(there,))
+    child.start()
+    assert here.recv() == "ready"
+    print("ready")
+    input()
+    here.send("end")
+    child.join()
+    print("ended", child.exitcode)
+    input()
+"""
+    )
+    program = start(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')")
+    assert program.reads() == "ready"
+    for name in ("parent", "child", "object"):
+        assert folder.says(name) == "healthy: 1 check passes"
+    program.tell()
+    assert program.reads() == "ended 0"
+    assert folder.files("child") == folder.files("object") == []
+    assert folder.says("parent") == "healthy: 1 check passes"
+    program.tell()
+    assert program.end() == (0, "", "")
+
+
+def test_a_second_interpreter_is_refused_with_a_reason(run):
+    interpreters = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
+    out = run(
+        f"""
+        import ready_probe
+        import {interpreters} as interpreters
+        code = [
+            "try:",
+            "    import ready_probe",
+            "except ImportError as e:",
+            "    print(e, flush=True)",
+        ]
+        interpreters.run_string(interpreters.create(), chr(10).join(code))
+        """
+    )
+    assert "subinterpreters" in out
+
+
+LOGS = """
+    import logging, os, threading, time
+    logging.basicConfig(level="INFO", format="%(name)s %(levelname)s %(agent)s %(message)s")
+    from ready_probe import Agent
+    agent = Agent("logs", watchdog=0.2)
+    agent.mark_ready()
+    deadline = time.monotonic() + 20
+    while agent.state == "ready":
+        assert time.monotonic() < deadline
+    """
+STALLED = "ready_probe WARNING logs agent logs: agent stalled: no progress for "
+
+
+def test_what_the_sdk_logs_reaches_the_logger_before_the_end(start):
+    program = start(LOGS + "agent.tick()\n")
+    status, _, err = program.end()
+    lines = err.splitlines()
+    assert status == 0
+    assert lines[0].startswith(STALLED)
+    assert lines[1] == "ready_probe INFO logs agent logs: agent makes progress again"
+
+
+def test_a_forked_child_logs_too(start):
+    program = start(
+        LOGS
+        + """
+    if os.fork() == 0:
+        agent = Agent("logs", watchdog=0.2)
+        agent.mark_ready()
+        while agent.state == "ready":
+            assert time.monotonic() < deadline
+    else:
+        os.wait()
+    """,
+        options=("-W", "ignore"),
+    )
+    status, _, err = program.end()
+    assert status == 0
+    assert err.count(STALLED) == 2
+
+
+FILTERED = """
+    import logging, threading
+    class Filter(logging.Filter):
+        def filter(self, record):
+            {body}
+    logging.getLogger("ready_probe").addFilter(Filter())
+    """
+
+
+def test_a_filter_that_raises_silences_nothing_that_follows(start):
+    body = "assert 'progress again' in record.getMessage(), 'bad filter'; return True"
+    program = start(FILTERED.format(body=body) + LOGS + "agent.tick()\n")
+    status, _, err = program.end()
+    assert status == 0
+    assert "AssertionError: bad filter" in err
+    assert err.splitlines()[-1].endswith("agent logs: agent makes progress again")
+
+
+def test_a_filter_that_blocks_does_not_keep_the_process_from_ending(start):
+    program = start(FILTERED.format(body="threading.Event().wait()") + LOGS)
+    assert program.end() == (0, "", "")

@@ -1,0 +1,131 @@
+"""The wheel: what is in it, how it installs, and that its stubs tell the truth."""
+
+import os
+import statistics
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+import ready_probe
+from conftest import PATIENCE, PROBE, ROOT
+
+
+def wheel():
+    (wheel,) = (ROOT / "dist").glob("ready_probe-*.whl")
+    return wheel
+
+
+def test_the_wheel_serves_every_python_from_3_10_on():
+    assert "-cp310-abi3-manylinux_" in wheel().name
+
+
+def test_the_executable_in_the_wheel_is_the_very_same_static_binary():
+    want = (ROOT / "dist/ready-probe").read_bytes()
+    assert want.startswith(b"\x7fELF")
+    with zipfile.ZipFile(wheel()) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".data/scripts/ready-probe")]
+        assert archive.read(name) == want
+    assert PROBE.read_bytes() == want
+
+
+def test_a_clean_virtualenv_gets_both_from_one_pip_install_without_an_index(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    bin = tmp_path / "venv/bin"
+    subprocess.run(
+        [bin / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", wheel()],
+        check=True,
+    )
+    environment = {"PATH": f"{bin}:/usr/bin:/bin", "READY_DIR": str(tmp_path / "signals")}
+    script = 'set -e; ready-probe --version; python -c "$CODE"; ! ready-probe agent:clean'
+    code = (
+        "import subprocess\n"
+        "from ready_probe import mark_agent_ready\n"
+        "mark_agent_ready('clean')\n"
+        "print(subprocess.check_output(['ready-probe', 'agent:clean'], text=True).split(chr(10))[0])\n"
+    )
+    run = subprocess.run(
+        ["/bin/sh", "-c", script],
+        env={**environment, "CODE": code},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    lines = run.stdout.splitlines()
+    assert lines[:2] == [f"ready-probe {ready_probe.__version__}", "healthy: 1 check passes"]
+
+
+def test_the_stubs_are_those_of_the_module():
+    check("-m", "mypy.stubtest", "ready_probe", "--mypy-config-file", "pyproject.toml")
+
+
+def test_a_typed_program_passes_the_type_checker_and_a_wrong_one_does_not(tmp_path):
+    right = tmp_path / "right.py"
+    right.write_text((ROOT / "bindings-python/tests/typed.py").read_text())
+    check("-m", "mypy", "--strict", str(right))
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("from ready_probe import mark_agent_ready\nmark_agent_ready(5)\n")
+    run = subprocess.run([sys.executable, "-m", "mypy", str(wrong)], capture_output=True, text=True)
+    assert 'Argument 1 to "mark_agent_ready" has incompatible type "int"' in run.stdout
+
+
+def check(*arguments):
+    run = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT / "bindings-python", capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("document", ["README.md", "bindings-python/README.md"])
+def test_the_examples_of_the_documents_run_as_they_stand(run, document):
+    blocks = (ROOT / document).read_text().split("```python\n")[1:]
+    assert blocks
+    for block in blocks:
+        run(block.split("```")[0])
+
+
+def test_every_public_thing_has_a_docstring():
+    for name in ready_probe.__all__:
+        thing = getattr(ready_probe, name)
+        assert name == "__version__" or thing.__doc__, name
+    for member, thing in vars(ready_probe.Agent).items():
+        assert member.startswith("_") or thing.__doc__, member
+
+
+@pytest.mark.parametrize("module", ["logging", "json", "subprocess", "threading", "multiprocessing", "asyncio"])
+def test_importing_it_imports_no_large_module(run, module):
+    # Each of these takes longer than this package; site may have imported some already.
+    run(
+        f"""
+        import sys
+        before = set(sys.modules)
+        import ready_probe
+        assert {module!r} not in set(sys.modules) - before
+        """
+    )
+
+
+def test_importing_it_takes_less_than_15_ms():
+    code = (
+        "import time; begin = time.perf_counter(); import ready_probe; "
+        "print(time.perf_counter() - begin)"
+    )
+    took = [
+        float(subprocess.check_output([sys.executable, "-c", code], env=dict(os.environ)))
+        for _ in range(11)
+    ]
+    assert statistics.median(took) < 0.015, took
+
+
+def test_marking_takes_less_than_a_millisecond(folder):
+    from time import perf_counter
+
+    with ready_probe.Agent("fast") as agent:
+        took = []
+        for i in range(300):
+            begin = perf_counter()
+            agent.mark_ready({"i": i})
+            took.append(perf_counter() - begin)
+    assert statistics.median(took) < 0.001, statistics.median(took)

@@ -1,0 +1,47 @@
+"""The probe, asked from Python."""
+
+from datetime import timedelta
+
+import pytest
+
+import ready_probe
+from conftest import free_port
+from ready_probe import Agent, probe
+
+
+def test_a_verdict_says_what_was_asked_and_what_was_answered(folder):
+    with Agent("translator") as agent:
+        agent.mark_ready()
+        port = free_port()
+        verdict = probe(["agent:translator", f"tcp://127.0.0.1:{port}#optional&name=port"])
+        assert verdict
+        assert verdict.verdict == "degraded"
+        assert 0 < verdict.elapsed < 5
+        own, port_check = verdict.checks
+        assert (own.target, own.outcome, own.scope) == ("agent:translator", "pass", "own")
+        assert (own.name, own.optional) == (None, False)
+        assert port_check.outcome in ("fail", "unknown")
+        assert port_check.optional
+        agent.mark_not_ready("reloading")
+        verdict = probe("agent:translator")
+        assert not verdict
+        assert repr(verdict) == (
+            "<ready_probe.Verdict unhealthy: agent translator: not_ready: reloading>"
+        )
+
+
+def test_without_targets_it_asks_what_the_container_s_health_check_asks(folder):
+    verdict = probe()
+    assert (verdict.verdict, verdict.reason) == ("starting", "no agent has published a signal")
+    with Agent("one") as agent:
+        agent.mark_ready()
+        verdict = probe(timeout=timedelta(seconds=3))
+        assert verdict.verdict == "healthy"
+        assert verdict.reason.endswith("1 agent discovered; READY_AGENT not set")
+        assert [check.target for check in verdict.checks] == ["agents", "agent:one"]
+
+
+@pytest.mark.parametrize("target", ["nonsense://x", "--version", ""])
+def test_a_target_that_can_t_be_used_is_an_error(folder, target):
+    with pytest.raises(ready_probe.ConfigError):
+        probe(target)
