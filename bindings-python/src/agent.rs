@@ -48,7 +48,9 @@ impl Agent {
         if let Some(namespace) = namespace {
             described = described.namespace(namespace);
         }
-        let agent = call(py, || described.register().map(|agent| Some(Arc::new(agent))))?;
+        let agent = call(py, || {
+            described.register().map(|agent| Some(Arc::new(agent)))
+        })?;
         Ok(Self {
             name,
             pid: std::process::id(),
