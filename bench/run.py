@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What ready-probe costs, next to the least that it could cost. See README.md.
 
-usage: python3 bench/run.py [--probe PATH] [--rounds N] [--check]
+usage: python3 bench/run.py [--probe PATH] [--rounds N] [--no-python] [--no-fleet] [--check]
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import platform
 import shlex
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import build
 from build import BENCH, BenchError
+from fleet import measure_fleet, print_fleet
 from measure import Command, Summary, measure, try_out
 from world import AGENT, PATH, World, flooding_server, heard_by_server, program, world
 
@@ -209,6 +211,17 @@ class Bench:
         return [below("peak RSS, flooded", worst, 8, " MB"), *exits]
 
 
+def fleet_limits() -> list[Limit]:
+    with tempfile.TemporaryDirectory(prefix="ready-probe-bench-") as scratch:
+        costs, readings = measure_fleet(Path(scratch))
+    print_fleet(costs, readings)
+    return [
+        *[at_most(f"commands, {cost.store}, {cost.agents} agents", cost.commands, 3.0) for cost in costs],
+        # 2.9 looks through all subjects for those of one agent; a consumer for them takes it longer still.
+        *[at_most(f"wall, one peer, {one.store}", one.ratio, 1.2) for one in readings if one.store != "NATS 2.9"],
+    ]
+
+
 def file_limits(probe: Path) -> list[Limit]:
     linkage = build.linkage(probe)
     return [
@@ -235,13 +248,21 @@ def venv_or_reason(skip: bool) -> Path | None:
         return None
 
 
-def bench(probe: Path, rounds: int, skip_python: bool) -> list[Limit]:
+def bench(probe: Path, rounds: int, skip_python: bool, skip_fleet: bool) -> list[Limit]:
     launcher = build.compile_c("launch")
     python = venv_or_reason(skip_python)
     with world() as up:
         env = {"PATH": PATH}
         runs = Bench(str(probe), launcher, env, up, rounds)
-        return [*runs.local(), *runs.local_by_settings(), *runs.same_bytes(), *runs.network(python), *runs.flooded(), *file_limits(probe)]
+        limits = [
+            *runs.local(),
+            *runs.local_by_settings(),
+            *runs.same_bytes(),
+            *runs.network(python),
+            *runs.flooded(),
+            *file_limits(probe),
+        ]
+    return limits if skip_fleet else [*limits, *fleet_limits()]
 
 
 def arguments() -> argparse.Namespace:
@@ -250,6 +271,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--probe", type=Path, default=built, help="the binary to measure (default: dist/ready-probe)")
     parser.add_argument("--rounds", type=int, default=200, help="runs of each command (default: 200)")
     parser.add_argument("--no-python", action="store_true", help="leave the Python script out")
+    parser.add_argument("--no-fleet", action="store_true", help="leave the agents that announce out")
     parser.add_argument("--check", action="store_true", help="exit 1 when a limit is broken")
     options = parser.parse_args()
     if options.rounds < 1:
@@ -267,7 +289,7 @@ def main() -> int:
     print(f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs")
     print(f"command: {shlex.join([Path(sys.executable).name, *sys.argv])}")
     try:
-        limits = bench(options.probe.resolve(), options.rounds, options.no_python)
+        limits = bench(options.probe.resolve(), options.rounds, options.no_python, options.no_fleet)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

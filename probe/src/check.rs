@@ -20,23 +20,18 @@ use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::Endpoint;
-use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::local::LocalStore;
 
-use crate::duration::millis;
 use crate::link::connect;
 use crate::link::store::Remote;
 use crate::outcome::{self, Outcome};
 use crate::redact::Secrets;
 use crate::target::{Kind, Target};
 use crate::thread;
+use crate::time_limit::TimeLimit;
 use crate::verdict::Scope;
-
-/// How long before the deadline the checks end at the most: time to say what they answered, also on
-/// a busy host.
-const MAX_MARGIN: Duration = Duration::from_millis(100);
 
 /// Where checks are asked from.
 #[derive(Debug, Clone, Copy)]
@@ -49,41 +44,6 @@ pub struct Context<'a> {
     pub remote: Option<&'a Remote>,
     /// What must not be quoted.
     pub secrets: &'a Secrets,
-}
-
-/// By when everything is answered.
-#[derive(Debug, Clone, Copy)]
-pub struct TimeLimit {
-    /// The deadline.
-    pub at: Instant,
-    /// How long that was to be, for people: a part of it was gone when the first check was asked.
-    pub set: Duration,
-}
-
-impl TimeLimit {
-    /// The limit of a run that has so long from when it was started. The answers come first: the
-    /// process itself is ended soon after the deadline.
-    pub fn from(started: Instant, timeout: Duration) -> Self {
-        Self {
-            at: started + timeout - (timeout / 20).min(MAX_MARGIN),
-            set: timeout,
-        }
-    }
-
-    /// Waits for an answer until then, and no longer. The error is for people.
-    pub async fn hold<T>(
-        self,
-        asked: impl Future<Output = Result<T, String>>,
-    ) -> Result<T, String> {
-        match tokio::time::timeout_at(self.at.into(), asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.passed()),
-        }
-    }
-
-    fn passed(self) -> String {
-        format!("no answer within {}", Span(millis(self.set)))
-    }
 }
 
 /// A check's outcome, and how long it took.

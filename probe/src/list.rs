@@ -10,13 +10,13 @@ use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::store::{Seen, Store};
 use serde_json::{Value, json};
 
-use crate::check::TimeLimit;
 use crate::cli;
 use crate::exit::Exit;
 use crate::link::store::{Connected, Remote};
 use crate::redact::Secrets;
 use crate::run::{self, Start};
 use crate::settings::{Format, Invalid, Origin, Settings};
+use crate::time_limit::TimeLimit;
 
 /// The version of the JSON.
 const SCHEMA: u32 = 1;
@@ -80,22 +80,13 @@ fn list_remote(
 ) -> Result<Vec<Row>, String> {
     let event_loop = run::event_loop()?;
     let limit = TimeLimit::from(start.at, settings.timeout.value);
-    let mut failure = String::new();
-    event_loop.block_on(async {
-        for endpoint in remote.endpoints() {
-            let read = async {
-                let mut store = remote
-                    .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
-                    .await?;
-                read_all(&mut store, names).await
-            };
-            match limit.hold(read).await {
-                Ok(seen) => return Ok(seen.iter().map(row_of_seen).collect()),
-                Err(e) => failure = format!("{endpoint}: {e}"),
-            }
-        }
-        Err(failure)
-    })
+    let seen = event_loop.block_on(remote.first(limit, async |endpoint| {
+        let mut store = remote
+            .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
+            .await?;
+        read_all(&mut store, names).await
+    }))?;
+    Ok(seen.iter().map(row_of_seen).collect())
 }
 
 /// What is there, and what is left of the dead in the indexes is removed on the way.

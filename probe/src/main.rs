@@ -19,6 +19,7 @@ mod settings;
 mod target;
 mod text_file;
 mod thread;
+mod time_limit;
 mod verdict;
 mod wait;
 

@@ -10,7 +10,6 @@ use ready_probe_sdk::store::local::Publication;
 use ready_probe_sdk::store::{Record, Store};
 use serde_json::{Map, Value};
 
-use crate::check::TimeLimit;
 use crate::cli;
 use crate::duration::{self, millis};
 use crate::exit::Exit;
@@ -18,6 +17,7 @@ use crate::link::store::Remote;
 use crate::redact::shown;
 use crate::run::{self, Start};
 use crate::settings::{Invalid, Origin, Settings};
+use crate::time_limit::TimeLimit;
 
 /// What wrote the record.
 const WRITER: &str = concat!("ready-probe/", env!("CARGO_PKG_VERSION"));
@@ -82,24 +82,14 @@ fn announce(
 ) -> Result<Option<String>, String> {
     let record = Record::of(&elsewhere(signal)).map_err(|e| e.to_string())?;
     let limit = TimeLimit::from(start.at, settings.timeout.value);
-    let mut failure = String::new();
-    run::event_loop()?.block_on(async {
-        for endpoint in remote.endpoints() {
-            let put = async {
-                let mut store = remote
-                    .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
-                    .await?;
-                let records = std::slice::from_ref(&record);
-                let stored = store.put(records).await.map_err(|e| e.cause)?;
-                stored.into_iter().next().ok_or("it did not answer")?
-            };
-            match limit.hold(put).await {
-                Ok(reservation) => return Ok(reservation),
-                Err(e) => failure = e,
-            }
-        }
-        Err(failure)
-    })
+    run::event_loop()?.block_on(remote.first(limit, async |endpoint| {
+        let mut store = remote
+            .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
+            .await?;
+        let records = std::slice::from_ref(&record);
+        let stored = store.put(records).await.map_err(|e| e.cause)?;
+        stored.into_iter().next().ok_or("it did not answer")?
+    }))
 }
 
 /// The signal as others see it: with a TTL, since nobody renews it, and an instance that no other

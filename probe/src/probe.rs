@@ -6,7 +6,7 @@ use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Epoch;
 
-use crate::check::{self, Answer, Context, TimeLimit};
+use crate::check::{self, Answer, Context};
 use crate::duration::Grace;
 use crate::last_pass::{Answered, Keeper, Memory, Past};
 use crate::link::store::Remote;
@@ -14,6 +14,7 @@ use crate::outcome::Outcome;
 use crate::report::{Report, Row};
 use crate::settings::Settings;
 use crate::target::Target;
+use crate::time_limit::TimeLimit;
 use crate::verdict::{self, Scope, Tolerance};
 
 /// The longest target that is a key of [`Memory`] as it is.

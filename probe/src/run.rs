@@ -8,7 +8,6 @@ use ready_probe_sdk::clock;
 use ready_probe_sdk::host::Mounts;
 use ready_probe_sdk::store::local::DEFAULT_DIRS;
 
-use crate::check::TimeLimit;
 use crate::cli;
 use crate::deadline::Deadline;
 use crate::exit::Exit;
@@ -17,6 +16,7 @@ use crate::report::{MAX_BYTES, Report};
 use crate::settings::env::Env;
 use crate::settings::{self, DEFAULT_FILE, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
 use crate::target::Kind;
+use crate::time_limit::TimeLimit;
 use crate::verdict::Verdict;
 
 /// A deadline that can't be missed by reading one agent's records.

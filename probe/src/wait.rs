@@ -11,7 +11,6 @@ use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::check::TimeLimit;
 use crate::cli;
 use crate::duration::{self, millis};
 use crate::exit::Exit;
@@ -19,6 +18,7 @@ use crate::probe::Probe;
 use crate::report::Report;
 use crate::run::{self, Start};
 use crate::settings::{Invalid, Origin, Settings};
+use crate::time_limit::TimeLimit;
 use crate::verdict::Scope;
 
 /// How long to pause between probes: short while things come up, longer when it takes long.

@@ -5,6 +5,8 @@
 
 pub mod address;
 pub mod file;
+#[cfg(feature = "stores")]
+pub mod limited;
 pub mod nats;
 pub mod redis;
 pub mod store;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
 use crate::agent::{Gap, backoff_ms};
@@ -71,7 +71,7 @@ fn beat_on(process: &Weak<Process>, wake: &Notify) {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
-                .map(|runtime| runtime.block_on(beat(process, wake)))
+                .map(|runtime| LocalSet::new().block_on(&runtime, beat(process, wake)))
         }));
         let why = match round {
             Ok(Ok(())) => return,
@@ -103,7 +103,7 @@ async fn beat(process: &Weak<Process>, wake: &Notify) {
         let next_ms = agents.iter().map(|agent| agent.attend(now_ms, gap)).min();
         for announcer in process.announcers() {
             if announcer.start() {
-                announcing.spawn(announcer.run());
+                announcing.spawn_local(announcer.run());
             }
         }
         drop(agents);

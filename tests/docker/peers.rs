@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ready_probe_test_support::docker::{Compose, Container, Engine, Network, RunOptions};
+use ready_probe_test_support::docker::{Container, Engine, Network, RunOptions};
 use ready_probe_test_support::process::{wait_until, workspace_root};
 use serde_json::Value;
 

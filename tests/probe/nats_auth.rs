@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
+use ready_probe_test_support::operator::Operator;
 use ready_probe_test_support::servers::{Nats, NatsVersion};
 use ready_probe_test_support::tls::Ca;
-use serde_json::{Value, json};
 
 use crate::container::{Container, assert_mentions, assert_said};
 
@@ -94,50 +93,15 @@ fn an_nkey() {
     }
 }
 
-/// A JWT of NATS (ADR-14): signed by an nkey, about an nkey.
-fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: &Value) -> String {
-    let part = |json: &Value| BASE64URL_NOPAD.encode(json.to_string().as_bytes());
-    let head = part(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
-    let claims = part(&json!({
-        "jti": name,
-        "iat": 1_700_000_000,
-        "iss": issuer.public_key(),
-        "sub": subject.public_key(),
-        "name": name,
-        "nats": nats,
-    }));
-    let signed = format!("{head}.{claims}");
-    let signature = BASE64URL_NOPAD.encode(&issuer.sign(signed.as_bytes()).unwrap());
-    format!("{signed}.{signature}")
-}
-
 /// A server that trusts an operator, and the credentials of a user of its only account.
 fn with_operator(version: NatsVersion, container: &Container) -> (Nats, PathBuf, String) {
-    let (operator, account) = (KeyPair::new_operator(), KeyPair::new_account());
-    let user = KeyPair::new_user();
-    let limits = json!({
-        "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1,
-        "wildcards": true, "conn": -1, "leaf": -1,
-    });
-    let operators = json!({ "type": "operator", "version": 2 });
-    let accounts = json!({ "type": "account", "version": 2, "limits": limits });
-    let users = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
-    let config = format!(
-        "operator: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {} }}",
-        jwt(&operator, &operator, "operator", &operators),
-        account.public_key(),
-        jwt(&operator, &account, "account", &accounts),
-    );
+    let Operator {
+        config,
+        creds,
+        seed,
+    } = Operator::new();
     let nats = Nats::builder(version).config(&config).start();
-    let seed = user.seed().unwrap();
-    let creds = format!(
-        "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
-         ************************* IMPORTANT *************************\n\
-         -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n",
-        jwt(&account, &user, "user", &users),
-    );
-    let file = container.file("user.creds", creds);
-    (nats, file, seed)
+    (nats, container.file("user.creds", creds), seed)
 }
 
 #[test]

@@ -48,6 +48,7 @@ fn every_recipe_is_run_by_a_test_here() {
     let tested = [
         "json=/status=ok",
         "mark nightly-job",
+        "ready-probe list",
         "wait --for",
         "config",
     ];
@@ -68,8 +69,15 @@ fn dependencies_are_all_reported() {
 }
 
 #[test]
+fn signals_are_listed() {
+    let output = output_of("ready-probe list");
+    assert!(output.contains("\nAGENT        STATE  SINCE "), "{output}");
+    assert!(output.contains("\nnightly-job  ready  20"), "{output}");
+}
+
+#[test]
 fn a_signal_from_a_shell_is_believed_and_replaced() {
-    let output = output_of("mark nightly-job");
+    let output = output_of("--not-ready");
     let lines: Vec<&str> = output.lines().collect();
     assert!(lines[0].starts_with("nightly-job: ready, bound to process "));
     assert_eq!(lines[1], "healthy: 1 check passes");

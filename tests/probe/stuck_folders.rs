@@ -13,10 +13,11 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Runs a probe for which nobody answers below `folder`: it is the file system of a process that never
 /// reads what it is asked.
 fn without_answer_below(folder: &str, command: &Command) -> Run {
+    // The program itself may lie below that folder.
     let mount = format!(
-        "exec 3<>/dev/fuse; \
+        "exec 3<>/dev/fuse 4<\"$0\"; \
          mount -i -t fuse -o fd=3,rootmode=41777,user_id=0,group_id=0,allow_other stuck {folder} || \
-         exit 99; exec \"$0\" \"$@\""
+         exit 99; exec /proc/self/fd/4 \"$@\""
     );
     let unshare = ["--mount", "sh", "-c", &mount];
     let run = run_within(

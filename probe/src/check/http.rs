@@ -7,12 +7,12 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use super::json_pointer;
-use crate::link::bounded::Limited;
 use crate::link::connect::{self, NoConnection};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::HttpTarget;
 use crate::verdict::Scope;
+use ready_probe_sdk::connect::limited::Limited;
 
 /// How long the status line and headers may be.
 const MAX_HEAD_BYTES: usize = 64 * 1024;

@@ -1,10 +1,6 @@
 //! Reading from a server that may send without end.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::AsyncReadExt;
 
 use super::connect::{Stream, plain};
 
@@ -14,56 +10,6 @@ pub const MAX_REPLY_BYTES: usize = 64 * 1024;
 
 const PIECE_BYTES: usize = 4 * 1024;
 const LARGE_PIECE_BYTES: usize = 64 * 1024;
-
-/// A connection that breaks when more is read from it than anybody needs.
-pub struct Limited {
-    stream: Stream,
-    left: usize,
-}
-
-impl Limited {
-    /// Lets so many bytes through.
-    pub fn new(stream: Stream, max: usize) -> Self {
-        Self { stream, left: max }
-    }
-}
-
-impl AsyncRead for Limited {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let read = buffer.filled().len() - before;
-        Poll::Ready(match self.left.checked_sub(read) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(io::Error::other("it sends without end")),
-        })
-    }
-}
-
-impl AsyncWrite for Limited {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
 
 /// What a server has sent so far.
 #[derive(Debug, Default)]

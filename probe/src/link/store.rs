@@ -10,6 +10,7 @@ use ready_probe_sdk::store::redis::RedisStore;
 use super::nats::NatsLink;
 use super::redis::RedisLink;
 use crate::redact::Secrets;
+use crate::time_limit::TimeLimit;
 
 /// The store, through one of our connections.
 pub type Connected = AnyStore<RedisLink, NatsLink>;
@@ -30,6 +31,27 @@ impl Remote {
             Server::Redis(redis) => &redis.endpoints,
             Server::Nats(nats, _) => &nats.endpoints,
         }
+    }
+
+    /// Asks the first of the store's servers that answers within the limit. The error is the last
+    /// one's, for people.
+    pub async fn first<T>(
+        &self,
+        limit: TimeLimit,
+        ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let mut failure = String::new();
+        // One that is silent must leave the others their time.
+        let mut left = u32::try_from(self.endpoints().len()).unwrap_or(u32::MAX);
+        for endpoint in self.endpoints() {
+            let share = limit.share(left);
+            left -= 1;
+            match share.hold(ask(endpoint)).await {
+                Ok(answer) => return Ok(answer),
+                Err(e) => failure = format!("{endpoint}: {e}"),
+            }
+        }
+        Err(failure)
     }
 
     /// Connects to one of the store's servers, for answers of up to `max_bytes`. The error is for

@@ -1,4 +1,4 @@
-//! What every store is held to: the contract of [`Store`](super::Store) as tests, one suite for all.
+//! What every store is held to: the contract of [`Store`] as tests, one suite for all.
 //!
 //! A test of a store implements [`Backend`] and calls
 //! [`store_contract!`](crate::store_contract), which makes one `#[test]` of each of the functions here.

@@ -12,6 +12,7 @@ pub mod client;
 mod stream;
 
 use std::collections::BTreeSet;
+use std::mem;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -188,7 +189,7 @@ impl<L: Link> NatsStore<L> {
         let create = api(subject, config.to_string().into_bytes());
         let may_not = |why: &dyn std::fmt::Display| {
             Failure::answered(format!(
-                "bucket {} is not there and can't be created ({why}); create it: {}",
+                "bucket {} is not there and can't be created: {} ({why})",
                 self.bucket.name,
                 self.bucket.command(supports_ttl)
             ))
@@ -219,6 +220,7 @@ impl<L: Link> NatsStore<L> {
         let ttl = Span(record.ttl_ms);
         match lifetimes {
             Lifetimes::Own => Ok(None),
+            // Refused before: see `refuse_all`.
             Lifetimes::Never => Err(self.bucket.is_for_ever(self.supports_ttl())),
             Lifetimes::MaxAge(max_age_ms) if record.ttl_ms > max_age_ms => Err(format!(
                 "a TTL of {ttl} is longer than bucket {} keeps anything ({}): shorten it, or {}",
@@ -233,6 +235,26 @@ impl<L: Link> NatsStore<L> {
             ))),
             Lifetimes::MaxAge(_) => Ok(None),
         }
+    }
+
+    /// Refuses records since the bucket would keep them for ever. If it has become so in mid-life, the
+    /// last ones are there: nothing but a purge ends them.
+    async fn refuse_all(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {
+        if mem::take(&mut self.last_seq) > 0 {
+            let purges = records.iter().map(|Record { published, .. }| {
+                let subject = self.subject(&published.agent, published.instance.as_str());
+                let body = json!({ "filter": subject }).to_string();
+                api(
+                    format!("$JS.API.STREAM.PURGE.{}", self.bucket.stream()),
+                    body.into_bytes(),
+                )
+            });
+            self.link.ask(purges.collect()).await?;
+        }
+        // Once it is mended, the next beat is to know.
+        self.known = None;
+        let why = self.bucket.is_for_ever(self.supports_ttl());
+        Ok(records.iter().map(|_| Err(why.clone())).collect())
     }
 
     /// What the server says of a record.
@@ -365,10 +387,16 @@ impl<L: Link> Store for NatsStore<L> {
     /// One message a record.
     async fn put(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {
         let lifetimes = self.lifetimes().await?;
+        if lifetimes == Lifetimes::Never {
+            return self.refuse_all(records).await;
+        }
         let mut answers: Vec<Stored> = records
             .iter()
             .map(|record| self.refusal(record, lifetimes))
             .collect();
+        if answers.iter().any(Result::is_err) {
+            self.known = None;
+        }
         let accepted = records.iter().zip(&answers).filter(|(_, a)| a.is_ok());
         let requests: Vec<Request> = accepted
             .map(|(record, _)| self.put_request(record, lifetimes))
@@ -382,6 +410,10 @@ impl<L: Link> Store for NatsStore<L> {
             if let Err(why) = self.acknowledged(&reply)? {
                 *answer = Err(why);
             }
+        }
+        // Another bucket of that name may have taken them: what it does with them is looked up at once.
+        if self.known.is_none() && self.lifetimes().await? == Lifetimes::Never {
+            return self.refuse_all(records).await;
         }
         Ok(answers)
     }

@@ -11,12 +11,16 @@
 mod common;
 
 mod acl;
+mod bucket;
 mod chaos;
 mod faults;
 mod fixture;
 mod fleet;
 mod lives;
 mod log;
+mod nats;
+mod nats_auth;
+mod nats_refused;
 mod redis;
 mod refused;
 mod settings;

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`process`] | running a program to its end, waiting with a deadline, ports, the probe's path |
 //! | [`servers`] | Redis, Valkey and nats-server, each with its own port and directory |
+//! | [`operator`] | an operator of NATS and the credentials of a user |
 //! | [`tls`] | a certificate authority and what it signs |
 //! | [`hostile`] | listeners that are silent, drip, flood, reset or refuse |
 //! | [`http`] | an HTTP/1.1 server whose answers a closure decides |
@@ -33,6 +34,7 @@ pub mod docker;
 pub mod hostile;
 pub mod http;
 mod listener;
+pub mod operator;
 pub mod process;
 pub mod proxy;
 pub mod servers;

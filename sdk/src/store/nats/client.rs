@@ -17,6 +17,7 @@ use crate::connect::Endpoint;
 use crate::connect::file;
 use crate::connect::nats::{NatsAddress, NatsAuth};
 use crate::connect::tls::TlsOptions;
+use crate::store::first;
 
 /// After a connection is lost, async-nats tries once to make another one, which nobody uses any
 /// more; a fleet's tries must not come at once.
@@ -54,14 +55,10 @@ impl Client {
     /// # Errors
     /// [`Failure`]: why none of them can be talked to.
     pub async fn connect(address: &NatsAddress, tls: &TlsOptions) -> Result<Self, Failure> {
-        let mut failure = Failure::lost("the address names no server");
-        for endpoint in &address.endpoints {
-            match Self::connect_to(endpoint, address, tls).await {
-                Ok(client) => return Ok(client),
-                Err(e) => failure = e,
-            }
-        }
-        Err(failure)
+        first(&address.endpoints, async |endpoint| {
+            Self::connect_to(endpoint, address, tls).await
+        })
+        .await
     }
 
     async fn connect_to(
@@ -246,8 +243,12 @@ fn log_in(auth: &NatsAuth) -> Result<ConnectOptions, Failure> {
         NatsAuth::Token(token) => ConnectOptions::with_token(token.reveal().to_owned()),
         NatsAuth::TokenFile(path) => ConnectOptions::with_token(text("token_file", path)?),
         NatsAuth::Nkey(path) => ConnectOptions::with_nkey(text("nkey", path)?),
-        NatsAuth::Creds(path) => ConnectOptions::with_credentials(&text("creds", path)?)
-            .map_err(|_| Failure::lost(format!("creds: {}: no credentials", path.display())))?,
+        NatsAuth::Creds(path) => {
+            // async-nats wants the last line to end.
+            let creds = format!("{}\n", text("creds", path)?);
+            ConnectOptions::with_credentials(&creds)
+                .map_err(|_| Failure::lost(format!("creds: {}: no credentials", path.display())))?
+        }
     })
 }
 

@@ -4,10 +4,6 @@
 //! It never reconnects by itself: whoever holds it does, and knows why.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
@@ -15,22 +11,24 @@ use redis::{
     RedisError, Value,
 };
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::{Failure, Link, SMALL_REPLY_BYTES};
 use crate::connect::Endpoint;
+use crate::connect::limited::{Allowance, Limited};
 use crate::connect::redis::RedisAddress;
 use crate::connect::tls::TlsOptions;
+use crate::store::first;
 
 /// A connection to one Redis server.
 #[derive(Debug)]
 pub struct Client {
     connection: MultiplexedConnection,
     /// How many bytes the server may still send.
-    allowance: Arc<AtomicUsize>,
+    allowance: Allowance,
     driver: AbortHandle,
 }
 
@@ -41,14 +39,10 @@ impl Client {
     /// # Errors
     /// [`Failure`]: why none of them can be talked to.
     pub async fn connect(address: &RedisAddress, tls: &TlsOptions) -> Result<Self, Failure> {
-        let mut failure = Failure::lost("the address names no server");
-        for endpoint in &address.endpoints {
-            match Self::connect_to(endpoint, address, tls).await {
-                Ok(client) => return Ok(client),
-                Err(e) => failure = e,
-            }
-        }
-        Err(failure)
+        first(&address.endpoints, async |endpoint| {
+            Self::connect_to(endpoint, address, tls).await
+        })
+        .await
     }
 
     async fn connect_to(
@@ -57,11 +51,8 @@ impl Client {
         tls: &TlsOptions,
     ) -> Result<Self, Failure> {
         let stream = open(endpoint, address.tls.then_some(tls)).await?;
-        let allowance = Arc::new(AtomicUsize::new(4 * SMALL_REPLY_BYTES));
-        let limited = Limited {
-            stream,
-            allowance: Arc::clone(&allowance),
-        };
+        let limited = Limited::new(stream, 4 * SMALL_REPLY_BYTES);
+        let allowance = limited.allowance();
         // Time limits are the caller's.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let login = login(address);
@@ -92,7 +83,7 @@ impl Link for Client {
         for command in commands {
             pipeline.add_command(command.clone());
         }
-        self.allowance.store(max_bytes, Ordering::Relaxed);
+        self.allowance.set(max_bytes);
         let replies = self
             .connection
             .send_packed_commands(&pipeline, 0, commands.len())
@@ -171,48 +162,4 @@ fn io_failure(e: &io::Error) -> Failure {
         _ => e.to_string(),
     };
     Failure::lost(text)
-}
-
-/// A connection that breaks when more is read from it than was asked for.
-struct Limited {
-    stream: Box<dyn Stream>,
-    allowance: Arc<AtomicUsize>,
-}
-
-impl AsyncRead for Limited {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let read = buffer.filled().len() - before;
-        let left = self.allowance.load(Ordering::Relaxed).checked_sub(read);
-        Poll::Ready(match left {
-            Some(left) => {
-                self.allowance.store(left, Ordering::Relaxed);
-                Ok(())
-            }
-            None => Err(io::Error::other("it sends without end")),
-        })
-    }
-}
-
-impl AsyncWrite for Limited {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

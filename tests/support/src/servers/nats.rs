@@ -17,7 +17,15 @@ use super::{
     daemon::{Daemon, PortTaken, on_a_free_port},
     installed, newer_nats,
 };
-use crate::{process::free_port, tls::ServerIdentity};
+use crate::{
+    process::{Signal, free_port, wait_until},
+    tls::ServerIdentity,
+};
+
+/// For it to reload.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What it logs then.
+const RELOADED: &str = "Reloaded server configuration";
 
 /// Which nats-server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +128,22 @@ impl Nats {
         let started = self.launch();
         started.unwrap_or_else(|PortTaken| {
             panic!("port {} was taken while NATS was stopped", self.port)
+        });
+    }
+
+    /// Has it read its configuration anew, with this in place of what [`NatsBuilder::config`] added.
+    ///
+    /// # Panics
+    /// When it refuses; with its log.
+    pub fn reload(&mut self, config: &str) {
+        self.builder.config = format!("{config}\n");
+        let before = self.daemon.log_text().matches(RELOADED).count();
+        self.builder.write_config(self.dir.path(), self.port);
+        self.daemon.signal(Signal::HUP);
+        wait_until(PATIENCE, "the server to reload", || {
+            let log = self.daemon.log_text();
+            assert!(!log.contains("Failed to reload"), "{log}");
+            (log.matches(RELOADED).count() > before).then_some(())
         });
     }
 
@@ -236,8 +260,7 @@ impl NatsBuilder {
 
     fn command(&self, dir: &Path, port: u16) -> Command {
         let mut command = Command::new(self.program());
-        let config = dir.join("nats.conf");
-        fs::write(&config, self.config_text(dir, port)).expect("the server's directory is ours");
+        let config = self.write_config(dir, port);
         command
             .arg("--config")
             .arg(config)
@@ -245,6 +268,12 @@ impl NatsBuilder {
             .arg(dir)
             .args(&self.args);
         command
+    }
+
+    fn write_config(&self, dir: &Path, port: u16) -> PathBuf {
+        let config = dir.join("nats.conf");
+        fs::write(&config, self.config_text(dir, port)).expect("the server's directory is ours");
+        config
     }
 
     fn program(&self) -> PathBuf {

@@ -1,0 +1,57 @@
+//! By when something is answered.
+
+use std::time::{Duration, Instant};
+
+use ready_probe_sdk::clock;
+use ready_probe_sdk::freshness::Span;
+
+use crate::duration::millis;
+
+/// How long before the deadline the checks end at the most: time to say what they answered, also on
+/// a busy host.
+const MAX_MARGIN: Duration = Duration::from_millis(100);
+
+/// By when everything is answered.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeLimit {
+    /// The deadline.
+    pub at: Instant,
+    /// How long that was to be, for people: a part of it was gone when the first check was asked.
+    pub set: Duration,
+}
+
+impl TimeLimit {
+    /// The limit of a run that has so long from when it was started. The answers come first: the
+    /// process itself is ended soon after the deadline.
+    pub fn from(started: Instant, timeout: Duration) -> Self {
+        Self {
+            at: started + timeout - (timeout / 20).min(MAX_MARGIN),
+            set: timeout,
+        }
+    }
+
+    /// Waits for an answer until then, and no longer. The error is for people.
+    pub async fn hold<T>(
+        self,
+        asked: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, String> {
+        match tokio::time::timeout_at(self.at.into(), asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.passed()),
+        }
+    }
+
+    /// An equal part of what is left, where so many are to be asked one after another.
+    pub fn share(self, among: u32) -> Self {
+        let left = self.at.saturating_duration_since(clock::instant());
+        let set = left / among.max(1);
+        Self {
+            at: clock::instant() + set,
+            set,
+        }
+    }
+
+    fn passed(self) -> String {
+        format!("no answer within {}", Span(millis(self.set)))
+    }
+}

@@ -1,0 +1,183 @@
+//! A NATS server that answers, and does not take what it is told: permissions, buckets, JetStream.
+
+use std::time::Duration;
+
+use ready_probe_test_support::servers::{Nats, NatsVersion};
+use serde_json::json;
+
+use crate::bucket::{Bucket, VERSIONS};
+use crate::common::{Folder, PATIENCE, until};
+use crate::fixture::{TTL, announced_agent, assert_heals, builder, ready_agent, until_told};
+
+/// An administrator, and a user `app` who may publish what is not in `denied`.
+fn users(denied: &str) -> String {
+    format!(
+        "authorization {{ users: [ {{ user: admin, password: pw }}, {{ user: app, password: pw, \
+         permissions: {{ publish: {{ deny: [{denied}] }} }} }} ] }}"
+    )
+}
+
+fn start(version: NatsVersion, denied: &str) -> (Nats, String) {
+    let nats = Nats::builder(version)
+        .jetstream()
+        .config(&users(denied))
+        .start();
+    let url = format!("nats://app:pw@127.0.0.1:{}", nats.port());
+    (nats, url)
+}
+
+#[test]
+fn a_permission_denied_is_told_and_announcing_heals_when_it_is_given() {
+    for version in VERSIONS {
+        for (name, denied) in [
+            ("may-not-put", "\"$KV.ready.default.may-not-put.*\""),
+            ("may-not-ask", "\"$JS.API.STREAM.INFO.KV_ready\""),
+        ] {
+            let folder = Folder::new();
+            let (mut nats, url) = start(version, denied);
+            let _agent = ready_agent(&folder, name, &url);
+            until_told(&folder, name, "Permissions Violation for Publish to ");
+            let told = folder.record(name).announced.unwrap().reason.unwrap();
+            let subject = denied.trim_matches(['"', '*']);
+            let told = told.to_lowercase();
+            assert!(told.contains(&subject.to_lowercase()), "{told}");
+            nats.reload(&users(""));
+            assert_heals(&folder, name);
+            let bucket = Bucket::with_login(&nats, "admin", "pw");
+            assert!(bucket.record(name).is_some());
+        }
+    }
+}
+
+#[test]
+fn who_may_not_make_the_bucket_is_told_the_command_that_makes_it() {
+    for (version, command) in [
+        (
+            NatsVersion::V2_9,
+            "nats kv add ready --history=1 --ttl=1m (Permissions Violation for Publish to ",
+        ),
+        (
+            NatsVersion::V2_15,
+            "nats kv add ready --history=1 --marker-ttl=1s (Permissions Violation for Publish to ",
+        ),
+    ] {
+        let folder = Folder::new();
+        let (nats, url) = start(version, "\"$JS.API.STREAM.CREATE.>\"");
+        let _agent = ready_agent(&folder, "may-not-make", &url);
+        until_told(&folder, "may-not-make", command);
+        let told = folder.record("may-not-make").announced.unwrap();
+        let told = told.reason.unwrap();
+        let start = "bucket ready is not there and can't be created: ";
+        assert!(told.starts_with(start), "{told}");
+        // As that command makes it.
+        let life = match version {
+            NatsVersion::V2_9 => Bucket::max_age(Duration::from_secs(60)),
+            NatsVersion::V2_15 => json!({
+                "allow_msg_ttl": true, "subject_delete_marker_ttl": 1_000_000_000,
+            }),
+        };
+        Bucket::with_login(&nats, "admin", "pw").make(&life);
+        assert_heals(&folder, "may-not-make");
+    }
+}
+
+#[test]
+fn a_server_without_jetstream_is_told() {
+    for version in VERSIONS {
+        let (nats, folder) = (Nats::start(version), Folder::new());
+        let _agent = ready_agent(&folder, "no-jetstream", &nats.url());
+        until_told(&folder, "no-jetstream", "JetStream is not enabled");
+    }
+}
+
+#[test]
+fn an_account_without_jetstream_is_told() {
+    for version in VERSIONS {
+        let config = "accounts { A { jetstream: enabled, users: [{ user: a, password: pw }] }, \
+                      B { users: [{ user: app, password: pw }] } }";
+        let nats = Nats::builder(version).jetstream().config(config).start();
+        let folder = Folder::new();
+        let url = format!("nats://app:pw@127.0.0.1:{}", nats.port());
+        let _agent = ready_agent(&folder, "no-account", &url);
+        until_told(&folder, "no-account", "JetStream is not enabled");
+    }
+}
+
+#[test]
+fn before_2_11_the_bucket_decides_how_long_a_record_lives_and_says_so() {
+    let nats = Nats::builder(NatsVersion::V2_9).jetstream().start();
+    let folder = Folder::new();
+    let bucket = Bucket::of(&nats);
+    bucket.make(&Bucket::max_age(2 * TTL));
+    let register = |name: &str, ttl: Duration| {
+        let agent = builder(&folder, name, &nats.url()).ttl(ttl);
+        agent.register().unwrap()
+    };
+    let shorter = register("shorter", TTL);
+    shorter.wait_announced(PATIENCE).unwrap();
+    let said = until("it is told", || {
+        folder.record("shorter").announced.filter(|a| a.ok)
+    });
+    assert_eq!(
+        said.reason.as_deref(),
+        Some("bucket ready keeps it for 12s instead of 6s")
+    );
+    let equal = register("equal", 2 * TTL);
+    equal.wait_announced(PATIENCE).unwrap();
+    assert_eq!(equal.announcement().unwrap().reason, None);
+    let _longer = register("longer", 4 * TTL);
+    until_told(
+        &folder,
+        "longer",
+        "a TTL of 24s is longer than bucket ready keeps anything (12s): shorten it, or nats stream \
+         edit KV_ready --max-age=24s",
+    );
+    assert!(bucket.record("longer").is_none());
+    assert_eq!(bucket.len(), 2);
+    bucket.edit(&Bucket::max_age(4 * TTL));
+    assert_heals(&folder, "longer");
+}
+
+#[test]
+fn a_bucket_that_keeps_everything_for_ever_is_refused_and_nothing_is_left_there() {
+    for (version, option) in [
+        (NatsVersion::V2_9, "--max-age=1m"),
+        (NatsVersion::V2_15, "--allow-msg-ttl"),
+    ] {
+        let nats = Nats::builder(version).jetstream().start();
+        let folder = Folder::new();
+        let bucket = Bucket::of(&nats);
+        bucket.make(&json!({}));
+        let why = format!(
+            "bucket ready would keep a dead agent's signal for ever: nats stream edit KV_ready {option}"
+        );
+        let agent = ready_agent(&folder, "for-ever", &nats.url());
+        until_told(&folder, "for-ever", &why);
+        drop(agent);
+        assert_eq!(bucket.len(), 0, "no record, and no marker");
+        // As that command mends it.
+        let _agent = ready_agent(&folder, "for-ever", &nats.url());
+        until_told(&folder, "for-ever", &why);
+        bucket.edit(&match version {
+            NatsVersion::V2_9 => Bucket::max_age(Duration::from_secs(60)),
+            NatsVersion::V2_15 => json!({ "allow_msg_ttl": true }),
+        });
+        assert_heals(&folder, "for-ever");
+    }
+}
+
+#[test]
+fn a_bucket_that_comes_to_keep_everything_for_ever_is_noticed_and_nothing_is_left_there() {
+    for version in VERSIONS {
+        let nats = Nats::builder(version).jetstream().start();
+        let folder = Folder::new();
+        let _agent = announced_agent(&folder, "becomes", &nats.url());
+        let bucket = Bucket::of(&nats);
+        bucket.delete();
+        bucket.make(&json!({}));
+        until_told(&folder, "becomes", "for ever");
+        assert_eq!(bucket.len(), 0);
+        bucket.delete();
+        assert_heals(&folder, "becomes");
+    }
+}
