@@ -12,7 +12,6 @@ pub mod client;
 mod stream;
 
 use std::collections::BTreeSet;
-use std::mem;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -219,28 +218,45 @@ impl<L: Link> NatsStore<L> {
     fn refusal(&self, record: &Record, lifetimes: Lifetimes) -> Stored {
         let ttl = Span(record.ttl_ms);
         match lifetimes {
-            Lifetimes::Own => Ok(None),
+            Lifetimes::Own(None) => Ok(None),
             // Refused before: see `refuse_all`.
-            Lifetimes::Never => Err(self.bucket.is_for_ever(self.supports_ttl())),
-            Lifetimes::MaxAge(max_age_ms) if record.ttl_ms > max_age_ms => Err(format!(
-                "a TTL of {ttl} is longer than bucket {} keeps anything ({}): shorten it, or {}",
-                self.bucket.name,
-                Span(max_age_ms),
-                self.bucket.edit(&format!("--max-age={ttl}")),
-            )),
+            Lifetimes::Never | Lifetimes::Several => Err(self.why_none(lifetimes)),
+            Lifetimes::Own(Some(max_age_ms)) | Lifetimes::MaxAge(max_age_ms)
+                if record.ttl_ms > max_age_ms =>
+            {
+                Err(format!(
+                    "a TTL of {ttl} is longer than bucket {} keeps anything ({}): shorten it, or {}",
+                    self.bucket.name,
+                    Span(max_age_ms),
+                    self.bucket.edit(&format!("--max-age={ttl}")),
+                ))
+            }
             Lifetimes::MaxAge(max_age_ms) if record.ttl_ms < max_age_ms => Ok(Some(format!(
                 "bucket {} keeps it for {} instead of {ttl}",
                 self.bucket.name,
                 Span(max_age_ms)
             ))),
-            Lifetimes::MaxAge(_) => Ok(None),
+            Lifetimes::Own(Some(_)) | Lifetimes::MaxAge(_) => Ok(None),
         }
     }
 
-    /// Refuses records since the bucket would keep them for ever. If it has become so in mid-life, the
-    /// last ones are there: nothing but a purge ends them.
-    async fn refuse_all(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {
-        if mem::take(&mut self.last_seq) > 0 {
+    /// Why no record can be put into such a bucket.
+    fn why_none(&self, lifetimes: Lifetimes) -> String {
+        if lifetimes == Lifetimes::Several {
+            self.bucket.keeps_several()
+        } else {
+            self.bucket.is_for_ever(self.supports_ttl())
+        }
+    }
+
+    /// Refuses records since the bucket would not end their life. If it has become so in mid-life, the
+    /// last ones are there: nothing but a purge ends them. Who may not purge is told what to mend.
+    async fn refuse_all(
+        &mut self,
+        records: &[Record],
+        lifetimes: Lifetimes,
+    ) -> Result<Vec<Stored>, Failure> {
+        if self.last_seq > 0 {
             let purges = records.iter().map(|Record { published, .. }| {
                 let subject = self.subject(&published.agent, published.instance.as_str());
                 let body = json!({ "filter": subject }).to_string();
@@ -249,11 +265,14 @@ impl<L: Link> NatsStore<L> {
                     body.into_bytes(),
                 )
             });
-            self.link.ask(purges.collect()).await?;
+            match self.link.ask(purges.collect()).await {
+                Err(e) if e.reconnect => return Err(e),
+                Ok(_) | Err(_) => self.last_seq = 0,
+            }
         }
         // Once it is mended, the next beat is to know.
         self.known = None;
-        let why = self.bucket.is_for_ever(self.supports_ttl());
+        let why = self.why_none(lifetimes);
         Ok(records.iter().map(|_| Err(why.clone())).collect())
     }
 
@@ -309,8 +328,9 @@ impl<L: Link> NatsStore<L> {
                     return Err(Failure::answered(format!("{status} {}", reply.description)));
                 }
             }
-            // DEL or PURGE: a key that was removed leaves a marker for a while.
-            if reply.header("KV-Operation").is_some() {
+            // A key that was removed, or that has expired, leaves a marker for a while.
+            let markers = ["KV-Operation", "Nats-Marker-Reason"];
+            if markers.iter().any(|marker| reply.header(marker).is_some()) {
                 continue;
             }
             let subject = reply.header("Nats-Subject").unwrap_or_default();
@@ -319,8 +339,8 @@ impl<L: Link> NatsStore<L> {
             };
             let mortal = match lifetimes {
                 Lifetimes::MaxAge(_) => true,
-                Lifetimes::Own => reply.header("Nats-TTL").is_some_and(|ttl| ttl != "never"),
-                Lifetimes::Never => false,
+                Lifetimes::Own(_) => reply.header("Nats-TTL").is_some_and(|ttl| ttl != "never"),
+                Lifetimes::Never | Lifetimes::Several => false,
             };
             seen.push(Seen::at(&agent, &instance, &reply.payload, !mortal));
         }
@@ -387,8 +407,8 @@ impl<L: Link> Store for NatsStore<L> {
     /// One message a record.
     async fn put(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {
         let lifetimes = self.lifetimes().await?;
-        if lifetimes == Lifetimes::Never {
-            return self.refuse_all(records).await;
+        if !lifetimes.end() {
+            return self.refuse_all(records, lifetimes).await;
         }
         let mut answers: Vec<Stored> = records
             .iter()
@@ -412,8 +432,11 @@ impl<L: Link> Store for NatsStore<L> {
             }
         }
         // Another bucket of that name may have taken them: what it does with them is looked up at once.
-        if self.known.is_none() && self.lifetimes().await? == Lifetimes::Never {
-            return self.refuse_all(records).await;
+        if self.known.is_none() {
+            let lifetimes = self.lifetimes().await?;
+            if !lifetimes.end() {
+                return self.refuse_all(records, lifetimes).await;
+            }
         }
         Ok(answers)
     }
@@ -471,7 +494,7 @@ impl<L: Link> Store for NatsStore<L> {
         }
         let lifetimes = self.lifetimes().await?;
         // Nothing of ours was put there, and a marker would stay for ever.
-        if lifetimes == Lifetimes::Never {
+        if !lifetimes.end() {
             return Ok(());
         }
         let requests = published.iter().map(|one| {
@@ -516,8 +539,8 @@ fn api(subject: String, payload: Vec<u8>) -> Request {
 /// The server counts whole seconds; rounded up, no record ends before its next beat.
 fn ttl_header(lifetimes: Lifetimes, ttl_ms: u64) -> Vec<(&'static str, String)> {
     match lifetimes {
-        Lifetimes::Own => vec![("Nats-TTL", format!("{}s", ttl_ms.div_ceil(1_000)))],
-        Lifetimes::MaxAge(_) | Lifetimes::Never => Vec::new(),
+        Lifetimes::Own(_) => vec![("Nats-TTL", format!("{}s", ttl_ms.div_ceil(1_000)))],
+        Lifetimes::MaxAge(_) | Lifetimes::Never | Lifetimes::Several => Vec::new(),
     }
 }
 

@@ -181,3 +181,58 @@ fn a_bucket_that_comes_to_keep_everything_for_ever_is_noticed_and_nothing_is_lef
         assert_heals(&folder, "becomes");
     }
 }
+
+/// A longer TTL of a record's own does not outlive the bucket's `max_age`.
+#[test]
+fn since_2_11_a_bucket_that_ends_records_before_their_time_says_so() {
+    let nats = Nats::builder(NatsVersion::V2_15).jetstream().start();
+    let folder = Folder::new();
+    let bucket = Bucket::of(&nats);
+    let life = |max_age: Duration| {
+        let mut life = Bucket::max_age(max_age);
+        life["allow_msg_ttl"] = json!(true);
+        life
+    };
+    bucket.make(&life(TTL / 2));
+    let _agent = ready_agent(&folder, "cut-short", &nats.url());
+    until_told(
+        &folder,
+        "cut-short",
+        "a TTL of 6s is longer than bucket ready keeps anything (3s): shorten it, or nats stream \
+         edit KV_ready --max-age=6s",
+    );
+    assert_eq!(bucket.len(), 0);
+    bucket.edit(&life(2 * TTL));
+    assert_heals(&folder, "cut-short");
+    // The record's own TTL is what ends it.
+    let said = folder.record("cut-short").announced.unwrap();
+    assert_eq!(said.reason, None);
+}
+
+#[test]
+fn a_bucket_with_a_history_is_refused_since_it_would_bring_an_older_signal_back() {
+    for version in VERSIONS {
+        let nats = Nats::builder(version).jetstream().start();
+        let folder = Folder::new();
+        let bucket = Bucket::of(&nats);
+        let life = |history: u32| {
+            let mut life = match version {
+                NatsVersion::V2_9 => Bucket::max_age(2 * TTL),
+                NatsVersion::V2_15 => json!({ "allow_msg_ttl": true }),
+            };
+            life["max_msgs_per_subject"] = json!(history);
+            life
+        };
+        bucket.make(&life(5));
+        let _agent = ready_agent(&folder, "history", &nats.url());
+        until_told(
+            &folder,
+            "history",
+            "bucket ready would bring back an older signal when the last one ends: nats stream edit \
+             KV_ready --max-msgs-per-subject=1",
+        );
+        assert_eq!(bucket.len(), 0);
+        bucket.edit(&life(1));
+        assert_heals(&folder, "history");
+    }
+}

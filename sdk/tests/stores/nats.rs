@@ -26,6 +26,52 @@ impl<const OWN_TTL: bool> Server<OWN_TTL> {
         Self(Nats::builder(version).jetstream().start())
     }
 
+    /// With a bucket that leaves a marker in the place of what has expired.
+    fn start_with_markers() -> Self {
+        let server = Self::start();
+        let config = stream::Config {
+            subject_delete_marker_ttl: Some(std::time::Duration::from_secs(60)),
+            ..Self::bucket()
+        };
+        let make = async { server.jetstream().await.create_stream(config).await };
+        // The contract runs this within its runtime.
+        let made = std::thread::scope(|scope| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let maker = scope.spawn(move || runtime.block_on(make));
+            maker.join().unwrap()
+        });
+        made.unwrap();
+        server
+    }
+
+    /// As the command line's `nats kv add` would make it.
+    fn bucket() -> stream::Config {
+        let short = std::time::Duration::from_millis(Self::SHORT_MS);
+        let life = if OWN_TTL {
+            stream::Config {
+                allow_message_ttl: true,
+                ..stream::Config::default()
+            }
+        } else {
+            stream::Config {
+                max_age: short,
+                duplicate_window: short,
+                ..stream::Config::default()
+            }
+        };
+        stream::Config {
+            name: "KV_ready".into(),
+            subjects: vec!["$KV.ready.>".into()],
+            max_messages_per_subject: 1,
+            allow_direct: true,
+            allow_rollup: true,
+            ..life
+        }
+    }
+
     async fn jetstream(&self) -> jetstream::Context {
         jetstream::new(async_nats::connect(self.0.url()).await.unwrap())
     }
@@ -56,28 +102,8 @@ impl<const OWN_TTL: bool> Backend for Server<OWN_TTL> {
             return false;
         }
         let jetstream = self.jetstream().await;
-        // As the command line's `nats kv add` would make it.
-        let made = stream::Config {
-            name: "KV_ready".into(),
-            subjects: vec!["$KV.ready.>".into()],
-            max_messages_per_subject: 1,
-            allow_direct: true,
-            ..stream::Config::default()
-        };
-        let made = if OWN_TTL {
-            stream::Config {
-                allow_message_ttl: true,
-                ..made
-            }
-        } else {
-            stream::Config {
-                max_age: std::time::Duration::from_millis(Self::SHORT_MS),
-                duplicate_window: std::time::Duration::from_millis(Self::SHORT_MS),
-                ..made
-            }
-        };
         // It may be there.
-        let _ = jetstream.create_stream(made).await;
+        let _ = jetstream.create_stream(Self::bucket()).await;
         let Published { agent, instance } = published;
         let [agent, instance] = [agent.as_str(), instance.as_str()].map(token);
         let subject = format!("$KV.ready.ns=2E1.{agent}.{instance}");
@@ -100,3 +126,4 @@ impl<const OWN_TTL: bool> Backend for Server<OWN_TTL> {
 
 store_contract!(nats_2_9, Server::<false>::start());
 store_contract!(nats_2_15, Server::<true>::start());
+store_contract!(nats_2_15_markers, Server::<true>::start_with_markers());

@@ -58,6 +58,15 @@ impl Bucket {
         format!("nats stream edit {} {option}", self.stream())
     }
 
+    /// Why a bucket that keeps several records of one instance is refused.
+    pub(super) fn keeps_several(&self) -> String {
+        format!(
+            "bucket {} would bring back an older signal when the last one ends: {}",
+            self.name,
+            self.edit("--max-msgs-per-subject=1")
+        )
+    }
+
     /// Why a bucket that never ends a record's life is refused.
     pub(super) fn is_for_ever(&self, supports_ttl: bool) -> String {
         let option = if supports_ttl {
@@ -76,12 +85,24 @@ impl Bucket {
 /// What ends the life of a record in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lifetimes {
-    /// Each record's own TTL.
-    Own,
+    /// Each record's own TTL; the bucket's `max_age`, in milliseconds, where that is shorter.
+    Own(Option<u64>),
     /// The bucket's `max_age`, in milliseconds.
     MaxAge(u64),
     /// Nothing.
     Never,
+    /// Whatever ends a record brings back the one before it: the bucket keeps several.
+    Several,
+}
+
+impl Lifetimes {
+    /// Whether a record's life ends at all.
+    pub(super) fn end(self) -> bool {
+        match self {
+            Self::Own(_) | Self::MaxAge(_) => true,
+            Self::Never | Self::Several => false,
+        }
+    }
 }
 
 /// What a stream says of itself.
@@ -101,6 +122,9 @@ struct Config {
     max_age: u64,
     #[serde(default)]
     allow_msg_ttl: bool,
+    /// How many records of one instance it keeps; -1 or 0 for all.
+    #[serde(default)]
+    max_msgs_per_subject: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,8 +136,12 @@ struct State {
 
 impl StreamInfo {
     pub(super) fn lifetimes(&self) -> Lifetimes {
+        if self.config.max_msgs_per_subject != 1 {
+            return Lifetimes::Several;
+        }
         match (self.config.allow_msg_ttl, self.config.max_age) {
-            (true, _) => Lifetimes::Own,
+            (true, 0) => Lifetimes::Own(None),
+            (true, nanos) => Lifetimes::Own(Some(nanos / 1_000_000)),
             (false, 0) => Lifetimes::Never,
             (false, nanos) => Lifetimes::MaxAge(nanos / 1_000_000),
         }
