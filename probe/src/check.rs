@@ -23,13 +23,14 @@ use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::local::LocalStore;
+use ready_probe_sdk::thread;
 
 use crate::link::connect;
 use crate::link::store::Remote;
 use crate::outcome::{self, Outcome};
 use crate::redact::Secrets;
 use crate::target::{Kind, Target};
-use crate::thread;
+
 use crate::time_limit::TimeLimit;
 use crate::verdict::Scope;
 
@@ -123,7 +124,7 @@ fn question<'a>(
             agent::ask(context.store, context.epoch, context.secrets, name, *min)
         }),
         Kind::Peer { name, min } => match context.remote {
-            Some(remote) => Box::pin(any_endpoint(remote.endpoints(), move |endpoint| {
+            Some(remote) => Box::pin(any_endpoint(remote.address.endpoints(), move |endpoint| {
                 peer::ask(remote, endpoint, secrets, name, *min)
             })),
             // Settings refuse such a target.

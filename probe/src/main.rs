@@ -18,7 +18,6 @@ mod run;
 mod settings;
 mod target;
 mod text_file;
-mod thread;
 mod time_limit;
 mod verdict;
 mod wait;

@@ -6,22 +6,26 @@
 //! connection, one request at a time: what a store was told last is what holds.
 
 mod destination;
+mod session;
+mod state;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 pub(crate) use destination::Destination;
 
-use crate::agent::{Shared, backoff_ms};
+use crate::agent::Shared;
 use crate::clock;
+use crate::connect::redact::Secrets;
 use crate::freshness::{self, NotReady, Span};
 use crate::host::Epoch;
 use crate::signal::{BEATS_PER_TTL, DEFAULT_TTL_MS, Name};
-use crate::store::connected::{self, Connected};
-use crate::store::{Failure, Published, Record, Seen, Store, Stored};
+use crate::store::connected::Connected;
+use crate::store::{Failure, MAX_CAUSE_CHARS, Published, Record, Seen, Store, Stored};
+use session::Session;
+use state::{Due, Farewell, State};
 
 /// A store far away, or busy, has at least so long to answer, however short the beats are.
 const MIN_LIMIT_MS: u64 = 1_000;
@@ -29,8 +33,6 @@ const MIN_LIMIT_MS: u64 = 1_000;
 const MAX_LIMIT_MS: u64 = 60_000;
 /// Without an agent, as when one is taken back: half of what a beat is by default.
 const IDLE_LIMIT_MS: u64 = DEFAULT_TTL_MS / BEATS_PER_TTL / 2;
-/// After so many beats without an answer the connection is made anew.
-const MAX_TIMEOUTS: u32 = 2;
 /// How long a process that ends waits for its signals to be taken back.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -47,45 +49,13 @@ pub(crate) struct Announcer {
     done: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    running: bool,
-    agents: BTreeMap<Name, Entry>,
-    /// Signals to be taken back, and until when they would live anyway.
-    withdrawn: Vec<(Published, u64)>,
-    /// Of agents that can say nothing more, because their thread panicked.
-    last_words: Vec<Record>,
-    outage: Option<Outage>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    agent: Weak<Shared>,
-    beat_ms: u64,
-    /// It has something new to say.
-    changed: bool,
-    /// When its record is to be renewed.
-    renew_ms: u64,
-    /// Its predecessor's record has not been looked for.
-    is_new: bool,
-    /// The store answers, and does not take it.
-    is_refused: bool,
-}
-
-/// Something has not been announced since then.
-#[derive(Debug)]
-struct Outage {
-    since_ms: u64,
-    /// The store takes nothing at all.
-    is_away: bool,
-}
-
 /// What goes to the store in one turn.
 #[derive(Debug, Default)]
 struct Work {
     agents: Vec<(Arc<Shared>, u64)>,
+    /// Theirs, and behind them the last ones of those that are gone.
     records: Vec<Record>,
-    withdrawn: Vec<Published>,
+    farewells: Vec<Farewell>,
     newcomers: Vec<Name>,
     /// The shortest interval of all agents, due or not: the next of them waits behind this turn.
     beat_ms: Option<u64>,
@@ -97,15 +67,11 @@ impl Work {
         let limit_ms = self.beat_ms.map_or(IDLE_LIMIT_MS, |beat_ms| beat_ms / 2);
         limit_ms.clamp(MIN_LIMIT_MS, MAX_LIMIT_MS)
     }
-}
 
-/// The connection, and how it goes.
-#[derive(Debug, Default)]
-struct Session {
-    connection: Option<Connected>,
-    timeouts: u32,
-    failures: u32,
-    retry_ms: u64,
+    /// That the store has taken longer.
+    fn no_answer(&self) -> String {
+        format!("no answer within {}", Span(self.limit_ms()))
+    }
 }
 
 impl Announcer {
@@ -136,15 +102,7 @@ impl Announcer {
 
     /// Announces an agent from now on.
     pub(crate) fn add(&self, agent: &Arc<Shared>, beat_ms: u64) {
-        let entry = Entry {
-            agent: Arc::downgrade(agent),
-            beat_ms,
-            changed: true,
-            renew_ms: u64::MAX,
-            is_new: true,
-            is_refused: false,
-        };
-        self.lock().agents.insert(agent.name.clone(), entry);
+        self.lock().add(agent, beat_ms);
         self.wake.notify_one();
     }
 
@@ -158,20 +116,14 @@ impl Announcer {
 
     /// Takes a signal back, which would live for so long.
     pub(crate) fn withdraw(&self, published: Published, ttl_ms: u64) {
-        let mut state = self.lock();
-        state.agents.remove(&published.agent);
-        let until_ms = clock::mono_ms().saturating_add(ttl_ms);
-        state.withdrawn.push((published, until_ms));
-        drop(state);
+        self.lock().part(published, None, ttl_ms);
         self.wake.notify_one();
     }
 
     /// Announces the last record of an agent that is gone.
     pub(crate) fn say_last(&self, record: Record) {
-        let mut state = self.lock();
-        state.agents.remove(&record.published.agent);
-        state.last_words.push(record);
-        drop(state);
+        let (published, ttl_ms) = (record.published.clone(), record.ttl_ms);
+        self.lock().part(published, Some(record), ttl_ms);
         self.wake.notify_one();
     }
 
@@ -181,8 +133,7 @@ impl Announcer {
         let state = self.lock();
         // Nothing can be done when it takes longer: the TTL is what remains.
         drop(self.done.wait_timeout_while(state, FAREWELL, |state| {
-            let pending = !state.withdrawn.is_empty() || !state.last_words.is_empty();
-            pending && state.running && !state.is_away()
+            !state.farewells().is_empty() && state.running && !state.is_away()
         }));
     }
 
@@ -197,7 +148,8 @@ impl Announcer {
     /// Announces for as long as there is something to announce. A panic ends it like anything else.
     pub(crate) async fn run(self: Arc<Self>) {
         let _running = Running(&self);
-        let mut session = Session::default();
+        let resume_ms = self.lock().resume_ms;
+        let mut session = Session::new(&self.destination, resume_ms);
         loop {
             let now_ms = clock::mono_ms();
             let Some(due_ms) = self.due_ms() else { return };
@@ -214,40 +166,27 @@ impl Announcer {
         }
     }
 
-    /// When something is due; nothing when there is nothing left to do. Then it is said to have
-    /// ended: who comes later starts it again.
+    /// When something is due. With nothing left to do it is said to have ended: who comes later
+    /// starts it again.
     fn due_ms(&self) -> Option<u64> {
         let mut state = self.lock();
-        state
-            .agents
-            .retain(|_, entry| entry.agent.strong_count() > 0);
-        let now_ms = clock::mono_ms();
-        state.withdrawn.retain(|(_, until_ms)| *until_ms > now_ms);
-        if state.is_idle() {
+        let due_ms = state.due_ms();
+        if due_ms.is_none() {
             state.running = false;
-            return None;
         }
-        if !state.withdrawn.is_empty() || !state.last_words.is_empty() {
-            return Some(0);
-        }
-        let entries = state.agents.values();
-        entries
-            .map(|entry| if entry.changed { 0 } else { entry.renew_ms })
-            .min()
+        due_ms
     }
 
     /// Takes what is due.
     fn take(&self, now_ms: u64) -> Work {
         let mut state = self.lock();
         let due = state.due(now_ms);
-        let last_words = state.last_words.clone();
-        let withdrawn = state.withdrawn.iter().map(|(p, _)| p.clone()).collect();
+        let farewells = state.farewells().to_vec();
         let beats_ms = state.agents.values().map(|entry| entry.beat_ms);
         let beat_ms = beats_ms.min();
         drop(state);
         // Without the lock: an agent that has something new to say must not wait for all of these.
         let mut work = Work {
-            withdrawn,
             beat_ms,
             ..Work::default()
         };
@@ -261,52 +200,57 @@ impl Announcer {
             work.records.push(record);
             work.agents.push((agent, version));
         }
-        work.records.extend(last_words);
+        let last = farewells
+            .iter()
+            .filter_map(|farewell| farewell.record.clone());
+        work.records.extend(last);
+        work.farewells = farewells;
         work
     }
 
-    async fn turn(&self, session: &mut Session, work: Work) {
+    async fn turn(&self, session: &mut Session<'_>, work: Work) {
         let limit = Duration::from_millis(work.limit_ms());
-        let delivered = tokio::time::timeout(limit, self.deliver(session, &work)).await;
-        let now_ms = clock::mono_ms();
-        match delivered {
+        match tokio::time::timeout(limit, self.deliver(session, &work)).await {
             Ok(Ok(answers)) => {
-                session.timeouts = 0;
-                session.failures = 0;
-                session.retry_ms = 0;
-                self.settle(&work, &answers, now_ms);
+                session.succeeded();
+                self.settle(&work, &answers, clock::mono_ms());
                 self.done.notify_all();
                 self.tidy_up(session, &work, limit).await;
             }
-            Ok(Err(failure)) => self.fail(session, &work, &failure),
+            Ok(Err(failure)) => self.fail(&work, &session.failed(&failure, work.beat_ms)),
             Err(_) => {
-                session.timeouts += 1;
-                let cause = format!("no answer within {}", Span(work.limit_ms()));
-                let failure = if session.timeouts < MAX_TIMEOUTS {
-                    Failure::answered(cause)
-                } else {
-                    Failure::lost(cause)
-                };
-                self.fail(session, &work, &failure);
+                let cause = work.no_answer();
+                self.fail(&work, &session.timed_out(&cause, work.beat_ms));
             }
         }
         self.done.notify_all();
     }
 
-    async fn deliver(&self, session: &mut Session, work: &Work) -> Result<Vec<Stored>, Failure> {
-        let Destination { address, namespace } = &self.destination;
-        let store = match &mut session.connection {
-            Some(store) => store,
-            none => none.insert(connected::connect(address, namespace).await?),
-        };
-        store.remove(&work.withdrawn).await?;
+    async fn deliver(
+        &self,
+        session: &mut Session<'_>,
+        work: &Work,
+    ) -> Result<Vec<Stored>, Failure> {
+        let store = session.connect().await?;
+        let gone = work.farewells.iter().filter(|f| f.record.is_none());
+        let gone: Vec<Published> = gone.map(|f| f.published.clone()).collect();
+        match store.remove(&gone).await {
+            Err(failure) if !failure.reconnect => {
+                let why = self.quoted(&failure.cause);
+                tracing::warn!(
+                    store = self.store(),
+                    "agents that are gone can't be taken back: {why}; they end with their TTL"
+                );
+            }
+            removed => removed?,
+        }
         store.put(&work.records).await
     }
 
     /// What an agent that comes finds of those before it. An extra, with a time of its own: an agent
     /// that may not read, or a store that is slow at it, is announced all the same.
-    async fn tidy_up(&self, session: &mut Session, work: &Work, limit: Duration) {
-        let Some(store) = &mut session.connection else {
+    async fn tidy_up(&self, session: &mut Session<'_>, work: &Work, limit: Duration) {
+        let Some(store) = session.connection() else {
             return;
         };
         if work.newcomers.is_empty() {
@@ -316,12 +260,13 @@ impl Announcer {
         let failure = match tidied {
             Ok(Ok(())) => return,
             Ok(Err(failure)) => failure,
-            Err(_) => Failure::lost(format!("no answer within {}", Span(work.limit_ms()))),
+            Err(_) => Failure::lost(work.no_answer()),
         };
         if failure.reconnect {
-            session.connection = None;
+            session.leave();
         }
-        tracing::debug!(store = self.store(), "not tidied: {failure}");
+        let why = self.quoted(&failure.cause);
+        tracing::debug!(store = self.store(), "not tidied: {why}");
     }
 
     /// Takes the place of whoever had the agents' names in an earlier life of this container.
@@ -349,16 +294,14 @@ impl Announcer {
 
     /// The store has answered.
     fn settle(&self, work: &Work, answers: &[Stored], now_ms: u64) {
+        let answers = self.all_quoted(answers);
         let mut state = self.lock();
-        // What has come meanwhile stands behind these: the same agent may have come and gone again.
-        state.withdrawn.drain(..work.withdrawn.len());
-        state
-            .last_words
-            .drain(..work.records.len() - work.agents.len());
+        state.panics = 0;
+        state.parted(&work.farewells);
         // One variation for all, so that they stay together; another one each time, so that
         // processes do not.
         let percent = fastrand::u64(80..=120);
-        for ((agent, _), answer) in work.agents.iter().zip(answers) {
+        for ((agent, _), answer) in work.agents.iter().zip(&answers) {
             let Some(entry) = state.agents.get_mut(&agent.name) else {
                 continue;
             };
@@ -382,7 +325,7 @@ impl Announcer {
             None => (false, state.outage.take()),
         };
         drop(state);
-        for ((agent, version), answer) in work.agents.iter().zip(answers) {
+        for ((agent, version), answer) in work.agents.iter().zip(&answers) {
             agent.announced(*version, answer.clone());
         }
         if let (true, Some(cause)) = (began, cause) {
@@ -398,13 +341,8 @@ impl Announcer {
     }
 
     /// It has not: everything is tried again.
-    fn fail(&self, session: &mut Session, work: &Work, failure: &Failure) {
-        if failure.reconnect {
-            session.connection = None;
-            session.timeouts = 0;
-        }
-        session.retry_ms = clock::mono_ms() + session.backoff_ms(work.beat_ms);
-        session.failures = session.failures.saturating_add(1);
+    fn fail(&self, work: &Work, cause: &str) {
+        let cause = self.quoted(cause);
         let mut state = self.lock();
         let began = state.begin_outage(true);
         for (agent, _) in &work.agents {
@@ -414,11 +352,35 @@ impl Announcer {
         }
         drop(state);
         for (agent, version) in &work.agents {
-            agent.announced(*version, Err(failure.cause.clone()));
+            agent.announced(*version, Err(cause.clone()));
         }
         if began {
-            self.say_outage(&failure.cause);
+            self.say_outage(&cause);
         }
+    }
+
+    /// What a server may repeat of what it was told to log in.
+    fn secrets(&self) -> Secrets {
+        let mut secrets = Secrets::default();
+        self.destination.address.add_secrets(&mut secrets);
+        secrets
+    }
+
+    fn quoted(&self, cause: &str) -> String {
+        self.secrets().quote(cause, MAX_CAUSE_CHARS)
+    }
+
+    fn all_quoted(&self, answers: &[Stored]) -> Vec<Stored> {
+        if answers.iter().all(|answer| *answer == Ok(None)) {
+            return answers.to_vec();
+        }
+        let secrets = self.secrets();
+        let quote = |text: &String| secrets.quote(text, MAX_CAUSE_CHARS);
+        let answers = answers.iter().map(|answer| match answer {
+            Ok(reservation) => Ok(reservation.as_ref().map(quote)),
+            Err(cause) => Err(quote(cause)),
+        });
+        answers.collect()
     }
 
     fn say_outage(&self, cause: &str) {
@@ -435,71 +397,12 @@ impl Announcer {
     }
 }
 
-/// An agent that is to be announced now.
-struct Due {
-    agent: Arc<Shared>,
-    is_new: bool,
-}
-
-impl Session {
-    /// How long to wait before the next attempt. A short TTL leaves no time for the longest pause.
-    fn backoff_ms(&self, beat_ms: Option<u64>) -> u64 {
-        let pause_ms = backoff_ms(self.failures);
-        let most_ms = beat_ms.unwrap_or(u64::MAX).max(backoff_ms(0));
-        if pause_ms <= most_ms {
-            return pause_ms;
-        }
-        fastrand::u64(most_ms / 2..=most_ms)
-    }
-}
-
-impl State {
-    /// What is due. Once something is renewed, everything is that soon would be: the agents of one
-    /// process beat together.
-    fn due(&mut self, now_ms: u64) -> Vec<Due> {
-        let renewing = self.agents.values().any(|entry| entry.renew_ms <= now_ms);
-        let mut due = Vec::new();
-        for entry in self.agents.values_mut() {
-            let soon_ms = now_ms.saturating_add(entry.beat_ms / 2);
-            let is_due = entry.changed || (renewing && entry.renew_ms <= soon_ms);
-            if !is_due {
-                continue;
-            }
-            if let Some(agent) = entry.agent.upgrade() {
-                entry.changed = false;
-                due.push(Due {
-                    agent,
-                    is_new: entry.is_new,
-                });
-            }
-        }
-        due
-    }
-
-    /// An outage, unless there is one; says whether it begins now.
-    fn begin_outage(&mut self, is_away: bool) -> bool {
-        let begins = self.outage.is_none();
-        let since_ms = clock::mono_ms();
-        let outage = self.outage.get_or_insert(Outage { since_ms, is_away });
-        outage.is_away = is_away;
-        begins
-    }
-
-    fn is_away(&self) -> bool {
-        self.outage.as_ref().is_some_and(|outage| outage.is_away)
-    }
-
-    fn is_idle(&self) -> bool {
-        self.agents.is_empty() && self.withdrawn.is_empty() && self.last_words.is_empty()
-    }
-}
-
 /// However the task ends, another one may be started.
 struct Running<'a>(&'a Announcer);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.lock().running = false;
+        self.0.lock().ended(std::thread::panicking());
         self.0.done.notify_all();
     }
 }

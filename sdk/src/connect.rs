@@ -1,13 +1,16 @@
 //! Addresses, credentials and TLS of the servers that signals and checks go to.
 //!
-//! Owns what an address means: one meaning for the probe's checks and for the stores. Opens no
-//! connection.
+//! Owns what an address means: one meaning for the probe's checks and for the stores. Only
+//! `open` opens a connection.
 
 pub mod address;
 pub mod file;
 #[cfg(feature = "stores")]
 pub mod limited;
 pub mod nats;
+#[cfg(feature = "open")]
+pub mod open;
+pub mod redact;
 pub mod redis;
 pub mod store;
 pub mod tls;
@@ -54,19 +57,35 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// Whether its name is to be resolved before anybody can connect to it.
+    #[must_use]
+    pub fn needs_resolver(&self) -> bool {
+        match self {
+            Self::Unix(_) => false,
+            Self::Tcp { host, .. } => {
+                !is_localhost(host) && host.parse::<std::net::IpAddr>().is_err()
+            }
+        }
+    }
+
     /// Whether it is on this machine by its very address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Unix(_) => true,
             Self::Tcp { host, .. } => {
-                host.eq_ignore_ascii_case("localhost")
+                is_localhost(host)
                     || host
                         .parse::<std::net::IpAddr>()
                         .is_ok_and(|ip| ip.to_canonical().is_loopback())
             }
         }
     }
+}
+
+/// A name that is this machine, whatever a resolver says (RFC 6761, 6.3).
+fn is_localhost(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
 }
 
 impl fmt::Display for Endpoint {

@@ -128,7 +128,6 @@ async fn beat(process: &Weak<Process>, wake: &Notify) {
             Some(ended) = announcing.join_next() => {
                 if ended.is_err() {
                     tracing::error!("announcing restarted: it panicked");
-                    sleep(Duration::from_millis(backoff_ms(0))).await;
                 }
                 due_ms = u64::MAX;
             }

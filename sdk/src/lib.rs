@@ -47,6 +47,8 @@ pub mod host;
 mod registry;
 pub mod signal;
 pub mod store;
+#[cfg(feature = "open")]
+pub mod thread;
 
 #[cfg(feature = "agent")]
 pub use agent::{Agent, AgentBuilder, Draining};

@@ -24,11 +24,7 @@ use crate::Result;
 use crate::signal::{DecodeError, Instance, Name, Signal, clean};
 
 /// How much of what a server says is kept.
-const MAX_CAUSE_CHARS: usize = 256;
-
-/// How long one of several servers may take to be connected to.
-#[cfg(any(feature = "redis", feature = "nats"))]
-const NEXT_SERVER_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
+pub(crate) const MAX_CAUSE_CHARS: usize = 256;
 
 /// A place where signals are published and read.
 ///
@@ -185,30 +181,6 @@ impl Failure {
             reconnect,
         }
     }
-}
-
-/// Connects to the first server of a list that answers. Where there are several, none keeps the next
-/// one waiting for long.
-#[cfg(any(feature = "redis", feature = "nats"))]
-async fn first<T>(
-    endpoints: &[crate::connect::Endpoint],
-    connect: impl AsyncFn(&crate::connect::Endpoint) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let mut failure = Failure::lost("the address names no server");
-    for endpoint in endpoints {
-        let connected = if endpoints.len() == 1 {
-            connect(endpoint).await
-        } else {
-            tokio::time::timeout(NEXT_SERVER_AFTER, connect(endpoint))
-                .await
-                .unwrap_or_else(|_| Err(Failure::lost(format!("{endpoint}: no answer"))))
-        };
-        match connected {
-            Ok(connection) => return Ok(connection),
-            Err(e) => failure = e,
-        }
-    }
-    Err(failure)
 }
 
 impl fmt::Display for Failure {

@@ -25,14 +25,6 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The store's servers: any of them will do.
-    pub fn endpoints(&self) -> &[Endpoint] {
-        match &self.address.server {
-            Server::Redis(redis) => &redis.endpoints,
-            Server::Nats(nats, _) => &nats.endpoints,
-        }
-    }
-
     /// Asks the first of the store's servers that answers within the limit. The error is the last
     /// one's, for people.
     pub async fn first<T>(
@@ -42,8 +34,8 @@ impl Remote {
     ) -> Result<T, String> {
         let mut failure = String::new();
         // One that is silent must leave the others their time.
-        let mut left = u32::try_from(self.endpoints().len()).unwrap_or(u32::MAX);
-        for endpoint in self.endpoints() {
+        let mut left = u32::try_from(self.address.endpoints().len()).unwrap_or(u32::MAX);
+        for endpoint in self.address.endpoints() {
             let share = limit.share(left);
             left -= 1;
             match share.hold(ask(endpoint)).await {

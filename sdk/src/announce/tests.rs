@@ -5,6 +5,7 @@ use ready_probe_test_support::servers::Redis;
 use super::*;
 use crate::connect::store::StoreAddress;
 use crate::signal::{Instance, Signal, State, VERSION};
+use crate::store::connected;
 
 const OURS: &str = "4d8e2f0c";
 

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use super::address::{self, invalid};
-use super::{Endpoint, Secret};
+use super::redact::Secrets;
+use super::{Endpoint, Secret, file};
 use crate::Result;
 
 /// The port of NATS.
 pub const DEFAULT_PORT: u16 = 4222;
+
+/// No file with credentials is larger.
+pub(crate) const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A NATS server, or several of which any will do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,23 @@ pub enum NatsAuth {
     Creds(PathBuf),
     /// A file that holds an nkey seed.
     Nkey(PathBuf),
+}
+
+impl NatsAuth {
+    /// Adds what the file holds, line by line. A file that can't be read holds nothing to be hidden.
+    pub(super) fn add_file(&self, secrets: &mut Secrets) {
+        let (Self::TokenFile(path) | Self::Creds(path) | Self::Nkey(path)) = self else {
+            return;
+        };
+        let text = file::read(path, MAX_FILE_BYTES).unwrap_or_default();
+        for line in String::from_utf8_lossy(&text).lines().map(str::trim) {
+            // A credentials file has its headings between dashes, and a warning in words.
+            let is_heading = line.starts_with("---") || line.contains(' ');
+            if matches!(self, Self::TokenFile(_)) || !is_heading {
+                secrets.add(line);
+            }
+        }
+    }
 }
 
 impl NatsAddress {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use super::Endpoint;
 use super::address::{invalid, redacted};
 use super::nats::{NatsAddress, NatsAuth};
+use super::redact::Secrets;
 use super::redis::RedisAddress;
 use super::tls::TlsOptions;
 use crate::signal::clean;
@@ -158,7 +160,24 @@ impl StoreAddress {
         &self.redacted
     }
 
-    /// What must never be printed.
+    /// Its servers: any of them will do.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        match &self.server {
+            Server::Redis(redis) => &redis.endpoints,
+            Server::Nats(nats, _) => &nats.endpoints,
+        }
+    }
+
+    /// Adds what must never be printed: what it holds itself, and what is in its files just now.
+    pub fn add_secrets(&self, secrets: &mut Secrets) {
+        self.secrets().for_each(|secret| secrets.add(secret));
+        if let Server::Nats(nats, _) = &self.server {
+            nats.auth.add_file(secrets);
+        }
+    }
+
+    /// What must never be printed, of what it holds itself.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let secret = match &self.server {
             Server::Redis(redis) => redis.password.as_ref(),

@@ -2,6 +2,9 @@
 
 use super::Failure;
 use super::any::AnyStore;
+use super::nats::NatsStore;
+use super::redis::RedisStore;
+use crate::connect::Endpoint;
 use crate::connect::store::{Server, StoreAddress};
 use crate::signal::Name;
 
@@ -14,7 +17,7 @@ use super::redis::client::Client as RedisClient;
 /// that says so, connect anew.
 pub type Connected = AnyStore<RedisClient, NatsClient>;
 
-/// Connects to a store, for a namespace's signals. Waits for as long as that takes: the caller has
+/// Connects to the first of a store's servers that takes it, for a namespace's signals. Waits for as long as that takes: the caller has
 /// the time limit. To be called within a tokio runtime.
 ///
 /// ```no_run
@@ -33,21 +36,34 @@ pub type Connected = AnyStore<RedisClient, NatsClient>;
 /// ```
 ///
 /// # Errors
-/// [`Failure`]: why the server can't be talked to, or that this build has no support for it.
+/// [`Failure`]: why the last of its servers can't be talked to, or that this build has no support
+/// for it.
 pub async fn connect(address: &StoreAddress, namespace: &Name) -> Result<Connected, Failure> {
-    let namespace = namespace.clone();
+    let mut failure = Failure::lost("the address names no server");
+    for endpoint in address.endpoints() {
+        match connect_to(endpoint, address, namespace).await {
+            Ok(connected) => return Ok(connected),
+            Err(e) => failure = e,
+        }
+    }
+    Err(failure)
+}
+
+/// The same with one of the store's servers.
+pub(crate) async fn connect_to(
+    endpoint: &Endpoint,
+    address: &StoreAddress,
+    namespace: &Name,
+) -> Result<Connected, Failure> {
+    let (tls, namespace) = (&address.tls, namespace.clone());
     Ok(match &address.server {
         Server::Redis(redis) => {
-            let client = RedisClient::connect(redis, &address.tls).await?;
-            AnyStore::Redis(super::redis::RedisStore::new(client, namespace))
+            let client = RedisClient::connect(endpoint, redis, tls).await?;
+            AnyStore::Redis(RedisStore::new(client, namespace))
         }
         Server::Nats(nats, bucket) => {
-            let client = NatsClient::connect(nats, &address.tls).await?;
-            AnyStore::Nats(super::nats::NatsStore::new(
-                client,
-                namespace,
-                bucket.clone(),
-            ))
+            let client = NatsClient::connect(endpoint, nats, tls).await?;
+            AnyStore::Nats(NatsStore::new(client, namespace, bucket.clone()))
         }
     })
 }
@@ -72,6 +88,7 @@ mod absent {
     #[cfg(not(feature = "redis"))]
     impl RedisClient {
         pub(super) async fn connect(
+            _: &crate::connect::Endpoint,
             _: &crate::connect::redis::RedisAddress,
             _: &TlsOptions,
         ) -> Result<Self, Failure> {
@@ -97,6 +114,7 @@ mod absent {
     #[cfg(not(feature = "nats"))]
     impl NatsClient {
         pub(super) async fn connect(
+            _: &crate::connect::Endpoint,
             _: &crate::connect::nats::NatsAddress,
             _: &TlsOptions,
         ) -> Result<Self, Failure> {

@@ -7,7 +7,7 @@ use ready_probe_sdk::signal::State;
 use ready_probe_test_support::servers::Redis;
 
 use crate::common::program::Program;
-use crate::common::{Folder, until};
+use crate::common::{Folder, PATIENCE, until};
 use crate::fixture::{
     SLACK, announced_agent, builder, immortal_keys, keys, ready_agent, record, record_keys,
 };
@@ -129,4 +129,39 @@ fn a_stall_is_announced_at_once_and_so_is_its_end() {
         record(&redis, "stalls").filter(|said| said.state == State::Ready)
     });
     assert!(start.elapsed() < SLACK);
+}
+
+#[test]
+fn who_registers_again_has_the_last_word_whatever_was_to_be_said_before() {
+    let (mut redis, folder) = (Redis::start(), Folder::new());
+    let mut program = Program::announcing(&folder.path(), &redis.url());
+    program.tell("register again 6000");
+    program.tell("ready");
+    program.tell("wait_announced");
+    redis.stop();
+    // Its last word can't be said yet, and is overtaken.
+    program.tell("panic");
+    program.tell("register again 6000");
+    program.tell("ready");
+    redis.restart();
+    let first = until("it is announced again", || record(&redis, "again"));
+    assert_eq!(first.state, State::Ready, "{first:?}");
+}
+
+#[test]
+fn what_may_not_be_taken_back_keeps_nobody_else_from_being_announced() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    redis.command(&[
+        "ACL", "SETUSER", "app", "on", ">pw", "allkeys", "+@all", "-del",
+    ]);
+    let url = format!("redis://app:pw@127.0.0.1:{}", redis.port());
+    let gone = announced_agent(&folder, "undeletable", &url);
+    let stays = announced_agent(&folder, "stays", &url);
+    drop(gone);
+    stays.mark_not_ready("still heard").unwrap();
+    stays.wait_announced(PATIENCE).unwrap();
+    until("it ends with its TTL", || {
+        record_keys(&redis, "undeletable").is_empty().then_some(())
+    });
+    assert!(record(&redis, "stays").is_some());
 }

@@ -11,7 +11,7 @@ use crate::fixture::{announced_agent, assert_heals, ready_agent, until_told};
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static ONCE: Once = Once::new();
 
-fn collect() {
+pub fn collect() {
     ONCE.call_once(|| {
         crate::common::log::on_event(|line| {
             let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -21,7 +21,7 @@ fn collect() {
 }
 
 /// Lines about one store; other tests have theirs. Leaves out what is for debugging.
-fn lines(store: &str) -> Vec<String> {
+pub fn lines(store: &str) -> Vec<String> {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     let said = |line: &&String| line.contains(store) && !line.starts_with("DEBUG");
     lines.iter().filter(said).cloned().collect()

@@ -18,11 +18,14 @@ mod fixture;
 mod fleet;
 mod lives;
 mod log;
+mod names;
 mod nats;
 mod nats_auth;
 mod nats_refused;
 mod redis;
 mod refused;
+mod secrets;
+mod servers;
 mod settings;
 mod wiped;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::{Agent, Result, close_all, mark_agent_not_ready, mark_agent_ready};
 use rustix::fs::Mode;
-use rustix::process::{Pid, Signal, kill_process, umask};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit, umask};
 
 const ASKED: &str = "READY_PROBE_TEST_PROGRAM";
 /// libtest writes to the same output.
@@ -115,18 +115,35 @@ impl Drop for Program {
 
 /// Has a process of another user do one thing, and returns what it answers.
 pub fn as_user(user: u32, line: &[&str]) -> String {
-    // The build's folder need not be open to others: the test binary is copied.
-    let dir = tempfile::tempdir().unwrap();
-    open_to_all(dir.path());
-    let copy = dir.path().join("program");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    let mut command = Command::new("setpriv");
-    command
-        .arg(format!("--reuid={user}"))
-        .arg("--clear-groups")
-        .arg(&copy);
-    let mut program = Program::start_with(dir.path(), command);
+    let copy = Copy::new();
+    let mut program = Program::start_with(copy.dir(), copy.run_by(user));
     program.ask(&line.join(" "))
+}
+
+/// A copy of the test binary in a folder that is open to others: the build's need not be.
+pub struct Copy(tempfile::TempDir);
+
+impl Copy {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        open_to_all(dir.path());
+        std::fs::copy(std::env::current_exe().unwrap(), dir.path().join("program")).unwrap();
+        Self(dir)
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The command that runs it as another user.
+    pub fn run_by(&self, user: u32) -> Command {
+        let mut command = Command::new("setpriv");
+        command
+            .arg(format!("--reuid={user}"))
+            .arg("--clear-groups")
+            .arg(self.dir().join("program"));
+        command
+    }
 }
 
 pub fn open_to_all(dir: &Path) {
@@ -207,6 +224,11 @@ fn obey(
         }
         "mark_ready" => mark_agent_ready(rest, ())?,
         "mark_not_ready" => mark_agent_not_ready(rest, "as it was told")?,
+        "no_more_threads" => {
+            let tasks = std::fs::read_dir("/proc/self/task").unwrap().count();
+            limit_threads(Some(tasks as u64));
+        }
+        "threads_again" => limit_threads(getrlimit(Resource::Nproc).maximum),
         "close_all" => close_all(rest),
         "close" | "drained" => {}
         "umask" => {
@@ -215,6 +237,14 @@ fn obey(
         _ => panic!("unknown: {verb}"),
     }
     Ok(())
+}
+
+fn limit_threads(current: Option<u64>) {
+    let limit = Rlimit {
+        current,
+        ..getrlimit(Resource::Nproc)
+    };
+    setrlimit(Resource::Nproc, limit).unwrap();
 }
 
 /// `NAME TTL_MS HEARTBEAT_MS WATCHDOG_MS`; 0 is none, and what is left out is the default.

@@ -89,7 +89,9 @@ impl<const OWN_TTL: bool> Backend for Server<OWN_TTL> {
     async fn store(&mut self) -> Self::Store {
         let address = NatsAddress::parse(&self.0.url()).unwrap();
         let tls = TlsOptions::default();
-        let client = Client::connect(&address, &tls).await.unwrap();
+        let client = Client::connect(&address.endpoints[0], &address, &tls)
+            .await
+            .unwrap();
         let bucket = Bucket {
             max_age: std::time::Duration::from_millis(Self::SHORT_MS),
             ..Bucket::default()

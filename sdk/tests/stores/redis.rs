@@ -30,7 +30,9 @@ impl Backend for Server {
     async fn store(&mut self) -> Self::Store {
         let mut tls = TlsOptions::default();
         let address = RedisAddress::parse(&self.0.url(), &mut tls).unwrap();
-        let client = Client::connect(&address, &tls).await.unwrap();
+        let client = Client::connect(&address.endpoints[0], &address, &tls)
+            .await
+            .unwrap();
         RedisStore::new(client, Name::new("ns.1").unwrap())
     }
 

@@ -46,7 +46,12 @@ impl SilentNameServer {
 
 /// A name server that knows a few hosts and says of all others that they don't exist.
 #[derive(Debug)]
-pub struct NameServer(Server);
+pub struct NameServer {
+    server: Server,
+    hosts: Hosts,
+}
+
+type Hosts = Arc<Mutex<HashMap<String, Vec<IpAddr>>>>;
 
 impl NameServer {
     /// Listens on port 53 of a loopback address of its own. Answers keep the order of the addresses; the
@@ -55,26 +60,40 @@ impl NameServer {
     /// # Panics
     /// Without the right to use port 53.
     pub fn start(hosts: &[(&str, &[IpAddr])]) -> Self {
-        let hosts: HashMap<String, Vec<IpAddr>> = hosts
-            .iter()
-            .map(|(name, addresses)| (name.to_lowercase(), addresses.to_vec()))
-            .collect();
-        Self(Server::start(move |query| Some(answer(query, &hosts))))
+        let known = Hosts::default();
+        let server = Server::start({
+            let known = Arc::clone(&known);
+            move |query| Some(answer(query, &known.lock().expect("nobody panics here")))
+        });
+        let server = Self {
+            server,
+            hosts: known,
+        };
+        for (name, addresses) in hosts {
+            server.point(name, addresses);
+        }
+        server
+    }
+
+    /// Has a name lead to these addresses from now on.
+    pub fn point(&self, name: &str, addresses: &[IpAddr]) {
+        let mut hosts = self.hosts.lock().expect("nobody panics here");
+        hosts.insert(name.to_lowercase(), addresses.to_vec());
     }
 
     /// Its address; the port is 53.
     pub fn ip(&self) -> Ipv4Addr {
-        self.0.ip
+        self.server.ip
     }
 
     /// A `resolv.conf` that knows this server only.
     pub fn resolv_conf(&self) -> String {
-        self.0.resolv_conf()
+        self.server.resolv_conf()
     }
 
     /// The names asked for so far.
     pub fn queries(&self) -> Vec<String> {
-        self.0.queries()
+        self.server.queries()
     }
 }
 

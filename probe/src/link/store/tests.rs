@@ -18,7 +18,7 @@ async fn connected(url: &str, keep: Duration) -> Connected {
         address: StoreAddress::parse(url).unwrap().with_max_age(keep),
         namespace: Name::new("ns.1").unwrap(),
     };
-    let [endpoint] = remote.endpoints() else {
+    let [endpoint] = remote.address.endpoints() else {
         panic!("one server")
     };
     let opened = remote.open(endpoint, MAX_BYTES, &Secrets::default()).await;

@@ -15,15 +15,15 @@ use tokio::sync::Notify;
 use super::{Failure, Link, Replies, Reply, Request};
 use crate::connect::Endpoint;
 use crate::connect::file;
-use crate::connect::nats::{NatsAddress, NatsAuth};
+use crate::connect::nats::{MAX_FILE_BYTES, NatsAddress, NatsAuth};
 use crate::connect::tls::TlsOptions;
-use crate::store::first;
+use crate::thread;
 
 /// After a connection is lost, async-nats tries once to make another one, which nobody uses any
 /// more; a fleet's tries must not come at once.
 const LINGER: std::ops::Range<u64> = 1_000..3_000;
-/// No credentials file is larger.
-const MAX_CREDS_BYTES: u64 = 64 * 1024;
+/// How long async-nats's try waits for a thread to resolve names with.
+const NO_THREAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection to one NATS server.
 #[derive(Debug)]
@@ -49,23 +49,20 @@ struct Events {
 }
 
 impl Client {
-    /// Connects to the first server of the address that answers, and logs in. Waits for as long as
-    /// that takes, at most 5 s a server.
+    /// Connects to one of the address's servers, and logs in. Waits for as long as that takes, at
+    /// most 5 s: the caller has the time limit.
     ///
     /// # Errors
-    /// [`Failure`]: why none of them can be talked to.
-    pub async fn connect(address: &NatsAddress, tls: &TlsOptions) -> Result<Self, Failure> {
-        first(&address.endpoints, async |endpoint| {
-            Self::connect_to(endpoint, address, tls).await
-        })
-        .await
-    }
-
-    async fn connect_to(
+    /// [`Failure`]: why it can't be talked to.
+    pub async fn connect(
         endpoint: &Endpoint,
         address: &NatsAddress,
         tls: &TlsOptions,
     ) -> Result<Self, Failure> {
+        if endpoint.needs_resolver() {
+            // async-nats resolves names on tokio's threads, and panics where there are none to be had.
+            thread::run(|| ()).await.map_err(Failure::lost)?;
+        }
         let events = Arc::new(Events::default());
         let mut options = log_in(&address.auth)?
             .name("ready-probe-sdk")
@@ -86,6 +83,14 @@ impl Client {
                 Duration::ZERO
             }
         });
+        if endpoint.needs_resolver() {
+            options = options.reconnect_to_server_callback(|_, _| async {
+                while thread::run(|| ()).await.is_err() {
+                    tokio::time::sleep(NO_THREAD_PAUSE).await;
+                }
+                None
+            });
+        }
         // A server may demand TLS on its own.
         let config = tls
             .client_config()
@@ -229,7 +234,7 @@ impl Events {
 fn log_in(auth: &NatsAuth) -> Result<ConnectOptions, Failure> {
     let text = |what: &str, path: &std::path::Path| -> Result<String, Failure> {
         let bytes =
-            file::read(path, MAX_CREDS_BYTES).map_err(|e| Failure::lost(format!("{what}: {e}")))?;
+            file::read(path, MAX_FILE_BYTES).map_err(|e| Failure::lost(format!("{what}: {e}")))?;
         String::from_utf8(bytes)
             .map(|text| text.trim().to_owned())
             .map_err(|_| Failure::lost(format!("{what}: {}: not UTF-8", path.display())))

@@ -3,25 +3,20 @@
 //!
 //! It never reconnects by itself: whoever holds it does, and knows why.
 
-use std::io;
-
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisConnectionInfo,
     RedisError, Value,
 };
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::task::AbortHandle;
-use tokio_rustls::TlsConnector;
 
 use super::{Failure, Link, SMALL_REPLY_BYTES};
 use crate::connect::Endpoint;
 use crate::connect::limited::{Allowance, Limited};
+use crate::connect::open;
+use crate::connect::redact::Secrets;
 use crate::connect::redis::RedisAddress;
 use crate::connect::tls::TlsOptions;
-use crate::store::first;
 
 /// A connection to one Redis server.
 #[derive(Debug)]
@@ -33,24 +28,25 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the first server of the address that answers, and logs in. Waits for as long as
-    /// that takes: the caller has the time limit.
+    /// Connects to one of the address's servers, and logs in. Waits for as long as that takes: the
+    /// caller has the time limit.
     ///
     /// # Errors
-    /// [`Failure`]: why none of them can be talked to.
-    pub async fn connect(address: &RedisAddress, tls: &TlsOptions) -> Result<Self, Failure> {
-        first(&address.endpoints, async |endpoint| {
-            Self::connect_to(endpoint, address, tls).await
-        })
-        .await
-    }
-
-    async fn connect_to(
+    /// [`Failure`]: why it can't be talked to.
+    pub async fn connect(
         endpoint: &Endpoint,
         address: &RedisAddress,
         tls: &TlsOptions,
     ) -> Result<Self, Failure> {
-        let stream = open(endpoint, address.tls.then_some(tls)).await?;
+        let tls = address.tls.then(|| open::tls_config(tls)).transpose();
+        let tls = tls.map_err(Failure::lost)?;
+        let opened = open::open(endpoint).await;
+        let mut stream = opened.map_err(|e| Failure::lost(e.text()))?;
+        if let Some(tls) = tls {
+            // What is quoted here is looked through by whoever shows it.
+            let secured = open::secure(stream, endpoint, tls, &Secrets::default()).await;
+            stream = secured.map_err(Failure::lost)?;
+        }
         let limited = Limited::new(stream, 4 * SMALL_REPLY_BYTES);
         let allowance = limited.allowance();
         // Time limits are the caller's.
@@ -122,44 +118,4 @@ fn failure(e: &RedisError) -> Failure {
         (None, _) if e.is_connection_dropped() => Failure::lost("connection closed"),
         (None, _) => Failure::lost(e),
     }
-}
-
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
-async fn open(endpoint: &Endpoint, tls: Option<&TlsOptions>) -> Result<Box<dyn Stream>, Failure> {
-    let (host, port) = match endpoint {
-        Endpoint::Unix(path) => {
-            let stream = UnixStream::connect(path)
-                .await
-                .map_err(|e| io_failure(&e))?;
-            return Ok(Box::new(stream));
-        }
-        Endpoint::Tcp { host, port } => (host, *port),
-    };
-    let stream = TcpStream::connect((host.as_str(), port))
-        .await
-        .map_err(|e| io_failure(&e))?;
-    stream.set_nodelay(true).map_err(|e| io_failure(&e))?;
-    let Some(tls) = tls else {
-        return Ok(Box::new(stream));
-    };
-    let name = ServerName::try_from(host.clone())
-        .map_err(|_| Failure::lost("TLS: the host is no name"))?;
-    let config = tls
-        .client_config()
-        .map_err(|e| Failure::lost(format!("TLS: {e}")))?;
-    match TlsConnector::from(config).connect(name, stream).await {
-        Ok(stream) => Ok(Box::new(stream)),
-        Err(e) => Err(Failure::lost(format!("TLS: {e}"))),
-    }
-}
-
-fn io_failure(e: &io::Error) -> Failure {
-    let text = match e.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::NotFound => "no such socket".to_owned(),
-        _ => e.to_string(),
-    };
-    Failure::lost(text)
 }

@@ -10,7 +10,10 @@ use tokio::sync::oneshot;
 /// glibc's resolver keeps buffers of 64 KiB on its stack.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// Runs `work` on a thread of its own. The error says why there is none.
+/// Runs `work` on a thread of its own.
+///
+/// # Errors
+/// Why there is no such thread, or that it panicked.
 pub async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {

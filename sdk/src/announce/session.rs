@@ -1,0 +1,121 @@
+//! The connection to a store, and how it goes: which of its servers, and when to try again.
+
+use super::Destination;
+use crate::agent::backoff_ms;
+use crate::clock;
+use crate::connect::Endpoint;
+use crate::store::Failure;
+use crate::store::connected::{self, Connected};
+
+/// After so many beats without an answer the connection is made anew.
+const MAX_TIMEOUTS: u32 = 2;
+
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    destination: &'a Destination,
+    connection: Option<Connected>,
+    /// Counts the servers that were tried: which one is next, or is connected to.
+    server: usize,
+    timeouts: u32,
+    failures: u32,
+    /// Nothing is tried before.
+    pub(super) retry_ms: u64,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(destination: &'a Destination, retry_ms: u64) -> Self {
+        Self {
+            destination,
+            connection: None,
+            server: 0,
+            timeouts: 0,
+            failures: 0,
+            retry_ms,
+        }
+    }
+
+    /// The connection, which is made if there is none: to the server that is next or, where it
+    /// can't be talked to, to one of those after it.
+    pub(super) async fn connect(&mut self) -> Result<&mut Connected, Failure> {
+        let mut left = self.destination.address.endpoints().len();
+        while self.connection.is_none() {
+            let Some(endpoint) = self.endpoint() else {
+                break;
+            };
+            let Destination { address, namespace } = self.destination;
+            left = left.saturating_sub(1);
+            match connected::connect_to(endpoint, address, namespace).await {
+                Ok(connected) => self.connection = Some(connected),
+                Err(failure) if left == 0 => return Err(failure),
+                Err(_) => self.server += 1,
+            }
+        }
+        self.connection()
+            .ok_or_else(|| Failure::lost("the address names no server"))
+    }
+
+    /// The connection, if there is one.
+    pub(super) fn connection(&mut self) -> Option<&mut Connected> {
+        self.connection.as_mut()
+    }
+
+    /// A turn has come through.
+    pub(super) fn succeeded(&mut self) {
+        self.timeouts = 0;
+        self.failures = 0;
+        self.retry_ms = 0;
+    }
+
+    /// A turn has failed. Returns the cause, with the server where there are several; then another
+    /// one may do better.
+    pub(super) fn failed(&mut self, failure: &Failure, beat_ms: Option<u64>) -> String {
+        let stays = !failure.reconnect && !self.has_several();
+        self.try_again(&failure.cause, stays, beat_ms)
+    }
+
+    /// The same for a turn without an answer. Once is no reason to leave a server.
+    pub(super) fn timed_out(&mut self, cause: &str, beat_ms: Option<u64>) -> String {
+        self.timeouts += 1;
+        let stays = self.connection.is_some() && self.timeouts < MAX_TIMEOUTS;
+        self.try_again(cause, stays, beat_ms)
+    }
+
+    fn try_again(&mut self, cause: &str, stays: bool, beat_ms: Option<u64>) -> String {
+        let cause = match self.endpoint() {
+            Some(endpoint) if self.has_several() => format!("{endpoint}: {cause}"),
+            Some(_) | None => cause.to_owned(),
+        };
+        if !stays {
+            self.leave();
+        }
+        self.retry_ms = clock::mono_ms() + self.backoff_ms(beat_ms);
+        self.failures = self.failures.saturating_add(1);
+        cause
+    }
+
+    /// Has the next turn connect anew, to the next server.
+    pub(super) fn leave(&mut self) {
+        self.connection = None;
+        self.timeouts = 0;
+        self.server += 1;
+    }
+
+    fn endpoint(&self) -> Option<&'a Endpoint> {
+        let endpoints = self.destination.address.endpoints();
+        endpoints.get(self.server.checked_rem(endpoints.len())?)
+    }
+
+    fn has_several(&self) -> bool {
+        self.destination.address.endpoints().len() > 1
+    }
+
+    /// How long to wait before the next attempt. A short TTL leaves no time for the longest pause.
+    fn backoff_ms(&self, beat_ms: Option<u64>) -> u64 {
+        let pause_ms = backoff_ms(self.failures);
+        let most_ms = beat_ms.unwrap_or(u64::MAX).max(backoff_ms(0));
+        if pause_ms <= most_ms {
+            return pause_ms;
+        }
+        fastrand::u64(most_ms / 2..=most_ms)
+    }
+}

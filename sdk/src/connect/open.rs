@@ -1,0 +1,294 @@
+//! Getting a connection: names, addresses, unix sockets, TLS. Without a time limit: the caller has one.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustix::io::Errno;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::redact::Secrets;
+use super::tls::TlsOptions;
+use super::{Endpoint, is_localhost};
+use crate::thread;
+
+/// Anything bytes go through.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// A connection, whatever it goes through.
+pub type Stream = Box<dyn Io>;
+
+/// An address that does not answer keeps the next one waiting no longer than this (RFC 8305, 5).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// How much is quoted of what TLS says, which may hold names of the server's choice.
+const MAX_TLS_CHARS: usize = 120;
+
+/// How soon a unix socket with a full backlog is tried again.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoConnection {
+    /// Nobody listens there: every address said so.
+    Refused(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl NoConnection {
+    /// For people.
+    #[must_use]
+    pub fn text(self) -> String {
+        match self {
+            Self::Refused(text) | Self::Other(text) => text,
+        }
+    }
+}
+
+/// What one address says instead of accepting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NotThere {
+    /// Nobody listens.
+    Refused(String),
+    /// This machine has no such address, or no way to it: as if the name did not have it.
+    Unusable(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<NotThere> for NoConnection {
+    fn from(e: NotThere) -> Self {
+        match e {
+            NotThere::Refused(text) => Self::Refused(text),
+            NotThere::Unusable(text) | NotThere::Other(text) => Self::Other(text),
+        }
+    }
+}
+
+/// Connects to an endpoint, whichever of its addresses answers first. To be called within a tokio
+/// runtime that has I/O and time.
+///
+/// # Errors
+/// Why none of the addresses answers, or the name has none.
+pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
+    match endpoint {
+        Endpoint::Unix(path) => loop {
+            match UnixStream::connect(path).await {
+                Ok(stream) => return Ok(Box::new(stream)),
+                // Its backlog is full, see connect(2): it listens, and is busy.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(BACKLOG_PAUSE).await;
+                }
+                Err(e) => return Err(classify(&e).into()),
+            }
+        },
+        Endpoint::Tcp { host, port } => {
+            let addresses = resolve(host, *port).await.map_err(NoConnection::Other)?;
+            let stream = race(&addresses).await?;
+            // What is sent is little and seldom; none of it is to wait for more.
+            let _ = stream.set_nodelay(true);
+            Ok(Box::new(stream))
+        }
+    }
+}
+
+/// Reads what TLS needs. To be called before a connection is opened: a file that is not there is to
+/// be named also where nobody answers.
+pub fn tls_config(tls: &TlsOptions) -> Result<Arc<ClientConfig>, String> {
+    tls.client_config().map_err(|e| format!("TLS: {e}"))
+}
+
+/// Speaks TLS on a connection.
+///
+/// # Errors
+/// Why the two can't agree, for people.
+pub async fn secure(
+    stream: Stream,
+    endpoint: &Endpoint,
+    config: Arc<ClientConfig>,
+    secrets: &Secrets,
+) -> Result<Stream, String> {
+    let host = match endpoint {
+        Endpoint::Tcp { host, .. } => host.clone(),
+        Endpoint::Unix(_) => "localhost".to_owned(),
+    };
+    let name = ServerName::try_from(host).map_err(|_| "TLS: the host is no name".to_owned())?;
+    match TlsConnector::from(config).connect(name, stream).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(e) => {
+            let said = secrets.quote(&e.to_string(), MAX_TLS_CHARS);
+            Err(format!("TLS: {said}"))
+        }
+    }
+}
+
+/// Every address of a host. `localhost` is both loopback addresses, whatever the resolver says
+/// (RFC 6761, 6.3): a server may listen on one of them only.
+///
+/// A thread of our own, since tokio panics where no thread can be had.
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    if is_localhost(host) {
+        return Ok(vec![
+            (Ipv4Addr::LOCALHOST, port).into(),
+            (Ipv6Addr::LOCALHOST, port).into(),
+        ]);
+    }
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![(ip, port).into()]);
+    }
+    let name = host.to_owned();
+    let resolved = thread::run(move || (name.as_str(), port).to_socket_addrs()).await?;
+    let addresses: Vec<SocketAddr> = match resolved {
+        Ok(addresses) => addresses.collect(),
+        Err(e) => return Err(format!("DNS: {}", strip_prefix(&e.to_string()))),
+    };
+    if addresses.is_empty() {
+        return Err("DNS: the name has no address".to_owned());
+    }
+    Ok(addresses)
+}
+
+fn strip_prefix(message: &str) -> &str {
+    message
+        .strip_prefix("failed to lookup address information: ")
+        .unwrap_or(message)
+}
+
+async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, NoConnection> {
+    let mut waiting = addresses.iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure: Option<NotThere> = None;
+    loop {
+        if attempts.is_empty() {
+            match waiting.next() {
+                Some(address) => attempts.push(TcpStream::connect(*address)),
+                None => break,
+            }
+        }
+        tokio::select! {
+            Some(attempt) = attempts.next() => match attempt {
+                Ok(stream) if is_to_itself(&stream) => {
+                    let refused = NotThere::Refused("connection refused".to_owned());
+                    failure = Some(worse(failure, refused));
+                }
+                Ok(stream) => return Ok(stream),
+                Err(e) => failure = Some(worse(failure, classify(&e))),
+            },
+            () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if waiting.len() > 0 => {
+                if let Some(address) = waiting.next() {
+                    attempts.push(TcpStream::connect(*address));
+                }
+            }
+        }
+    }
+    Err(failure.map_or_else(|| NoConnection::Other("no address".to_owned()), Into::into))
+}
+
+/// A port of our own ephemeral range that nobody listens on may be given to the very socket that
+/// connects to it, and TCP lets that succeed (RFC 9293, 3.5, simultaneous open).
+fn is_to_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(ours), Ok(theirs)) if ours == theirs)
+}
+
+/// Refused is an answer only if every address that can be used gave it.
+fn worse(before: Option<NotThere>, now: NotThere) -> NotThere {
+    match (before, now) {
+        (None | Some(NotThere::Unusable(_)), now) => now,
+        (Some(before), NotThere::Unusable(_)) => before,
+        (Some(before @ NotThere::Other(_)), _) => before,
+        (Some(NotThere::Refused(_)), now) => now,
+    }
+}
+
+/// A socket file that is not there, or that nobody listens on, is what a refused port is.
+fn classify(e: &io::Error) -> NotThere {
+    let text = plain(e);
+    match e.kind() {
+        io::ErrorKind::ConnectionRefused => NotThere::Refused(text),
+        io::ErrorKind::NotFound => NotThere::Refused("no such socket".to_owned()),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::NetworkUnreachable => {
+            NotThere::Unusable(text)
+        }
+        _ if e.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
+            NotThere::Unusable(text)
+        }
+        _ => NotThere::Other(text),
+    }
+}
+
+/// An I/O error without the number behind it.
+#[must_use]
+pub fn plain(e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::UnexpectedEof => "connection closed".to_owned(),
+        io::ErrorKind::TimedOut => "connection timed out".to_owned(),
+        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => {
+            let text = e.to_string();
+            text.split(" (os error").next().unwrap_or(&text).to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_needs_every_usable_address_to_refuse() {
+        let refused = NotThere::Refused("r".into());
+        let unusable = NotThere::Unusable("u".into());
+        let other = NotThere::Other("o".into());
+        let of = |all: &[&NotThere]| {
+            let all = all.iter().map(|e| (*e).clone());
+            all.fold(None, |before, now| Some(worse(before, now)))
+                .unwrap()
+        };
+        for (all, want) in [
+            (vec![&refused], &refused),
+            (vec![&refused, &unusable], &refused),
+            (vec![&unusable, &refused], &refused),
+            (vec![&refused, &other], &other),
+            (vec![&other, &refused], &other),
+            (vec![&other, &unusable], &other),
+            (vec![&unusable, &other], &other),
+            (vec![&unusable, &unusable], &unusable),
+        ] {
+            assert_eq!(of(&all), *want, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn io_errors_are_classified() {
+        let kind = |kind: io::ErrorKind| classify(&io::Error::from(kind));
+        for refused in [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound] {
+            assert!(matches!(kind(refused), NotThere::Refused(_)));
+        }
+        for unusable in [
+            io::ErrorKind::AddrNotAvailable,
+            io::ErrorKind::NetworkUnreachable,
+        ] {
+            assert!(matches!(kind(unusable), NotThere::Unusable(_)));
+        }
+        for other in [
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::TimedOut,
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::HostUnreachable,
+        ] {
+            assert!(matches!(kind(other), NotThere::Other(_)));
+        }
+    }
+}
