@@ -7,7 +7,7 @@ use ready_probe_sdk::freshness::{self, Observed};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::{DecodeError, Name, Signal, State};
 use ready_probe_sdk::store::local::LocalStore;
-use ready_probe_sdk::store::{Seen, Store};
+use ready_probe_sdk::store::{Failure, Seen, Store};
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -80,30 +80,41 @@ fn list_remote(
 ) -> Result<Vec<Row>, String> {
     let event_loop = run::event_loop()?;
     let limit = TimeLimit::from(start.at, settings.timeout.value);
-    let seen = event_loop.block_on(remote.first(limit, async |endpoint| {
-        let mut store = remote
-            .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
-            .await?;
-        read_all(&mut store, names).await
-    }))?;
-    Ok(seen.iter().map(row_of_seen).collect())
+    event_loop.block_on(async {
+        let read = remote.first(limit, async |endpoint| {
+            let mut store = remote
+                .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
+                .await?;
+            let (agents, seen) = read_all(&mut store, names).await.map_err(|e| e.cause)?;
+            Ok((store, agents, seen))
+        });
+        let (mut store, agents, seen) = read
+            .await
+            .map_err(|why| remote.quote(&why, &settings.secrets, MAX_QUOTE_CHARS))?;
+        let tidied = limit.hold(async { store.tidy(&agents).await.map_err(|e| e.cause) });
+        // Somebody who may only read leaves it to others.
+        if let Err(why) = tidied.await {
+            let why = remote.quote(&why, &settings.secrets, MAX_QUOTE_CHARS);
+            tracing::debug!("not tidied: {why}");
+        }
+        Ok(seen.iter().map(row_of_seen).collect())
+    })
 }
 
-/// What is there, and what is left of the dead in the indexes is removed on the way.
-async fn read_all(store: &mut Connected, names: &[Name]) -> Result<Vec<Seen>, String> {
-    let all = match names {
-        [] => store.agents().await.map_err(|e| e.cause)?,
+/// The agents, and what is there of them.
+async fn read_all(
+    store: &mut Connected,
+    names: &[Name],
+) -> Result<(Vec<Name>, Vec<Seen>), Failure> {
+    let agents = match names {
+        [] => store.agents().await?,
         names => names.to_vec(),
     };
     let mut seen = Vec::new();
-    for some in all.chunks(CHUNK) {
-        seen.extend(store.read(some).await.map_err(|e| e.cause)?);
-        // Somebody who may only read leaves it to others.
-        if let Err(e) = store.tidy(some).await {
-            tracing::debug!("not tidied: {e}");
-        }
+    for some in agents.chunks(CHUNK) {
+        seen.extend(store.read(some).await?);
     }
-    Ok(seen)
+    Ok((agents, seen))
 }
 
 fn list_local(store: &LocalStore, names: &[Name]) -> Result<Vec<Row>, String> {

@@ -120,7 +120,7 @@ fn said_of(
             Ok(format!("announced to {store} for {ttl}{reservation}"))
         }
         Err(why) => {
-            let why = settings.secrets.quote(&why, MAX_QUOTE_CHARS);
+            let why = remote.quote(&why, &settings.secrets, MAX_QUOTE_CHARS);
             Err(format!("not announced to {store}: {why}"))
         }
     }

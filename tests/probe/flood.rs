@@ -119,3 +119,50 @@ fn everything_hostile_at_once_is_over_at_the_deadline_in_little_memory() {
     let run = in_time("all", all);
     assert_mentions(&run, 1, &["unhealthy: "]);
 }
+
+#[test]
+fn a_store_full_of_instances_takes_no_memory() {
+    let container = Container::new();
+    let member = |n: usize| format!("$7\r\nh-{n:05}\r\n");
+    let set = |count: usize, members: usize| -> Vec<u8> {
+        let members: String = (0..members).map(member).collect();
+        format!("*{count}\r\n{members}").into_bytes()
+    };
+    for (first, then, why) in [
+        (
+            set(60_000, 60_000),
+            "x",
+            "its reply has more than 16384 parts",
+        ),
+        (
+            set(16_000, 16_000),
+            "x",
+            "more than 1024: delete ready:default:{b}",
+        ),
+        // Each instance that is named has a record, and none of them is one.
+        (
+            set(1_000, 1_000),
+            "$1\r\nx\r\n:1\r\n",
+            "0 of 1000 instances ready",
+        ),
+        (
+            set(1_000, 1_000),
+            &format!("$4000\r\n{}\r\n:1\r\n", "x".repeat(4_000)),
+            "it sent more than 1024 KiB",
+        ),
+    ] {
+        let server = Hostile::tcp(Behaviour::EndlessAfter {
+            first,
+            then: then.into(),
+        });
+        let run = in_time(why, || {
+            let mut probe = probe(&container, "peer:b");
+            probe.env(
+                "READY_STORE",
+                format!("redis://127.0.0.1:{}", server.port()),
+            );
+            probe
+        });
+        assert_mentions(&run, 1, &["peer:b: ", why]);
+    }
+}

@@ -105,12 +105,14 @@ fn signals_of_a_store_are_listed_one_row_an_instance() {
 #[test]
 fn what_the_dead_leave_in_the_indexes_is_removed_by_a_list() {
     let redis = Redis::start();
-    redis.command(&["SADD", "ready:default", "gone", "half"]);
-    redis.command(&["SADD", "ready:default:{half}", "x-1"]);
-    let container = Container::new();
-    let run = list(&container, Some(&redis.url()), &["gone", "half"]);
-    assert_eq!(run.code(), 0, "{run:?}");
-    assert_eq!(redis.command(&["KEYS", "*"]), "");
+    for names in [&["gone", "half"][..], &[]] {
+        redis.command(&["SADD", "ready:default", "gone", "half"]);
+        redis.command(&["SADD", "ready:default:{half}", "x-1"]);
+        let container = Container::new();
+        let run = list(&container, Some(&redis.url()), names);
+        assert_eq!(run.code(), 0, "{run:?}");
+        assert_eq!(redis.command(&["KEYS", "*"]), "", "list {names:?}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::redact::Secrets;
 const MAX_QUOTE_CHARS: usize = 400;
 /// How many instances are named in a report.
 const MAX_NAMED: usize = 3;
-/// Hundreds of instances of one agent take less.
+/// A thousand instances of one agent take less, unless they tell a good deal.
 const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
 /// Asks one of the store's servers.
@@ -25,7 +25,7 @@ pub async fn ask(
 ) -> Outcome {
     let unknown = |cause: &str| {
         let store = remote.address.redacted();
-        let cause = secrets.quote(cause, MAX_QUOTE_CHARS);
+        let cause = remote.quote(cause, secrets, MAX_QUOTE_CHARS);
         Outcome::unknown(format!("{store}: {cause}"))
     };
     let opened = remote.open(endpoint, MAX_REPLY_BYTES, secrets).await;

@@ -190,6 +190,7 @@ mod tests {
         let outcome = match decode(
             &mut Received::of(wire.as_bytes()),
             steps.len(),
+            u64::MAX,
             &mut replies,
         ) {
             Ok(()) => judge(&target, &steps, &replies, closed, &secrets),

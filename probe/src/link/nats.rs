@@ -12,7 +12,7 @@ use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::nats::{NatsAddress, NatsAuth};
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::store::Failure;
-use ready_probe_sdk::store::nats::{Link, Replies, Reply, Request};
+use ready_probe_sdk::store::nats::{Link, MAX_BATCH, Replies, Reply, Request};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
@@ -267,6 +267,9 @@ impl NatsLink {
                         Some(Replies::One) | None => true,
                     };
                     if let Some(replies) = heard.replies.get_mut(place) {
+                        if replies.len() > MAX_BATCH {
+                            return Err("it answers more than it was asked for".to_owned());
+                        }
                         replies.push(reply);
                     }
                     if is_last {

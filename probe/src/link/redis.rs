@@ -12,6 +12,9 @@ use super::bounded::Received;
 use super::connect::{self, Stream, plain};
 use crate::redact::Secrets;
 
+/// In memory each part of a reply takes about as much, however short it is on the wire.
+const BYTES_PER_PART: usize = 64;
+
 pub const NO_REDIS: &str = "it does not speak the Redis protocol";
 
 /// A connection to one server.
@@ -71,7 +74,8 @@ impl RedisLink {
         let mut replies = Vec::new();
         let mut closed = None;
         loop {
-            decode(&mut self.received, expected, &mut replies)?;
+            let max_parts = (self.max_bytes / BYTES_PER_PART) as u64;
+            decode(&mut self.received, expected, max_parts, &mut replies)?;
             if replies.len() == expected || closed.is_some() || suffice(&replies) {
                 return Ok((replies, closed));
             }
@@ -98,15 +102,16 @@ pub fn login(address: &RedisAddress) -> Vec<Cmd> {
     commands
 }
 
-/// Takes the replies that are complete off what was received.
+/// Takes the replies that are complete off what was received. One of more than `max_parts` is refused.
 pub fn decode(
     received: &mut Received,
     expected: usize,
+    max_parts: u64,
     replies: &mut Vec<Value>,
 ) -> Result<(), String> {
     while replies.len() < expected {
         let rest = received.rest();
-        let Some(end) = end_of_reply(rest)? else {
+        let Some(end) = end_of_reply(rest, max_parts)? else {
             break;
         };
         let reply = rest.get(..end).unwrap_or_default();
@@ -119,9 +124,10 @@ pub fn decode(
 /// Where the first reply ends, if all of it has arrived: the crate's parser does not tell. Each part
 /// begins with its kind and a line; a text's line tells its length, an array's how many parts follow
 /// (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
-fn end_of_reply(bytes: &[u8]) -> Result<Option<usize>, String> {
+fn end_of_reply(bytes: &[u8], max_parts: u64) -> Result<Option<usize>, String> {
     let garbage = || NO_REDIS.to_owned();
     let mut parts: u64 = 1;
+    let mut all = parts;
     let mut at = 0;
     while parts > 0 {
         let rest = bytes.get(at..).unwrap_or_default();
@@ -148,7 +154,14 @@ fn end_of_reply(bytes: &[u8]) -> Result<Option<usize>, String> {
                     at = at.saturating_add(length).saturating_add(2);
                 }
             }
-            b'*' => parts = parts.saturating_add(u64::try_from(number()?).unwrap_or(0)),
+            b'*' => {
+                let more = u64::try_from(number()?).unwrap_or(0);
+                parts = parts.saturating_add(more);
+                all = all.saturating_add(more);
+                if all > max_parts {
+                    return Err(format!("its reply has more than {max_parts} parts"));
+                }
+            }
             _ => {}
         }
         if at > bytes.len() {
@@ -198,7 +211,7 @@ mod tests {
     fn replies_are_taken_whole_or_not_at_all() {
         let all = |bytes: &[u8]| {
             let mut replies = Vec::new();
-            decode(&mut Received::of(bytes), 99, &mut replies).unwrap();
+            decode(&mut Received::of(bytes), 99, 99, &mut replies).unwrap();
             replies
         };
         let whole = all(WIRE);
@@ -213,14 +226,23 @@ mod tests {
     #[test]
     fn garbage_is_said_to_be_garbage() {
         for wire in ["HTTP/1.1 400\r\n", "\r\n", "$x\r\n", "*1x\r\n", "_\r\n"] {
-            assert!(end_of_reply(wire.as_bytes()).is_err(), "{wire:?}");
+            assert!(end_of_reply(wire.as_bytes(), 99).is_err(), "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_of_too_many_parts_is_refused_before_they_come() {
+        assert_eq!(end_of_reply(b"*98\r\n", 99), Ok(None));
+        for wire in ["*99\r\n", "*49\r\n*50\r\n", "*9223372036854775807\r\n"] {
+            let refused = end_of_reply(wire.as_bytes(), 99).unwrap_err();
+            assert_eq!(refused, "its reply has more than 99 parts", "{wire:?}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_codec_panic(wire in "[+:$*_a-][-0-9a]{0,20}\r\n[ -~\r\n]{0,80}") {
-            let _ = decode(&mut Received::of(wire.as_bytes()), 9, &mut Vec::new());
+            let _ = decode(&mut Received::of(wire.as_bytes()), 9, 99, &mut Vec::new());
         }
     }
 }

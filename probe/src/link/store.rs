@@ -25,6 +25,13 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// What a server says, without our secrets, those in files included.
+    pub fn quote(&self, said: &str, secrets: &Secrets, max: usize) -> String {
+        let mut secrets = secrets.clone();
+        self.address.add_secrets(&mut secrets);
+        secrets.quote(said, max)
+    }
+
     /// Asks the first of the store's servers that answers within the limit. The error is the last
     /// one's, for people.
     pub async fn first<T>(

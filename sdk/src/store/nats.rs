@@ -26,7 +26,7 @@ use stream::{Answer, ApiError, Lifetimes, StreamInfo};
 /// How often it is looked whether the bucket still is what it was.
 const LOOK_AGAIN_MS: u64 = 60_000;
 /// The most that a batch may ask for (ADR-31).
-const MAX_BATCH: usize = 1_024;
+pub const MAX_BATCH: usize = 1_024;
 
 /// One question to a NATS server, and how its answers come.
 #[derive(Debug, Clone)]

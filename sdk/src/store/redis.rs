@@ -25,6 +25,11 @@ const SET_REPLY_BYTES: usize = 4 * 1024 * 1024;
 /// A record with its length and line endings, and a good deal of what is no record.
 const RECORD_REPLY_BYTES: usize = 4 * MAX_RECORD_BYTES;
 
+/// How many commands it takes to add to a set.
+const ADD_COMMANDS: usize = 5;
+/// An agent has fewer instances, those that have died lately included.
+const MAX_INSTANCES: usize = 1_024;
+
 /// A connection to one server.
 #[allow(
     async_fn_in_trait,
@@ -44,6 +49,8 @@ pub struct RedisStore<L> {
     namespace: Name,
     /// Until when an instance need not be put into the indexes again.
     indexed: HashMap<Published, u64>,
+    /// Agents that the index of agents names, and that have no live instance.
+    dead: Vec<Name>,
 }
 
 impl<L: Link> RedisStore<L> {
@@ -53,16 +60,35 @@ impl<L: Link> RedisStore<L> {
             link,
             namespace,
             indexed: HashMap::new(),
+            dead: Vec::new(),
         }
     }
 
     /// Sends commands, none of which may be refused.
     async fn ask(&mut self, commands: &[Cmd], max_bytes: usize) -> Result<Vec<Value>, Failure> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
         let replies = self.link.exchange(commands, max_bytes).await?;
         match replies.iter().find_map(error) {
             Some(refused) => Err(refused),
             None => Ok(replies),
         }
+    }
+
+    /// The same with commands that answer in a word.
+    async fn ask_small(&mut self, commands: &[Cmd]) -> Result<Vec<Value>, Failure> {
+        self.ask(commands, SMALL_REPLY_BYTES * commands.len()).await
+    }
+
+    /// Which of these instances have a record.
+    async fn live(&mut self, instances: &[(Name, String)]) -> Result<Vec<bool>, Failure> {
+        let keys = instances
+            .iter()
+            .map(|(agent, instance)| self.record_key(agent, instance));
+        let commands: Vec<Cmd> = keys.map(|key| key_command("PTTL", &key)).collect();
+        let replies = self.ask_small(&commands).await?;
+        Ok(replies.iter().map(|ttl| *ttl != Value::Int(-2)).collect())
     }
 
     fn agents_key(&self) -> String {
@@ -119,16 +145,12 @@ impl<L: Link> RedisStore<L> {
         let Some(longest_ms) = records.iter().map(|record| record.ttl_ms).max() else {
             return Ok(Vec::new());
         };
-        let mut commands = Vec::with_capacity(4 * records.len() + 3);
+        let mut commands = Vec::with_capacity((1 + ADD_COMMANDS) * (records.len() + 1));
         for record in records {
             let Published { agent, instance } = &record.published;
             commands.push(self.set(record));
-            self.index(
-                &mut commands,
-                &self.set_key(agent),
-                &[instance.as_str()],
-                record.ttl_ms,
-            );
+            let (set, member) = (self.set_key(agent), instance.as_str());
+            add_to_set(&mut commands, &set, &[member], 2 * record.ttl_ms);
         }
         let per_record = commands.len() / records.len();
         let agents: HashSet<&str> = records
@@ -136,7 +158,7 @@ impl<L: Link> RedisStore<L> {
             .map(|record| record.published.agent.as_str())
             .collect();
         let agents: Vec<&str> = agents.into_iter().collect();
-        self.index(&mut commands, &self.agents_key(), &agents, longest_ms);
+        add_to_set(&mut commands, &self.agents_key(), &agents, 2 * longest_ms);
         let replies = self
             .link
             .exchange(&commands, SMALL_REPLY_BYTES * commands.len())
@@ -158,19 +180,6 @@ impl<L: Link> RedisStore<L> {
         Ok(answers)
     }
 
-    /// Adds members to a set, which then lives for at least twice the TTL. Expiry is never
-    /// shortened (`GT`), and a set that has none gets one (`NX`): since Redis 7.0.
-    fn index(&self, commands: &mut Vec<Cmd>, set: &str, members: &[&str], ttl_ms: u64) {
-        let mut add = cmd("SADD");
-        add.arg(set).arg(members);
-        commands.push(add);
-        for condition in ["NX", "GT"] {
-            let mut expire = cmd("PEXPIRE");
-            expire.arg(set).arg(2 * ttl_ms).arg(condition);
-            commands.push(expire);
-        }
-    }
-
     /// The members of sets.
     async fn members(&mut self, sets: &[String]) -> Result<Vec<Vec<String>>, Failure> {
         if sets.is_empty() {
@@ -185,6 +194,17 @@ impl<L: Link> RedisStore<L> {
     async fn instances(&mut self, agents: &[Name]) -> Result<Vec<(Name, String)>, Failure> {
         let sets: Vec<String> = agents.iter().map(|agent| self.set_key(agent)).collect();
         let members = self.members(&sets).await?;
+        if let Some((agent, members)) = agents
+            .iter()
+            .zip(&members)
+            .find(|(_, m)| m.len() > MAX_INSTANCES)
+        {
+            return Err(Failure::answered(format!(
+                "the index of {agent} names {} instances, more than {MAX_INSTANCES}: delete {}",
+                members.len(),
+                self.set_key(agent)
+            )));
+        }
         let pairs = agents.iter().zip(members).flat_map(|(agent, members)| {
             members
                 .into_iter()
@@ -230,17 +250,11 @@ impl<L: Link> RedisStore<L> {
         if sets.is_empty() {
             return Ok(());
         }
-        let mut commands = Vec::with_capacity(2 * sets.len());
+        let mut commands = Vec::with_capacity(ADD_COMMANDS * sets.len());
         for (set, members) in sets {
-            let mut add = cmd("SADD");
-            add.arg(set).arg(members);
-            commands.push(add);
-            let mut expire = cmd("PEXPIRE");
-            expire.arg(set).arg(2 * MAX_TTL_MS).arg("NX");
-            commands.push(expire);
+            add_to_set(&mut commands, set, members, 2 * MAX_TTL_MS);
         }
-        let max_bytes = SMALL_REPLY_BYTES * commands.len();
-        self.ask(&commands, max_bytes).await.map(drop)
+        self.ask_small(&commands).await.map(drop)
     }
 }
 
@@ -325,22 +339,16 @@ impl<L: Link> Store for RedisStore<L> {
             .collect();
         names.sort();
         let instances = self.instances(&names).await?;
-        if instances.is_empty() {
-            return Ok(Vec::new());
-        }
-        let commands: Vec<Cmd> = instances
-            .iter()
-            .map(|(agent, instance)| key_command("PTTL", &self.record_key(agent, instance)))
-            .collect();
-        let max_bytes = SMALL_REPLY_BYTES * commands.len();
-        let replies = self.ask(&commands, max_bytes).await?;
+        let is_live = self.live(&instances).await?;
         let mut live: Vec<Name> = instances
             .into_iter()
-            .zip(replies)
-            .filter(|(_, ttl)| *ttl != Value::Int(-2))
+            .zip(is_live)
+            .filter(|(_, is_live)| *is_live)
             .map(|((agent, _), _)| agent)
             .collect();
         live.dedup();
+        names.retain(|name| live.binary_search(name).is_err());
+        self.dead = names;
         Ok(live)
     }
 
@@ -358,51 +366,52 @@ impl<L: Link> Store for RedisStore<L> {
             agents.insert(agent.clone());
         }
         let agents: Vec<Name> = agents.into_iter().collect();
-        self.ask(&commands, SMALL_REPLY_BYTES * commands.len())
-            .await?;
+        self.ask_small(&commands).await?;
         self.forget_empty(&agents).await
     }
 
+    /// Also what was found dead when the agents were last listed.
     async fn tidy(&mut self, agents: &[Name]) -> Result<(), Failure> {
-        let instances = self.instances(agents).await?;
-        let exist = |store: &Self, pairs: &[(Name, String)]| -> Vec<Cmd> {
-            let keys = pairs
-                .iter()
-                .map(|(agent, instance)| store.record_key(agent, instance));
-            keys.map(|key| key_command("PTTL", &key)).collect()
-        };
-        let commands = exist(self, &instances);
-        if !commands.is_empty() {
-            let replies = self
-                .ask(&commands, SMALL_REPLY_BYTES * commands.len())
-                .await?;
-            let dead: Vec<(Name, String)> = instances
-                .into_iter()
-                .zip(replies)
-                .filter(|(_, ttl)| *ttl == Value::Int(-2))
-                .map(|(pair, _)| pair)
-                .collect();
-            // One that comes back meanwhile is put back: its beats do so only once a TTL.
-            let mut commands: Vec<Cmd> = dead
-                .iter()
-                .map(|(agent, instance)| srem(&self.set_key(agent), &[instance]))
-                .collect();
-            commands.extend(exist(self, &dead));
-            if !commands.is_empty() {
-                let replies = self
-                    .ask(&commands, SMALL_REPLY_BYTES * commands.len())
-                    .await?;
-                let back: Vec<(String, Vec<&str>)> = dead
-                    .iter()
-                    .zip(replies.iter().skip(dead.len()))
-                    .filter(|(_, ttl)| **ttl != Value::Int(-2))
-                    .map(|((agent, instance), _)| (self.set_key(agent), vec![instance.as_str()]))
-                    .collect();
-                self.put_back(&back).await?;
-            }
-        }
-        self.forget_empty(agents).await
+        let mut agents = agents.to_vec();
+        agents.append(&mut self.dead);
+        let instances = self.instances(&agents).await?;
+        let is_live = self.live(&instances).await?;
+        let pairs = instances.into_iter().zip(is_live);
+        let dead: Vec<(Name, String)> = pairs
+            .filter(|(_, is_live)| !is_live)
+            .map(|(pair, _)| pair)
+            .collect();
+        let removals: Vec<Cmd> = dead
+            .iter()
+            .map(|(agent, instance)| srem(&self.set_key(agent), &[instance]))
+            .collect();
+        self.ask_small(&removals).await?;
+        // One that has come back meanwhile is put back: its beats do so only once a TTL.
+        let is_back = self.live(&dead).await?;
+        let back: Vec<(String, Vec<&str>)> = dead
+            .iter()
+            .zip(is_back)
+            .filter(|(_, is_back)| *is_back)
+            .map(|((agent, instance), _)| (self.set_key(agent), vec![instance.as_str()]))
+            .collect();
+        self.put_back(&back).await?;
+        self.forget_empty(&agents).await
     }
+}
+
+/// Adds members to a set, which then lives for at least so long. Expiry is never shortened (`GT`), and a
+/// set that has none gets one (`NX`): since Redis 7.0. In one transaction: a connection that breaks in
+/// between must not leave a set that lives for ever.
+fn add_to_set(commands: &mut Vec<Cmd>, set: &str, members: &[&str], lifetime_ms: u64) {
+    let mut add = cmd("SADD");
+    add.arg(set).arg(members);
+    commands.extend([cmd("MULTI"), add]);
+    for condition in ["NX", "GT"] {
+        let mut expire = cmd("PEXPIRE");
+        expire.arg(set).arg(lifetime_ms).arg(condition);
+        commands.push(expire);
+    }
+    commands.push(cmd("EXEC"));
 }
 
 fn key_command(name: &str, key: &str) -> Cmd {
@@ -442,6 +451,8 @@ fn stored(reply: &Value) -> Result<Stored, Failure> {
         (_, Some(failure)) if failure.reconnect => Err(failure),
         (_, Some(refused)) => Ok(Err(refused.cause)),
         (Value::Okay | Value::Int(_), None) => Ok(Ok(None)),
+        (Value::SimpleString(queued), None) if queued == "QUEUED" => Ok(Ok(None)),
+        (Value::Array(replies), None) => all_stored(replies),
         (_, None) => Err(no_redis()),
     }
 }
@@ -481,3 +492,7 @@ fn no_redis() -> Failure {
 fn too_few() -> Failure {
     Failure::lost("it answers fewer questions than were asked")
 }
+
+#[cfg(test)]
+#[cfg(feature = "redis")]
+mod tests;
