@@ -28,6 +28,9 @@ const LOOK_AGAIN_MS: u64 = 60_000;
 /// The most that a batch may ask for (ADR-31).
 pub const MAX_BATCH: usize = 1_024;
 
+/// The status of an answer that a denied permission keeps from coming.
+const DENIED: u16 = 403;
+
 /// One question to a NATS server, and how its answers come.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -64,6 +67,24 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// What stands for the answer to a request that the server does not let us send.
+    #[cfg(feature = "nats")]
+    fn denied(error: String) -> Self {
+        Self {
+            status: Some(DENIED),
+            description: error,
+            ..Self::default()
+        }
+    }
+
+    /// Why a status that means neither an answer nor its lack is a failure.
+    fn failure(&self, status: u16) -> Failure {
+        Failure::answered(match status {
+            DENIED => self.description.clone(),
+            _ => format!("{status} {}", self.description),
+        })
+    }
+
     /// A header's value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -186,6 +207,10 @@ impl<L: Link> NatsStore<L> {
         let config = self.bucket.config(supports_ttl);
         let subject = format!("$JS.API.STREAM.CREATE.{}", self.bucket.stream());
         let create = api(subject, config.to_string().into_bytes());
+        let made = match self.ask_one(create).await {
+            Ok(reply) => stream_info(&reply),
+            Err(e) => Err(e),
+        };
         let may_not = |why: &dyn std::fmt::Display| {
             Failure::answered(format!(
                 "bucket {} is not there and can't be created: {} ({why})",
@@ -193,14 +218,11 @@ impl<L: Link> NatsStore<L> {
                 self.bucket.command(supports_ttl)
             ))
         };
-        let replies = match self.link.ask(vec![create]).await {
-            Err(e) if !e.reconnect => return Err(may_not(&e)),
-            replies => replies?,
-        };
-        let reply = replies.into_iter().flatten().next().ok_or_else(no_answer)?;
-        match stream_info(&reply)? {
-            Ok(info) => Ok(info.lifetimes()),
-            Err(e) => Err(may_not(&e.description)),
+        match made {
+            Ok(Ok(info)) => Ok(info.lifetimes()),
+            Ok(Err(e)) => Err(may_not(&e.description)),
+            Err(e) if !e.reconnect => Err(may_not(&e)),
+            Err(e) => Err(e),
         }
     }
 
@@ -287,9 +309,8 @@ impl<L: Link> NatsStore<L> {
                     self.bucket.name
                 )));
             }
-            Some(status) => {
-                return Err(Failure::answered(format!("{status} {}", reply.description)));
-            }
+            Some(DENIED) => return Ok(Err(reply.description.clone())),
+            Some(status) => return Err(reply.failure(status)),
             None => {}
         }
         let ack: Answer<Ack> = parse(&reply.payload)?;
@@ -324,9 +345,7 @@ impl<L: Link> NatsStore<L> {
                         self.bucket.edit("--allow-direct")
                     )));
                 }
-                Some(status) => {
-                    return Err(Failure::answered(format!("{status} {}", reply.description)));
-                }
+                Some(status) => return Err(reply.failure(status)),
             }
             // A key that was removed, or that has expired, leaves a marker for a while.
             let markers = ["KV-Operation", "Nats-Marker-Reason"];
@@ -554,8 +573,10 @@ fn text(token: &str) -> String {
 }
 
 fn stream_info(reply: &Reply) -> Result<Result<StreamInfo, ApiError>, Failure> {
-    if reply.status == Some(503) {
-        return Err(Failure::answered("JetStream is not enabled"));
+    match reply.status {
+        None => {}
+        Some(503) => return Err(Failure::answered("JetStream is not enabled")),
+        Some(status) => return Err(reply.failure(status)),
     }
     let answer: Answer<StreamInfo> = parse(&reply.payload)?;
     Ok(answer.or_error())

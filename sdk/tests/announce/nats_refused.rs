@@ -50,6 +50,26 @@ fn a_permission_denied_is_told_and_announcing_heals_when_it_is_given() {
 }
 
 #[test]
+fn an_agent_that_may_not_be_announced_keeps_no_other_from_it() {
+    for version in VERSIONS {
+        let folder = Folder::new();
+        let (nats, url) = start(version, "\"$KV.ready.default.denied.*\"");
+        let denied = ready_agent(&folder, "denied", &url);
+        let allowed = announced_agent(&folder, "allowed", &url);
+        allowed.mark_not_ready("heard").unwrap();
+        allowed.wait_announced(PATIENCE).unwrap();
+        until_told(&folder, "denied", "Permissions Violation for Publish to ");
+        let bucket = Bucket::with_login(&nats, "admin", "pw");
+        assert_eq!(
+            bucket.record("allowed").unwrap().reason.as_deref(),
+            Some("heard")
+        );
+        assert!(bucket.record("denied").is_none());
+        drop(denied);
+    }
+}
+
+#[test]
 fn who_may_not_make_the_bucket_is_told_the_command_that_makes_it() {
     for (version, command) in [
         (

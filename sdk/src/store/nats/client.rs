@@ -3,7 +3,7 @@
 //! Whoever holds it makes it anew when it is lost, and knows why: async-nats by itself would connect
 //! again for ever, without jitter, and deliver then what was given up long ago.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,8 @@ use crate::thread;
 /// After a connection is lost, async-nats tries once to make another one, which nobody uses any
 /// more; a fleet's tries must not come at once.
 const LINGER: std::ops::Range<u64> = 1_000..3_000;
+/// So many errors of the server are remembered until somebody asks for them.
+const MAX_ERRORS: usize = 1_024;
 /// How long async-nats's try waits for a thread to resolve names with.
 const NO_THREAD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -43,8 +45,8 @@ pub struct Client {
 struct Events {
     connected: AtomicBool,
     lost: AtomicBool,
-    /// The last error.
-    error: Mutex<Option<String>>,
+    /// Errors that nobody has taken notice of.
+    errors: Mutex<VecDeque<String>>,
     came: Notify,
 }
 
@@ -151,48 +153,95 @@ impl Client {
 
 impl Link for Client {
     async fn ask(&mut self, requests: Vec<Request>) -> Result<Vec<Vec<Reply>>, Failure> {
-        self.events.check()?;
-        let mut kinds = Vec::with_capacity(requests.len());
-        let mut places = HashMap::with_capacity(requests.len());
-        for (place, request) in requests.into_iter().enumerate() {
-            kinds.push(request.replies);
-            places.insert(self.send(request).await?, place);
+        // Errors about what was given up are of no interest any more.
+        self.events.take()?;
+        let mut asked = Asked::default();
+        for request in requests {
+            let (subject, replies) = (request.subject.clone(), request.replies);
+            let number = self.send(request).await?;
+            asked.add(number, subject, replies);
         }
-        let mut replies: Vec<Vec<Reply>> = kinds.iter().map(|_| Vec::new()).collect();
-        while !places.is_empty() {
-            let events = Arc::clone(&self.events);
+        while !asked.open.is_empty() {
             let message = tokio::select! {
                 message = self.answers.next() => message,
-                () = events.came.notified() => {
-                    self.events.check()?;
+                () = self.events.came.notified() => {
+                    for error in self.events.take()? {
+                        asked.refused(error)?;
+                    }
                     continue;
                 }
             };
             let message = message.ok_or_else(|| Failure::lost("connection closed"))?;
             // Not one of these: a late answer to what was given up.
-            let Some(number) = self.number(&message.subject) else {
-                continue;
-            };
-            let Some(place) = places.get(&number).copied() else {
-                continue;
-            };
-            let reply = reply(message);
-            let is_last = match kinds.get(place) {
-                Some(Replies::Batch) => reply.ends_batch(),
-                Some(Replies::One) | None => true,
-            };
-            if let Some(answers) = replies.get_mut(place) {
-                answers.push(reply);
-            }
-            if is_last {
-                places.remove(&number);
+            if let Some(number) = self.number(&message.subject) {
+                asked.answered(number, reply(message));
             }
         }
-        Ok(replies)
+        Ok(asked.replies)
     }
 
     fn server_version(&self) -> (u64, u64) {
         self.version
+    }
+}
+
+/// What was asked together, and the answers so far.
+#[derive(Debug, Default)]
+struct Asked {
+    /// By number: the requests without their last answer.
+    open: BTreeMap<u64, Open>,
+    replies: Vec<Vec<Reply>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    place: usize,
+    subject: String,
+    replies: Replies,
+}
+
+impl Asked {
+    fn add(&mut self, number: u64, subject: String, replies: Replies) {
+        let place = self.replies.len();
+        self.replies.push(Vec::new());
+        let open = Open {
+            place,
+            subject,
+            replies,
+        };
+        self.open.insert(number, open);
+    }
+
+    fn answered(&mut self, number: u64, reply: Reply) {
+        let Some(open) = self.open.get(&number) else {
+            return;
+        };
+        let is_last = match open.replies {
+            Replies::Batch => reply.ends_batch(),
+            Replies::One => true,
+        };
+        if let Some(replies) = self.replies.get_mut(open.place) {
+            replies.push(reply);
+        }
+        if is_last {
+            self.open.remove(&number);
+        }
+    }
+
+    /// A denied permission is said beside the answers, which then never come. It names the subject in
+    /// quotes, in whatever case; what names none concerns all.
+    fn refused(&mut self, error: String) -> Result<(), Failure> {
+        let subject = error.split('"').nth(1).unwrap_or_default();
+        let denied = self
+            .open
+            .iter()
+            .find(|(_, open)| open.subject.eq_ignore_ascii_case(subject));
+        let Some((number, _)) = denied else {
+            return Err(Failure::answered(error));
+        };
+        let number = *number;
+        self.answered(number, Reply::denied(error));
+        Ok(())
     }
 }
 
@@ -210,24 +259,25 @@ impl Events {
             }
         };
         if let Some(error) = error {
-            *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+            errors.push_back(error);
+            if errors.len() > MAX_ERRORS {
+                errors.pop_front();
+            }
         }
         self.came.notify_one();
     }
 
-    /// A denied permission is said beside the answers, which then never come.
-    fn check(&self) -> Result<(), Failure> {
-        let error = self
-            .error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match (self.lost.load(Ordering::Acquire), error) {
-            (true, Some(error)) => Err(Failure::lost(error)),
-            (true, None) => Err(Failure::lost("connection closed")),
-            (false, Some(error)) => Err(Failure::answered(error)),
-            (false, None) => Ok(()),
+    /// What the server has said beside its answers, or that it is lost.
+    fn take(&self) -> Result<VecDeque<String>, Failure> {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.lost.load(Ordering::Acquire) {
+            let last = errors.pop_back();
+            return Err(Failure::lost(
+                last.unwrap_or_else(|| "connection closed".to_owned()),
+            ));
         }
+        Ok(std::mem::take(&mut *errors))
     }
 }
 
