@@ -282,6 +282,9 @@ impl Signal {
         if bytes.len() > MAX_RECORD_BYTES {
             return Err(DecodeError::TooLarge);
         }
+        if bytes.is_empty() {
+            return Err(malformed("it is empty"));
+        }
         let mut signal = match serde_json::from_slice::<Self>(bytes) {
             Ok(signal) => signal,
             Err(e) => return Err(version_of(bytes).unwrap_or_else(|| malformed(e))),

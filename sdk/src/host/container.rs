@@ -24,10 +24,21 @@ fn of_mountinfo(mountinfo: &str) -> Option<String> {
     let upper = options
         .split(',')
         .find_map(|option| option.strip_prefix("upperdir="));
-    // Without an overlay (vfs, btrfs) the layer itself is mounted.
-    let path = upper.unwrap_or(below);
-    let id = path.split('/').rfind(|part| is_id(part))?;
+    let Some(upper) = upper else {
+        return of_layer(below);
+    };
+    let id = upper.split('/').rfind(|part| is_id(part))?;
     Some(id.to_owned())
+}
+
+/// Without an overlay the container's own layer is mounted, below one of these. Below others may be an
+/// image, which containers share.
+fn of_layer(path: &str) -> Option<String> {
+    ["/vfs/dir/", "/btrfs/subvolumes/"].iter().find_map(|home| {
+        let (_, layer) = path.split_once(home)?;
+        let id = layer.split('/').next().filter(|part| is_id(part))?;
+        Some(id.to_owned())
+    })
 }
 
 fn is_id(part: &str) -> bool {
@@ -55,6 +66,14 @@ mod tests {
             (
                 format!("1 2 8:1 /vfs/dir/{ID} / rw - ext4 /dev/sda rw"),
                 Some(ID),
+            ),
+            (
+                format!("1 2 0:31 /btrfs/subvolumes/{ID} / rw - btrfs /dev/sda rw"),
+                Some(ID),
+            ),
+            (
+                format!("1 2 8:1 /images/{ID}/rootfs / ro - ext4 /dev/sda rw"),
+                None,
             ),
             (
                 "1 2 0:50 / / rw - overlay overlay rw,upperdir=/snapshots/17/fs".to_owned(),

@@ -16,7 +16,7 @@ use redis::{Cmd, Value, cmd};
 
 use super::{Failure, Published, Record, Seen, Store, Stored};
 use crate::clock;
-use crate::signal::{Instance, MAX_RECORD_BYTES, MAX_TTL_MS, Name};
+use crate::signal::{DecodeError, Instance, MAX_RECORD_BYTES, MAX_TTL_MS, Name};
 
 /// What a reply without a record takes at most, in bytes: a status, a number, an error.
 const SMALL_REPLY_BYTES: usize = 1_024;
@@ -315,7 +315,12 @@ impl<L: Link> Store for RedisStore<L> {
             match (record, ttl) {
                 // Of another type: somebody put it there, and it is no record.
                 (Value::ServerError(e), _) if e.code() == "WRONGTYPE" => {
-                    seen.push(Seen::at(agent, instance, b"", false));
+                    seen.push(Seen {
+                        agent: agent.clone(),
+                        instance: instance.clone(),
+                        signal: Err(DecodeError::Malformed("its key holds no string".to_owned())),
+                        immortal: false,
+                    });
                 }
                 (refused @ Value::ServerError(_), _) | (_, refused @ Value::ServerError(_)) => {
                     return Err(error(refused).unwrap_or_else(too_few));

@@ -22,6 +22,7 @@ mod names;
 mod nats;
 mod nats_auth;
 mod nats_refused;
+mod permissions;
 mod redis;
 mod refused;
 mod secrets;
