@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use ready_probe_sdk::Agent;
 use ready_probe_test_support::proxy::{Fault, Proxy};
-use ready_probe_test_support::servers::Redis;
+use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 
+use crate::bucket::Bucket;
 use crate::common::program::Program;
 use crate::common::{Folder, until};
 use crate::fixture::{BEAT, SLACK, TTL, immortal_keys, keys, ready_agent, record_keys};
@@ -41,6 +42,62 @@ fn a_restart_under_a_hundred_agents_loses_none() {
         let mut all = agents.iter().map(|agent| agent.announcement());
         all.all(|a| a.is_some_and(|a| a.ok)).then_some(())
     });
+}
+
+/// With the TTL that agents have by default: one beat, its variation, the longest backoff.
+const ALL_BACK_BY_DEFAULT: Duration = Duration::from_secs(17);
+
+/// A hundred agents as they come; `restart` and `back` are the store's.
+fn restart_under_a_hundred(
+    prefix: &str,
+    url: &str,
+    restart: impl FnOnce(),
+    mut count: impl FnMut() -> usize,
+) {
+    let folder = Folder::in_memory();
+    let register = |n| {
+        let agent = Agent::builder(&format!("{prefix}-{n}"));
+        let agent = agent.local(folder.store()).store(url).register().unwrap();
+        agent.mark_ready(()).unwrap();
+        agent
+    };
+    let agents: Vec<Agent> = (0..100).map(register).collect();
+    for agent in &agents {
+        agent.wait_announced(crate::common::PATIENCE).unwrap();
+    }
+    restart();
+    let start = Instant::now();
+    until("all are announced again", || (count() == 100).then_some(()));
+    let took = start.elapsed();
+    assert!(took < ALL_BACK_BY_DEFAULT, "{took:?}");
+}
+
+#[test]
+fn agents_of_the_default_ttl_are_back_in_redis_within_17_seconds() {
+    let redis = std::cell::RefCell::new(Redis::start());
+    let url = redis.borrow().url();
+    restart_under_a_hundred(
+        "default",
+        &url,
+        || redis.borrow_mut().restart(),
+        || record_keys(&redis.borrow(), "default-*").len(),
+    );
+}
+
+#[test]
+fn agents_of_the_default_ttl_are_back_in_nats_2_9_within_17_seconds() {
+    restart_nats_under_a_hundred("old-nats", NatsVersion::V2_9);
+}
+
+#[test]
+fn agents_of_the_default_ttl_are_back_in_nats_2_15_within_17_seconds() {
+    restart_nats_under_a_hundred("new-nats", NatsVersion::V2_15);
+}
+
+fn restart_nats_under_a_hundred(prefix: &str, version: NatsVersion) {
+    let mut nats = Nats::builder(version).jetstream().start();
+    let (url, bucket) = (nats.url(), Bucket::of(&nats));
+    restart_under_a_hundred(prefix, &url, || nats.restart(), || bucket.subjects().len());
 }
 
 /// Beats of processes that were started together come at phases of their own, and so does what each
