@@ -218,7 +218,7 @@ def fleet_limits() -> list[Limit]:
     return [
         *[at_most(f"commands, {cost.store}, {cost.agents} agents", cost.commands, 3.0) for cost in costs],
         # 2.9 looks through all subjects for those of one agent; a consumer for them takes it longer still.
-        *[at_most(f"wall, one peer, {one.store}", one.ratio, 1.2) for one in readings if one.store != "NATS 2.9"],
+        *[at_most(f"wall, one peer, {one.store}", one.ratio, 1.2) for one in readings],
     ]
 
 

@@ -103,7 +103,7 @@ async fn read(fleets: [(&str, usize); 2], rounds: usize) {
         for (index, (store, took)) in stores.iter_mut().enumerate() {
             let agent = Name::new(&format!("agent-{}", round % fleets[index].1)).unwrap();
             let start = clock::instant();
-            let seen = store.read(&[agent]).await.unwrap();
+            let seen = store.find_ready(&agent, 1).await.unwrap();
             let elapsed = start.elapsed().as_nanos();
             assert_eq!(seen.len(), 1);
             // The first ones warm up.

@@ -21,7 +21,7 @@ pub mod redis;
 use std::fmt;
 
 use crate::Result;
-use crate::signal::{DecodeError, Instance, Name, Signal, clean};
+use crate::signal::{DecodeError, Instance, Name, Signal, State, clean};
 
 /// How much of what a server says is kept.
 pub(crate) const MAX_CAUSE_CHARS: usize = 256;
@@ -38,6 +38,8 @@ pub(crate) const MAX_CAUSE_CHARS: usize = 256;
 /// - **read** returns one [`Seen`] for each live instance, whatever the size of the fleet around it.
 ///   What is expired is not there. A record that is not what its place says, or none at all, is
 ///   seen with the reason; it is never passed over, since somebody published it.
+/// - **`find_ready`** reads one agent as **read** does, and may leave out instances only if as many as
+///   are needed are ready without them. It costs the same in every fleet.
 /// - **agents** names every agent with a live instance, once, sorted.
 /// - **remove** takes instances away at once; what is not there is not an error. Nobody else's
 ///   instance is touched.
@@ -57,6 +59,13 @@ pub trait Store {
 
     /// The live instances of these agents.
     async fn read(&mut self, agents: &[Name]) -> Result<Vec<Seen>, Failure>;
+
+    /// The live instances of an agent, of which `min` are to be ready: all of them, or at least so many
+    /// that are ready.
+    async fn find_ready(&mut self, agent: &Name, min: usize) -> Result<Vec<Seen>, Failure> {
+        let _ = min;
+        self.read(std::slice::from_ref(agent)).await
+    }
 
     /// The agents that have a live instance.
     async fn agents(&mut self) -> Result<Vec<Name>, Failure>;
@@ -130,6 +139,13 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether it says that its agent is ready, and can be believed.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let state = self.signal.as_ref().map(|signal| signal.state);
+        state == Ok(State::Ready) && !self.immortal
+    }
+
     /// What stands in the place of an instance. A record must say what its place says.
     pub(crate) fn at(agent: &Name, instance: &str, bytes: &[u8], immortal: bool) -> Self {
         let signal = Signal::decode(bytes).and_then(|signal| {

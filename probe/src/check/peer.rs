@@ -33,7 +33,7 @@ pub async fn ask(
         Ok(store) => store,
         Err(cause) => return unknown(&cause),
     };
-    match store.read(std::slice::from_ref(name)).await {
+    match store.find_ready(name, min).await {
         Ok(seen) => judge(&seen, min, secrets),
         Err(failure) => unknown(&failure.cause),
     }
@@ -70,6 +70,9 @@ fn judge(seen: &[Seen], min: usize, secrets: &Secrets) -> Outcome {
 }
 
 fn judge_one(seen: &Seen) -> Result<(), String> {
+    if seen.is_ready() {
+        return Ok(());
+    }
     let signal = match &seen.signal {
         Ok(signal) => signal,
         Err(e) => return Err(format!("{e} (instance {})", seen.instance)),
@@ -81,7 +84,6 @@ fn judge_one(seen: &Seen) -> Result<(), String> {
         ));
     }
     match (signal.state, signal.reason.as_deref().map(str::trim)) {
-        (State::Ready, _) => Ok(()),
         (state, Some(reason)) if !reason.is_empty() => Err(format!("{state}: {reason}")),
         (state, _) => Err(state.to_string()),
     }

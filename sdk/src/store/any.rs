@@ -29,6 +29,13 @@ impl<R: redis::Link, N: nats::Link> Store for AnyStore<R, N> {
         }
     }
 
+    async fn find_ready(&mut self, agent: &Name, min: usize) -> Result<Vec<Seen>, Failure> {
+        match self {
+            Self::Redis(store) => store.find_ready(agent, min).await,
+            Self::Nats(store) => store.find_ready(agent, min).await,
+        }
+    }
+
     async fn agents(&mut self) -> Result<Vec<Name>, Failure> {
         match self {
             Self::Redis(store) => store.agents().await,

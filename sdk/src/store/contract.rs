@@ -66,6 +66,7 @@ macro_rules! store_contract {
                 two_instances_of_an_agent_stand_beside_each_other,
                 an_agent_is_read_without_its_neighbours,
                 several_agents_are_read_at_once,
+                enough_that_are_ready_are_found_or_all_there_are,
                 agents_are_listed_once,
                 names_with_every_letter_keep_apart,
                 what_is_removed_is_gone_and_nobody_else,
@@ -242,6 +243,37 @@ pub async fn several_agents_are_read_at_once<B: Backend>(backend: &mut B) {
     agents.sort_unstable();
     assert_eq!(agents, ["a", "b"]);
     assert!(store.read(&[]).await.unwrap().is_empty());
+}
+
+pub async fn enough_that_are_ready_are_found_or_all_there_are<B: Backend>(backend: &mut B) {
+    let mut store = backend.store().await;
+    let name = Name::new("a").unwrap();
+    let find = async |store: &mut B::Store, min: usize| {
+        let seen = store.find_ready(&name, min).await.unwrap();
+        let ready = seen.iter().filter(|seen| seen.is_ready()).count();
+        (ready, seen.len())
+    };
+    assert_eq!(find(&mut store, 1).await, (0, 0));
+    put(&mut store, &[record(backend, "a", 1, B::LONG_MS)]).await;
+    assert_eq!(find(&mut store, 1).await, (1, 1));
+    let published = backend.published("a", 2);
+    let not_ready = signal(backend, &published, State::NotReady, B::LONG_MS);
+    let mut another = backend.store().await;
+    put(&mut another, &[Record::of(&not_ready).unwrap()]).await;
+    assert_eq!(find(&mut store, 2).await, (1, 2));
+    // A stranger keeps to the records alone.
+    let third = record(backend, "a", 3, B::LONG_MS);
+    if backend
+        .put_raw(&third.published, &third.bytes, Some(B::LONG_MS))
+        .await
+    {
+        assert_eq!(find(&mut store, 2).await, (2, 3));
+    }
+    let (ready, _) = find(&mut store, 1).await;
+    assert!(ready >= 1, "{ready}");
+    let gone = [backend.published("a", 1), published, third.published];
+    store.remove(&gone).await.unwrap();
+    assert_eq!(find(&mut store, 1).await, (0, 0));
 }
 
 pub async fn agents_are_listed_once<B: Backend>(backend: &mut B) {

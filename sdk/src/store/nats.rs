@@ -9,9 +9,10 @@
 
 #[cfg(feature = "nats")]
 pub mod client;
+mod hint;
 mod stream;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -21,7 +22,8 @@ use crate::clock;
 use crate::connect::store::Bucket;
 use crate::freshness::Span;
 use crate::signal::Name;
-use stream::{Answer, ApiError, Lifetimes, StreamInfo};
+use hint::Hint;
+use stream::{Answer, ApiError, Lifetimes, StreamInfo, Terms};
 
 /// How often it is looked whether the bucket still is what it was.
 const LOOK_AGAIN_MS: u64 = 60_000;
@@ -120,10 +122,12 @@ pub struct NatsStore<L> {
     link: L,
     namespace: Name,
     bucket: Bucket,
-    /// How the bucket ends a record's life, and when that was looked up.
-    known: Option<(Lifetimes, u64)>,
+    /// What the bucket is like, and when that was looked up.
+    known: Option<(Terms, u64)>,
     /// The sequence number of the last record put.
     last_seq: u64,
+    /// Until when an instance need not be put into its agent's hint again.
+    hinted: HashMap<Published, u64>,
 }
 
 impl<L: Link> NatsStore<L> {
@@ -135,6 +139,7 @@ impl<L: Link> NatsStore<L> {
             bucket,
             known: None,
             last_seq: 0,
+            hinted: HashMap::new(),
         }
     }
 
@@ -153,7 +158,13 @@ impl<L: Link> NatsStore<L> {
         format!("$KV.{}.{}.*", self.bucket.name, tokens.join("."))
     }
 
-    /// Agent and instance of a subject, if it is one of ours.
+    /// Where an agent's hint is.
+    fn hint_subject(&self, agent: &Name) -> String {
+        let tokens = [self.namespace.as_str(), agent.as_str()].map(token);
+        format!("$KV.{}.{}", self.bucket.name, tokens.join("."))
+    }
+
+    /// Agent and instance of a subject, if it is one of ours and no hint.
     fn place(&self, subject: &str) -> Option<(Name, String)> {
         let prefix = format!(
             "$KV.{}.{}.",
@@ -184,25 +195,25 @@ impl<L: Link> NatsStore<L> {
         )
     }
 
-    /// How this bucket ends a record's life. It is made, if it is not there and may be.
-    async fn lifetimes(&mut self) -> Result<Lifetimes, Failure> {
+    /// What this bucket is like. It is made, if it is not there and may be.
+    async fn terms(&mut self) -> Result<Terms, Failure> {
         let now_ms = clock::mono_ms();
         match self.known {
-            Some((lifetimes, at_ms)) if now_ms < at_ms + LOOK_AGAIN_MS => return Ok(lifetimes),
+            Some((terms, at_ms)) if now_ms < at_ms + LOOK_AGAIN_MS => return Ok(terms),
             Some(_) | None => {}
         }
         let info = self.info_request(None, 0);
         let reply = self.ask_one(info).await?;
-        let lifetimes = match stream_info(&reply)? {
-            Ok(info) => info.lifetimes(),
+        let terms = match stream_info(&reply)? {
+            Ok(info) => info.terms(),
             Err(e) if e.is_not_found() => self.create().await?,
             Err(e) => return Err(e.failure()),
         };
-        self.known = Some((lifetimes, now_ms));
-        Ok(lifetimes)
+        self.known = Some((terms, now_ms));
+        Ok(terms)
     }
 
-    async fn create(&mut self) -> Result<Lifetimes, Failure> {
+    async fn create(&mut self) -> Result<Terms, Failure> {
         let supports_ttl = self.supports_ttl();
         let config = self.bucket.config(supports_ttl);
         let subject = format!("$JS.API.STREAM.CREATE.{}", self.bucket.stream());
@@ -219,7 +230,7 @@ impl<L: Link> NatsStore<L> {
             ))
         };
         match made {
-            Ok(Ok(info)) => Ok(info.lifetimes()),
+            Ok(Ok(info)) => Ok(info.terms()),
             Ok(Err(e)) => Err(may_not(&e.description)),
             Err(e) if !e.reconnect => Err(may_not(&e)),
             Err(e) => Err(e),
@@ -319,6 +330,7 @@ impl<L: Link> NatsStore<L> {
                 // Numbers only grow; where they do not, it is another bucket of that name.
                 if ack.seq <= self.last_seq {
                     self.known = None;
+                    self.hinted.clear();
                 }
                 self.last_seq = ack.seq;
                 Ok(Ok(()))
@@ -339,11 +351,7 @@ impl<L: Link> NatsStore<L> {
                 // 204: a batch ends, 404: nothing there.
                 Some(204 | 404) => continue,
                 Some(503) => {
-                    return Err(Failure::answered(format!(
-                        "bucket {} can't be read directly: {}",
-                        self.bucket.name,
-                        self.bucket.edit("--allow-direct")
-                    )));
+                    return Err(self.bucket.is_not_direct());
                 }
                 Some(status) => return Err(reply.failure(status)),
             }
@@ -373,6 +381,10 @@ impl<L: Link> NatsStore<L> {
             payload: body.to_string().into_bytes(),
             replies,
         }
+    }
+
+    fn get_last(&self, subject: &str) -> Request {
+        self.direct_get(&json!({ "last_by_subj": subject }), Replies::One)
     }
 
     /// Since 2.11 one batch an agent answers, together with what the bucket is: one round trip.
@@ -408,10 +420,12 @@ impl<L: Link> NatsStore<L> {
                 Err(e) if e.is_not_found() => return Ok(Vec::new()),
                 Err(e) => return Err(e.failure()),
             };
+            if !info.terms().allow_direct {
+                return Err(self.bucket.is_not_direct());
+            }
             lifetimes = info.lifetimes();
             for subject in info.subjects() {
-                let body = json!({ "last_by_subj": subject });
-                gets.push(self.direct_get(&body, Replies::One));
+                gets.push(self.get_last(subject));
             }
         }
         if gets.is_empty() {
@@ -420,12 +434,102 @@ impl<L: Link> NatsStore<L> {
         let replies: Vec<Reply> = self.link.ask(gets).await?.into_iter().flatten().collect();
         self.seen(&replies, lifetimes)
     }
+
+    /// Before 2.11: the instances that the agent's hint names, whatever the size of the fleet. None where
+    /// anything is wrong: whoever looks further says what.
+    async fn read_hinted(&mut self, agent: &Name) -> Result<Vec<Seen>, Failure> {
+        let hint = json!({ "last_by_subj": self.hint_subject(agent) });
+        let requests = vec![
+            self.info_request(None, 0),
+            // Not directly: where there is no bucket, an answer would never come.
+            api(
+                format!("$JS.API.STREAM.MSG.GET.{}", self.bucket.stream()),
+                hint.to_string().into_bytes(),
+            ),
+        ];
+        let replies = match self.link.ask(requests).await {
+            Err(e) if e.reconnect => return Err(e),
+            replies => replies.unwrap_or_default(),
+        };
+        let mut replies = replies.into_iter().flatten();
+        let info = replies
+            .next()
+            .and_then(|reply| stream_info(&reply).ok()?.ok());
+        let hint = replies
+            .next()
+            .and_then(|reply| Hint::of_message(&reply.payload));
+        let (Some(info), Some(hint)) = (info, hint) else {
+            return Ok(Vec::new());
+        };
+        let instances = hint.instances().iter();
+        let gets: Vec<Request> = instances
+            .map(|instance| self.get_last(&self.subject(agent, instance)))
+            .collect();
+        let Terms {
+            lifetimes,
+            allow_direct,
+        } = info.terms();
+        if gets.is_empty() || !allow_direct {
+            return Ok(Vec::new());
+        }
+        let replies: Vec<Reply> = self.link.ask(gets).await?.into_iter().flatten().collect();
+        self.seen(&replies, lifetimes)
+    }
+
+    /// Before 2.11: adds to the hints, once in a while, where these records are.
+    async fn hint(&mut self, records: &[&Record]) -> Result<(), Failure> {
+        let now_ms = clock::mono_ms();
+        let is_due = |record: &&&Record| {
+            let until_ms = self.hinted.get(&record.published);
+            until_ms.is_none_or(|until_ms| *until_ms <= now_ms)
+        };
+        let mut due: BTreeMap<Name, Vec<&Record>> = BTreeMap::new();
+        for record in records.iter().filter(is_due) {
+            let of_agent = due.entry(record.published.agent.clone());
+            of_agent.or_default().push(record);
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let gets = due
+            .keys()
+            .map(|agent| self.get_last(&self.hint_subject(agent)));
+        let gets: Vec<Request> = gets.collect();
+        let known = self.link.ask(gets).await?;
+        let mut puts = Vec::with_capacity(due.len());
+        for ((agent, records), replies) in due.iter().zip(known) {
+            let known = replies.into_iter().find(|reply| reply.status.is_none());
+            let mut hint = known.map_or_else(Hint::default, |reply| Hint::decode(&reply.payload));
+            for record in records {
+                hint.add(&record.published.instance);
+            }
+            puts.push(Request {
+                subject: self.hint_subject(agent),
+                headers: Vec::new(),
+                payload: hint.encode(),
+                replies: Replies::One,
+            });
+        }
+        // One that is refused is missed by nobody: see `hint`.
+        match self.link.ask(puts).await {
+            Err(e) if e.reconnect => return Err(e),
+            Ok(_) | Err(_) => {}
+        }
+        for record in due.into_values().flatten() {
+            let until_ms = now_ms + record.ttl_ms / 2;
+            self.hinted.insert(record.published.clone(), until_ms);
+        }
+        Ok(())
+    }
 }
 
 impl<L: Link> Store for NatsStore<L> {
     /// One message a record.
     async fn put(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {
-        let lifetimes = self.lifetimes().await?;
+        let Terms {
+            lifetimes,
+            allow_direct,
+        } = self.terms().await?;
         if !lifetimes.end() {
             return self.refuse_all(records, lifetimes).await;
         }
@@ -452,10 +556,15 @@ impl<L: Link> Store for NatsStore<L> {
         }
         // Another bucket of that name may have taken them: what it does with them is looked up at once.
         if self.known.is_none() {
-            let lifetimes = self.lifetimes().await?;
+            let lifetimes = self.terms().await?.lifetimes;
             if !lifetimes.end() {
                 return self.refuse_all(records, lifetimes).await;
             }
+        }
+        if !self.supports_ttl() && allow_direct {
+            let stored = records.iter().zip(&answers).filter(|(_, a)| a.is_ok());
+            let stored: Vec<&Record> = stored.map(|(record, _)| record).collect();
+            self.hint(&stored).await?;
         }
         Ok(answers)
     }
@@ -470,6 +579,17 @@ impl<L: Link> Store for NatsStore<L> {
         } else {
             self.read_subjects(agents).await
         }
+    }
+
+    /// Two round trips also before 2.11, if so many are ready as its hint tells.
+    async fn find_ready(&mut self, agent: &Name, min: usize) -> Result<Vec<Seen>, Failure> {
+        if !self.supports_ttl() {
+            let seen = self.read_hinted(agent).await?;
+            if seen.iter().filter(|seen| seen.is_ready()).count() >= min {
+                return Ok(seen);
+            }
+        }
+        self.read(std::slice::from_ref(agent)).await
     }
 
     async fn agents(&mut self) -> Result<Vec<Name>, Failure> {
@@ -511,10 +631,13 @@ impl<L: Link> Store for NatsStore<L> {
         if published.is_empty() {
             return Ok(());
         }
-        let lifetimes = self.lifetimes().await?;
+        let lifetimes = self.terms().await?.lifetimes;
         // Nothing of ours was put there, and a marker would stay for ever.
         if !lifetimes.end() {
             return Ok(());
+        }
+        for one in published {
+            self.hinted.remove(one);
         }
         let requests = published.iter().map(|one| {
             let mut headers = ttl_header(lifetimes, 1_000);

@@ -94,11 +94,12 @@ impl Bucket {
         self.api("INFO", &json!({ "subjects_filter": ">" }))
     }
 
-    /// How many messages there are, markers of what was removed included.
+    /// How many messages there are, hints and markers of what was removed included.
     pub fn len(&self) -> u64 {
         self.info()["state"]["messages"].as_u64().unwrap_or(0)
     }
 
+    /// Where records are, or markers in their place: the hints of older servers have no instance.
     pub fn subjects(&self) -> Vec<String> {
         let info = self.info();
         let subjects = info["state"]["subjects"].as_object();
@@ -106,6 +107,7 @@ impl Bucket {
             .into_iter()
             .flatten()
             .map(|(subject, _)| subject.clone())
+            .filter(|subject| subject.split('.').count() == 5)
             .collect()
     }
 
@@ -120,6 +122,21 @@ impl Bucket {
             let headers = String::from_utf8(part("hdrs")).unwrap();
             (headers, part("data"))
         })
+    }
+
+    /// Puts anything anywhere in the bucket.
+    pub fn put(&self, subject: &str, body: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let client = async_nats::connect(&self.address).await.unwrap();
+            let subject = subject.to_owned();
+            let ack = client.request(subject, body.to_owned().into()).await;
+            let ack: Value = serde_json::from_slice(&ack.unwrap().payload).unwrap();
+            assert!(ack["error"].is_null(), "{ack}");
+        });
     }
 
     /// The record of the only instance of an agent.

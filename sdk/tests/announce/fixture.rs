@@ -70,18 +70,21 @@ pub fn assert_heals(folder: &Folder, agent: &str) {
     assert!(took < HEALS_WITHIN + SLACK, "{agent} healed after {took:?}");
 }
 
-/// Does what an agent does, again and again, and holds each call against its limit.
+/// Does what an agent does, again and again, and holds each call against its limit. One of them may
+/// take longer: there are more threads than processors. What waits for a store takes a second or more.
 #[track_caller]
 pub fn assert_holds_nobody_up(agent: &Agent, calls: u32) {
+    let mut slow = Vec::new();
     for n in 0..calls {
         let start = Instant::now();
         agent.mark_ready(serde_json::json!({ "n": n })).unwrap();
         agent.tick().unwrap();
         let _ = agent.announcement();
-        let took = start.elapsed();
-        assert!(took < AT_ONCE, "call {n} took {took:?}");
+        slow.extend(Some(start.elapsed()).filter(|took| *took > AT_ONCE));
         std::thread::yield_now();
     }
+    let is_fine = slow.len() <= 1 && slow.iter().all(|took| *took < 10 * AT_ONCE);
+    assert!(is_fine, "of {calls} calls: {slow:?}");
 }
 
 /// The keys of a pattern; tests may scan where the SDK does not.

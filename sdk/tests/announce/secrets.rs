@@ -34,7 +34,7 @@ fn assert_kept(name: &str, server: &Hostile, url: &str, why: &str) {
 
 #[test]
 fn a_redis_that_repeats_the_password() {
-    let echo = format!("-ERR unknown user {SECRET} here\r\n").repeat(7);
+    let echo = format!("-ERR unknown user {SECRET} here\r\n").repeat(11);
     let server = Hostile::tcp(Behaviour::Script(vec![b"+OK\r\n".to_vec(), echo.into()]));
     let url = format!("redis://:{SECRET}@127.0.0.1:{}", server.port());
     assert_kept("redis-echo", &server, &url, "unknown user *** here");

@@ -58,6 +58,15 @@ impl Bucket {
         format!("nats stream edit {} {option}", self.stream())
     }
 
+    /// Why a bucket can't be read.
+    pub(super) fn is_not_direct(&self) -> Failure {
+        Failure::answered(format!(
+            "bucket {} can't be read directly: {}",
+            self.name,
+            self.edit("--allow-direct")
+        ))
+    }
+
     /// Why a bucket that keeps several records of one instance is refused.
     pub(super) fn keeps_several(&self) -> String {
         format!(
@@ -105,6 +114,14 @@ impl Lifetimes {
     }
 }
 
+/// What a writer has to know of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) lifetimes: Lifetimes,
+    /// Records can be read. Before 2.11 a server does not even answer who tries and may not.
+    pub(super) allow_direct: bool,
+}
+
 /// What a stream says of itself.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamInfo {
@@ -122,6 +139,8 @@ struct Config {
     max_age: u64,
     #[serde(default)]
     allow_msg_ttl: bool,
+    #[serde(default)]
+    allow_direct: bool,
     /// How many records of one instance it keeps; -1 or 0 for all.
     #[serde(default)]
     max_msgs_per_subject: i64,
@@ -135,6 +154,13 @@ struct State {
 }
 
 impl StreamInfo {
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            lifetimes: self.lifetimes(),
+            allow_direct: self.config.allow_direct,
+        }
+    }
+
     pub(super) fn lifetimes(&self) -> Lifetimes {
         if self.config.max_msgs_per_subject != 1 {
             return Lifetimes::Several;
