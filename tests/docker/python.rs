@@ -1,6 +1,13 @@
 //! `examples/python`, built and brought up as its user does, with the wheel of `make wheel`.
 
-use std::{fs, io::Write, path::PathBuf, process::Stdio, sync::OnceLock, time::Duration};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use ready_probe_test_support::{
     docker::{Compose, Container, Engine, RunOptions},
@@ -23,42 +30,46 @@ fn example() -> PathBuf {
 
 fn wheel() -> PathBuf {
     let dist = workspace_root().join("dist");
-    let files = fs::read_dir(&dist).into_iter().flatten().flatten();
-    let wheels: Vec<PathBuf> = files
-        .map(|file| file.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .collect();
-    let [wheel] = &wheels[..] else {
-        panic!(
-            "{} holds {} wheels instead of one: `make wheel` builds it",
-            dist.display(),
-            wheels.len()
-        );
-    };
-    wheel.clone()
+    let wheels: Vec<PathBuf> = files_of(&dist).filter(|file| is_wheel(file)).collect();
+    assert!(
+        wheels.len() == 1,
+        "{} holds {} wheels instead of one: `make wheel` builds it",
+        dist.display(),
+        wheels.len()
+    );
+    wheels[0].clone()
+}
+
+fn files_of(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+}
+
+fn is_wheel(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "whl")
 }
 
 /// The project of compose.yml, with its images built.
 fn fleet() -> Compose {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
-        // Where the wheel may be put beside the Dockerfile.
+        // A copy, where the wheel of this build can be put beside the Dockerfile.
         let context = tempfile::tempdir().unwrap();
-        let files = fs::read_dir(example())
-            .unwrap()
-            .map(|file| file.unwrap().path());
-        for file in files.filter(|path| path.is_file()).chain([wheel()]) {
+        let sources = files_of(&example()).filter(|file| !is_wheel(file));
+        for file in sources.chain([wheel()]) {
             fs::copy(&file, context.path().join(file.file_name().unwrap())).unwrap();
         }
         Engine::shared().python_image(PYTHON_IMAGE, &example().join("requirements.txt"));
-        let built = project(context.path().join("compose.yml")).run(&["build"]);
+        let built = project(&context.path().join("compose.yml")).run(&["build"]);
         assert_eq!(built.code(), 0, "{built:?}");
     });
-    project(example().join("compose.yml"))
+    project(&example().join("compose.yml"))
 }
 
-fn project(file: PathBuf) -> Compose {
-    Compose::new(Engine::shared(), &file, "python")
+fn project(file: &Path) -> Compose {
+    Compose::new(Engine::shared(), file, "python")
         .env("PYTHON_IMAGE", PYTHON_IMAGE)
         .env("COMPOSE_DOCKER_CLI_BUILD", "1")
 }
@@ -95,11 +106,10 @@ fn a_dead_worker_makes_its_container_unhealthy(container: &Container) {
         "unhealthy: agent worker-1: process {} has died and is a zombie",
         killed.stdout.trim()
     );
-    let asked = container.exec(&["ready-probe"]);
-    assert!(
-        asked.code() == 1 && asked.stdout.starts_with(&reason),
-        "{asked:?}"
-    );
+    let asked = wait_until(LIMIT, "the probe to miss it", || {
+        let asked = container.exec(&["ready-probe"]);
+        (asked.code() == 1 && asked.stdout.starts_with(&reason)).then_some(asked)
+    });
     assert!(
         asked.stdout.contains(" pass     agent:worker-2 "),
         "{asked:?}"
@@ -117,7 +127,8 @@ fn a_blocked_event_loop_is_stalled_until_it_runs_again(container: &Container) {
     attach.args(["attach", "--sig-proxy=false", container.id()]);
     let mut attached = Guard::spawn(attach.stdin(Stdio::piped()).stdout(Stdio::null()));
     let jobs = attached.child().stdin.as_mut().unwrap();
-    jobs.write_all(b"block\n").unwrap();
+    // Several, for a machine too busy to look while the first one blocks.
+    jobs.write_all(b"block\nblock\nblock\n").unwrap();
     wait_until(LIMIT, "the probe to see that it is blocked", || {
         let asked = container.exec(&["ready-probe"]);
         let reason = "unhealthy: agent asyncio-agent: not_ready: stalled: no progress for ";
@@ -152,7 +163,7 @@ fn health_is_what_the_agent_says_from_its_start_on() {
         RunOptions::image(AGENT_IMAGE)
             .name("slow")
             .env("READY_AGENT", "slow")
-            .health_interval(Duration::from_millis(500))
+            .health_interval(Duration::from_secs(1))
             .command(["python", "-c", SLOW_AGENT]),
     );
     let mut probes = Probes::of(&container);
@@ -163,7 +174,7 @@ fn health_is_what_the_agent_says_from_its_start_on() {
 
     assert_eq!(container.exec(&["touch", "/tmp/loaded"]).code(), 0);
     probes.wait("it to be ready", loads, |probe| says(probe, "healthy: "));
-    container.wait_health("healthy", LIMIT);
+    assert_eq!(container.health().status, "healthy");
 
     assert_eq!(container.exec(&["touch", "/tmp/reload"]).code(), 0);
     let reloads = |probe: &_| {
@@ -175,4 +186,28 @@ fn health_is_what_the_agent_says_from_its_start_on() {
     probes.wait("it to say no", |probe| says(probe, "healthy: "), reloads);
     probes.wait_each(2, "it to go on reloading", reloads);
     container.wait_health("unhealthy", LIMIT);
+}
+
+#[test]
+fn process_1_that_asks_for_the_handler_is_ended_by_sigterm() {
+    fleet();
+    let program = "
+import signal
+from ready_probe import Agent
+agent = Agent('first', install_signal_handlers=True)
+agent.mark_ready()
+while True:
+    signal.pause()
+";
+    let container = Engine::shared().run(
+        RunOptions::image(AGENT_IMAGE)
+            .name("first")
+            .no_healthcheck()
+            .command(["python", "-c", program]),
+    );
+    wait_until(LIMIT, "it to be ready", || {
+        (container.exec(&["ready-probe", "agent:first"]).code() == 0).then_some(())
+    });
+    container.kill("TERM");
+    assert_eq!(container.wait_exit(LIMIT), 143, "{}", container.logs());
 }
