@@ -49,7 +49,8 @@ test: setup probe example-agent python-test
 	$(PYTHON) examples/demo.py dist/ready-probe dist/rust-agent
 
 # What the tests need and this machine lacks: Debian's packages when root, the rest from PyPI. From
-# Debian 13 on Docker's client is a package of its own, which docker.io only recommends.
+# Debian 13 on Docker's client is a package of its own, which docker.io only recommends. Debian's own
+# Python is what images are made of, also where another one comes first in PATH.
 setup: debian-packages servers
 debian-packages:
 	@missing=""; \
@@ -57,7 +58,9 @@ debian-packages:
 		docker-compose:docker-compose iptables:iptables unshare:util-linux cc:gcc; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
-	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	for python in $(PYTHON) /usr/bin/python3; do \
+		$$python -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	done; \
 	echo 'int main(void) { return 0; }' | cc -x c -o /dev/null - 2>/dev/null || missing="$$missing libc6-dev"; \
 	[ -z "$$missing" ] && exit 0; \
 	[ "$$(id -u)" = 0 ] || { echo "make test needs, as root: apt-get install$$missing" >&2; exit 1; }; \

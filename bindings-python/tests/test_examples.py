@@ -1,4 +1,4 @@
-"""The examples and the README's Python, as they stand."""
+"""The examples and the documents' Python, as they stand."""
 
 import re
 import signal
@@ -103,9 +103,21 @@ def test_the_workers(launch, folder):
     assert folder.files("worker-1") == folder.files("worker-2") == []
 
 
-def test_the_readme_s_python_runs_as_it_stands(run):
-    for readme in (ROOT / "README.md", ROOT / "bindings-python/README.md"):
-        blocks = re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.M | re.S)
-        assert blocks, readme
-        for block in blocks:
-            run(block)
+@pytest.mark.parametrize("document", ["README.md", "bindings-python/README.md", "docs/python.md"])
+def test_the_python_of_documents_runs_as_it_stands(run, document):
+    blocks = blocks_of(document, "python")
+    assert blocks
+    for block in blocks:
+        run(block)
+
+
+def test_the_documented_dockerfile_is_that_of_the_examples():
+    (block,) = blocks_of("docs/python.md", "dockerfile")
+    dockerfile = (EXAMPLES / "Dockerfile").read_text().splitlines()
+    first, *steps = block.splitlines()
+    assert f"ARG BASE={first.removeprefix('FROM ')}" in dockerfile
+    assert [line for line in dockerfile if line in steps][: len(steps)] == steps
+
+
+def blocks_of(document, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)

@@ -1,5 +1,5 @@
 //! `ready-probe` under a real Docker engine: its health monitor, its restarts, its networks, its
-//! limits. Needs `make probe example-agent`.
+//! limits. Needs `make probe example-agent wheel`.
 //!
 //! | module | asks |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | [`packaging`] | is what `Dockerfile.probe` builds the probe? |
 //! | [`peers`] | do others see an agent, wait for it, and follow what it says? |
 //! | [`compose`] | does the fleet of `examples/compose.yml` come up in order? |
+//! | [`python`] | do the agents of `examples/python` do in containers what they say? |
 
 #![allow(
     clippy::unwrap_used,
@@ -31,5 +32,6 @@ mod lifecycle;
 mod names;
 mod packaging;
 mod peers;
+mod python;
 mod restart;
 mod users;

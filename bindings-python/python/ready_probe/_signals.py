@@ -48,3 +48,5 @@ def _terminate(signum, frame):
         _life.end()
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
+        # Nothing is done by default to process 1 of a container: it is still here.
+        raise SystemExit(128 + signum)

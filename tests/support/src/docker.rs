@@ -18,6 +18,7 @@ mod health;
 mod image;
 mod network;
 mod private;
+mod python;
 mod run_options;
 mod toolchain;
 

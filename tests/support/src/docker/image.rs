@@ -80,14 +80,14 @@ impl Engine {
 
     /// Held while looking whether an image must be made and making it, so that no two processes
     /// make it.
-    fn image_lock(&self) -> fs::File {
+    pub(super) fn image_lock(&self) -> fs::File {
         let lock = fs::File::create(state_folder().join("image.lock")).expect("image.lock");
         lock.lock().expect("image.lock");
         lock
     }
 
     /// None if there is no image `tag`; null if it was not imported from here.
-    fn image_content(&self, tag: &str) -> Option<Value> {
+    pub(super) fn image_content(&self, tag: &str) -> Option<Value> {
         let format = "{{json .Config.Labels}}";
         let labels = self.try_docker(["image", "inspect", "--format", format, tag]);
         (labels.code() == 0).then(|| {

@@ -349,11 +349,11 @@ fn pack(scratch: &TempDir, files: &BTreeSet<String>, moved: &[(&str, &str)]) -> 
 }
 
 /// Files of a gigabyte are put here, so not on a /tmp that may be in memory.
-fn scratch_folder() -> TempDir {
+pub(super) fn scratch_folder() -> TempDir {
     tempfile::tempdir_in(state_folder()).expect("a temporary folder")
 }
 
-fn sha256(scratch: &TempDir, text: &str) -> String {
+pub(super) fn sha256(scratch: &TempDir, text: &str) -> String {
     let file = scratch.path().join("content");
     fs::write(&file, text).expect("a temporary folder");
     let sum = run(Command::new("sha256sum").arg(file));
@@ -362,7 +362,7 @@ fn sha256(scratch: &TempDir, text: &str) -> String {
 
 /// The output of a command that must not fail, without the final newline.
 #[track_caller]
-fn succeed(command: &mut Command) -> String {
+pub(super) fn succeed(command: &mut Command) -> String {
     let run = run_within(command, LONGEST_COMMAND);
     assert!(run.code() == 0, "{command:?}: {}", account(&run));
     run.stdout.trim_end_matches('\n').to_owned()
