@@ -131,11 +131,10 @@ def measure_fleet(scratch: Path) -> tuple[list[Announcing], list[Reading]]:
         for agents in AGENTS:
             costs.append(announcing(binary, "Redis", url, agents, lambda: redis_commands(port)))
         readings.append(reading(binary, "Redis", (url, url)))
-    newer = str(NEWER_NATS)
-    for store, nats in (("NATS 2.15", newer), ("NATS 2.9", program("nats-server"))):
+    for store, nats in (("NATS 2.15", str(NEWER_NATS)), ("NATS 2.9", program("nats-server"))):
         with jetstream(nats, scratch / store) as (port, monitor):
             url = f"nats://127.0.0.1:{port}"
-            for agents in AGENTS if nats == newer else ():
+            for agents in AGENTS:
                 costs.append(announcing(binary, store, url, agents, lambda: nats_messages(monitor)))
             readings.append(reading(binary, store, (f"{url}#bucket=small", f"{url}#bucket=large")))
     return costs, readings

@@ -217,7 +217,6 @@ def fleet_limits() -> list[Limit]:
     print_fleet(costs, readings)
     return [
         *[at_most(f"commands, {cost.store}, {cost.agents} agents", cost.commands, 3.0) for cost in costs],
-        # 2.9 looks through all subjects for those of one agent; a consumer for them takes it longer still.
         *[at_most(f"wall, one peer, {one.store}", one.ratio, 1.2) for one in readings],
     ]
 

@@ -1,7 +1,7 @@
 //! Is an agent ready, wherever it runs? What `READY_STORE` says of it.
 
 use ready_probe_sdk::connect::Endpoint;
-use ready_probe_sdk::signal::{Name, State};
+use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::{Seen, Store};
 
 use crate::link::store::Remote;

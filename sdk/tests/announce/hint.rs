@@ -4,16 +4,25 @@ use std::time::Duration;
 
 use ready_probe_sdk::connect::store::StoreAddress;
 use ready_probe_sdk::signal::Name;
-use ready_probe_sdk::store::{Store, connected};
+use ready_probe_sdk::store::{Failure, Seen, Store, connected};
 use ready_probe_test_support::servers::{Nats, NatsVersion};
 use serde_json::json;
 
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, VERSIONS};
 use crate::common::{Folder, until};
-use crate::fixture::{announced_agent, ready_agent};
+use crate::fixture::{TTL, announced_agent, ready_agent};
 
 /// How many instances of an agent are found when so many are to be ready, and how many of them are.
+#[track_caller]
 fn found(nats: &Nats, agent: &str, min: usize) -> (usize, usize) {
+    let seen = find(nats, agent, min).unwrap();
+    (
+        seen.len(),
+        seen.iter().filter(|seen| seen.is_ready()).count(),
+    )
+}
+
+fn find(nats: &Nats, agent: &str, min: usize) -> Result<Vec<Seen>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -23,11 +32,7 @@ fn found(nats: &Nats, agent: &str, min: usize) -> (usize, usize) {
         let namespace = Name::new("default").unwrap();
         let mut store = connected::connect(&address, &namespace).await.unwrap();
         let name = Name::new(agent).unwrap();
-        let seen = store.find_ready(&name, min).await.unwrap();
-        (
-            seen.len(),
-            seen.iter().filter(|seen| seen.is_ready()).count(),
-        )
+        store.find_ready(&name, min).await
     })
 }
 
@@ -68,4 +73,24 @@ fn a_hint_that_is_wrong_or_lost_hides_nobody_and_is_mended() {
     agent.mark_not_ready("busy").unwrap();
     agent.wait_announced(Duration::from_secs(5)).unwrap();
     assert_eq!(found(&nats, "misled", 1), (1, 0));
+}
+
+#[test]
+fn a_bucket_that_can_not_be_read_directly_is_written_to_and_who_reads_is_told() {
+    for version in VERSIONS {
+        let nats = Nats::builder(version).jetstream().start();
+        let (bucket, folder) = (Bucket::of(&nats), Folder::new());
+        let mut settings = match version {
+            NatsVersion::V2_9 => Bucket::max_age(2 * TTL),
+            NatsVersion::V2_15 => json!({ "allow_msg_ttl": true }),
+        };
+        settings["allow_direct"] = json!(false);
+        bucket.make(&settings);
+        let _agent = announced_agent(&folder, "indirect", &nats.url());
+        let why = find(&nats, "indirect", 1).unwrap_err().to_string();
+        assert_eq!(
+            why,
+            "bucket ready can't be read directly: nats stream edit KV_ready --allow-direct"
+        );
+    }
 }
