@@ -91,12 +91,9 @@ fn list_remote(
         let (mut store, agents, seen) = read
             .await
             .map_err(|why| remote.quote(&why, &settings.secrets, MAX_QUOTE_CHARS))?;
-        let tidied = limit.hold(async { store.tidy(&agents).await.map_err(|e| e.cause) });
-        // Somebody who may only read leaves it to others.
-        if let Err(why) = tidied.await {
-            let why = remote.quote(&why, &settings.secrets, MAX_QUOTE_CHARS);
-            tracing::debug!("not tidied: {why}");
-        }
+        remote
+            .tidy(&mut store, &agents, limit, &settings.secrets)
+            .await;
         Ok(seen.iter().map(row_of_seen).collect())
     })
 }

@@ -82,14 +82,28 @@ fn announce(
 ) -> Result<Option<String>, String> {
     let record = Record::of(&elsewhere(signal)).map_err(|e| e.to_string())?;
     let limit = TimeLimit::from(start.at, settings.timeout.value);
-    run::event_loop()?.block_on(remote.first(limit, async |endpoint| {
-        let mut store = remote
-            .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
-            .await?;
-        let records = std::slice::from_ref(&record);
-        let stored = store.put(records).await.map_err(|e| e.cause)?;
-        stored.into_iter().next().ok_or("it did not answer")?
-    }))
+    run::event_loop()?.block_on(async {
+        let put = remote.first(limit, async |endpoint| {
+            let mut store = remote
+                .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
+                .await?;
+            let records = std::slice::from_ref(&record);
+            let stored = store.put(records).await.map_err(|e| e.cause)?;
+            let stored = stored.into_iter().next().ok_or("it did not answer")?;
+            Ok((store, stored?))
+        });
+        let (mut store, reservation) = put.await?;
+        // A job that marks itself each time it runs is another instance each time.
+        remote
+            .tidy(
+                &mut store,
+                std::slice::from_ref(&signal.agent),
+                limit,
+                &settings.secrets,
+            )
+            .await;
+        Ok(reservation)
+    })
 }
 
 /// The signal as others see it: with a TTL, since nobody renews it, and an instance that no other

@@ -33,6 +33,8 @@ const MIN_LIMIT_MS: u64 = 1_000;
 const MAX_LIMIT_MS: u64 = 60_000;
 /// Without an agent, as when one is taken back: half of what a beat is by default.
 const IDLE_LIMIT_MS: u64 = DEFAULT_TTL_MS / BEATS_PER_TTL / 2;
+/// Of so many agents that come at once, what was there before them is looked for together.
+const TIDIED_AT_ONCE: usize = 64;
 /// How long a process that ends waits for its signals to be taken back.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -114,16 +116,16 @@ impl Announcer {
         self.wake.notify_one();
     }
 
-    /// Takes a signal back, which would live for so long.
-    pub(crate) fn withdraw(&self, published: Published, ttl_ms: u64) {
-        self.lock().part(published, None, ttl_ms);
+    /// Takes a signal back.
+    pub(crate) fn withdraw(&self, published: Published) {
+        self.lock().part(published, None);
         self.wake.notify_one();
     }
 
     /// Announces the last record of an agent that is gone.
     pub(crate) fn say_last(&self, record: Record) {
-        let (published, ttl_ms) = (record.published.clone(), record.ttl_ms);
-        self.lock().part(published, Some(record), ttl_ms);
+        let published = record.published.clone();
+        self.lock().part(published, Some(record));
         self.wake.notify_one();
     }
 
@@ -210,74 +212,70 @@ impl Announcer {
 
     async fn turn(&self, session: &mut Session<'_>, work: Work) {
         let limit = Duration::from_millis(work.limit_ms());
-        match tokio::time::timeout(limit, self.deliver(session, &work)).await {
-            Ok(Ok(answers)) => {
+        match tokio::time::timeout(limit, deliver(session, &work)).await {
+            Ok(Ok(delivered)) => {
                 session.succeeded();
+                let secrets = session.secrets();
+                if let Err(cause) = delivered.removed {
+                    let why = quoted(&secrets, &cause);
+                    tracing::warn!(
+                        store = self.store(),
+                        "agents that are gone can't be taken back: {why}; the store ends them"
+                    );
+                }
+                let answers = all_quoted(&secrets, &delivered.answers);
                 self.settle(&work, &answers, clock::mono_ms());
                 self.done.notify_all();
                 self.tidy_up(session, &work, limit).await;
             }
-            Ok(Err(failure)) => self.fail(&work, &session.failed(&failure, work.beat_ms)),
+            Ok(Err(failure)) => {
+                let cause = session.failed(&failure, work.beat_ms);
+                self.fail(&work, &quoted(&session.secrets(), &cause));
+            }
             Err(_) => {
-                let cause = work.no_answer();
-                self.fail(&work, &session.timed_out(&cause, work.beat_ms));
+                let cause = session.timed_out(&work.no_answer(), work.beat_ms);
+                self.fail(&work, &cause);
             }
         }
         self.done.notify_all();
     }
 
-    async fn deliver(
-        &self,
-        session: &mut Session<'_>,
-        work: &Work,
-    ) -> Result<Vec<Stored>, Failure> {
-        let store = session.connect().await?;
-        let gone = work.farewells.iter().filter(|f| f.record.is_none());
-        let gone: Vec<Published> = gone.map(|f| f.published.clone()).collect();
-        match store.remove(&gone).await {
-            Err(failure) if !failure.reconnect => {
-                let why = self.quoted(&failure.cause);
-                tracing::warn!(
-                    store = self.store(),
-                    "agents that are gone can't be taken back: {why}; they end with their TTL"
-                );
-            }
-            removed => removed?,
-        }
-        store.put(&work.records).await
-    }
-
     /// What an agent that comes finds of those before it. An extra, with a time of its own: an agent
     /// that may not read, or a store that is slow at it, is announced all the same.
     async fn tidy_up(&self, session: &mut Session<'_>, work: &Work, limit: Duration) {
-        let Some(store) = session.connection() else {
-            return;
-        };
-        if work.newcomers.is_empty() {
-            return;
+        for names in work.newcomers.chunks(TIDIED_AT_ONCE) {
+            let Some(store) = session.connection() else {
+                return;
+            };
+            let tidied = tokio::time::timeout(limit, self.succeed(store, names)).await;
+            let failure = match tidied {
+                Ok(Ok(())) => {
+                    self.lock().tidied(names);
+                    continue;
+                }
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::lost(work.no_answer()),
+            };
+            let why = quoted(&session.secrets(), &failure.cause);
+            tracing::debug!(store = self.store(), "not tidied: {why}");
+            if failure.reconnect {
+                // Their next beat tries again.
+                session.leave();
+                return;
+            }
+            self.lock().tidied(names);
         }
-        let tidied = tokio::time::timeout(limit, self.succeed(store, work)).await;
-        let failure = match tidied {
-            Ok(Ok(())) => return,
-            Ok(Err(failure)) => failure,
-            Err(_) => Failure::lost(work.no_answer()),
-        };
-        if failure.reconnect {
-            session.leave();
-        }
-        let why = self.quoted(&failure.cause);
-        tracing::debug!(store = self.store(), "not tidied: {why}");
     }
 
     /// Takes the place of whoever had the agents' names in an earlier life of this container.
-    async fn succeed(&self, store: &mut Connected, work: &Work) -> Result<(), Failure> {
+    async fn succeed(&self, store: &mut Connected, names: &[Name]) -> Result<(), Failure> {
         if self.container.is_some() {
-            let seen = store.read(&work.newcomers).await?;
+            let seen = store.read(names).await?;
             let dead = seen.iter().filter_map(|seen| self.predecessor(seen));
             let dead: Vec<Published> = dead.collect();
             store.remove(&dead).await?;
         }
-        store.tidy(&work.newcomers).await
+        store.tidy(names).await
     }
 
     /// A record that was provably published by this very container, in another life of it. Host
@@ -294,14 +292,13 @@ impl Announcer {
 
     /// The store has answered.
     fn settle(&self, work: &Work, answers: &[Stored], now_ms: u64) {
-        let answers = self.all_quoted(answers);
         let mut state = self.lock();
         state.panics = 0;
         state.parted(&work.farewells);
         // One variation for all, so that they stay together; another one each time, so that
         // processes do not.
         let percent = fastrand::u64(80..=120);
-        for ((agent, _), answer) in work.agents.iter().zip(&answers) {
+        for ((agent, _), answer) in work.agents.iter().zip(answers) {
             let Some(entry) = state.agents.get_mut(&agent.name) else {
                 continue;
             };
@@ -311,7 +308,6 @@ impl Announcer {
                 entry.beat_ms * percent / 100
             };
             entry.renew_ms = now_ms + pause_ms;
-            entry.is_new = false;
             entry.is_refused = answer.is_err();
         }
         let is_refused = state.agents.values().any(|entry| entry.is_refused);
@@ -321,11 +317,12 @@ impl Announcer {
         let cause = answers.iter().find_map(|answer| answer.as_ref().err());
         let (began, ended) = match cause {
             Some(_) => (state.begin_outage(false), None),
-            None if is_refused => (false, None),
+            // Who has only said farewell knows nothing of the others.
+            None if is_refused || work.agents.is_empty() => (false, None),
             None => (false, state.outage.take()),
         };
         drop(state);
-        for ((agent, version), answer) in work.agents.iter().zip(&answers) {
+        for ((agent, version), answer) in work.agents.iter().zip(answers) {
             agent.announced(*version, answer.clone());
         }
         if let (true, Some(cause)) = (began, cause) {
@@ -342,7 +339,6 @@ impl Announcer {
 
     /// It has not: everything is tried again.
     fn fail(&self, work: &Work, cause: &str) {
-        let cause = self.quoted(cause);
         let mut state = self.lock();
         let began = state.begin_outage(true);
         for (agent, _) in &work.agents {
@@ -352,35 +348,11 @@ impl Announcer {
         }
         drop(state);
         for (agent, version) in &work.agents {
-            agent.announced(*version, Err(cause.clone()));
+            agent.announced(*version, Err(cause.to_owned()));
         }
         if began {
-            self.say_outage(&cause);
+            self.say_outage(cause);
         }
-    }
-
-    /// What a server may repeat of what it was told to log in.
-    fn secrets(&self) -> Secrets {
-        let mut secrets = Secrets::default();
-        self.destination.address.add_secrets(&mut secrets);
-        secrets
-    }
-
-    fn quoted(&self, cause: &str) -> String {
-        self.secrets().quote(cause, MAX_CAUSE_CHARS)
-    }
-
-    fn all_quoted(&self, answers: &[Stored]) -> Vec<Stored> {
-        if answers.iter().all(|answer| *answer == Ok(None)) {
-            return answers.to_vec();
-        }
-        let secrets = self.secrets();
-        let quote = |text: &String| secrets.quote(text, MAX_CAUSE_CHARS);
-        let answers = answers.iter().map(|answer| match answer {
-            Ok(reservation) => Ok(reservation.as_ref().map(quote)),
-            Err(cause) => Err(quote(cause)),
-        });
-        answers.collect()
     }
 
     fn say_outage(&self, cause: &str) {
@@ -395,6 +367,39 @@ impl Announcer {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the store made of a turn.
+struct Delivered {
+    answers: Vec<Stored>,
+    /// Why those that are gone could not be taken back. That keeps nobody from being announced.
+    removed: Result<(), String>,
+}
+
+async fn deliver(session: &mut Session<'_>, work: &Work) -> Result<Delivered, Failure> {
+    let store = session.connect().await?;
+    let gone = work.farewells.iter().filter(|f| f.record.is_none());
+    let gone: Vec<Published> = gone.map(|f| f.published.clone()).collect();
+    let removed = match store.remove(&gone).await {
+        Err(failure) if !failure.reconnect => Err(failure.cause),
+        removed => Ok(removed?),
+    };
+    let answers = store.put(&work.records).await?;
+    Ok(Delivered { answers, removed })
+}
+
+/// What a server says, which may repeat what it was told to log in.
+fn quoted(secrets: &Secrets, cause: &str) -> String {
+    secrets.quote(cause, MAX_CAUSE_CHARS)
+}
+
+fn all_quoted(secrets: &Secrets, answers: &[Stored]) -> Vec<Stored> {
+    let quote = |text: &String| quoted(secrets, text);
+    let answers = answers.iter().map(|answer| match answer {
+        Ok(reservation) => Ok(reservation.as_ref().map(quote)),
+        Err(cause) => Err(quote(cause)),
+    });
+    answers.collect()
 }
 
 /// However the task ends, another one may be started.

@@ -136,8 +136,8 @@ fn a_store_full_of_instances_takes_no_memory() {
         ),
         (
             set(16_000, 16_000),
-            "x",
-            "more than 1024: delete ready:default:{b}",
+            ":1\r\n",
+            "agent b has 16000 live instances, more than 1024",
         ),
         // Each instance that is named has a record, and none of them is one.
         (

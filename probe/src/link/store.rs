@@ -3,6 +3,7 @@
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::store::{Server, StoreAddress};
 use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::store::Store;
 use ready_probe_sdk::store::any::AnyStore;
 use ready_probe_sdk::store::nats::NatsStore;
 use ready_probe_sdk::store::redis::RedisStore;
@@ -14,6 +15,9 @@ use crate::time_limit::TimeLimit;
 
 /// The store, through one of our connections.
 pub type Connected = AnyStore<RedisLink, NatsLink>;
+
+/// How much is quoted of what a server says against being tidied.
+const MAX_QUOTE_CHARS: usize = 300;
 
 /// Where signals are announced, for everybody.
 #[derive(Debug, Clone)]
@@ -30,6 +34,22 @@ impl Remote {
         let mut secrets = secrets.clone();
         self.address.add_secrets(&mut secrets);
         secrets.quote(said, max)
+    }
+
+    /// Removes what the dead have left of these agents, if there is time. Somebody who may only read
+    /// leaves it to others.
+    pub async fn tidy(
+        &self,
+        store: &mut Connected,
+        agents: &[Name],
+        limit: TimeLimit,
+        secrets: &Secrets,
+    ) {
+        let tidied = limit.hold(async { store.tidy(agents).await.map_err(|e| e.cause) });
+        if let Err(why) = tidied.await {
+            let why = self.quote(&why, secrets, MAX_QUOTE_CHARS);
+            tracing::debug!("not tidied: {why}");
+        }
     }
 
     /// Asks the first of the store's servers that answers within the limit. The error is the last

@@ -150,9 +150,7 @@ impl Shared {
         let result = inner.publication.remove();
         drop(inner);
         if let Some(announcement) = &self.announcement {
-            announcement
-                .announcer
-                .withdraw(self.published(), self.ttl_ms);
+            announcement.announcer.withdraw(self.published());
         }
         self.process.forget(&self.name);
         if let Err(e) = result {

@@ -4,8 +4,10 @@ use super::Destination;
 use crate::agent::backoff_ms;
 use crate::clock;
 use crate::connect::Endpoint;
+use crate::connect::redact::Secrets;
 use crate::store::Failure;
 use crate::store::connected::{self, Connected};
+use crate::thread;
 
 /// After so many beats without an answer the connection is made anew.
 const MAX_TIMEOUTS: u32 = 2;
@@ -14,6 +16,8 @@ const MAX_TIMEOUTS: u32 = 2;
 pub(super) struct Session<'a> {
     destination: &'a Destination,
     connection: Option<Connected>,
+    /// What the server may have been told to log in.
+    secrets: Secrets,
     /// Counts the servers that were tried: which one is next, or is connected to.
     server: usize,
     timeouts: u32,
@@ -27,6 +31,7 @@ impl<'a> Session<'a> {
         Self {
             destination,
             connection: None,
+            secrets: Secrets::default(),
             server: 0,
             timeouts: 0,
             failures: 0,
@@ -37,6 +42,9 @@ impl<'a> Session<'a> {
     /// The connection, which is made if there is none: to the server that is next or, where it
     /// can't be talked to, to one of those after it.
     pub(super) async fn connect(&mut self) -> Result<&mut Connected, Failure> {
+        if self.connection.is_none() {
+            self.secrets = secrets(self.destination).await?;
+        }
         let mut left = self.destination.address.endpoints().len();
         while self.connection.is_none() {
             let Some(endpoint) = self.endpoint() else {
@@ -52,6 +60,11 @@ impl<'a> Session<'a> {
         }
         self.connection()
             .ok_or_else(|| Failure::lost("the address names no server"))
+    }
+
+    /// What must not be repeated of what a server says.
+    pub(super) fn secrets(&self) -> Secrets {
+        self.secrets.clone()
     }
 
     /// The connection, if there is one.
@@ -118,4 +131,19 @@ impl<'a> Session<'a> {
         }
         fastrand::u64(most_ms / 2..=most_ms)
     }
+}
+
+/// Those in files as they stand now: as somebody else's disk may hang, on a thread of its own.
+async fn secrets(destination: &Destination) -> Result<Secrets, Failure> {
+    let mut secrets = Secrets::default();
+    if !destination.address.has_secret_files() {
+        destination.address.add_secrets(&mut secrets);
+        return Ok(secrets);
+    }
+    let address = destination.address.clone();
+    let read = thread::run(move || {
+        address.add_secrets(&mut secrets);
+        secrets
+    });
+    read.await.map_err(Failure::lost)
 }

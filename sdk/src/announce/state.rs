@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use crate::agent::{Shared, backoff_ms};
 use crate::clock;
-use crate::signal::Name;
+use crate::signal::{MAX_TTL_MS, Name};
 use crate::store::{Published, Record};
 
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(super) struct Entry {
     pub(super) changed: bool,
     /// When its record is to be renewed.
     pub(super) renew_ms: u64,
-    /// Its predecessor's record has not been looked for.
+    /// What those before it have left has not been looked for.
     pub(super) is_new: bool,
     /// The store answers, and does not take it.
     pub(super) is_refused: bool,
@@ -44,7 +44,8 @@ pub(super) struct Farewell {
     /// What is to stand there for its TTL: the last record of an agent whose thread panicked.
     /// Without one, what stands there is taken back.
     pub(super) record: Option<Record>,
-    /// By then nothing is there any more, whatever became of this.
+    /// It is not said any more then: a last word has a TTL, and what is to be taken back ends by itself,
+    /// if later than by its own TTL where a bucket has another one.
     until_ms: u64,
 }
 
@@ -79,10 +80,11 @@ impl State {
         self.agents.insert(name.clone(), entry);
     }
 
-    /// An agent goes; what was published lives for so long.
-    pub(super) fn part(&mut self, published: Published, record: Option<Record>, ttl_ms: u64) {
+    /// An agent goes, and leaves this record, or nothing.
+    pub(super) fn part(&mut self, published: Published, record: Option<Record>) {
         self.agents.remove(&published.agent);
         self.farewell += 1;
+        let ttl_ms = record.as_ref().map_or(MAX_TTL_MS, |record| record.ttl_ms);
         self.farewells.push(Farewell {
             number: self.farewell,
             published,
@@ -137,6 +139,15 @@ impl State {
             }
         }
         due
+    }
+
+    /// What was there before these agents has been looked for.
+    pub(super) fn tidied(&mut self, names: &[Name]) {
+        for name in names {
+            if let Some(entry) = self.agents.get_mut(name) {
+                entry.is_new = false;
+            }
+        }
     }
 
     /// The task has ended. After a panic it is not known who was said what: all of it is due again.

@@ -119,11 +119,8 @@ async fn who_comes_takes_the_place_of_its_predecessor_and_of_nobody_else() {
     for answer in store.put(&records).await.unwrap() {
         answer.unwrap();
     }
-    let work = Work {
-        newcomers: vec![Name::new("a").unwrap()],
-        ..Work::default()
-    };
-    announcer.succeed(&mut store, &work).await.unwrap();
+    let newcomers = [Name::new("a").unwrap()];
+    announcer.succeed(&mut store, &newcomers).await.unwrap();
     let both = ["a", "b"].map(|name| Name::new(name).unwrap());
     let mut left: Vec<(String, String)> = store
         .read(&both)

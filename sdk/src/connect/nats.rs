@@ -47,6 +47,14 @@ pub enum NatsAuth {
 }
 
 impl NatsAuth {
+    /// Whether it is in a file.
+    pub(crate) fn is_file(&self) -> bool {
+        match self {
+            Self::TokenFile(_) | Self::Creds(_) | Self::Nkey(_) => true,
+            Self::None | Self::Password { .. } | Self::Token(_) => false,
+        }
+    }
+
     /// Adds what the file holds, line by line. A file that can't be read holds nothing to be hidden.
     pub(super) fn add_file(&self, secrets: &mut Secrets) {
         let (Self::TokenFile(path) | Self::Creds(path) | Self::Nkey(path)) = self else {

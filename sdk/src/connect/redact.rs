@@ -33,8 +33,27 @@ impl Secrets {
         for secret in &self.0 {
             text = text.replace(secret.as_str(), HIDDEN);
         }
+        self.hide_begun(&mut text);
         let words: Vec<String> = text.split_whitespace().map(hide_userinfo).collect();
         clean(&words.join(" "), max)
+    }
+}
+
+impl Secrets {
+    /// A text that was cut before it came here may end in the beginning of a secret.
+    fn hide_begun(&self, text: &mut String) {
+        let Some(cut) = text.strip_suffix('…') else {
+            return;
+        };
+        let begun = self.0.iter().filter_map(|secret| {
+            let parts = secret.char_indices().rev().map(|(end, _)| &secret[..end]);
+            let mut parts = parts.filter(|part| !part.is_empty());
+            parts.find(|part| cut.ends_with(part)).map(str::len)
+        });
+        if let Some(length) = begun.max() {
+            let kept = cut.len() - length;
+            text.replace_range(kept.., HIDDEN);
+        }
     }
 }
 
@@ -78,6 +97,20 @@ mod tests {
             secrets.quote("see http://h/p?token=abc,next", 99),
             "see http://h/p?***"
         );
+    }
+
+    #[test]
+    fn the_beginning_of_a_secret_at_a_cut_does_not_pass() {
+        let mut secrets = Secrets::default();
+        secrets.add("hünter2-long");
+        for (cut, want) in [
+            ("for hünter2-lon…", "for ***"),
+            ("for hü…", "for ***"),
+            ("for hunter2…", "for hunter2…"),
+            ("for hünter2-lon", "for hünter2-lon"),
+        ] {
+            assert_eq!(secrets.quote(cut, 99), want);
+        }
     }
 
     #[test]

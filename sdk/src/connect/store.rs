@@ -169,6 +169,15 @@ impl StoreAddress {
         }
     }
 
+    /// Whether some of what must never be printed is in files.
+    #[must_use]
+    pub fn has_secret_files(&self) -> bool {
+        match &self.server {
+            Server::Redis(_) => false,
+            Server::Nats(nats, _) => nats.auth.is_file(),
+        }
+    }
+
     /// Adds what must never be printed: what it holds itself, and what is in its files just now.
     pub fn add_secrets(&self, secrets: &mut Secrets) {
         self.secrets().for_each(|secret| secrets.add(secret));

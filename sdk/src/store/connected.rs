@@ -1,5 +1,7 @@
 //! The SDK's connections to stores.
 
+use std::time::Duration;
+
 use super::Failure;
 use super::any::AnyStore;
 use super::nats::NatsStore;
@@ -12,6 +14,9 @@ use crate::signal::Name;
 use super::nats::client::Client as NatsClient;
 #[cfg(feature = "redis")]
 use super::redis::client::Client as RedisClient;
+
+/// A server that is silent keeps the next one of a list waiting no longer than this.
+const NEXT_SERVER_AFTER: Duration = Duration::from_secs(1);
 
 /// A store at the other end of a connection. It never reconnects by itself: after a [`Failure`]
 /// that says so, connect anew.
@@ -40,8 +45,17 @@ pub type Connected = AnyStore<RedisClient, NatsClient>;
 /// for it.
 pub async fn connect(address: &StoreAddress, namespace: &Name) -> Result<Connected, Failure> {
     let mut failure = Failure::lost("the address names no server");
-    for endpoint in address.endpoints() {
-        match connect_to(endpoint, address, namespace).await {
+    let mut endpoints = address.endpoints().iter();
+    while let Some(endpoint) = endpoints.next() {
+        let connecting = connect_to(endpoint, address, namespace);
+        let connected = if endpoints.len() == 0 {
+            connecting.await
+        } else {
+            let silent = || Err(Failure::lost(format!("{endpoint}: no answer")));
+            let within = tokio::time::timeout(NEXT_SERVER_AFTER, connecting).await;
+            within.unwrap_or_else(|_| silent())
+        };
+        match connected {
             Ok(connected) => return Ok(connected),
             Err(e) => failure = e,
         }

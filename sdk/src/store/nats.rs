@@ -12,7 +12,7 @@ pub mod client;
 mod hint;
 mod stream;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -32,6 +32,9 @@ pub const MAX_BATCH: usize = 1_024;
 
 /// The status of an answer that a denied permission keeps from coming.
 const DENIED: u16 = 403;
+
+/// So many hints are kept at once: the records come first, and wait for nothing.
+const MAX_HINTS: usize = 1_000;
 
 /// One question to a NATS server, and how its answers come.
 #[derive(Debug, Clone)]
@@ -87,6 +90,16 @@ impl Reply {
         })
     }
 
+    /// Whether the record that it brings ends by itself. The server knows this header in these letters
+    /// only, and keeps for ever what has another.
+    fn has_ttl(&self) -> bool {
+        let own = self.headers.iter().find(|(name, _)| name == "Nats-TTL");
+        own.is_some_and(|(_, ttl)| {
+            ttl.starts_with(|c: char| c.is_ascii_digit())
+                && ttl.contains(|c: char| ('1'..='9').contains(&c))
+        })
+    }
+
     /// A header's value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -126,6 +139,8 @@ pub struct NatsStore<L> {
     known: Option<(Terms, u64)>,
     /// The sequence number of the last record put.
     last_seq: u64,
+    /// What was put there.
+    put: HashSet<Published>,
     /// Until when an instance need not be put into its agent's hint again.
     hinted: HashMap<Published, u64>,
 }
@@ -139,6 +154,7 @@ impl<L: Link> NatsStore<L> {
             bucket,
             known: None,
             last_seq: 0,
+            put: HashSet::new(),
             hinted: HashMap::new(),
         }
     }
@@ -289,24 +305,32 @@ impl<L: Link> NatsStore<L> {
         records: &[Record],
         lifetimes: Lifetimes,
     ) -> Result<Vec<Stored>, Failure> {
-        if self.last_seq > 0 {
-            let purges = records.iter().map(|Record { published, .. }| {
-                let subject = self.subject(&published.agent, published.instance.as_str());
-                let body = json!({ "filter": subject }).to_string();
-                api(
-                    format!("$JS.API.STREAM.PURGE.{}", self.bucket.stream()),
-                    body.into_bytes(),
-                )
-            });
-            match self.link.ask(purges.collect()).await {
-                Err(e) if e.reconnect => return Err(e),
-                Ok(_) | Err(_) => self.last_seq = 0,
-            }
-        }
+        self.purge().await?;
         // Once it is mended, the next beat is to know.
         self.known = None;
         let why = self.why_none(lifetimes);
         Ok(records.iter().map(|_| Err(why.clone())).collect())
+    }
+
+    /// Removes for good what was put there. Who may not do so is told what to mend anyway.
+    async fn purge(&mut self) -> Result<(), Failure> {
+        if self.put.is_empty() {
+            return Ok(());
+        }
+        let purges = self.put.iter().map(|published| {
+            let subject = self.subject(&published.agent, published.instance.as_str());
+            let body = json!({ "filter": subject }).to_string();
+            api(
+                format!("$JS.API.STREAM.PURGE.{}", self.bucket.stream()),
+                body.into_bytes(),
+            )
+        });
+        let purges: Vec<Request> = purges.collect();
+        match self.link.ask(purges).await {
+            Err(e) if e.reconnect => return Err(e),
+            Ok(_) | Err(_) => self.put.clear(),
+        }
+        Ok(())
     }
 
     /// What the server says of a record.
@@ -342,6 +366,13 @@ impl<L: Link> NatsStore<L> {
         }
     }
 
+    fn has_too_many(&self) -> Failure {
+        Failure::answered(format!(
+            "an agent has more than {MAX_BATCH} instances in bucket {}",
+            self.bucket.name
+        ))
+    }
+
     /// Seen records, out of the answers of direct gets.
     fn seen(&self, replies: &[Reply], lifetimes: Lifetimes) -> Result<Vec<Seen>, Failure> {
         let mut seen = Vec::new();
@@ -350,6 +381,7 @@ impl<L: Link> NatsStore<L> {
                 None => {}
                 // 204: a batch ends, 404: nothing there.
                 Some(204 | 404) => continue,
+                Some(413) => return Err(self.has_too_many()),
                 Some(503) => {
                     return Err(self.bucket.is_not_direct());
                 }
@@ -365,9 +397,11 @@ impl<L: Link> NatsStore<L> {
                 continue;
             };
             let mortal = match lifetimes {
-                Lifetimes::MaxAge(_) => true,
-                Lifetimes::Own(_) => reply.header("Nats-TTL").is_some_and(|ttl| ttl != "never"),
-                Lifetimes::Never | Lifetimes::Several => false,
+                Lifetimes::MaxAge(_) | Lifetimes::Own(Some(_)) => true,
+                Lifetimes::Own(None) => reply.has_ttl(),
+                Lifetimes::Never => false,
+                // Nothing in it can be believed, whatever it says.
+                Lifetimes::Several => return Err(Failure::answered(self.bucket.keeps_several())),
             };
             seen.push(Seen::at(&agent, &instance, &reply.payload, !mortal));
         }
@@ -424,6 +458,9 @@ impl<L: Link> NatsStore<L> {
                 return Err(self.bucket.is_not_direct());
             }
             lifetimes = info.lifetimes();
+            if info.total() > MAX_BATCH {
+                return Err(self.has_too_many());
+            }
             for subject in info.subjects() {
                 gets.push(self.get_last(subject));
             }
@@ -484,7 +521,7 @@ impl<L: Link> NatsStore<L> {
             until_ms.is_none_or(|until_ms| *until_ms <= now_ms)
         };
         let mut due: BTreeMap<Name, Vec<&Record>> = BTreeMap::new();
-        for record in records.iter().filter(is_due) {
+        for record in records.iter().filter(is_due).take(MAX_HINTS) {
             let of_agent = due.entry(record.published.agent.clone());
             of_agent.or_default().push(record);
         }
@@ -548,10 +585,14 @@ impl<L: Link> Store for NatsStore<L> {
             return Ok(answers);
         }
         let mut replies = self.link.ask(requests).await?.into_iter().flatten();
-        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+        let accepted = records.iter().zip(&mut answers).filter(|(_, a)| a.is_ok());
+        for (record, answer) in accepted {
             let reply = replies.next().ok_or_else(no_answer)?;
-            if let Err(why) = self.acknowledged(&reply)? {
-                *answer = Err(why);
+            match self.acknowledged(&reply)? {
+                Ok(()) => {
+                    self.put.insert(record.published.clone());
+                }
+                Err(why) => *answer = Err(why),
             }
         }
         // Another bucket of that name may have taken them: what it does with them is looked up at once.
@@ -632,12 +673,13 @@ impl<L: Link> Store for NatsStore<L> {
             return Ok(());
         }
         let lifetimes = self.terms().await?.lifetimes;
-        // Nothing of ours was put there, and a marker would stay for ever.
+        // A marker would stay for ever.
         if !lifetimes.end() {
-            return Ok(());
+            return self.purge().await;
         }
         for one in published {
             self.hinted.remove(one);
+            self.put.remove(one);
         }
         let requests = published.iter().map(|one| {
             let mut headers = ttl_header(lifetimes, 1_000);

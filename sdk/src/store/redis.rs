@@ -27,8 +27,12 @@ const RECORD_REPLY_BYTES: usize = 4 * MAX_RECORD_BYTES;
 
 /// How many commands it takes to add to a set.
 const ADD_COMMANDS: usize = 5;
-/// An agent has fewer instances, those that have died lately included.
+/// No agent has more live instances.
 const MAX_INSTANCES: usize = 1_024;
+/// So many instances are looked at together.
+const CHUNK: usize = 1_024;
+/// So many sets are read together.
+const SET_CHUNK: usize = 64;
 
 /// A connection to one server.
 #[allow(
@@ -83,12 +87,16 @@ impl<L: Link> RedisStore<L> {
 
     /// Which of these instances have a record.
     async fn live(&mut self, instances: &[(Name, String)]) -> Result<Vec<bool>, Failure> {
-        let keys = instances
-            .iter()
-            .map(|(agent, instance)| self.record_key(agent, instance));
-        let commands: Vec<Cmd> = keys.map(|key| key_command("PTTL", &key)).collect();
-        let replies = self.ask_small(&commands).await?;
-        Ok(replies.iter().map(|ttl| *ttl != Value::Int(-2)).collect())
+        let mut live = Vec::with_capacity(instances.len());
+        for some in instances.chunks(CHUNK) {
+            let keys = some
+                .iter()
+                .map(|(agent, instance)| self.record_key(agent, instance));
+            let commands: Vec<Cmd> = keys.map(|key| key_command("PTTL", &key)).collect();
+            let replies = self.ask_small(&commands).await?;
+            live.extend(replies.iter().map(|ttl| *ttl != Value::Int(-2)));
+        }
+        Ok(live)
     }
 
     fn agents_key(&self) -> String {
@@ -182,29 +190,25 @@ impl<L: Link> RedisStore<L> {
 
     /// The members of sets.
     async fn members(&mut self, sets: &[String]) -> Result<Vec<Vec<String>>, Failure> {
-        if sets.is_empty() {
-            return Ok(Vec::new());
+        let mut members = Vec::with_capacity(sets.len());
+        for some in sets.chunks(SET_CHUNK) {
+            let commands: Vec<Cmd> = some.iter().map(|set| smembers(set)).collect();
+            let replies = self.link.exchange(&commands, SET_REPLY_BYTES).await?;
+            for (set, reply) in some.iter().zip(&replies) {
+                if let Some(refused) = error(reply) {
+                    let cause = format!("{set}: {}", refused.cause);
+                    return Err(Failure { cause, ..refused });
+                }
+                members.push(texts(reply)?);
+            }
         }
-        let commands: Vec<Cmd> = sets.iter().map(|set| smembers(set)).collect();
-        let replies = self.ask(&commands, SET_REPLY_BYTES).await?;
-        replies.iter().map(texts).collect()
+        Ok(members)
     }
 
-    /// The instances that an agent's index names and that could be some.
+    /// The instances that the agents' indexes name and that could be some, the dead ones included.
     async fn instances(&mut self, agents: &[Name]) -> Result<Vec<(Name, String)>, Failure> {
         let sets: Vec<String> = agents.iter().map(|agent| self.set_key(agent)).collect();
         let members = self.members(&sets).await?;
-        if let Some((agent, members)) = agents
-            .iter()
-            .zip(&members)
-            .find(|(_, m)| m.len() > MAX_INSTANCES)
-        {
-            return Err(Failure::answered(format!(
-                "the index of {agent} names {} instances, more than {MAX_INSTANCES}: delete {}",
-                members.len(),
-                self.set_key(agent)
-            )));
-        }
         let pairs = agents.iter().zip(members).flat_map(|(agent, members)| {
             members
                 .into_iter()
@@ -212,6 +216,32 @@ impl<L: Link> RedisStore<L> {
                 .map(|member| (agent.clone(), member))
         });
         Ok(pairs.collect())
+    }
+
+    /// What is to be read of these instances: of an agent that has very many, those that live.
+    async fn readable(
+        &mut self,
+        agents: &[Name],
+        instances: Vec<(Name, String)>,
+    ) -> Result<Vec<(Name, String)>, Failure> {
+        if instances.len() <= MAX_INSTANCES {
+            return Ok(instances);
+        }
+        let is_live = self.live(&instances).await?;
+        let pairs = instances.into_iter().zip(is_live);
+        let live: Vec<(Name, String)> = pairs
+            .filter(|(_, is_live)| *is_live)
+            .map(|(pair, _)| pair)
+            .collect();
+        for agent in agents {
+            let count = live.iter().filter(|(name, _)| name == agent).count();
+            if count > MAX_INSTANCES {
+                return Err(Failure::answered(format!(
+                    "agent {agent} has {count} live instances, more than {MAX_INSTANCES}"
+                )));
+            }
+        }
+        Ok(live)
     }
 
     /// Removes agents without an instance from the index of agents. An instance that came up
@@ -228,16 +258,11 @@ impl<L: Link> RedisStore<L> {
             return Ok(());
         }
         let names: Vec<&str> = empty.iter().map(Name::as_str).collect();
-        let mut commands = vec![srem(&self.agents_key(), &names)];
-        commands.extend(empty.iter().map(|agent| smembers(&self.set_key(agent))));
-        let replies = self.ask(&commands, SET_REPLY_BYTES).await?;
-        let after = replies.iter().skip(1).map(texts);
-        let mut back = Vec::new();
-        for (agent, members) in empty.iter().zip(after) {
-            if !members?.is_empty() {
-                back.push(agent.as_str());
-            }
-        }
+        self.ask_small(&[srem(&self.agents_key(), &names)]).await?;
+        let sets: Vec<String> = empty.iter().map(|agent| self.set_key(agent)).collect();
+        let after = self.members(&sets).await?;
+        let back = empty.iter().zip(after).filter(|(_, m)| !m.is_empty());
+        let back: Vec<&str> = back.map(|(agent, _)| agent.as_str()).collect();
         if back.is_empty() {
             return Ok(());
         }
@@ -295,6 +320,7 @@ impl<L: Link> Store for RedisStore<L> {
     /// Two round trips, for one agent or a thousand.
     async fn read(&mut self, agents: &[Name]) -> Result<Vec<Seen>, Failure> {
         let instances = self.instances(agents).await?;
+        let instances = self.readable(agents, instances).await?;
         if instances.is_empty() {
             return Ok(Vec::new());
         }
@@ -390,7 +416,9 @@ impl<L: Link> Store for RedisStore<L> {
             .iter()
             .map(|(agent, instance)| srem(&self.set_key(agent), &[instance]))
             .collect();
-        self.ask_small(&removals).await?;
+        for some in removals.chunks(CHUNK) {
+            self.ask_small(some).await?;
+        }
         // One that has come back meanwhile is put back: its beats do so only once a TTL.
         let is_back = self.live(&dead).await?;
         let back: Vec<(String, Vec<&str>)> = dead

@@ -22,8 +22,11 @@ use crate::thread;
 /// After a connection is lost, async-nats tries once to make another one, which nobody uses any
 /// more; a fleet's tries must not come at once.
 const LINGER: std::ops::Range<u64> = 1_000..3_000;
-/// So many errors of the server are remembered until somebody asks for them.
-const MAX_ERRORS: usize = 1_024;
+/// So many errors of the server are remembered until somebody asks for them; async-nats drops what
+/// exceeds 128 at once.
+const MAX_ERRORS: usize = 128;
+/// So much is asked together where some of it may be denied, so that no denial is dropped.
+const CAUTIOUS: usize = 100;
 /// How long async-nats's try waits for a thread to resolve names with.
 const NO_THREAD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,8 @@ pub struct Client {
     /// How many requests were sent so far.
     sent: u64,
     events: Arc<Events>,
+    /// The server has denied something on this connection.
+    was_denied: bool,
     version: (u64, u64),
 }
 
@@ -66,7 +71,16 @@ impl Client {
             thread::run(|| ()).await.map_err(Failure::lost)?;
         }
         let events = Arc::new(Events::default());
-        let mut options = log_in(&address.auth)?
+        let auth = address.auth.clone();
+        let options = if auth.is_file() {
+            // It may be on somebody else's disk.
+            thread::run(move || log_in(&auth))
+                .await
+                .map_err(Failure::lost)?
+        } else {
+            log_in(&auth)
+        };
+        let mut options = options?
             .name("ready-probe-sdk")
             .require_tls(address.tls)
             .ignore_discovered_servers()
@@ -116,6 +130,7 @@ impl Client {
             inbox,
             sent: 0,
             events,
+            was_denied: false,
             version,
         })
     }
@@ -153,6 +168,27 @@ impl Client {
 
 impl Link for Client {
     async fn ask(&mut self, requests: Vec<Request>) -> Result<Vec<Vec<Reply>>, Failure> {
+        let mut requests = requests.into_iter();
+        let mut replies = Vec::with_capacity(requests.len());
+        while requests.len() > 0 {
+            let most = if self.was_denied {
+                CAUTIOUS
+            } else {
+                usize::MAX
+            };
+            let some = requests.by_ref().take(most).collect();
+            replies.extend(self.ask_together(some).await?);
+        }
+        Ok(replies)
+    }
+
+    fn server_version(&self) -> (u64, u64) {
+        self.version
+    }
+}
+
+impl Client {
+    async fn ask_together(&mut self, requests: Vec<Request>) -> Result<Vec<Vec<Reply>>, Failure> {
         // Errors about what was given up are of no interest any more.
         self.events.take()?;
         let mut asked = Asked::default();
@@ -166,6 +202,7 @@ impl Link for Client {
                 message = self.answers.next() => message,
                 () = self.events.came.notified() => {
                     for error in self.events.take()? {
+                        self.was_denied = true;
                         asked.refused(error)?;
                     }
                     continue;
@@ -178,10 +215,6 @@ impl Link for Client {
             }
         }
         Ok(asked.replies)
-    }
-
-    fn server_version(&self) -> (u64, u64) {
-        self.version
     }
 }
 
@@ -229,15 +262,17 @@ impl Asked {
     }
 
     /// A denied permission is said beside the answers, which then never come. It names the subject in
-    /// quotes, in whatever case; what names none concerns all.
+    /// quotes; what names none of ours concerns all.
     fn refused(&mut self, error: String) -> Result<(), Failure> {
         let subject = error.split('"').nth(1).unwrap_or_default();
-        let denied = self
-            .open
-            .iter()
-            .find(|(_, open)| open.subject.eq_ignore_ascii_case(subject));
+        let denied = self.open.iter().find(|(_, open)| open.subject == subject);
         let Some((number, _)) = denied else {
-            return Err(Failure::answered(error));
+            // A subscription: no answer will ever come on this connection.
+            return Err(if error.contains("for Subscription") {
+                Failure::lost(error)
+            } else {
+                Failure::answered(error)
+            });
         };
         let number = *number;
         self.answered(number, Reply::denied(error));
