@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -93,6 +94,16 @@ def folder(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def memory(folder, monkeypatch):
+    """The same in shared memory, where signals are as a rule: for what is timed. On a disk that is
+    busy, replacing a file takes milliseconds."""
+    with tempfile.TemporaryDirectory(prefix="ready-probe-tests-", dir="/dev/shm") as path:
+        monkeypatch.setattr(folder, "path", Path(path) / "signals")
+        monkeypatch.setenv("READY_DIR", str(folder.path))
+        yield folder
+
+
 class Program:
     """Python code in a process of its own, with lines in and out."""
 
@@ -164,6 +175,11 @@ def run(start):
     return run
 
 
+# One call into C that never ends and never gives up the GIL: what is called is C as well, so that the
+# interpreter's loop, where the GIL is handed over, never gets its turn.
+COMPUTE = "import time; any(map(float('inf').__le__, iter(time.monotonic, None)))"
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -184,6 +200,10 @@ class Server:
             self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         until(f"{self.url} answers", self._answers)
+
+    def pause(self):
+        """The kernel still takes connections and data; nothing answers."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def stop(self):
         if self._process is not None:

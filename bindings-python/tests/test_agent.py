@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 import ready_probe
-from conftest import throughout, until
+from conftest import COMPUTE, throughout, until
 from ready_probe import Agent, mark_agent_not_ready, mark_agent_ready
 
 
@@ -186,15 +186,14 @@ def test_without_a_tick_it_is_stalled_and_the_next_one_ends_that(folder):
 
 
 def test_the_watchdog_says_so_when_python_computes_with_the_gil_held_and_beats_go_on(start, folder):
-    # One call into C that never gives up the GIL.
     program = start(
-        """
+        f"""
         import ready_probe
         agent = ready_probe.Agent("computes", ttl=1, heartbeat=0.05, watchdog=0.3)
         agent.mark_ready()
         print("ready")
         input()
-        sum(range(10**12))
+        {COMPUTE}
         """
     )
     program.reads()
