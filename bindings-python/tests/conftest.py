@@ -26,6 +26,33 @@ PROBE = Path(sys.executable).with_name("ready-probe")
 PATIENCE = 20.0
 
 
+def found_pythons():
+    """An interpreter for each CPython from 3.10 on that is found here, by its version as a tuple: this
+    one's, those in PATH, and pyenv's. Free-threaded ones are another ABI than the wheel's."""
+    found = {sys.version_info[:3]: sys.executable}
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders = [*map(Path, os.get_exec_path()), Path("/usr/bin"), *pyenv.glob("versions/*/bin")]
+    ask = (
+        "import sys, sysconfig; print(sys.implementation.name, sysconfig.get_config_var('Py_GIL_DISABLED') or 0, "
+        "*sys.version_info[:3])"
+    )
+    for program in sorted({p.resolve() for folder in folders for p in folder.glob("python3.[1-9][0-9]")}):
+        run = subprocess.run([program, "-c", ask], capture_output=True, text=True)
+        kind, version = run.stdout.split()[:2], tuple(map(int, run.stdout.split()[2:]))
+        if kind == ["cpython", "0"] and version >= (3, 10):
+            found.setdefault(version, str(program))
+    return dict(sorted(found.items()))
+
+
+PYTHONS = found_pythons()
+
+
+def pytest_report_header():
+    """Which of them are tried is to be seen: on a machine with one Python it is that one only."""
+    names = [".".join(map(str, version)) for version in PYTHONS]
+    return f"Pythons that get the wheel (test_pythons.py): {', '.join(names)}"
+
+
 def until(what, look):
     """Waits until ``look`` returns something true, and returns that."""
     deadline = time.monotonic() + PATIENCE
