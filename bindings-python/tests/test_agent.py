@@ -26,6 +26,29 @@ def test_it_says_starting_then_ready_then_not_ready_then_nothing(folder):
     assert folder.files("life") == []
 
 
+def test_its_records_say_that_the_python_package_writes_them(run, folder):
+    sdk = f"python/{ready_probe.__version__}"
+    with Agent("object"):
+        assert folder.record("object")["sdk"] == sdk
+    out = run(
+        """
+        import json, os, pathlib, sys, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from ready_probe import mark_agent_not_ready
+        def say(name):
+            mark_agent_not_ready(name, "loading")
+            (file,) = pathlib.Path(os.environ["READY_DIR"], name).glob("*.json")
+            print(json.loads(file.read_text())["sdk"])
+        say("parent")
+        if os.fork() == 0:
+            say("child")
+            sys.exit()
+        os.wait()
+        """
+    )
+    assert out.splitlines() == [sdk, sdk]
+
+
 def test_the_two_functions_are_all_that_the_common_case_needs(run, folder):
     run(
         """
