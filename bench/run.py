@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What ready-probe costs, next to the least that it could cost. See README.md.
 
-usage: python3 bench/run.py [--probe PATH] [--rounds N] [--no-python] [--no-fleet] [--check]
+usage: python3 bench/run.py [--probe PATH] [--rounds N] [--no-python] [--no-python-sdk] [--no-fleet] [--check]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import build
 from build import BENCH, BenchError
 from fleet import measure_fleet, print_fleet
 from measure import Command, Summary, measure, try_out
+from python_sdk import measure_python_sdk, print_python_sdk
 from world import AGENT, PATH, World, flooding_server, heard_by_server, program, world
 
 PYTHON_EVERY = 10
@@ -221,6 +222,27 @@ def fleet_limits() -> list[Limit]:
     ]
 
 
+def python_sdk_limits(launcher: Path, env: Mapping[str, str], rounds: int) -> list[Limit]:
+    python = build.make_venv()
+    build.install_wheel(python)
+    costs = measure_python_sdk(python, launcher, env, rounds)
+    print_python_sdk(costs)
+    _, ours, _ = costs.imports
+    marks = [mark for mark in costs.markings if mark.name == "ready_probe"]
+    beats = [beat for beat in costs.beatings if beat.name == "ready_probe"]
+    said = ["never" if beat.stalled_ms is None else "stalled" for beat in beats]
+    return [
+        below("import ready_probe, beyond bare", ours.beyond_ms, 15, " ms"),
+        *[below(f"mark_agent_ready, store: {mark.store}", mark.median_ms, 1, " ms") for mark in marks],
+        # A beat may be 20 % late by itself.
+        *[at_most(f"gap / beat, GIL held, {beat.place}", beat.ratio, 2.0) for beat in beats],
+        *[
+            Limit(f"watchdog, GIL held, {beat.place}", word, "stalled", word == "stalled")
+            for beat, word in zip(beats, said, strict=True)
+        ],
+    ]
+
+
 def file_limits(probe: Path) -> list[Limit]:
     linkage = build.linkage(probe)
     return [
@@ -247,9 +269,10 @@ def venv_or_reason(skip: bool) -> Path | None:
         return None
 
 
-def bench(probe: Path, rounds: int, skip_python: bool, skip_fleet: bool) -> list[Limit]:
+def bench(options: argparse.Namespace) -> list[Limit]:
+    probe, rounds = options.probe.resolve(), options.rounds
     launcher = build.compile_c("launch")
-    python = venv_or_reason(skip_python)
+    python = venv_or_reason(options.no_python)
     with world() as up:
         env = {"PATH": PATH}
         runs = Bench(str(probe), launcher, env, up, rounds)
@@ -261,7 +284,11 @@ def bench(probe: Path, rounds: int, skip_python: bool, skip_fleet: bool) -> list
             *runs.flooded(),
             *file_limits(probe),
         ]
-    return limits if skip_fleet else [*limits, *fleet_limits()]
+    if not options.no_python_sdk:
+        limits += python_sdk_limits(launcher, env, rounds)
+    if not options.no_fleet:
+        limits += fleet_limits()
+    return limits
 
 
 def arguments() -> argparse.Namespace:
@@ -270,6 +297,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--probe", type=Path, default=built, help="the binary to measure (default: dist/ready-probe)")
     parser.add_argument("--rounds", type=int, default=200, help="runs of each command (default: 200)")
     parser.add_argument("--no-python", action="store_true", help="leave the Python script out")
+    parser.add_argument("--no-python-sdk", action="store_true", help="leave the Python package out")
     parser.add_argument("--no-fleet", action="store_true", help="leave the agents that announce out")
     parser.add_argument("--check", action="store_true", help="exit 1 when a limit is broken")
     options = parser.parse_args()
@@ -288,7 +316,7 @@ def main() -> int:
     print(f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs")
     print(f"command: {shlex.join([Path(sys.executable).name, *sys.argv])}")
     try:
-        limits = bench(options.probe.resolve(), options.rounds, options.no_python, options.no_fleet)
+        limits = bench(options)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

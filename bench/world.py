@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from build import BenchError
 
@@ -43,7 +44,7 @@ def program(name: str) -> str:
     return found
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
     process.terminate()
     try:
         process.wait(5)
@@ -76,22 +77,28 @@ def wait_for(process: subprocess.Popen[bytes], name: str, up: Callable[[], bool]
 
 
 @contextlib.contextmanager
-def server(argv: list[str], log: Path, up: Callable[[], bool]) -> Iterator[None]:
+def server(argv: list[str], log: Path, up: Callable[[], bool]) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=log.parent)
     try:
         wait_for(process, argv[0], up, log)
-        yield
+        yield process
     finally:
         end(process)
 
 
 @contextlib.contextmanager
-def redis_server(scratch: Path) -> Iterator[int]:
+def redis_process(scratch: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     port = free_port()
     argv = [program("redis-server"), "--bind", "127.0.0.1", "--port", str(port)]
     argv += ["--save", "", "--appendonly", "no", "--dir", str(scratch)]
-    with server(argv, scratch / "redis.log", lambda: answers(port, b"PING\r\n", b"+PONG")):
+    with server(argv, scratch / "redis.log", lambda: answers(port, b"PING\r\n", b"+PONG")) as process:
+        yield port, process
+
+
+@contextlib.contextmanager
+def redis_server(scratch: Path) -> Iterator[int]:
+    with redis_process(scratch) as (port, _):
         yield port
 
 

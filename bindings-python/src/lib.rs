@@ -20,6 +20,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
+use ready_probe_sdk::use_sdk;
+
+/// What writes the records, as they say themselves.
+const SDK: &str = concat!("python/", env!("CARGO_PKG_VERSION"));
 
 /// The interpreter that has the module: the address of its `sys`, of which each has one for life.
 static INTERPRETER: AtomicUsize = AtomicUsize::new(0);
@@ -30,6 +34,7 @@ static INTERPRETER: AtomicUsize = AtomicUsize::new(0);
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     refuse_another_interpreter(module.py())?;
     log::collect();
+    use_sdk(SDK).map_err(|e| error::to_py(module.py(), &e))?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<agent::Agent>()?;
     module.add_class::<agent::Announced>()?;

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -23,6 +24,33 @@ ROOT = Path(__file__).resolve().parents[2]
 PROBE = Path(sys.executable).with_name("ready-probe")
 # Longer than anything here takes on a busy machine; a test that waits so long has failed.
 PATIENCE = 20.0
+
+
+def found_pythons():
+    """An interpreter for each CPython from 3.10 on that is found here, by its version as a tuple: this
+    one's, those in PATH, and pyenv's. Free-threaded ones are another ABI than the wheel's."""
+    found = {sys.version_info[:3]: sys.executable}
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders = [*map(Path, os.get_exec_path()), Path("/usr/bin"), *pyenv.glob("versions/*/bin")]
+    ask = (
+        "import sys, sysconfig; print(sys.implementation.name, sysconfig.get_config_var('Py_GIL_DISABLED') or 0, "
+        "*sys.version_info[:3])"
+    )
+    for program in sorted({p.resolve() for folder in folders for p in folder.glob("python3.[1-9][0-9]")}):
+        run = subprocess.run([program, "-c", ask], capture_output=True, text=True)
+        kind, version = run.stdout.split()[:2], tuple(map(int, run.stdout.split()[2:]))
+        if kind == ["cpython", "0"] and version >= (3, 10):
+            found.setdefault(version, str(program))
+    return dict(sorted(found.items()))
+
+
+PYTHONS = found_pythons()
+
+
+def pytest_report_header():
+    """Which of them are tried is to be seen: on a machine with one Python it is that one only."""
+    names = [".".join(map(str, version)) for version in PYTHONS]
+    return f"Pythons that get the wheel (test_pythons.py): {', '.join(names)}"
 
 
 def until(what, look):
@@ -91,6 +119,16 @@ def folder(tmp_path, monkeypatch):
             monkeypatch.delenv(name)
     monkeypatch.setenv("READY_DIR", str(folder.path))
     return folder
+
+
+@pytest.fixture
+def memory(folder, monkeypatch):
+    """The same in shared memory, where signals are as a rule: for what is timed. On a disk that is
+    busy, replacing a file takes milliseconds."""
+    with tempfile.TemporaryDirectory(prefix="ready-probe-tests-", dir="/dev/shm") as path:
+        monkeypatch.setattr(folder, "path", Path(path) / "signals")
+        monkeypatch.setenv("READY_DIR", str(folder.path))
+        yield folder
 
 
 class Program:
@@ -164,6 +202,11 @@ def run(start):
     return run
 
 
+# One call into C that never ends and never gives up the GIL: what is called is C as well, so that the
+# interpreter's loop, where the GIL is handed over, never gets its turn.
+COMPUTE = "import time; any(map(float('inf').__le__, iter(time.monotonic, None)))"
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -184,6 +227,10 @@ class Server:
             self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         until(f"{self.url} answers", self._answers)
+
+    def pause(self):
+        """The kernel still takes connections and data; nothing answers."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def stop(self):
         if self._process is not None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 import ready_probe
-from conftest import throughout, until
+from conftest import COMPUTE, throughout, until
 from ready_probe import Agent, mark_agent_not_ready, mark_agent_ready
 
 
@@ -24,6 +24,29 @@ def test_it_says_starting_then_ready_then_not_ready_then_nothing(folder):
     agent.close("again")
     assert agent.state == "stopping"
     assert folder.files("life") == []
+
+
+def test_its_records_say_that_the_python_package_writes_them(run, folder):
+    sdk = f"python/{ready_probe.__version__}"
+    with Agent("object"):
+        assert folder.record("object")["sdk"] == sdk
+    out = run(
+        """
+        import json, os, pathlib, sys, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from ready_probe import mark_agent_not_ready
+        def say(name):
+            mark_agent_not_ready(name, "loading")
+            (file,) = pathlib.Path(os.environ["READY_DIR"], name).glob("*.json")
+            print(json.loads(file.read_text())["sdk"])
+        say("parent")
+        if os.fork() == 0:
+            say("child")
+            sys.exit()
+        os.wait()
+        """
+    )
+    assert out.splitlines() == [sdk, sdk]
 
 
 def test_the_two_functions_are_all_that_the_common_case_needs(run, folder):
@@ -186,15 +209,14 @@ def test_without_a_tick_it_is_stalled_and_the_next_one_ends_that(folder):
 
 
 def test_the_watchdog_says_so_when_python_computes_with_the_gil_held_and_beats_go_on(start, folder):
-    # One call into C that never gives up the GIL.
     program = start(
-        """
+        f"""
         import ready_probe
         agent = ready_probe.Agent("computes", ttl=1, heartbeat=0.05, watchdog=0.3)
         agent.mark_ready()
         print("ready")
         input()
-        sum(range(10**12))
+        {COMPUTE}
         """
     )
     program.reads()

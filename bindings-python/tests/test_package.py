@@ -111,7 +111,7 @@ def test_importing_it_takes_less_than_15_ms():
     assert statistics.median(took) < 0.015, took
 
 
-def test_marking_takes_less_than_a_millisecond(folder):
+def test_marking_takes_less_than_a_millisecond(memory):
     from time import perf_counter
 
     with ready_probe.Agent("fast") as agent:

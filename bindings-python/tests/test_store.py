@@ -5,7 +5,7 @@ import time
 import pytest
 
 import ready_probe
-from conftest import until
+from conftest import COMPUTE, throughout, until
 from ready_probe import Agent, probe
 
 
@@ -27,6 +27,28 @@ def test_others_see_what_was_announced_and_the_end_too(folder, store, monkeypatc
     assert probe("peer:peer")
     agent.close()
     assert "no signal in the store" in probe("peer:peer").reason
+
+
+def test_others_see_it_beat_while_python_computes_with_the_gil_held(start, store, monkeypatch):
+    program = start(
+        f"""
+        import ready_probe
+        agent = ready_probe.Agent("computes", ttl=1, store={store.url!r})
+        agent.mark_ready()
+        agent.wait_announced(20)
+        print("ready")
+        {COMPUTE}
+        """
+    )
+    program.reads()
+    monkeypatch.setenv("READY_STORE", store.url)
+
+    def look():
+        verdict = probe("peer:computes")
+        assert verdict.verdict == "healthy", verdict
+
+    # For longer than what was announced before it computes would live.
+    throughout(3, look)
 
 
 def test_the_function_takes_a_store(folder, store, run):

@@ -54,7 +54,7 @@ pub mod thread;
 pub use agent::{Agent, AgentBuilder, Draining};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "agent")]
-pub use registry::{close_all, mark_agent_not_ready, mark_agent_ready, use_dir};
+pub use registry::{close_all, mark_agent_not_ready, mark_agent_ready, use_dir, use_sdk};
 pub use signal::{Announced, State};
 
 /// The result of this crate's functions.

@@ -23,6 +23,12 @@ use crate::{Agent, AgentBuilder, Error, ErrorKind, Result};
 /// Not initialised lazily: a fork during the initialisation would leave it unfinished for ever.
 static CURRENT: ArcSwapOption<Process> = ArcSwapOption::const_empty();
 
+/// What [`use_sdk`] said, in this process or in one that it was forked from.
+static SDK: ArcSwapOption<&'static str> = ArcSwapOption::const_empty();
+const RUST_SDK: &str = concat!("rust/", env!("CARGO_PKG_VERSION"));
+/// A record has to hold the agent's own words, too.
+const MAX_SDK_LEN: usize = 64;
+
 /// This process, and what it publishes.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -288,4 +294,33 @@ pub fn close_all(reason: &str) {
 pub fn use_dir(dir: &Path) -> Result<()> {
     current().store.store(Some(Arc::new(LocalStore::at(dir)?)));
     Ok(())
+}
+
+/// Has records say from now on that `sdk` wrote them, instead of `rust/VERSION`: for SDKs of other
+/// languages, which are built on this one. Only people read it.
+///
+/// ```
+/// ready_probe_sdk::use_sdk("python/0.1.0")?;
+/// # Ok::<(), ready_probe_sdk::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] unless it has 1 to 64 printable letters of ASCII.
+pub fn use_sdk(sdk: &'static str) -> Result<()> {
+    let printable = sdk.bytes().all(|byte| byte.is_ascii_graphic());
+    if sdk.is_empty() || sdk.len() > MAX_SDK_LEN || !printable {
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!(
+                "an SDK is LANGUAGE/VERSION, of at most {MAX_SDK_LEN} printable letters of ASCII"
+            ),
+        ));
+    }
+    SDK.store(Some(Arc::new(sdk)));
+    Ok(())
+}
+
+/// What writes the records of this process.
+pub(crate) fn sdk() -> &'static str {
+    SDK.load().as_deref().copied().unwrap_or(RUST_SDK)
 }

@@ -219,7 +219,7 @@ pub struct Signal {
     /// Since when the state holds, wall clock, for people only.
     #[serde(default)]
     pub since: Option<String>,
-    /// What wrote the record: `rust/0.1.0`.
+    /// What wrote the record: `rust/0.1.0`, `python/0.1.0`.
     #[serde(default)]
     pub sdk: Option<String>,
     /// What became of the announcement, if there is a store for it.

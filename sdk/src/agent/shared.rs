@@ -19,14 +19,12 @@ use super::note::Note;
 use super::watchdog::{Gap, Watchdog};
 use crate::announce::Announcer;
 use crate::freshness::Span;
-use crate::registry::Process;
+use crate::registry::{self, Process};
 use crate::signal::{self, Announced, Instance, Name, Signal, State, VERSION};
 use crate::store::local::Publication;
 use crate::store::{Published, Record, Stored};
 use crate::{Error, ErrorKind, Result, clock};
 
-/// What wrote the record.
-const SDK: &str = concat!("rust/", env!("CARGO_PKG_VERSION"));
 /// The shortest and the longest pause before a failed beat is tried again.
 const BACKOFF_MS: (u64, u64) = (100, 5_000);
 
@@ -496,7 +494,7 @@ impl Shared {
             container: None,
             mono_ms: Some(now_ms),
             since: Some(word.since.clone()),
-            sdk: Some(SDK.to_owned()),
+            sdk: Some(registry::sdk().to_owned()),
             announced: self.announcement_outcome(),
         }
     }

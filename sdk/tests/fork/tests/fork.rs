@@ -10,7 +10,7 @@ use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::{
-    Agent, State, clock, close_all, mark_agent_not_ready, mark_agent_ready, use_dir,
+    Agent, State, clock, close_all, mark_agent_not_ready, mark_agent_ready, use_dir, use_sdk,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,6 +36,12 @@ fn says(store: &LocalStore, agent: &str) -> Vec<(u32, String)> {
         says.push((record.pid, said));
     }
     says
+}
+
+/// What wrote the one record of an agent, as it says.
+fn written_by(store: &LocalStore, agent: &str) -> String {
+    let mut found = store.read(&Name::new(agent).unwrap()).unwrap();
+    found.believed.remove(0).signal.unwrap().sdk.unwrap()
 }
 
 fn kind(result: ready_probe_sdk::Result<()>) -> String {
@@ -249,6 +255,37 @@ fn a_child_publishes_where_its_parent_was_told_to() {
     });
     assert_eq!(child.answer(PATIENCE), "ok 2");
     assert!(says(&store, "told").is_empty());
+}
+
+#[test]
+fn records_say_which_sdk_writes_them_and_a_child_s_too() {
+    // In a child of its own: it is said for a whole process.
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir);
+    let child = fork(|| {
+        let agent = Agent::builder("sdk")
+            .local(store.clone())
+            .register()
+            .unwrap();
+        let before = written_by(&store, "sdk");
+        for refused in ["", "a b", "größer/1", "x".repeat(65).leak()] {
+            assert_eq!(kind(use_sdk(refused)), "InvalidArgument");
+        }
+        use_sdk("python/1.2.3").unwrap();
+        agent.mark_ready(()).unwrap();
+        let grandchild = fork(|| {
+            let _agent = Agent::builder("inherits")
+                .local(store.clone())
+                .register()
+                .unwrap();
+            written_by(&store, "inherits")
+        });
+        let inherits = grandchild.answer(PATIENCE);
+        format!("{before} {} {inherits}", written_by(&store, "sdk"))
+    });
+    let rust = format!("rust/{}", env!("CARGO_PKG_VERSION"));
+    let want = format!("{rust} python/1.2.3 python/1.2.3");
+    assert_eq!(child.answer(PATIENCE), want);
 }
 
 /// Root makes the folders, so that they are sticky and the files in them root's.
