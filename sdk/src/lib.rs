@@ -47,7 +47,7 @@ pub mod host;
 mod registry;
 pub mod signal;
 pub mod store;
-#[cfg(feature = "open")]
+#[cfg(any(feature = "agent", feature = "open"))]
 pub mod thread;
 
 #[cfg(feature = "agent")]

@@ -116,6 +116,36 @@ fn what_the_dead_leave_in_the_indexes_is_removed_by_a_list() {
 }
 
 #[test]
+fn an_index_of_very_many_dead_instances_hides_nobody_and_is_mended() {
+    let redis = Redis::start();
+    let container = Container::new();
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    let pid = process.pid().to_string();
+    let mark = || {
+        let mut mark = container.probe(["mark", "job", "--pid", &pid]);
+        assert_eq!(run(mark.env("READY_STORE", redis.url())).code(), 0);
+    };
+    let set = "ready:default:{job}";
+    let overgrow = || {
+        let dead: Vec<String> = (0..3_000).map(|n| format!("gone-{n}")).collect();
+        let dead: Vec<&str> = dead.iter().map(String::as_str).collect();
+        redis.command(&[&["SADD", set], dead.as_slice()].concat());
+    };
+    mark();
+    overgrow();
+    let peer = run(container
+        .probe(["peer:job"])
+        .env("READY_STORE", redis.url()));
+    assert_eq!(peer.code(), 0, "{peer:?}");
+    let listed = json(&container, Some(&redis.url()), &[]);
+    assert_eq!(listed["signals"].as_array().unwrap().len(), 1);
+    assert_eq!(redis.command(&["SCARD", set]), "1");
+    redis.command(&["SADD", set, "gone"]);
+    mark();
+    assert_eq!(redis.command(&["SCARD", set]), "1");
+}
+
+#[test]
 fn a_store_that_does_not_answer_is_a_failure_with_its_reason() {
     let container = Container::new();
     let port = free_port();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::ConnectOptions;
+use async_nats::{ConnectOptions, HeaderMap};
 use data_encoding::BASE64;
 use ready_probe_sdk::signal::Signal;
 use ready_probe_test_support::servers::{Nats, NatsVersion};
@@ -125,7 +125,7 @@ impl Bucket {
     }
 
     /// Puts anything anywhere in the bucket.
-    pub fn put(&self, subject: &str, body: &str) {
+    pub fn put(&self, subject: &str, header: Option<(&str, &str)>, body: &str) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -133,7 +133,12 @@ impl Bucket {
         runtime.block_on(async {
             let client = async_nats::connect(&self.address).await.unwrap();
             let subject = subject.to_owned();
-            let ack = client.request(subject, body.to_owned().into()).await;
+            let mut headers = HeaderMap::new();
+            if let Some((name, value)) = header {
+                headers.insert(name, value);
+            }
+            let body = body.to_owned().into();
+            let ack = client.request_with_headers(subject, headers, body).await;
             let ack: Value = serde_json::from_slice(&ack.unwrap().payload).unwrap();
             assert!(ack["error"].is_null(), "{ack}");
         });

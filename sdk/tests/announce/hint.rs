@@ -36,6 +36,12 @@ fn find(nats: &Nats, agent: &str, min: usize) -> Result<Vec<Seen>, Failure> {
     })
 }
 
+/// All instances of an agent.
+#[track_caller]
+pub fn seen(nats: &Nats, agent: &str) -> Vec<Seen> {
+    find(nats, agent, usize::MAX).unwrap()
+}
+
 fn hint_of(bucket: &Bucket, agent: &str) -> Option<serde_json::Value> {
     let (_, body) = bucket.message(&format!("$KV.ready.default.{agent}"))?;
     serde_json::from_slice(&body).ok()
@@ -52,7 +58,11 @@ fn an_agent_stands_in_its_hint_and_a_stranger_need_not() {
     let stranger = json!({
         "v": 1, "agent": "hinted", "instance": "stranger", "state": "ready", "ttl_ms": 60_000,
     });
-    bucket.put("$KV.ready.default.hinted.stranger", &stranger.to_string());
+    bucket.put(
+        "$KV.ready.default.hinted.stranger",
+        None,
+        &stranger.to_string(),
+    );
     assert_eq!(found(&nats, "hinted", 2), (2, 2));
     assert_eq!(found(&nats, "hinted", 3), (2, 2));
 }
@@ -64,7 +74,7 @@ fn a_hint_that_is_wrong_or_lost_hides_nobody_and_is_mended() {
     let agent = ready_agent(&folder, "misled", &nats.url());
     let agent_hint = until("it has a hint", || hint_of(&bucket, "misled"));
     for wrong in ["x", "{}", "{\"instances\":[\"gone\",\"../x\"]}"] {
-        bucket.put("$KV.ready.default.misled", wrong);
+        bucket.put("$KV.ready.default.misled", None, wrong);
         assert_eq!(found(&nats, "misled", 1), (1, 1), "{wrong}");
     }
     until("it is mended", || {

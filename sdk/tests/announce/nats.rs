@@ -11,10 +11,11 @@ use serde_json::json;
 
 use crate::bucket::{Bucket, VERSIONS};
 use crate::common::program::Program;
-use crate::common::{Folder, PATIENCE, until};
+use crate::common::{Folder, PATIENCE, throughout, until};
 use crate::fixture::{
     SLACK, announced_agent, assert_heals, assert_holds_nobody_up, builder, ready_agent, until_told,
 };
+use crate::hint::seen;
 
 fn start(version: NatsVersion) -> Nats {
     Nats::builder(version).jetstream().start()
@@ -50,6 +51,51 @@ fn a_signal_is_announced_with_a_ttl_and_taken_back() {
         until("nothing is left", || (bucket.len() == 0).then_some(()));
         assert!(start.elapsed() < ttl + 2 * SLACK);
     }
+}
+
+/// A server knows the header in exactly these letters, and keeps for ever what has another one.
+#[test]
+fn a_record_with_another_spelling_of_its_ttl_is_not_believed() {
+    let (nats, folder) = (start(NatsVersion::V2_15), Folder::new());
+    let bucket = Bucket::of(&nats);
+    let _agent = announced_agent(&folder, "spelled", &nats.url());
+    let believed = |header: Option<(&str, &str)>| {
+        let instance = "stranger";
+        let record = json!({
+            "v": 1, "agent": "speller", "instance": instance, "state": "ready", "ttl_ms": 60_000,
+        });
+        bucket.put(
+            "$KV.ready.default.speller.stranger",
+            header,
+            &record.to_string(),
+        );
+        let [seen] = seen(&nats, "speller").try_into().unwrap();
+        seen.is_ready()
+    };
+    assert!(believed(Some(("Nats-TTL", "60s"))));
+    assert!(!believed(Some(("Nats-Ttl", "60s"))));
+    assert!(!believed(Some(("Nats-TTL", "never"))));
+    assert!(!believed(None));
+}
+
+/// Where the bucket decides how long a record lives, its own TTL is not its end.
+#[test]
+fn who_closes_while_the_store_is_away_is_taken_back_however_long_the_bucket_keeps_it() {
+    let (mut nats, folder) = (start(NatsVersion::V2_9), Folder::new());
+    let bucket = Bucket::of(&nats);
+    bucket.make(&Bucket::max_age(Duration::from_secs(600)));
+    let ttl = Duration::from_secs(1);
+    let agent = builder(&folder, "closes", &nats.url()).ttl(ttl).register();
+    let agent = agent.unwrap();
+    agent.mark_ready(()).unwrap();
+    agent.wait_announced(PATIENCE).unwrap();
+    nats.stop();
+    drop(agent);
+    throughout(2 * ttl, || {});
+    nats.restart_keeping_data();
+    until("it is taken back", || {
+        seen(&nats, "closes").is_empty().then_some(())
+    });
 }
 
 #[test]

@@ -6,8 +6,8 @@ use ready_probe_test_support::servers::{Nats, NatsVersion};
 use serde_json::json;
 
 use crate::bucket::{Bucket, VERSIONS};
-use crate::common::{Folder, PATIENCE, until};
-use crate::fixture::{TTL, announced_agent, assert_heals, builder, ready_agent, until_told};
+use crate::common::{Folder, PATIENCE, throughout, until};
+use crate::fixture::{BEAT, TTL, announced_agent, assert_heals, builder, ready_agent, until_told};
 
 /// An administrator, and a user `app` who may publish what is not in `denied`.
 fn users(denied: &str) -> String {
@@ -66,6 +66,73 @@ fn an_agent_that_may_not_be_announced_keeps_no_other_from_it() {
         );
         assert!(bucket.record("denied").is_none());
         drop(denied);
+    }
+}
+
+#[test]
+fn names_that_differ_in_case_are_not_taken_for_each_other() {
+    for version in VERSIONS {
+        let folder = Folder::new();
+        let (nats, url) = start(version, "\"$KV.ready.default.cased.*\"");
+        let _denied = ready_agent(&folder, "cased", &url);
+        let allowed = announced_agent(&folder, "CASED", &url);
+        until_told(&folder, "cased", "Permissions Violation for Publish to ");
+        allowed.mark_not_ready("heard").unwrap();
+        allowed.wait_announced(PATIENCE).unwrap();
+        assert!(
+            Bucket::with_login(&nats, "admin", "pw")
+                .record("CASED")
+                .is_some()
+        );
+    }
+}
+
+/// More than the client's library can tell at once.
+#[test]
+fn many_that_may_not_be_announced_keep_no_other_from_it() {
+    let folder = Folder::in_memory();
+    let config = "authorization { users: [ { user: app, password: pw, permissions: { publish: \
+                  { allow: [\"$JS.API.>\", \"$KV.ready.default.allowed-among-many.*\"] } } } ] }";
+    let nats = Nats::builder(NatsVersion::V2_15)
+        .jetstream()
+        .config(config)
+        .start();
+    let url = format!("nats://app:pw@127.0.0.1:{}", nats.port());
+    let crowd: Vec<_> = (0..200)
+        .map(|n| ready_agent(&folder, &format!("crowd-{n}"), &url))
+        .collect();
+    let allowed = announced_agent(&folder, "allowed-among-many", &url);
+    for agent in &crowd {
+        until_told(
+            &folder,
+            agent.name(),
+            "Permissions Violation for Publish to ",
+        );
+    }
+    let mut outages = 0;
+    throughout(3 * BEAT, || {
+        outages += u32::from(!allowed.announcement().unwrap().ok);
+    });
+    assert_eq!(outages, 0);
+    allowed.mark_not_ready("heard").unwrap();
+    allowed.wait_announced(PATIENCE).unwrap();
+}
+
+#[test]
+fn who_may_not_subscribe_is_told_so_each_time() {
+    for version in VERSIONS {
+        let config = "authorization { users: [ { user: app, password: pw, permissions: { \
+                      publish: \">\", subscribe: { deny: \">\" } } } ] }";
+        let nats = Nats::builder(version).jetstream().config(config).start();
+        let folder = Folder::new();
+        let url = format!("nats://app:pw@127.0.0.1:{}", nats.port());
+        let _agent = ready_agent(&folder, "deaf", &url);
+        let why = "Permissions Violation for Subscription to ";
+        until_told(&folder, "deaf", why);
+        throughout(3 * BEAT, || {
+            let told = folder.record("deaf").announced.unwrap();
+            assert!(told.reason.as_deref().unwrap().contains(why), "{told:?}");
+        });
     }
 }
 
