@@ -4,8 +4,8 @@
 //! - `ready:NAMESPACE:{AGENT}` is the set of an agent's instances, `ready:NAMESPACE` that of agents,
 //!   so that nothing scans the keyspace. Both expire, too: twice a TTL after they were last needed.
 //!
-//! Plain commands only, so that a narrow ACL is enough (docs/signal.md has it). Opens no connection:
-//! a [`Link`] has one.
+//! No scripts, so that a narrow ACL is enough (docs/signal.md has it). Opens no connection: a [`Link`]
+//! has one.
 
 #[cfg(feature = "redis")]
 pub mod client;

@@ -1,5 +1,6 @@
 //! Many agents: what they cost the store, and how they come back to it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -74,7 +75,7 @@ fn restart_under_a_hundred(
 
 #[test]
 fn agents_of_the_default_ttl_are_back_in_redis_within_17_seconds() {
-    let redis = std::cell::RefCell::new(Redis::start());
+    let redis = RefCell::new(Redis::start());
     let url = redis.borrow().url();
     restart_under_a_hundred(
         "default",
@@ -102,32 +103,64 @@ fn restart_nats_under_a_hundred(prefix: &str, version: NatsVersion) {
 
 /// Beats of processes that were started together come at phases of their own, and so does what each
 /// does about a store that has come back.
-#[test]
-fn processes_connect_again_one_after_another() {
-    let (mut redis, folder) = (Redis::start(), Folder::in_memory());
-    let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
-    let url = format!("redis://127.0.0.1:{}", proxy.port());
+fn connect_again(
+    prefix: &str,
+    scheme: &str,
+    port: u16,
+    restart: impl FnOnce(),
+    mut count: impl FnMut() -> usize,
+) -> Vec<Instant> {
+    let folder = Folder::in_memory();
+    let proxy = Proxy::start(([127, 0, 0, 1], port).into());
+    let url = format!("{scheme}://127.0.0.1:{}", proxy.port());
     let programs: Vec<Program> = (0..8)
         .map(|n| {
             let mut program = Program::announcing(&folder.path(), &url);
-            program.tell(&format!("register process-{n}"));
+            program.tell(&format!("register {prefix}-{n}"));
             program.tell("wait_announced");
             program
         })
         .collect();
     let before = proxy.connections();
     proxy.set(Fault::Refuse);
-    redis.restart();
+    restart();
     proxy.set(Fault::None);
     let mut came = Vec::new();
     until("all have connected again", || {
-        let count = usize::try_from(proxy.connections() - before).unwrap();
-        came.resize(came.len().max(count), Instant::now());
-        (record_keys(&redis, "process-*").len() == programs.len()).then_some(())
+        let connections = usize::try_from(proxy.connections() - before).unwrap();
+        came.resize(came.len().max(connections), Instant::now());
+        (count() == programs.len()).then_some(())
     });
     let spread = came[came.len() - 1] - came[0];
     assert!(spread >= Duration::from_secs(1), "{spread:?}");
-    assert_eq!(came.len(), programs.len(), "one connection each");
+    came
+}
+
+#[test]
+fn processes_connect_again_one_after_another() {
+    let redis = RefCell::new(Redis::start());
+    let port = redis.borrow().port();
+    let came = connect_again(
+        "process",
+        "redis",
+        port,
+        || redis.borrow_mut().restart(),
+        || record_keys(&redis.borrow(), "process-*").len(),
+    );
+    assert_eq!(came.len(), 8, "one connection each");
+}
+
+#[test]
+fn processes_connect_to_nats_again_one_after_another() {
+    let mut nats = Nats::builder(NatsVersion::V2_15).jetstream().start();
+    let (port, bucket) = (nats.port(), Bucket::of(&nats));
+    connect_again(
+        "nats-process",
+        "nats",
+        port,
+        || nats.restart(),
+        || bucket.subjects().len(),
+    );
 }
 
 /// How often each command was called since the statistics were reset.

@@ -179,6 +179,8 @@ fn a_server_that_hangs_and_a_network_that_does() {
         ("nats-cut", Fault::Blackhole),
         ("nats-swallow", Fault::SwallowReplies),
         ("nats-reset", Fault::Reset),
+        ("nats-refuse", Fault::Refuse),
+        ("nats-late", Fault::Delay(Duration::from_millis(800))),
     ] {
         let (nats, folder) = (start(NatsVersion::V2_15), Folder::new());
         let proxy = Proxy::start(([127, 0, 0, 1], nats.port()).into());
