@@ -10,9 +10,10 @@
 #[cfg(feature = "nats")]
 pub mod client;
 mod hint;
+mod link;
 mod stream;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -22,112 +23,14 @@ use crate::clock;
 use crate::connect::store::Bucket;
 use crate::freshness::Span;
 use crate::signal::Name;
-use hint::Hint;
+use link::DENIED;
+pub use link::{Link, Replies, Reply, Request};
 use stream::{Answer, ApiError, Lifetimes, StreamInfo, Terms};
 
 /// How often it is looked whether the bucket still is what it was.
 const LOOK_AGAIN_MS: u64 = 60_000;
 /// The most that a batch may ask for (ADR-31).
 pub const MAX_BATCH: usize = 1_024;
-
-/// The status of an answer that a denied permission keeps from coming.
-const DENIED: u16 = 403;
-
-/// So many hints are kept at once: the records come first, and wait for nothing.
-const MAX_HINTS: usize = 1_000;
-
-/// One question to a NATS server, and how its answers come.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Where it goes.
-    pub subject: String,
-    /// Headers to send along.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body.
-    pub payload: Vec<u8>,
-    /// How many answers come.
-    pub replies: Replies,
-}
-
-/// How many answers a request has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replies {
-    /// One.
-    One,
-    /// Any number, and then one that says that these were all.
-    Batch,
-}
-
-/// One answer.
-#[derive(Debug, Clone, Default)]
-pub struct Reply {
-    /// The status of one that has no body, such as 404 or 503.
-    pub status: Option<u16>,
-    /// What the status means, in the server's words.
-    pub description: String,
-    /// Its headers.
-    pub headers: Vec<(String, String)>,
-    /// Its body.
-    pub payload: Vec<u8>,
-}
-
-impl Reply {
-    /// What stands for the answer to a request that the server does not let us send.
-    #[cfg(feature = "nats")]
-    fn denied(error: String) -> Self {
-        Self {
-            status: Some(DENIED),
-            description: error,
-            ..Self::default()
-        }
-    }
-
-    /// Why a status that means neither an answer nor its lack is a failure.
-    fn failure(&self, status: u16) -> Failure {
-        Failure::answered(match status {
-            DENIED => self.description.clone(),
-            _ => format!("{status} {}", self.description),
-        })
-    }
-
-    /// Whether the record that it brings ends by itself. The server knows this header in these letters
-    /// only, and keeps for ever what has another.
-    fn has_ttl(&self) -> bool {
-        let own = self.headers.iter().find(|(name, _)| name == "Nats-TTL");
-        own.is_some_and(|(_, ttl)| {
-            ttl.starts_with(|c: char| c.is_ascii_digit())
-                && ttl.contains(|c: char| ('1'..='9').contains(&c))
-        })
-    }
-
-    /// A header's value.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter();
-        values
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// Whether this is the last answer to a [`Replies::Batch`]: a status, which no record has.
-    #[must_use]
-    pub fn ends_batch(&self) -> bool {
-        self.status.is_some()
-    }
-}
-
-/// A connection to a NATS server.
-#[allow(
-    async_fn_in_trait,
-    reason = "a link is used on the runtime it was made on"
-)]
-pub trait Link {
-    /// Sends all requests together, and returns the answers to each.
-    async fn ask(&mut self, requests: Vec<Request>) -> Result<Vec<Vec<Reply>>, Failure>;
-
-    /// The version of the server that answers.
-    fn server_version(&self) -> (u64, u64);
-}
 
 /// Signals in one namespace of a bucket.
 #[derive(Debug)]
@@ -172,12 +75,6 @@ impl<L: Link> NatsStore<L> {
     fn subjects(&self, agent: &Name) -> String {
         let tokens = [self.namespace.as_str(), agent.as_str()].map(token);
         format!("$KV.{}.{}.*", self.bucket.name, tokens.join("."))
-    }
-
-    /// Where an agent's hint is.
-    fn hint_subject(&self, agent: &Name) -> String {
-        let tokens = [self.namespace.as_str(), agent.as_str()].map(token);
-        format!("$KV.{}.{}", self.bucket.name, tokens.join("."))
     }
 
     /// Agent and instance of a subject, if it is one of ours and no hint.
@@ -471,93 +368,6 @@ impl<L: Link> NatsStore<L> {
         let replies: Vec<Reply> = self.link.ask(gets).await?.into_iter().flatten().collect();
         self.seen(&replies, lifetimes)
     }
-
-    /// Before 2.11: the instances that the agent's hint names, whatever the size of the fleet. None where
-    /// anything is wrong: whoever looks further says what.
-    async fn read_hinted(&mut self, agent: &Name) -> Result<Vec<Seen>, Failure> {
-        let hint = json!({ "last_by_subj": self.hint_subject(agent) });
-        let requests = vec![
-            self.info_request(None, 0),
-            // Not directly: where there is no bucket, an answer would never come.
-            api(
-                format!("$JS.API.STREAM.MSG.GET.{}", self.bucket.stream()),
-                hint.to_string().into_bytes(),
-            ),
-        ];
-        let replies = match self.link.ask(requests).await {
-            Err(e) if e.reconnect => return Err(e),
-            replies => replies.unwrap_or_default(),
-        };
-        let mut replies = replies.into_iter().flatten();
-        let info = replies
-            .next()
-            .and_then(|reply| stream_info(&reply).ok()?.ok());
-        let hint = replies
-            .next()
-            .and_then(|reply| Hint::of_message(&reply.payload));
-        let (Some(info), Some(hint)) = (info, hint) else {
-            return Ok(Vec::new());
-        };
-        let instances = hint.instances().iter();
-        let gets: Vec<Request> = instances
-            .map(|instance| self.get_last(&self.subject(agent, instance)))
-            .collect();
-        let Terms {
-            lifetimes,
-            allow_direct,
-        } = info.terms();
-        if gets.is_empty() || !allow_direct {
-            return Ok(Vec::new());
-        }
-        let replies: Vec<Reply> = self.link.ask(gets).await?.into_iter().flatten().collect();
-        self.seen(&replies, lifetimes)
-    }
-
-    /// Before 2.11: adds to the hints, once in a while, where these records are.
-    async fn hint(&mut self, records: &[&Record]) -> Result<(), Failure> {
-        let now_ms = clock::mono_ms();
-        let is_due = |record: &&&Record| {
-            let until_ms = self.hinted.get(&record.published);
-            until_ms.is_none_or(|until_ms| *until_ms <= now_ms)
-        };
-        let mut due: BTreeMap<Name, Vec<&Record>> = BTreeMap::new();
-        for record in records.iter().filter(is_due).take(MAX_HINTS) {
-            let of_agent = due.entry(record.published.agent.clone());
-            of_agent.or_default().push(record);
-        }
-        if due.is_empty() {
-            return Ok(());
-        }
-        let gets = due
-            .keys()
-            .map(|agent| self.get_last(&self.hint_subject(agent)));
-        let gets: Vec<Request> = gets.collect();
-        let known = self.link.ask(gets).await?;
-        let mut puts = Vec::with_capacity(due.len());
-        for ((agent, records), replies) in due.iter().zip(known) {
-            let known = replies.into_iter().find(|reply| reply.status.is_none());
-            let mut hint = known.map_or_else(Hint::default, |reply| Hint::decode(&reply.payload));
-            for record in records {
-                hint.add(&record.published.instance);
-            }
-            puts.push(Request {
-                subject: self.hint_subject(agent),
-                headers: Vec::new(),
-                payload: hint.encode(),
-                replies: Replies::One,
-            });
-        }
-        // One that is refused is missed by nobody: see `hint`.
-        match self.link.ask(puts).await {
-            Err(e) if e.reconnect => return Err(e),
-            Ok(_) | Err(_) => {}
-        }
-        for record in due.into_values().flatten() {
-            let until_ms = now_ms + record.ttl_ms / 2;
-            self.hinted.insert(record.published.clone(), until_ms);
-        }
-        Ok(())
-    }
 }
 
 impl<L: Link> Store for NatsStore<L> {
@@ -605,7 +415,11 @@ impl<L: Link> Store for NatsStore<L> {
         if !self.supports_ttl() && allow_direct {
             let stored = records.iter().zip(&answers).filter(|(_, a)| a.is_ok());
             let stored: Vec<&Record> = stored.map(|(record, _)| record).collect();
-            self.hint(&stored).await?;
+            // Nobody misses it who looks further.
+            match self.hint(&stored).await {
+                Err(e) if e.reconnect => return Err(e),
+                Ok(()) | Err(_) => {}
+            }
         }
         Ok(answers)
     }

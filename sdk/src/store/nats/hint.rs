@@ -6,13 +6,23 @@
 //! for by it looks without it, so that it may be wrong, incomplete or missing, and another language's
 //! writer need not know of it.
 
+use std::collections::BTreeMap;
+
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::signal::Instance;
+use super::stream::Terms;
+use super::{Failure, Link, NatsStore, Record, Replies, Reply, Request, Seen};
+use super::{api, stream_info, token};
+use crate::clock;
+use crate::signal::{Instance, Name};
 
 /// So many instances are remembered: they fit into a bucket's message, and are read at once.
 const MAX_INSTANCES: usize = 32;
+
+/// So many hints are kept at once: the records come first, and wait for nothing.
+const MAX_HINTS: usize = 1_000;
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hint {
@@ -57,6 +67,97 @@ impl Hint {
 
     pub(super) fn instances(&self) -> &[String] {
         &self.instances
+    }
+}
+
+impl<L: Link> NatsStore<L> {
+    /// Where an agent's hint is.
+    fn hint_subject(&self, agent: &Name) -> String {
+        let tokens = [self.namespace.as_str(), agent.as_str()].map(token);
+        format!("$KV.{}.{}", self.bucket.name, tokens.join("."))
+    }
+
+    /// Before 2.11: the instances that the agent's hint names, whatever the size of the fleet. None where
+    /// anything is wrong: whoever looks further says what.
+    pub(super) async fn read_hinted(&mut self, agent: &Name) -> Result<Vec<Seen>, Failure> {
+        let hint = json!({ "last_by_subj": self.hint_subject(agent) });
+        let requests = vec![
+            self.info_request(None, 0),
+            // Not directly: where there is no bucket, an answer would never come.
+            api(
+                format!("$JS.API.STREAM.MSG.GET.{}", self.bucket.stream()),
+                hint.to_string().into_bytes(),
+            ),
+        ];
+        let replies = match self.link.ask(requests).await {
+            Err(e) if e.reconnect => return Err(e),
+            replies => replies.unwrap_or_default(),
+        };
+        let mut replies = replies.into_iter().flatten();
+        let info = replies
+            .next()
+            .and_then(|reply| stream_info(&reply).ok()?.ok());
+        let hint = replies
+            .next()
+            .and_then(|reply| Hint::of_message(&reply.payload));
+        let (Some(info), Some(hint)) = (info, hint) else {
+            return Ok(Vec::new());
+        };
+        let instances = hint.instances().iter();
+        let gets: Vec<Request> = instances
+            .map(|instance| self.get_last(&self.subject(agent, instance)))
+            .collect();
+        let Terms {
+            lifetimes,
+            allow_direct,
+        } = info.terms();
+        if gets.is_empty() || !allow_direct {
+            return Ok(Vec::new());
+        }
+        let replies: Vec<Reply> = self.link.ask(gets).await?.into_iter().flatten().collect();
+        self.seen(&replies, lifetimes)
+    }
+
+    /// Before 2.11: adds to the hints, once in a while, where these records are.
+    pub(super) async fn hint(&mut self, records: &[&Record]) -> Result<(), Failure> {
+        let now_ms = clock::mono_ms();
+        let is_due = |record: &&&Record| {
+            let until_ms = self.hinted.get(&record.published);
+            until_ms.is_none_or(|until_ms| *until_ms <= now_ms)
+        };
+        let mut due: BTreeMap<Name, Vec<&Record>> = BTreeMap::new();
+        for record in records.iter().filter(is_due).take(MAX_HINTS) {
+            let of_agent = due.entry(record.published.agent.clone());
+            of_agent.or_default().push(record);
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let gets = due
+            .keys()
+            .map(|agent| self.get_last(&self.hint_subject(agent)));
+        let gets: Vec<Request> = gets.collect();
+        let known = self.link.ask(gets).await?;
+        let mut puts = Vec::with_capacity(due.len());
+        for ((agent, records), replies) in due.iter().zip(known) {
+            let known = replies.into_iter().find(|reply| reply.status.is_none());
+            let mut hint = known.map_or_else(Hint::default, |reply| Hint::decode(&reply.payload));
+            for record in records {
+                hint.add(&record.published.instance);
+            }
+            puts.push(Request {
+                subject: self.hint_subject(agent),
+                headers: Vec::new(),
+                payload: hint.encode(),
+                replies: Replies::One,
+            });
+        }
+        self.link.ask(puts).await?;
+        for record in due.into_values().flatten() {
+            let until_ms = now_ms + record.ttl_ms / 2;
+            self.hinted.insert(record.published.clone(), until_ms);
+        }
+        Ok(())
     }
 }
 
