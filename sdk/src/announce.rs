@@ -241,9 +241,14 @@ impl Announcer {
     }
 
     /// What an agent that comes finds of those before it. An extra, with a time of its own: an agent
-    /// that may not read, or a store that is slow at it, is announced all the same.
+    /// that may not read, or a store that is slow at it, is announced all the same. Those whom there is
+    /// no time for are looked at after their next beat.
     async fn tidy_up(&self, session: &mut Session<'_>, work: &Work, limit: Duration) {
+        let start = clock::instant();
         for names in work.newcomers.chunks(TIDIED_AT_ONCE) {
+            if start.elapsed() > limit {
+                return;
+            }
             let Some(store) = session.connection() else {
                 return;
             };
