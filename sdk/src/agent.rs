@@ -235,8 +235,8 @@ impl Agent {
     /// [`ErrorKind::InvalidArgument`] and [`ErrorKind::TooLarge`] for details that can't be
     /// published: then the agent's last word stands. [`ErrorKind::LocalStore`] when the signal
     /// can't be written now: it is tried again until it is. [`ErrorKind::Forked`] in a process
-    /// that was forked from the one that registered the agent, [`ErrorKind::Closed`] after
-    /// [`close_all`](crate::close_all).
+    /// that was forked from the one that registered the agent, [`ErrorKind::Closed`] once it says
+    /// `stopping`, and after [`close_all`](crate::close_all).
     pub fn mark_ready(&self, details: impl Serialize) -> Result<()> {
         self.shared.mark_ready(object(&details)?)
     }
@@ -252,11 +252,12 @@ impl Agent {
     }
 
     /// Proves progress to the watchdog; without one it does nothing. Takes no lock: call it in the
-    /// innermost loop. The first tick after a stall publishes `ready` before it returns.
+    /// innermost loop. The first tick after a stall publishes `ready` before it returns. While the
+    /// agent says `stopping` it does nothing: what is in flight may end as it began.
     ///
     /// # Errors
-    /// [`ErrorKind::Forked`] and [`ErrorKind::Closed`] as [`Agent::mark_ready`]; and after a stall
-    /// [`ErrorKind::LocalStore`].
+    /// [`ErrorKind::Forked`] as [`Agent::mark_ready`], [`ErrorKind::Closed`] after
+    /// [`close_all`](crate::close_all); and after a stall [`ErrorKind::LocalStore`].
     pub fn tick(&self) -> Result<()> {
         self.shared.tick()
     }
@@ -362,9 +363,9 @@ impl Agent {
     /// dropped, so hold it while you drain.
     ///
     /// # Errors
-    /// [`ErrorKind::LocalStore`] when `stopping` can't be written, [`ErrorKind::Forked`] and
-    /// [`ErrorKind::Closed`] as [`Agent::mark_ready`]. The agent is closed even so: its signal is
-    /// removed at once.
+    /// [`ErrorKind::LocalStore`] when `stopping` can't be written, [`ErrorKind::Forked`] as
+    /// [`Agent::mark_ready`], [`ErrorKind::Closed`] after [`close_all`](crate::close_all).
+    /// The agent is closed even so: its signal is removed at once.
     pub fn close(self, reason: &str) -> Result<Draining> {
         let draining = Draining {
             shared: Arc::clone(&self.shared),

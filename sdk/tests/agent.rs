@@ -229,8 +229,27 @@ fn an_agent_that_is_shared_says_stopping_until_the_last_owner_lets_go() {
     assert_eq!(folder.says("shared"), ["stopping: deploy"]);
     let e = agent.mark_ready(()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Closed);
+    assert!(
+        e.to_string()
+            .starts_with("agent shared is stopping (deploy)")
+    );
     drop(agent);
     assert!(folder.files("shared").is_empty());
+}
+
+#[test]
+fn work_in_flight_ends_well_while_its_agent_says_stopping() {
+    let folder = Folder::new();
+    let agent = builder(&folder, "drains")
+        .watchdog(Duration::from_millis(100))
+        .register()
+        .unwrap();
+    agent.mark_ready(()).unwrap();
+    agent.mark_stopping("deploy").unwrap();
+    agent.arm().unwrap();
+    agent.tick().unwrap();
+    agent.disarm().unwrap();
+    assert_eq!(folder.says("drains"), ["stopping: deploy"]);
 }
 
 #[test]

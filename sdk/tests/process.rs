@@ -88,8 +88,9 @@ fn stopping_is_the_last_word() {
     let mut program = Program::start(&folder.path());
     program.tell("register a");
     program.tell("close deploy");
-    let closed = "Closed agent a was closed: register or mark it anew once its signal is removed";
-    assert_eq!(program.ask("mark_ready a"), closed);
+    let stopping =
+        "Closed agent a is stopping (deploy): register or mark it anew once its signal is removed";
+    assert_eq!(program.ask("mark_ready a"), stopping);
     assert_eq!(folder.says("a"), ["stopping: deploy"]);
     program.tell("drained");
     program.tell("mark_ready a");

@@ -160,8 +160,13 @@ impl Shared {
 
     pub(crate) fn tick(&self) -> Result<()> {
         self.check_own()?;
+        // What is in flight ends well, and nobody watches it any more.
         if self.said() == State::Stopping {
-            return Err(self.is_closed());
+            return if self.is_removed() {
+                Err(self.is_closed())
+            } else {
+                Ok(())
+            };
         }
         match &self.watchdog {
             Some(watchdog) if watchdog.tick(clock::mono_ms()) => self.resume(),
@@ -259,8 +264,11 @@ impl Shared {
         }
         let mut inner = self.lock();
         let before = self.word.load_full();
-        if inner.closed || before.state == State::Stopping {
+        if inner.closed {
             return Err(self.is_closed());
+        }
+        if before.state == State::Stopping {
+            return Err(self.is_stopping(before.reason.as_deref()));
         }
         // Whatever an agent says of itself is progress.
         let resumed = self
@@ -418,6 +426,17 @@ impl Shared {
                 self.name, self.process.pid
             ),
         ))
+    }
+
+    fn is_stopping(&self, reason: Option<&str>) -> Error {
+        let why = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+        Error::new(
+            ErrorKind::Closed,
+            format!(
+                "agent {} is stopping{why}: register or mark it anew once its signal is removed",
+                self.name
+            ),
+        )
     }
 
     fn is_closed(&self) -> Error {
