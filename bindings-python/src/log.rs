@@ -49,21 +49,24 @@ pub(crate) fn end() {
     queue.came.notify_all();
 }
 
-/// Waits for lines. Nothing: there will be no more.
+/// The lines that have come, or with `wait` those that come next. Nothing: there will be no more.
 #[pyfunction]
-pub(crate) fn next_logs(py: Python<'_>) -> Option<Vec<Line>> {
+pub(crate) fn next_logs(py: Python<'_>, wait: bool) -> Option<Vec<Line>> {
     py.detach(|| {
         let queue = current();
-        let mut state = queue
-            .came
-            .wait_while(queue.lock(), |state| state.lines.is_empty() && !state.ended)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = queue.lock();
+        if wait {
+            state = queue
+                .came
+                .wait_while(state, |state| state.lines.is_empty() && !state.ended)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
         let mut lines: Vec<Line> = mem::take(&mut state.lines).into();
         let dropped = mem::take(&mut state.dropped);
         if dropped > 0 {
             lines.push((30, format!("{dropped} lines of the log were dropped"), None));
         }
-        (!lines.is_empty()).then_some(lines)
+        (!state.ended || !lines.is_empty()).then_some(lines)
     })
 }
 

@@ -68,6 +68,56 @@ def test_threads_that_go_on_calling_do_not_hang_or_disturb_the_end(run):
         run(code)
 
 
+def test_threads_that_begin_at_once_lose_no_agent(run):
+    # A race: many beginnings, each in a process that has not begun.
+    run(
+        """
+        import gc, os, sys, threading, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        sys.setswitchinterval(1e-6)
+        from ready_probe import Agent
+        names = [f"agent{i}" for i in range(8)]
+        def begin():
+            barrier = threading.Barrier(len(names))
+            def make(name):
+                barrier.wait()
+                Agent(name).mark_ready()
+            threads = [threading.Thread(target=make, args=(name,)) for name in names]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            gc.collect()
+            folder = os.environ["READY_DIR"]
+            assert all(len(os.listdir(os.path.join(folder, name))) == 1 for name in names)
+        for _ in range(30):
+            if os.fork() == 0:
+                begin()
+                sys.exit(0)
+            assert os.wait()[1] == 0
+        """
+    )
+
+
+def test_ctrl_c_while_the_exit_hook_waits_for_a_store_says_nothing(start, folder, redis):
+    program = start(
+        f"""
+        import ready_probe
+        agent = ready_probe.Agent("waits", store={redis.url!r})
+        agent.wait_announced(20)
+        print("ready")
+        input()
+        """
+    )
+    program.reads()
+    redis.pause()
+    program.tell()
+    # Its own signal is gone, and the store's is waited for.
+    until("it ends", lambda: folder.files("waits") == [])
+    program.process.send_signal(signal.SIGINT)
+    assert program.end() == (0, "", "")
+
+
 def test_a_hook_that_runs_after_ours_may_still_mark(run, folder):
     run(
         """
@@ -330,6 +380,64 @@ def test_a_forked_child_logs_too(start):
     status, _, err = program.end()
     assert status == 0
     assert err.count(STALLED) == 2
+
+
+GREEN = {
+    "gevent": "from gevent import monkey, sleep, spawn; monkey.patch_all()",
+    "eventlet": "from eventlet import monkey_patch, sleep, spawn; monkey_patch()",
+}
+
+
+@pytest.mark.parametrize("library", GREEN)
+def test_green_threads_go_on_while_an_agent_lives_and_it_logs(run, library):
+    run(
+        f"""
+        {GREEN[library]}
+        import logging, time
+        lines = []
+        class Lines(logging.Handler):
+            def emit(self, record):
+                lines.append(record.getMessage())
+        logging.getLogger("ready_probe").addHandler(Lines())
+        logging.getLogger("ready_probe").setLevel("INFO")
+        from ready_probe import Agent, mark_agent_ready, probe
+        turns = []
+        def take_turns():
+            while True:
+                turns.append(time.monotonic())
+                sleep(0.001)
+        spawn(take_turns)
+        deadline = time.monotonic() + 20
+        def until(look):
+            while not look():
+                assert time.monotonic() < deadline
+                sleep(0.001)
+        mark_agent_ready("function")
+        agent = Agent("object", watchdog=0.2)
+        agent.mark_ready()
+        assert probe(["agent:function", "agent:object"])
+        until(lambda: agent.state == "not_ready")
+        until(lambda: lines)
+        agent.tick()
+        until(lambda: len(lines) == 2)
+        assert lines[0].startswith("agent object: agent stalled"), lines
+        assert len(turns) > 10
+        """,
+        options=("-W", "ignore"),
+    )
+
+
+def test_an_agent_does_not_keep_gevent_s_loop_going(run):
+    run(
+        """
+        from gevent import monkey; monkey.patch_all()
+        import gevent
+        from ready_probe import mark_agent_ready
+        mark_agent_ready("function")
+        gevent.spawn(gevent.sleep, 0.01)
+        assert gevent.wait(timeout=20)
+        """
+    )
 
 
 FILTERED = """
