@@ -190,6 +190,96 @@ def test_the_previous_handler_runs_while_the_signal_says_stopping(start, folder)
     assert folder.files("one") == []
 
 
+def test_work_in_flight_at_sigterm_ends_well(start, folder):
+    program = start(
+        """
+        import signal, time
+        from ready_probe import Agent, ClosedError
+        stopped = []
+        signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+        agent = Agent("flight", watchdog=10, install_signal_handlers=True)
+        agent.mark_ready()
+        @agent.progress
+        def work(part):
+            while not stopped:
+                agent.tick()
+                time.sleep(0.001)
+            return part
+        print("ready")
+        print(work(1), work(2))
+        try:
+            agent.mark_ready()
+        except ClosedError as e:
+            print(e)
+        input()
+        agent.close()
+        """
+    )
+    program.reads()
+    program.process.send_signal(signal.SIGTERM)
+    assert program.reads() == "1 2"
+    assert program.reads().startswith("agent flight is stopping (SIGTERM)")
+    assert "stopping: SIGTERM" in folder.says("flight")
+    program.tell()
+    assert program.end() == (0, "", "")
+    assert folder.files("flight") == []
+
+
+HANDLED = """
+    import os, signal, sys, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from ready_probe import Agent
+    def say(text):
+        def handle(signum, frame):
+            print(text, flush=True)
+            input()
+            sys.exit(7)
+        return handle
+    signal.signal(signal.SIGTERM, say("first"))
+    """
+
+
+def test_an_agent_made_after_another_handler_came_is_not_forgotten(start, folder):
+    program = start(
+        HANDLED
+        + """
+    Agent("one", install_signal_handlers=True)
+    ours = signal.getsignal(signal.SIGTERM)
+    def second(signum, frame):
+        print("second")
+        ours(signum, frame)
+    signal.signal(signal.SIGTERM, second)
+    Agent("two", install_signal_handlers=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    """
+    )
+    assert (program.reads(), program.reads()) == ("second", "first")
+    for name in ("one", "two"):
+        assert "stopping: SIGTERM" in folder.says(name)
+    program.tell()
+    assert program.end() == (7, "", "")
+
+
+def test_an_agent_of_a_forked_child_that_has_its_own_handler_is_not_forgotten(start, folder):
+    # As gunicorn's workers do.
+    program = start(
+        HANDLED
+        + """
+    Agent("parent", install_signal_handlers=True)
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, say("child"))
+        Agent("child", install_signal_handlers=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.wait()
+    """
+    )
+    assert program.reads() == "child"
+    assert "stopping: SIGTERM" in folder.says("child")
+    assert "starting" in folder.says("parent")
+    program.tell()
+    assert program.end() == (0, "", "")
+
+
 def test_only_the_main_thread_may_install_it(run, folder):
     run(
         """

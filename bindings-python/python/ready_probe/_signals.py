@@ -8,24 +8,26 @@ from ready_probe import _life
 from ready_probe._errors import ConfigError, ReadyProbeError
 
 _agents: set = set()
-_previous = None
-_installed = False
+# The handler that was installed last. A forked child inherits it, and whether it is still there.
+_handler = None
 
 
 def install(agent):
     """Has ``agent`` say ``stopping`` when SIGTERM comes."""
-    global _installed, _previous
-    if not _installed:
+    global _handler
+    current = signal.getsignal(signal.SIGTERM)
+    # Whoever has replaced it may call it or not. Each one has its own predecessor, so that one that
+    # comes after another one's does not call itself.
+    if _handler is None or current is not _handler:
         if threading.current_thread() is not threading.main_thread():
             raise ConfigError(
                 "install_signal_handlers: Python lets only the main thread do that; make the agent there"
             )
-        _previous = signal.getsignal(signal.SIGTERM)
-        if _previous is None:
+        if current is None:
             raise ConfigError("install_signal_handlers: SIGTERM is handled outside Python already")
-        # Once, even if another handler replaces it: that one may call this one.
-        _installed = True
-        signal.signal(signal.SIGTERM, _terminate)
+        handler = _terminates_then(current)
+        signal.signal(signal.SIGTERM, handler)
+        _handler = handler
     _agents.add(agent)
 
 
@@ -34,19 +36,22 @@ def forget(agent):
     _agents.discard(agent)
 
 
-def _terminate(signum, frame):
-    for agent in tuple(_agents):
-        try:
-            agent.mark_stopping("SIGTERM")
-        except ReadyProbeError:
-            # Closed, or the parent's; and what can't be written has been logged.
-            _agents.discard(agent)
-    if callable(_previous):
-        _previous(signum, frame)
-    elif _previous == signal.SIG_DFL:
-        # The process ends here and now, without its exit hooks.
-        _life.end()
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
-        # Nothing is done by default to process 1 of a container: it is still here.
-        raise SystemExit(128 + signum)
+def _terminates_then(previous):
+    def terminate(signum, frame):
+        for agent in tuple(_agents):
+            try:
+                agent.mark_stopping("SIGTERM")
+            except ReadyProbeError:
+                # Closed, or the parent's; and what can't be written has been logged.
+                _agents.discard(agent)
+        if callable(previous):
+            previous(signum, frame)
+        elif previous == signal.SIG_DFL:
+            # The process ends here and now, without its exit hooks.
+            _life.end()
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+            # Nothing is done by default to process 1 of a container: it is still here.
+            raise SystemExit(128 + signum)
+
+    return terminate
