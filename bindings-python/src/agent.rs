@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use ready_probe_sdk::{self as sdk, ErrorKind, State, clock};
 
 use crate::life::{call, detached, said};
-use crate::{details, duration, error};
+use crate::{details, duration, error, text};
 
 /// How long a wait goes on before it looks whether it was interrupted.
 const SLICE: Duration = Duration::from_millis(50);
@@ -28,13 +28,14 @@ impl Agent {
     #[new]
     fn new(
         py: Python<'_>,
-        name: String,
+        name: &Bound<'_, PyAny>,
         ttl: &Bound<'_, PyAny>,
         heartbeat: Option<&Bound<'_, PyAny>>,
         watchdog: Option<&Bound<'_, PyAny>>,
-        store: Option<&str>,
-        namespace: Option<&str>,
+        store: Option<&Bound<'_, PyAny>>,
+        namespace: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        let name = text::lossy("name", name)?;
         let mut described = sdk::Agent::builder(&name).ttl(duration::parse("ttl", ttl)?);
         if let Some(interval) = duration::parse_optional("heartbeat", heartbeat)? {
             described = described.heartbeat(interval);
@@ -42,11 +43,11 @@ impl Agent {
         if let Some(limit) = duration::parse_optional("watchdog", watchdog)? {
             described = described.watchdog(limit);
         }
-        if let Some(store) = store {
-            described = described.store(store);
+        if let Some(store) = text::exact_optional("store", store)? {
+            described = described.store(&store);
         }
         if let Some(namespace) = namespace {
-            described = described.namespace(namespace);
+            described = described.namespace(&text::lossy("namespace", namespace)?);
         }
         let agent = call(py, || {
             described.register().map(|agent| Some(Arc::new(agent)))
@@ -69,12 +70,14 @@ impl Agent {
         self.with(py, |agent| agent.mark_ready(details))
     }
 
-    fn mark_not_ready(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
-        self.with(py, |agent| agent.mark_not_ready(reason))
+    fn mark_not_ready(&self, py: Python<'_>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let reason = text::lossy("reason", reason)?;
+        self.with(py, |agent| agent.mark_not_ready(&reason))
     }
 
-    fn mark_stopping(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
-        self.with(py, |agent| agent.mark_stopping(reason))
+    fn mark_stopping(&self, py: Python<'_>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let reason = text::lossy("reason", reason)?;
+        self.with(py, |agent| agent.mark_stopping(&reason))
     }
 
     fn tick(&self, py: Python<'_>) -> PyResult<()> {
@@ -101,13 +104,15 @@ impl Agent {
     }
 
     /// Publishes `stopping` and removes the signal. Again, it does nothing.
-    fn close(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
-        self.end_with(py, |agent| agent.mark_stopping(reason))
+    fn close(&self, py: Python<'_>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let reason = text::lossy("reason", reason)?;
+        self.end_with(py, |agent| agent.mark_stopping(&reason))
     }
 
     /// Publishes `stopping` and leaves the record to fail. Again, it does nothing.
-    fn fail(&self, py: Python<'_>, reason: &str) -> PyResult<()> {
-        self.end_with(py, |agent| agent.fail(reason))
+    fn fail(&self, py: Python<'_>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let reason = text::lossy("reason", reason)?;
+        self.end_with(py, |agent| agent.fail(&reason))
     }
 
     /// Whether it is closed; one that a forked child inherited is not the child's to close.
@@ -248,6 +253,19 @@ impl Agent {
     }
 }
 
+impl Drop for Agent {
+    /// An agent that nobody refers to and nobody has closed. One of the parent's is left alone.
+    fn drop(&mut self) {
+        if self.pid != std::process::id() || crate::life::has_ended() {
+            return;
+        }
+        if let Some(agent) = self.agent.swap(None) {
+            // Python is attached wherever it frees an object, save in the last throes.
+            Python::try_attach(|py| release(py, agent));
+        }
+    }
+}
+
 /// Whoever is last to let go of an agent removes its signal, which may wait: not with the GIL.
 fn release(py: Python<'_>, agent: Arc<sdk::Agent>) {
     if Arc::strong_count(&agent) == 1 {
@@ -256,6 +274,10 @@ fn release(py: Python<'_>, agent: Arc<sdk::Agent>) {
 }
 
 /// What the store made of the last record that it was sent.
+///
+/// :ivar store: the store's address, without its secrets.
+/// :ivar ok: whether it has taken the record.
+/// :ivar reason: why it has not, or `None`.
 #[pyclass(frozen, get_all, eq, module = "ready_probe")]
 #[derive(PartialEq)]
 pub(crate) struct Announced {

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde_json::{Map, Number, Value};
 
-use crate::error;
+use crate::{error, text};
 
 /// A record has no room for anything that is nested deeper, and a list that contains itself ends.
 const MAX_DEPTH: usize = 32;
@@ -29,7 +29,9 @@ fn object(dict: &Bound<'_, PyDict>, path: &str, depth: usize) -> PyResult<Map<St
         let Ok(name) = key.cast::<PyString>() else {
             return Err(refuse(&key, &format!("a key of {path}"), "a str"));
         };
-        let name = name.to_str()?;
+        let Ok(name) = name.to_str() else {
+            return Err(text::surrogates(&format!("a key of {path}"), dict.py()));
+        };
         let item = value(&item, &format!("{path}[{name:?}]"), depth + 1)?;
         map.insert(name.to_owned(), item);
     }
@@ -49,7 +51,10 @@ fn value(item: &Bound<'_, PyAny>, path: &str, depth: usize) -> PyResult<Value> {
         return Ok(Value::Bool(flag.is_true()));
     }
     if let Ok(text) = item.cast::<PyString>() {
-        return Ok(Value::String(text.to_str()?.to_owned()));
+        let text = text.to_str().map(ToOwned::to_owned);
+        return text
+            .map(Value::String)
+            .map_err(|_| text::surrogates(path, item.py()));
     }
     if item.cast::<PyInt>().is_ok() {
         let number = item.extract::<i64>().map(Number::from);

@@ -2,34 +2,37 @@
 
 use std::time::Duration;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyFloat;
+use pyo3::types::{PyBool, PyFloat};
 
 use crate::error;
+
+/// Thirty years: whoever asks for more has made a mistake, and clocks may overflow.
+const MAX_SECONDS: f64 = 1e9;
 
 /// The duration in `value`, which the caller calls `what`.
 pub(crate) fn parse(what: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     // Asked by method, since importing datetime takes longer than all the rest of this package.
-    let seconds = match value.call_method0("total_seconds") {
+    let given = match value.call_method0("total_seconds") {
         Ok(seconds) => seconds,
         Err(_) => value.clone(),
     };
-    let number = seconds.cast::<PyFloat>().map(|f| f.value());
-    let number = number.or_else(|_| seconds.extract::<f64>());
-    let Ok(number) = number else {
-        let given = value.get_type();
-        return Err(PyTypeError::new_err(format!(
-            "{what} is a number of seconds or a timedelta, not {}",
-            given.name()?
-        )));
+    let number = match given.cast::<PyFloat>() {
+        Ok(float) => float.value(),
+        Err(_) if given.is_instance_of::<PyBool>() => return Err(not_a_number(what, value)),
+        Err(_) => match given.extract::<f64>() {
+            Ok(number) => number,
+            // An integer that no float is large enough for.
+            Err(e) if e.is_instance_of::<PyOverflowError>(value.py()) => f64::INFINITY,
+            Err(_) => return Err(not_a_number(what, value)),
+        },
     };
-    Duration::try_from_secs_f64(number).map_err(|_| {
-        error::config(
-            value.py(),
-            &format!("{what} of {number} seconds can't be used: it is a positive number"),
-        )
-    })
+    if (0.0..=MAX_SECONDS).contains(&number) {
+        return Ok(Duration::from_secs_f64(number));
+    }
+    let why = format!("{what} of {number} seconds can't be used: from 0 to {MAX_SECONDS} can");
+    Err(error::config(value.py(), &why))
 }
 
 /// The same for what may be left out.
@@ -38,4 +41,19 @@ pub(crate) fn parse_optional(
     value: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Option<Duration>> {
     value.map(|value| parse(what, value)).transpose()
+}
+
+/// The same in seconds, for what waits in Python.
+#[pyfunction]
+pub(crate) fn seconds(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    parse(what, value).map(|duration| duration.as_secs_f64())
+}
+
+fn not_a_number(what: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    match value.get_type().name() {
+        Ok(given) => PyTypeError::new_err(format!(
+            "{what} is a number of seconds or a timedelta, not {given}"
+        )),
+        Err(e) => e,
+    }
 }

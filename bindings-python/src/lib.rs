@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `life.rs` | calls without the GIL, and their end with the interpreter's |
 //! | `agent.rs`, `mark.rs` | the SDK's agents, and its one-line functions |
-//! | `details.rs`, `duration.rs`, `error.rs` | Python's values and exceptions |
+//! | `details.rs`, `duration.rs`, `text.rs`, `error.rs` | Python's values and exceptions |
 //! | `log.rs` | what the SDK logs, on its way to Python's `logging` |
 
 mod agent;
@@ -15,6 +15,7 @@ mod error;
 mod life;
 mod log;
 mod mark;
+mod text;
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -40,6 +41,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<agent::Announced>()?;
     module.add_function(wrap_pyfunction!(mark::mark_agent_ready, module)?)?;
     module.add_function(wrap_pyfunction!(mark::mark_agent_not_ready, module)?)?;
+    module.add_function(wrap_pyfunction!(duration::seconds, module)?)?;
     module.add_function(wrap_pyfunction!(life::end, module)?)?;
     module.add_function(wrap_pyfunction!(log::next_logs, module)?)?;
     Ok(())

@@ -98,6 +98,10 @@ WAITS = {
     with agent:
         pass
     """,
+    "nobody closes it": """
+    # Which only the private class lets happen.
+    dropped.clear()
+    """,
     "probe": """
     ready_probe.probe(url, timeout=1)
     """,
@@ -114,6 +118,8 @@ def test_a_call_that_waits_for_a_store_leaves_the_gil_to_others(start, redis, ca
     url = {redis.url!r}
     agent = ready_probe.Agent("waits", store=url)
     agent.wait_announced(20)
+    dropped = [ready_probe._native.Agent("dropped", 60, None, None, url, None)]
+    dropped[0].wait_announced(20)
     print("ready", flush=True)
     input()
     begin = monotonic()

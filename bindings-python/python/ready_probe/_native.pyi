@@ -9,6 +9,7 @@ __all__ = [
     "mark_agent_not_ready",
     "mark_agent_ready",
     "next_logs",
+    "seconds",
 ]
 
 __version__: str
