@@ -57,6 +57,29 @@ def test_a_clean_virtualenv_gets_both_from_one_pip_install_without_an_index(tmp_
     assert lines[:2] == [f"ready-probe {ready_probe.__version__}", "healthy: 1 check passes"]
 
 
+@pytest.mark.parametrize("where", ["--user", "--prefix", "--target"])
+def test_probe_finds_the_executable_wherever_pip_puts_it(folder, tmp_path, where):
+    bin, place = tmp_path / "venv/bin", tmp_path / "place"
+    # A virtualenv that sees the user's packages, which others do not.
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", "--system-site-packages", tmp_path / "venv"], check=True
+    )
+    environment = {**folder.environment(), "PATH": "/usr/bin:/bin", "PYTHONUSERBASE": str(place)}
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", bin / "python"]
+    options = [where] if where == "--user" else [where, place]
+    subprocess.run(
+        [*pip, "install", "--quiet", "--no-index", *options, wheel()], check=True, env=environment
+    )
+    (package,) = place.glob("**/ready_probe/__init__.py")
+    if where != "--user":
+        environment["PYTHONPATH"] = str(package.parents[1])
+    code = "import ready_probe; print(ready_probe.__file__); print(ready_probe.probe('agent:nobody').verdict)"
+    run = subprocess.run(
+        [bin / "python", "-c", code], env=environment, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (run.stderr, run.stdout) == ("", f"{package}\nstarting\n")
+
+
 def test_the_stubs_are_those_of_the_module():
     check("-m", "mypy.stubtest", "ready_probe", "--mypy-config-file", "pyproject.toml")
 

@@ -41,7 +41,29 @@ def test_without_targets_it_asks_what_the_container_s_health_check_asks(folder):
         assert [check.target for check in verdict.checks] == ["agents", "agent:one"]
 
 
-@pytest.mark.parametrize("target", ["nonsense://x", "--version", ""])
+@pytest.mark.parametrize("target", ["nonsense://x", "--version", "", "agent:a\0b", "\ud800"])
 def test_a_target_that_can_t_be_used_is_an_error(folder, target):
     with pytest.raises(ready_probe.ConfigError):
         probe(target)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"targets": 5}, "targets is a str or several, not int"),
+        ({"targets": None}, "targets is a str or several, not NoneType"),
+        ({"targets": ["agent:x", 5]}, "a target is a str, not int"),
+        ({"targets": b"agent:x"}, "a target is a str, not int"),
+        ({"timeout": "1s"}, "timeout is a number of seconds or a timedelta, not str"),
+        ({"timeout": True}, "timeout is a number of seconds or a timedelta, not bool"),
+    ],
+)
+def test_an_argument_of_another_type_is_an_error_that_names_it(folder, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        probe(**arguments)
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), -1, 0, 1e300, 10**400])
+def test_a_timeout_that_can_t_be_used_is_an_error(folder, timeout):
+    with pytest.raises(ready_probe.ConfigError, match="timeout"):
+        probe(timeout=timeout)

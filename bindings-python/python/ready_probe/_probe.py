@@ -1,5 +1,6 @@
 """Asking the probe: runs the executable of this package, and returns what it says."""
 
+from ready_probe import _native
 from ready_probe._errors import ConfigError, ReadyProbeError
 
 # Statuses of the executable for what it can't use: the command line, the configuration.
@@ -7,7 +8,16 @@ _UNUSABLE = (64, 78)
 
 
 class Check:
-    """One check of a verdict."""
+    """One check of a verdict.
+
+    :ivar target: what was asked for, without its secrets: ``agent:translator``.
+    :ivar name: the name that was given to it by ``#name=``, or ``None``.
+    :ivar scope: ``"own"`` for what is this container's, else ``"dependency"``.
+    :ivar optional: whether the container is only degraded without it.
+    :ivar outcome: ``"pass"``, ``"fail"``, or ``"unknown"`` where it could not be found out.
+    :ivar reason: one line for people.
+    :ivar elapsed: how long it took, in seconds.
+    """
 
     __slots__ = ("target", "name", "scope", "optional", "outcome", "reason", "elapsed")
 
@@ -25,7 +35,14 @@ class Check:
 
 
 class Verdict:
-    """What the probe says. True when the container is healthy or degraded, as its exit status."""
+    """What the probe says. True when the container is healthy or degraded, as its exit status.
+
+    :ivar verdict: ``"healthy"``, ``"degraded"``, ``"starting"`` or ``"unhealthy"``.
+    :ivar reason: one line for people.
+    :ivar checks: a tuple with a ``Check`` for each target, in their order.
+    :ivar notes: a tuple of lines about what was noticed besides.
+    :ivar elapsed: how long all of it took, in seconds.
+    """
 
     __slots__ = ("verdict", "reason", "checks", "notes", "elapsed")
 
@@ -51,7 +68,7 @@ def probe(targets=(), *, timeout=5.0):
         configuration file name, or all agents of this container.
     :param timeout: the deadline by which the probe has answered. Seconds or a ``timedelta``.
 
-    :raises ConfigError: a target, a setting or the configuration file can't be used.
+    :raises ConfigError: a target, the timeout, a setting or the configuration file can't be used.
     :raises ReadyProbeError: the executable can't be found or run.
 
     >>> bool(probe("agent:nobody"))
@@ -60,13 +77,10 @@ def probe(targets=(), *, timeout=5.0):
     import json
     import subprocess
 
-    targets = [targets] if isinstance(targets, str) else list(targets)
-    total_seconds = getattr(timeout, "total_seconds", None)
-    seconds = total_seconds() if total_seconds else timeout
-    options = ["--format=json", f"--timeout={round(seconds * 1000)}ms"]
+    options = ["--format=json", f"--timeout={round(_native.seconds('timeout', timeout) * 1000)}ms"]
     try:
         run = subprocess.run(
-            [_executable(), *options, "--", *targets],
+            [_executable(), *options, "--", *_targets(targets)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -82,6 +96,28 @@ def probe(targets=(), *, timeout=5.0):
         raise ReadyProbeError(f"ready-probe ended with status {run.returncode}: {said}") from e
 
 
+def _targets(given):
+    """What stands on the command line."""
+    import os
+
+    targets = [given] if isinstance(given, str) else given
+    try:
+        targets = list(targets)
+    except TypeError:
+        kind = type(given).__name__
+        raise TypeError(f"targets is a str or several, not {kind}") from None
+    for target in targets:
+        if not isinstance(target, str):
+            raise TypeError(f"a target is a str, not {type(target).__name__}")
+        try:
+            usable = b"\0" not in os.fsencode(target)
+        except UnicodeEncodeError:
+            usable = False
+        if not usable:
+            raise ConfigError("a target can't be used: it holds what no command line can")
+    return targets
+
+
 def _executable():
     """The one that was installed together with this package, or else the first in PATH."""
     import os
@@ -89,8 +125,15 @@ def _executable():
     import sys
     import sysconfig
 
-    beside = os.path.dirname(sys.executable)
-    for folder in (sysconfig.get_path("scripts"), beside):
+    site = os.path.dirname(os.path.dirname(__file__))
+    folders = [
+        *_recorded(),
+        # pip install --target, whose record does not say so.
+        os.path.join(site, "bin"),
+        sysconfig.get_path("scripts"),
+        os.path.dirname(sys.executable),
+    ]
+    for folder in folders:
         found = shutil.which("ready-probe", path=folder)
         if found:
             return found
@@ -98,3 +141,14 @@ def _executable():
     if not found:
         raise ReadyProbeError("ready-probe is not installed beside Python, nor in PATH")
     return found
+
+
+def _recorded():
+    """The folder that the installer of this package has recorded."""
+    from importlib.metadata import PackageNotFoundError, files
+
+    try:
+        recorded = files("ready-probe") or ()
+    except PackageNotFoundError:
+        return []
+    return [str(file.locate().parent) for file in recorded if file.name == "ready-probe"]
