@@ -1,13 +1,21 @@
 """The life of an agent in one process."""
 
+import asyncio
+import os
+import shutil
+import sys
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 import ready_probe
 from conftest import COMPUTE, throughout, until
 from ready_probe import Agent, mark_agent_not_ready, mark_agent_ready
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
 
 
 def test_it_says_starting_then_ready_then_not_ready_then_nothing(folder):
@@ -191,6 +199,13 @@ def test_an_exception_becomes_the_reason_and_stays_until_the_agent_is_made_anew(
         assert folder.says("block") == "healthy: 1 check passes"
 
 
+def test_of_a_group_of_exceptions_the_first_becomes_the_reason(folder):
+    inner = ExceptionGroup("inner", [ValueError("no such model"), OSError()])
+    with pytest.raises(ExceptionGroup), Agent("block"):
+        raise ExceptionGroup("outer", [inner])
+    assert "stopping: ValueError: no such model" in folder.says("block")
+
+
 @pytest.mark.parametrize("ends", [SystemExit, KeyboardInterrupt])
 def test_an_end_of_the_program_is_no_failure(folder, ends):
     with pytest.raises(ends), Agent("block"):
@@ -205,6 +220,85 @@ def test_draining_says_stopping_until_it_is_done(folder):
         assert agent.state == "stopping"
         assert "stopping: deploy" in folder.says("drains")
     assert folder.files("drains") == []
+
+
+def test_work_in_flight_ends_well_while_it_drains(folder):
+    agent = Agent("drains", watchdog=10)
+    agent.mark_ready()
+
+    @agent.progress
+    def work(part):
+        agent.tick()
+        return part
+
+    with agent.drain("deploy"):
+        assert work(42) == 42
+        agent.tick()
+        with pytest.raises(ready_probe.ClosedError, match=r"is stopping \(deploy\)"):
+            agent.mark_not_ready("busy")
+    with pytest.raises(ready_probe.ClosedError, match="was closed"):
+        agent.tick()
+
+
+def test_work_keeps_its_result_though_the_end_of_its_stall_can_t_be_written(folder):
+    agent = Agent("worker", watchdog=0.2)
+    agent.mark_ready()
+
+    @agent.progress
+    def work():
+        shutil.rmtree(folder.path)
+        folder.path.write_text("a file")
+        until("it is stalled", lambda: agent.state == "not_ready")
+        return 42
+
+    assert work() == 42
+    with pytest.raises(ready_probe.ReadyProbeError):
+        agent.close()
+
+
+# What os.listdir says of a file whose name is no UTF-8.
+SURROGATE = os.fsdecode(b"x\xff")
+
+
+def test_reasons_say_what_utf_8_can_t(folder):
+    with pytest.raises(OSError) as raised, Agent("block") as agent:
+        agent.mark_not_ready(SURROGATE)
+        assert r"not_ready: x\udcff" in folder.says("block")
+        open(f"/nowhere/{SURROGATE}")
+    assert raised.value.filename == f"/nowhere/{SURROGATE}"
+    assert "stopping: FileNotFoundError" in folder.says("block")
+    mark_agent_not_ready("function", SURROGATE)
+    assert r"not_ready: x\udcff" in folder.says("function")
+
+
+def test_names_and_details_that_utf_8_can_t_say_are_refused(folder):
+    for call in (Agent, mark_agent_ready, lambda name: mark_agent_not_ready(name, "x")):
+        with pytest.raises(ready_probe.InvalidName):
+            call(SURROGATE)
+    with pytest.raises(ready_probe.ConfigError, match="store can't be used"):
+        Agent("x", store=f"redis://:{SURROGATE}@redis")
+    with Agent("details") as agent:
+        for details in ({"file": SURROGATE}, {SURROGATE: 1}, {"files": [{"a": SURROGATE}]}):
+            with pytest.raises(ready_probe.ConfigError, match="lone surrogate"):
+                agent.mark_ready(details)
+
+
+def test_a_reason_that_is_none_closes_nothing(folder):
+    agent = Agent("open")
+    with pytest.raises(TypeError, match="reason is a str, not int"):
+        agent.close(5)
+    assert "starting" in folder.says("open")
+    agent.close()
+    assert folder.files("open") == []
+
+
+def test_a_signal_that_can_t_be_written_does_not_hide_why_a_block_ends(folder):
+    for ends in (SystemExit, ValueError):
+        folder.path.unlink(missing_ok=True)
+        with pytest.raises(ends), Agent("block"):
+            shutil.rmtree(folder.path)
+            folder.path.write_text("a file")
+            raise ends
 
 
 def test_without_a_tick_it_is_stalled_and_the_next_one_ends_that(folder):
@@ -274,6 +368,39 @@ def test_work_that_fails_or_closes_the_agent_is_no_longer_watched(folder):
         fail()
     throughout(0.6, lambda: None if agent.state == "ready" else pytest.fail("no longer watched"))
     close()
+
+
+def test_what_progress_can_t_watch_is_refused(folder):
+    def generator():
+        yield
+
+    async def async_generator():
+        yield
+
+    with Agent("worker", watchdog=10) as agent:
+        for function in (generator, async_generator, partial(generator), 5):
+            with pytest.raises(TypeError, match="progress"):
+                agent.progress(function)
+
+
+def test_progress_watches_objects_that_are_called(folder):
+    class Work:
+        async def __call__(self, goes_on):
+            await goes_on.wait()
+            return 42
+
+    async def main():
+        with Agent("worker", watchdog=0.3) as agent:
+            agent.mark_ready()
+            goes_on = asyncio.Event()
+            work = asyncio.create_task(agent.progress(Work())(goes_on))
+            await asyncio.sleep(0)
+            until("it is stalled", lambda: agent.state == "not_ready")
+            goes_on.set()
+            assert await work == 42
+            assert agent.state == "ready"
+
+    asyncio.run(main())
 
 
 def test_repeated_marks_are_progress_to_the_watchdog_of_the_function(run):

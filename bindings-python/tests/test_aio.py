@@ -1,7 +1,12 @@
 """Agents of asyncio: the loop proves its own progress."""
 
 import asyncio
+import os
+import shutil
+import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -140,8 +145,12 @@ def test_waiting_for_the_store_leaves_the_loop_free_and_can_be_cancelled(folder,
             with pytest.raises(ready_probe.StoreUnavailable, match="within 500ms"):
                 await agent.wait_announced(timedelta(seconds=0.5))
             assert agent.state == "ready"
-            with pytest.raises(ready_probe.ConfigError):
-                await agent.wait_announced(-1)
+            for timeout in (-1, float("nan"), float("inf"), 1e300, 10**400):
+                with pytest.raises(ready_probe.ConfigError, match="timeout of"):
+                    await agent.wait_announced(timeout)
+            for timeout in ("1", None, True):
+                with pytest.raises(TypeError, match="timeout is a number of seconds"):
+                    await agent.wait_announced(timeout)
             waits = asyncio.create_task(agent.wait_announced(3600))
             await asyncio.sleep(0)
             waits.cancel()
@@ -152,3 +161,114 @@ def test_waiting_for_the_store_leaves_the_loop_free_and_can_be_cancelled(folder,
             assert agent.announced.ok
 
     asyncio.run(main())
+
+
+def test_work_in_flight_at_sigterm_ends_well(folder):
+    async def main():
+        terminated = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+        async with aio.Agent("flight", install_signal_handlers=True) as agent:
+            await agent.mark_ready()
+
+            @agent.progress
+            async def work():
+                os.kill(os.getpid(), signal.SIGTERM)
+                await terminated.wait()
+                agent.tick()
+                return 42
+
+            assert await work() == 42
+            assert "stopping: SIGTERM" in folder.says("flight")
+        assert folder.files("flight") == []
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_loop_whose_progress_can_t_be_written_goes_on_proving_it(folder):
+    async def main():
+        agent = aio.Agent("loop", watchdog=0.3)
+        await agent.mark_ready()
+        shutil.rmtree(folder.path)
+        folder.path.write_text("a file")
+        until("it is stalled", lambda: agent.state == "not_ready")
+        await until_async("it recovers", lambda: agent.state == "ready")
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            assert agent.state == "ready"
+            await asyncio.sleep(0.01)
+        folder.path.unlink()
+        await agent.mark_ready()
+        assert folder.says("loop") == "healthy: 1 check passes"
+        await agent.close()
+
+    asyncio.run(main())
+
+
+def test_closing_says_stopping_at_once_and_needs_no_thread_of_the_loop_s(folder):
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        goes_on = threading.Event()
+        busy = asyncio.create_task(asyncio.to_thread(goes_on.wait))
+        async with aio.Agent("busy") as agent:
+            await agent.mark_ready()
+            closing = asyncio.create_task(agent.close("deploy"))
+            await asyncio.sleep(0)
+            assert agent.state == "stopping"
+            await closing
+            assert folder.files("busy") == []
+        goes_on.set()
+        await busy
+
+    asyncio.run(main())
+
+
+def test_draining_says_stopping_until_it_is_done(folder):
+    async def main():
+        agent = ready_probe.aio.Agent("drains")
+        await agent.mark_ready()
+        async with agent.drain("deploy"):
+            agent.tick()
+            assert "stopping: deploy" in folder.says("drains")
+        assert folder.files("drains") == []
+
+    asyncio.run(main())
+
+
+def test_a_loop_in_an_exit_hook_can_close_its_agent(run, folder):
+    run(
+        """
+        import asyncio, atexit
+        from ready_probe import aio
+        async def main():
+            async with aio.Agent("late") as agent:
+                await agent.mark_ready()
+        atexit.register(lambda: asyncio.run(main()))
+        """
+    )
+    assert folder.files("late") == []
+
+
+def test_reasons_say_what_utf_8_can_t(folder):
+    async def main():
+        agent = aio.Agent("open", watchdog=0.3)
+        with pytest.raises(TypeError, match="reason is a str, not int"):
+            await agent.close(5)
+        # It is still open, and its loop proves its progress.
+        await agent.mark_ready()
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            assert agent.state == "ready"
+            await asyncio.sleep(0.01)
+        await agent.close(os.fsdecode(b"x\xff"))
+        async with aio.Agent("block"):
+            raise ValueError(os.fsdecode(b"x\xff"))
+
+    with pytest.raises(ValueError, match="x\udcff"):
+        asyncio.run(main())
+    assert folder.files("open") == []
+    assert r"stopping: ValueError: x\udcff" in folder.says("block")

@@ -337,6 +337,25 @@ def test_a_forked_child_publishes_its_own_and_not_its_parent_s(run, folder):
     assert [folder.files(name) for name in ("function", "object", "child")] == [[], [], []]
 
 
+@pytest.mark.parametrize("end", ["sys.exit(0)", "pass", "raise ValueError"])
+def test_a_forked_child_may_leave_a_block_of_its_parent_s(run, end):
+    run(
+        FORKED
+        + f"""
+    try:
+        with Agent("block") as block, block.drain("deploy"):
+            child = block.progress(os.fork)()
+            if child == 0:
+                {end}
+            else:
+                assert os.waitpid(child, 0)[1] == 0
+                assert ready_probe.probe("agent:block").reason.endswith("stopping: deploy")
+    except ValueError:
+        pass
+    """
+    )
+
+
 def test_a_child_that_publishes_nothing_leaves_the_parent_s_signals_alone(run):
     run(
         FORKED

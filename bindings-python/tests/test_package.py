@@ -1,6 +1,9 @@
 """The wheel: what is in it, how it installs, and that its stubs tell the truth."""
 
+import builtins
+import inspect
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -10,6 +13,7 @@ import pytest
 
 import ready_probe
 from conftest import PATIENCE, PROBE, ROOT
+from ready_probe import aio
 
 
 def wheel():
@@ -101,12 +105,38 @@ def check(*arguments):
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_every_public_thing_has_a_docstring():
-    for name in ready_probe.__all__:
-        thing = getattr(ready_probe, name)
-        assert name == "__version__" or thing.__doc__, name
-    for member, thing in vars(ready_probe.Agent).items():
-        assert member.startswith("_") or thing.__doc__, member
+DOCUMENTED = {name: getattr(ready_probe, name) for name in ready_probe.__all__ if name != "__version__"}
+DOCUMENTED |= {
+    f"{module}.Agent.{name}": member
+    for module, kind in (("ready_probe", ready_probe.Agent), ("ready_probe.aio", aio.Agent))
+    for name, member in vars(kind).items()
+    if not name.startswith("_")
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_a_docstring_says_what_is_given_returned_and_raised(name):
+    thing = DOCUMENTED[name]
+    text = inspect.getdoc(thing)
+    assert text
+    for error in re.findall(r":raises (\w+):", text):
+        kind = getattr(ready_probe, error, None) or getattr(builtins, error)
+        assert issubclass(kind, Exception)
+    if "ready_probe.Agent" in text and name.startswith("ready_probe.aio"):
+        # It says the same as that one.
+        return
+    if name in ("Agent", "mark_agent_ready", "mark_agent_not_ready", "probe") or inspect.isroutine(thing):
+        parameters = set(inspect.signature(thing).parameters) - {"self"}
+        assert parameters <= set(re.findall(r":param (\w+):", text))
+        assert ":raises " in text
+        assert ">>> " in text or name.endswith("tick")
+
+
+@pytest.mark.parametrize("name", ["Announced", "Check", "Verdict"])
+def test_a_docstring_says_which_attributes_there_are(name):
+    thing = getattr(ready_probe, name)
+    attributes = {member for member in dir(thing) if not member.startswith("_")}
+    assert set(re.findall(r":ivar (\w+):", thing.__doc__)) == attributes
 
 
 @pytest.mark.parametrize("module", ["logging", "json", "subprocess", "threading", "multiprocessing", "asyncio"])
@@ -120,6 +150,10 @@ def test_importing_it_imports_no_large_module(run, module):
         assert {module!r} not in set(sys.modules) - before
         """
     )
+
+
+def test_asyncio_s_agent_needs_no_import_of_its_own(run):
+    run("import ready_probe; ready_probe.aio.Agent; assert not hasattr(ready_probe, 'nothing')")
 
 
 def test_importing_it_takes_less_than_15_ms():

@@ -42,3 +42,12 @@ __all__ = [
     "mark_agent_ready",
     "probe",
 ]
+
+
+def __getattr__(name):
+    # When it is asked for: importing asyncio takes longer than all the rest.
+    if name == "aio":
+        from importlib import import_module
+
+        return import_module("ready_probe.aio")
+    raise AttributeError(f"module 'ready_probe' has no attribute {name!r}")

@@ -1,3 +1,4 @@
+from ready_probe import aio as aio
 from ready_probe._agent import (
     Agent as Agent,
     mark_agent_not_ready as mark_agent_not_ready,

@@ -1,6 +1,7 @@
 """Agents: the public face. What they do is in the extension."""
 
 from ready_probe import _life, _native
+from ready_probe._errors import ReadyProbeError
 
 
 def mark_agent_ready(name, details=None, *, ttl=60.0, watchdog=None, store=None):
@@ -21,6 +22,7 @@ def mark_agent_ready(name, details=None, *, ttl=60.0, watchdog=None, store=None)
 
     :raises InvalidName: the name breaks the rule.
     :raises ConfigError: an argument or READY_STORE can't be used.
+    :raises ClosedError: an ``Agent`` of that name says ``stopping``.
     :raises ReadyProbeError: the signal can't be written anywhere in the container.
 
     >>> mark_agent_ready("translator", {"port": 5555})
@@ -34,9 +36,12 @@ def mark_agent_not_ready(name, reason):
 
     The first call registers the agent, as ``mark_agent_ready`` does.
 
+    :param name: as that of ``mark_agent_ready``.
     :param reason: one line; the first 256 characters are published.
 
     :raises InvalidName: the name breaks the rule.
+    :raises ConfigError: READY_STORE can't be used.
+    :raises ClosedError: an ``Agent`` of that name says ``stopping``.
     :raises ForkedProcessError: only the process that this one was forked from publishes the name.
     :raises ReadyProbeError: the signal can't be written anywhere in the container.
 
@@ -128,7 +133,7 @@ class Agent:
 
         :param details: a dict that can be written as JSON.
         :raises ConfigError: the details can't be published; what the agent said last stands.
-        :raises ClosedError: the agent was closed.
+        :raises ClosedError: the agent was closed, or says ``stopping``.
         :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
         :raises ReadyProbeError: the signal can't be written now; it is tried until it is.
 
@@ -140,24 +145,36 @@ class Agent:
         """Say that the agent can't do its work now, and why. The details stay.
 
         :param reason: one line; the first 256 characters are published.
-        :raises ClosedError: the agent was closed.
+        :raises ClosedError: the agent was closed, or says ``stopping``.
         :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
         :raises ReadyProbeError: the signal can't be written now; it is tried until it is.
+
+        >>> Agent("translator").mark_not_ready("reloading the model")
         """
         self._native.mark_not_ready(reason)
 
     def tick(self):
         """Prove progress to the watchdog. Takes no lock and does not give up the GIL: call it in the
-        innermost loop. The first tick after a stall publishes ``ready`` before it returns.
+        innermost loop. The first tick after a stall publishes ``ready`` before it returns. While the
+        agent says ``stopping`` it does nothing: work in flight ends as it began.
 
         :raises ClosedError: the agent was closed.
         :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
+        :raises ReadyProbeError: the end of a stall can't be written now; it is tried until it is.
         """
         self._native.tick()
 
     def progress(self, function):
         """Decorate the function that does the work: the watchdog watches while it runs, and not
-        while the agent waits for work. Also for coroutine functions.
+        while the agent waits for work. Also for coroutine functions. A function that returns before
+        its work is done, as one that only returns an awaitable, is watched until it returns.
+
+        :param function: what does the work, or an object that can be called.
+        :raises TypeError: a generator function, whose work is done after it has returned: decorate
+            what does one step.
+        :raises ClosedError: the agent was closed: here, and when the work begins. Work that is under
+            way when the agent is closed or says ``stopping`` ends as it would have.
+        :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
 
         >>> agent = Agent("worker", watchdog=10)
         >>> @agent.progress
@@ -165,42 +182,33 @@ class Agent:
         ...     for part in job:
         ...         agent.tick()
         """
-        from functools import wraps
-        from inspect import iscoroutinefunction
-
+        watched = _watch(function, lambda: _Watched(self._native))
         if not self._on_demand:
-            self._on_demand = True
             self._native.disarm()
-
-        if iscoroutinefunction(function):
-
-            @wraps(function)
-            async def watched(*args, **kwargs):
-                with _Watched(self._native):
-                    return await function(*args, **kwargs)
-        else:
-
-            @wraps(function)
-            def watched(*args, **kwargs):
-                with _Watched(self._native):
-                    return function(*args, **kwargs)
-
+            self._on_demand = True
         return watched
 
     def wait_announced(self, timeout=10.0):
         """Wait until the store has what the agent says now, for callers who need to know that
         others can see it.
 
-        :param timeout: how long to wait at most.
+        :param timeout: how long to wait at most, from 0 s on. Signals are handled meanwhile.
         :raises StoreUnavailable: it does not have it by then; it is announced later all the same.
-        :raises ConfigError: there is no store.
+        :raises ConfigError: there is no store, or the timeout can't be used.
         :raises ClosedError: the agent was closed.
         :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
+
+        >>> Agent("peer", store="redis://redis").wait_announced(timeout=30)
         """
         self._native.wait_announced(timeout)
 
     def drain(self, reason):
         """Say ``stopping`` while a ``with`` block finishes what is in flight; then close.
+
+        :param reason: one line; the first 256 characters are published.
+        :raises ClosedError: the agent was closed.
+        :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
+        :raises ReadyProbeError: ``stopping`` can't be written.
 
         >>> agent = Agent("translator")
         >>> with agent.drain("deploy"):
@@ -211,8 +219,11 @@ class Agent:
     def close(self, reason="closed"):
         """Say ``stopping``, and remove the signal, here and in the store. Again, it does nothing.
 
+        :param reason: one line; the first 256 characters are published.
         :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
         :raises ReadyProbeError: ``stopping`` can't be written; the agent is closed even so.
+
+        >>> Agent("translator").close("deploy")
         """
         self._end(self._native.close, reason)
 
@@ -221,34 +232,40 @@ class Agent:
 
     def __exit__(self, kind, exception, traceback):
         if kind is None:
-            self.close()
-        elif issubclass(kind, Exception):
-            # The record stays, and fails: the container is not healthy without what has failed. A
-            # signal that can't be written must not hide why.
-            from contextlib import suppress
-
-            from ready_probe._errors import ReadyProbeError
-
-            with suppress(ReadyProbeError):
-                self._end(self._native.fail, _reason(kind, exception))
+            self._exit(kind, self._native.close, "closed")
+        elif _is_failure(kind):
+            # The record stays, and fails: the container is not healthy without what has failed.
+            self._exit(kind, self._native.fail, _reason_of(kind, exception))
         else:
-            # SystemExit, KeyboardInterrupt, CancelledError: how a program is ended.
-            self.close(kind.__name__)
+            self._exit(kind, self._native.close, kind.__name__)
 
     def __repr__(self):
         state = "closed" if self._native.closed else self._native.state
         return f"<ready_probe.Agent {self.name}: {state}>"
 
+    def _exit(self, kind, how, reason):
+        # Nothing is left to do for one that is closed, or belongs to the parent of a forked child.
+        if self._native.closed:
+            return
+        try:
+            self._end(how, reason)
+        except ReadyProbeError:
+            # A signal that can't be written must not hide why the block ends.
+            if kind is None:
+                raise
+
     def _end(self, how, reason):
         try:
             how(reason)
         finally:
-            _life.let_go(self._native)
-            from sys import modules
+            # It is not after a reason that is none.
+            if self._native.closed:
+                _life.let_go(self._native)
+                from sys import modules
 
-            signals = modules.get("ready_probe._signals")
-            if signals is not None:
-                signals.forget(self._native)
+                signals = modules.get("ready_probe._signals")
+                if signals is not None:
+                    signals.forget(self._native)
 
 
 class _Watched:
@@ -263,9 +280,13 @@ class _Watched:
         self._native.arm()
 
     def __exit__(self, kind, exception, traceback):
-        # Closed by the work itself, it has nothing to watch any more.
-        if not self._native.closed:
+        # What the work returns or raises goes first. The end of a stall that can't be written has
+        # been logged, and is tried again; what was closed, or left to the parent by a fork, has
+        # nothing to watch any more.
+        try:
             self._native.disarm()
+        except ReadyProbeError:
+            pass
 
 
 class _Drain:
@@ -281,10 +302,47 @@ class _Drain:
         self._agent._native.mark_stopping(self._reason)
 
     def __exit__(self, kind, exception, traceback):
-        self._agent.close(self._reason)
+        self._agent._exit(kind, self._agent._native.close, self._reason)
 
 
-def _reason(kind, exception):
+def _watch(function, watched):
+    """``function``, run inside of a ``watched()``."""
+    from functools import wraps
+    from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+
+    # An object that can be called is what its class says.
+    called = (function, getattr(type(function), "__call__", None))
+    if not callable(function):
+        raise TypeError(f"progress decorates functions, not {type(function).__name__}")
+    if any(isgeneratorfunction(each) or isasyncgenfunction(each) for each in called):
+        raise TypeError("progress can't watch a generator function: decorate what does one step")
+    if any(map(iscoroutinefunction, called)):
+
+        @wraps(function)
+        async def work(*args, **kwargs):
+            with watched():
+                return await function(*args, **kwargs)
+    else:
+
+        @wraps(function)
+        def work(*args, **kwargs):
+            with watched():
+                return function(*args, **kwargs)
+
+    return work
+
+
+def _is_failure(kind):
+    """Not so SystemExit, KeyboardInterrupt, CancelledError: how a program is ended."""
+    return issubclass(kind, Exception)
+
+
+def _reason_of(kind, exception):
+    """What is said of an agent whose block ends with this exception."""
+    # The first of a group says more than the group.
+    while isinstance(members := getattr(exception, "exceptions", None), tuple) and members:
+        exception = members[0]
+        kind = type(exception)
     try:
         text = str(exception)
     except Exception:

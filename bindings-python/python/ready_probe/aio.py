@@ -9,11 +9,11 @@ Make and use an agent in one running loop.
 """
 
 import asyncio
-from functools import wraps
-from inspect import iscoroutinefunction
+import concurrent.futures
+import threading
 
-from ready_probe import _agent
-from ready_probe._errors import ClosedError, ConfigError, ForkedProcessError
+from ready_probe import _agent, _native
+from ready_probe._errors import ClosedError, ForkedProcessError, ReadyProbeError
 
 __all__ = ["Agent"]
 
@@ -29,7 +29,9 @@ class Agent:
     :param watchdog: how long the event loop may be blocked while the agent is ready, at least
         0.1 s, 10 s by default; ``None`` to leave it unwatched.
 
-    The other parameters and the errors are those of ``ready_probe.Agent``.
+    The other parameters and the errors are those of ``ready_probe.Agent``, and besides:
+
+    :raises RuntimeError: no event loop runs here.
 
     >>> async def main():
     ...     async with Agent("translator", watchdog=5) as agent:
@@ -62,9 +64,7 @@ class Agent:
         )
         self._beat = None
         if watchdog is not None:
-            total_seconds = getattr(watchdog, "total_seconds", None)
-            limit = total_seconds() if total_seconds else watchdog
-            self._pause = limit / _TICKS_PER_LIMIT
+            self._pause = _native.seconds("watchdog", watchdog) / _TICKS_PER_LIMIT
             self._prove(loop)
 
     @property
@@ -91,13 +91,15 @@ class Agent:
         self._agent.mark_not_ready(reason)
 
     def tick(self):
-        """Prove progress of work under ``progress``; otherwise the loop does that by itself."""
+        """Prove progress of work under ``progress``; otherwise the loop does that by itself. Its
+        errors are those of ``ready_probe.Agent.tick``."""
         self._agent.tick()
 
     def progress(self, function):
         """Decorate the function that does the work, a coroutine function as a rule. While it runs,
         that the loop runs is not enough: the work has to ``tick`` within the watchdog's limit, so
-        that waiting for ever is a stall, too. Of several that run at once any may tick.
+        that waiting for ever is a stall, too. Of several that run at once any may tick. What can be
+        decorated, and the errors, are those of ``ready_probe.Agent.progress``.
 
         >>> async def main():
         ...     agent = Agent("worker", watchdog=10)
@@ -106,35 +108,12 @@ class Agent:
         ...         async for part in parts:
         ...             agent.tick()
         """
-        if iscoroutinefunction(function):
-
-            @wraps(function)
-            async def watched(*args, **kwargs):
-                self._begin_work()
-                try:
-                    return await function(*args, **kwargs)
-                finally:
-                    self._end_work()
-        else:
-
-            @wraps(function)
-            def watched(*args, **kwargs):
-                self._begin_work()
-                try:
-                    return function(*args, **kwargs)
-                finally:
-                    self._end_work()
-
-        return watched
+        return _agent._watch(function, lambda: _AtWork(self))
 
     async def wait_announced(self, timeout=10.0):
         """As ``ready_probe.Agent.wait_announced``; can be cancelled."""
-        total_seconds = getattr(timeout, "total_seconds", None)
-        seconds = total_seconds() if total_seconds else timeout
-        if seconds < 0:
-            raise ConfigError(f"timeout of {seconds} seconds can't be used: it is a positive number")
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        until = loop.time() + _native.seconds("timeout", timeout)
         pause, longest = _POLL
         while not self._agent._native.is_announced():
             left = until - loop.time()
@@ -144,29 +123,62 @@ class Agent:
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, longest)
 
+    def drain(self, reason):
+        """As ``ready_probe.Agent.drain``.
+
+        >>> async def main():
+        ...     agent = Agent("translator")
+        ...     async with agent.drain("deploy"):
+        ...         pass  # finish
+        """
+        return _Drain(self, reason)
+
     async def close(self, reason="closed"):
-        """As ``ready_probe.Agent.close``. Waits for the store in another thread."""
-        await self._leave(self._agent.close, reason)
+        """As ``ready_probe.Agent.close``. Says ``stopping`` at once, and waits for the store in another
+        thread."""
+        try:
+            self._stop(reason)
+        finally:
+            await self._leave(self._agent.close, reason)
 
     async def __aenter__(self):
         return self
 
     async def __aexit__(self, kind, exception, traceback):
+        if self._agent._native.closed:
+            return
+        if kind is None:
+            await self.close()
+            return
+        try:
+            self._stop(_agent._reason_of(kind, exception))
+        except ReadyProbeError:
+            # It has been logged, and must not hide why the block ends.
+            pass
         await self._leave(self._agent.__exit__, kind, exception, traceback)
 
     def __repr__(self):
         return repr(self._agent).replace("ready_probe.Agent", "ready_probe.aio.Agent")
 
+    def _stop(self, reason):
+        if not self._agent._native.closed:
+            try:
+                self._agent._native.mark_stopping(reason)
+            except ClosedError:
+                # By another thread, just now.
+                pass
+
     async def _leave(self, how, *args):
-        if self._beat is not None:
-            self._beat.cancel()
-        leaving = asyncio.ensure_future(asyncio.to_thread(how, *args))
+        leaving = asyncio.wrap_future(_in_thread(how, *args))
         # A task that is cancelled must not leave the signal behind.
         try:
             await asyncio.shield(leaving)
         except asyncio.CancelledError:
             await leaving
             raise
+        finally:
+            if self._beat is not None and self._agent._native.closed:
+                self._beat.cancel()
 
     def _prove(self, loop):
         """The loop runs."""
@@ -175,15 +187,66 @@ class Agent:
                 self._agent.tick()
             except (ClosedError, ForkedProcessError):
                 return
+            except ReadyProbeError:
+                # The end of a stall can't be written. It has been logged, and is tried again.
+                pass
         self._beat = loop.call_later(self._pause, self._prove, loop)
 
-    def _begin_work(self):
+
+class _AtWork:
+    """The loop's own progress is not enough while this is entered."""
+
+    __slots__ = ("_agent",)
+
+    def __init__(self, agent):
+        self._agent = agent
+
+    def __enter__(self):
         # The work's time begins now.
         self._agent.tick()
-        self._at_work += 1
+        self._agent._at_work += 1
 
-    def _end_work(self):
-        self._at_work -= 1
-        # Closed by the work itself, it has nothing to prove any more.
-        if not self._agent._native.closed:
+    def __exit__(self, kind, exception, traceback):
+        self._agent._at_work -= 1
+        # What the work returns or raises goes first; as after ready_probe.Agent.progress.
+        try:
             self._agent.tick()
+        except ReadyProbeError:
+            pass
+
+
+class _Drain:
+    """The agent says ``stopping`` while this is entered."""
+
+    __slots__ = ("_agent", "_reason")
+
+    def __init__(self, agent, reason):
+        self._agent = agent
+        self._reason = reason
+
+    async def __aenter__(self):
+        self._agent._agent._native.mark_stopping(self._reason)
+
+    async def __aexit__(self, kind, exception, traceback):
+        agent = self._agent._agent
+        await self._agent._leave(agent._exit, kind, agent._native.close, self._reason)
+
+
+def _in_thread(how, *args):
+    """Runs it in a thread of its own: those of the loop may be busy, or have ended already."""
+    done = concurrent.futures.Future()
+    # It has begun, and can't be cancelled.
+    done.set_running_or_notify_cancel()
+
+    def work():
+        try:
+            done.set_result(how(*args))
+        except BaseException as e:
+            done.set_exception(e)
+
+    try:
+        threading.Thread(target=work, name="ready-probe-close", daemon=True).start()
+    except RuntimeError:
+        # No more threads, or the interpreter ends.
+        work()
+    return done
