@@ -31,7 +31,9 @@ pub(crate) fn parse(what: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> 
     if (0.0..=MAX_SECONDS).contains(&number) {
         return Ok(Duration::from_secs_f64(number));
     }
-    let why = format!("{what} of {number} seconds can't be used: from 0 to {MAX_SECONDS} can");
+    let why = format!(
+        "{what} of {number:?} seconds can't be used: it is a number from 0 to {MAX_SECONDS}"
+    );
     Err(error::config(value.py(), &why))
 }
 

@@ -69,18 +69,19 @@ def test_threads_that_go_on_calling_do_not_hang_or_disturb_the_end(run):
 
 
 def test_threads_that_begin_at_once_lose_no_agent(run):
-    # A race: many beginnings, each in a process that has not begun.
+    # A race: many beginnings, each in a process that has not begun, of threads that dawdle.
     run(
         """
-        import gc, os, sys, threading, warnings
+        import gc, os, random, sys, threading, time, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
-        sys.setswitchinterval(1e-6)
         from ready_probe import Agent
-        names = [f"agent{i}" for i in range(8)]
+        folder = os.environ["READY_DIR"]
         def begin():
+            names = [f"agent{i}" for i in range(8)]
             barrier = threading.Barrier(len(names))
             def make(name):
                 barrier.wait()
+                sys.setprofile(lambda *_: random.random() < 0.1 and time.sleep(0.02))
                 Agent(name).mark_ready()
             threads = [threading.Thread(target=make, args=(name,)) for name in names]
             for thread in threads:
@@ -88,13 +89,14 @@ def test_threads_that_begin_at_once_lose_no_agent(run):
             for thread in threads:
                 thread.join()
             gc.collect()
-            folder = os.environ["READY_DIR"]
-            assert all(len(os.listdir(os.path.join(folder, name))) == 1 for name in names)
-        for _ in range(30):
+            assert all(len(os.listdir(os.path.join(own, name))) == 1 for name in names)
+        children = 100
+        for i in range(children):
             if os.fork() == 0:
+                own = os.environ["READY_DIR"] = os.path.join(folder, str(i))
                 begin()
                 sys.exit(0)
-            assert os.wait()[1] == 0
+        assert [os.wait()[1] for _ in range(children)] == [0] * children
         """
     )
 
@@ -387,6 +389,20 @@ def test_forks_in_the_middle_of_calls_do_not_hang(run):
         assert os.wait()[1] == 0
     """
     )
+
+
+def test_what_a_program_that_replaces_itself_said_lasts_until_the_ttl_ends(start, folder):
+    program = start(
+        """
+        import os, sys
+        from ready_probe import Agent
+        agent = Agent("exec", ttl=1)
+        agent.mark_ready()
+        os.execv(sys.executable, [sys.executable, "-c", "print('replaced'); input()"])
+        """
+    )
+    assert program.reads() == "replaced"
+    folder.until_says("exec", "expired")
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
