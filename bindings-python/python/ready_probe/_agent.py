@@ -233,11 +233,12 @@ class Agent:
     def __exit__(self, kind, exception, traceback):
         if kind is None:
             self._exit(kind, self._native.close, "closed")
-        elif _is_failure(kind):
+        elif issubclass(kind, Exception):
             # The record stays, and fails: the container is not healthy without what has failed.
             self._exit(kind, self._native.fail, _reason_of(kind, exception))
         else:
-            self._exit(kind, self._native.close, kind.__name__)
+            # SystemExit, KeyboardInterrupt, CancelledError: how a program is ended.
+            self._exit(kind, self._native.close, _reason_of(kind, exception))
 
     def __repr__(self):
         state = "closed" if self._native.closed else self._native.state
@@ -258,7 +259,7 @@ class Agent:
         try:
             how(reason)
         finally:
-            # It is not after a reason that is none.
+            # A reason that is no str closes nothing.
             if self._native.closed:
                 _life.let_go(self._native)
                 from sys import modules
@@ -332,15 +333,12 @@ def _watch(function, watched):
     return work
 
 
-def _is_failure(kind):
-    """Not so SystemExit, KeyboardInterrupt, CancelledError: how a program is ended."""
-    return issubclass(kind, Exception)
-
-
 def _reason_of(kind, exception):
     """What is said of an agent whose block ends with this exception."""
     # The first of a group says more than the group.
-    while isinstance(members := getattr(exception, "exceptions", None), tuple) and members:
+    while isinstance(members := getattr(exception, "exceptions", None), tuple):
+        if not members or not isinstance(members[0], BaseException):
+            break
         exception = members[0]
         kind = type(exception)
     try:

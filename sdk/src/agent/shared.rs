@@ -9,7 +9,7 @@
 
 mod announcing;
 
-use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     watchdog: Option<Watchdog>,
     /// Changed only while `inner` is locked; read without it.
     word: ArcSwap<Word>,
+    /// The same holds.
+    closed: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -50,7 +52,6 @@ struct Inner {
     version: u64,
     next_beat_ms: u64,
     outage: Option<Outage>,
-    closed: bool,
 }
 
 /// What the agent says of itself.
@@ -98,13 +99,13 @@ impl Shared {
                 details: Map::new(),
                 since: clock::wall_rfc3339(),
             }),
+            closed: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 publication,
                 seq: 0,
                 version: 0,
                 next_beat_ms: now_ms + beat_ms,
                 outage: None,
-                closed: false,
             }),
         }
     }
@@ -133,7 +134,7 @@ impl Shared {
     /// Publishes `stopping`, the last word. Said twice, the first reason stands.
     pub(crate) fn stop(&self, reason: &str) -> Result<()> {
         self.check_own()?;
-        if self.said() == State::Stopping && !self.lock().closed {
+        if self.said() == State::Stopping && !self.is_removed() {
             return Ok(());
         }
         self.change(State::Stopping, Some(reason), None)
@@ -142,7 +143,7 @@ impl Shared {
     /// Removes the signal, and ends its beats. Once: by then the name may be published anew.
     pub(crate) fn remove(&self) {
         let mut inner = self.lock();
-        if mem::replace(&mut inner.closed, true) {
+        if self.closed.swap(true, SeqCst) {
             return;
         }
         let result = inner.publication.remove();
@@ -155,7 +156,7 @@ impl Shared {
     }
 
     pub(crate) fn is_removed(&self) -> bool {
-        self.lock().closed
+        self.closed.load(SeqCst)
     }
 
     pub(crate) fn tick(&self) -> Result<()> {
@@ -193,7 +194,7 @@ impl Shared {
     /// A stall has ended: says so at once.
     fn resume(&self) -> Result<()> {
         let mut inner = self.lock();
-        if inner.closed {
+        if self.is_removed() {
             return Err(self.is_closed());
         }
         self.note_since();
@@ -210,7 +211,7 @@ impl Shared {
     /// Returns when it wants to be passed again.
     pub(crate) fn attend(&self, now_ms: u64, gap: Option<Gap>) -> u64 {
         let mut inner = self.lock();
-        if inner.closed {
+        if self.is_removed() {
             return u64::MAX;
         }
         let armed = self
@@ -264,7 +265,7 @@ impl Shared {
         }
         let mut inner = self.lock();
         let before = self.word.load_full();
-        if inner.closed {
+        if self.is_removed() {
             return Err(self.is_closed());
         }
         if before.state == State::Stopping {

@@ -55,7 +55,7 @@ impl Shared {
     pub(crate) fn announcement_record(&self) -> Option<(Record, u64)> {
         let announcement = self.announcement.as_ref()?;
         let inner = self.lock();
-        if inner.closed {
+        if self.is_removed() {
             return None;
         }
         let (seq, version) = (inner.seq, inner.version);
@@ -79,7 +79,7 @@ impl Shared {
             return;
         }
         let mut inner = self.lock();
-        if inner.closed {
+        if self.is_removed() {
             return;
         }
         let (_, note) = self.write(&mut inner);
