@@ -93,9 +93,12 @@ def test_a_typed_program_passes_the_type_checker_and_a_wrong_one_does_not(tmp_pa
     right.write_text((ROOT / "bindings-python/tests/typed.py").read_text())
     check("-m", "mypy", "--strict", str(right))
     wrong = tmp_path / "wrong.py"
-    wrong.write_text("from ready_probe import mark_agent_ready\nmark_agent_ready(5)\n")
+    wrong.write_text(
+        "from ready_probe import mark_agent_ready, probe\nmark_agent_ready(5)\nprobe().reason = 'mine'\n"
+    )
     run = subprocess.run([sys.executable, "-m", "mypy", str(wrong)], capture_output=True, text=True)
     assert 'Argument 1 to "mark_agent_ready" has incompatible type "int"' in run.stdout
+    assert 'Property "reason" defined in "Verdict" is read-only' in run.stdout
 
 
 def check(*arguments):

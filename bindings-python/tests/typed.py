@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-import ready_probe.aio
+import ready_probe
 from ready_probe import Agent, Verdict, mark_agent_not_ready, mark_agent_ready, probe
 
 mark_agent_ready("translator", {"port": 5555}, ttl=30, watchdog=timedelta(seconds=10))
@@ -31,6 +31,8 @@ async def main() -> None:
 
         text: bytes = await read()
         reader.tick()
+        async with reader.drain("deploy"):
+            reader.tick()
 
 
 verdict: Verdict = probe(["agent:translator"], timeout=2)
