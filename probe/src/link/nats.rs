@@ -241,7 +241,11 @@ impl NatsLink {
             error: None,
         };
         let mut open: HashMap<u64, usize> = (first..).zip(0..requests.len()).collect();
-        while wants_pong || !open.is_empty() {
+        let is_waited_for = |place: &usize| {
+            let request: Option<&Request> = requests.get(*place);
+            request.is_some_and(|request| request.replies != Replies::Maybe)
+        };
+        while wants_pong || open.values().any(is_waited_for) {
             let Some(message) = next_message(&mut self.received)? else {
                 self.received.more(&mut self.stream).await?;
                 continue;
@@ -264,7 +268,7 @@ impl NatsLink {
                     let reply = reply(answer);
                     let is_last = match requests.get(place).map(|request| request.replies) {
                         Some(Replies::Batch) => reply.ends_batch(),
-                        Some(Replies::One) | None => true,
+                        Some(Replies::One | Replies::Maybe) | None => true,
                     };
                     if let Some(replies) = heard.replies.get_mut(place) {
                         if replies.len() > MAX_BATCH {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::bucket::{Bucket, VERSIONS};
 use crate::common::{Folder, until};
-use crate::fixture::{TTL, announced_agent, ready_agent};
+use crate::fixture::{TTL, announced_agent};
 
 /// How many instances of an agent are found when so many are to be ready, and how many of them are.
 #[track_caller]
@@ -71,7 +71,7 @@ fn an_agent_stands_in_its_hint_and_a_stranger_need_not() {
 fn a_hint_that_is_wrong_or_lost_hides_nobody_and_is_mended() {
     let nats = Nats::builder(NatsVersion::V2_9).jetstream().start();
     let (bucket, folder) = (Bucket::of(&nats), Folder::new());
-    let agent = ready_agent(&folder, "misled", &nats.url());
+    let agent = announced_agent(&folder, "misled", &nats.url());
     let agent_hint = until("it has a hint", || hint_of(&bucket, "misled"));
     for wrong in ["x", "{}", "{\"instances\":[\"gone\",\"../x\"]}"] {
         bucket.put("$KV.ready.default.misled", None, wrong);

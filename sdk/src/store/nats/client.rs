@@ -197,7 +197,7 @@ impl Client {
             let number = self.send(request).await?;
             asked.add(number, subject, replies);
         }
-        while !asked.open.is_empty() {
+        while asked.is_waiting() {
             let message = tokio::select! {
                 message = self.answers.next() => message,
                 () = self.events.came.notified() => {
@@ -245,13 +245,18 @@ impl Asked {
         self.open.insert(number, open);
     }
 
+    fn is_waiting(&self) -> bool {
+        let mut open = self.open.values();
+        open.any(|open| open.replies != Replies::Maybe)
+    }
+
     fn answered(&mut self, number: u64, reply: Reply) {
         let Some(open) = self.open.get(&number) else {
             return;
         };
         let is_last = match open.replies {
             Replies::Batch => reply.ends_batch(),
-            Replies::One => true,
+            Replies::One | Replies::Maybe => true,
         };
         if let Some(replies) = self.replies.get_mut(open.place) {
             replies.push(reply);

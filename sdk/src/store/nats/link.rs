@@ -25,6 +25,8 @@ pub enum Replies {
     One,
     /// Any number, and then one that says that these were all.
     Batch,
+    /// One, or none at all: it is not waited for once all others are there.
+    Maybe,
 }
 
 /// One answer.
