@@ -12,7 +12,7 @@ use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::nats::{NatsAddress, NatsAuth};
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::store::Failure;
-use ready_probe_sdk::store::nats::{Link, MAX_BATCH, Replies, Reply, Request};
+use ready_probe_sdk::store::nats::{Link, MAX_BATCH, MOMENT, Replies, Reply, Request};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
@@ -245,9 +245,17 @@ impl NatsLink {
             let request: Option<&Request> = requests.get(*place);
             request.is_some_and(|request| request.replies != Replies::Maybe)
         };
-        while wants_pong || open.values().any(is_waited_for) {
+        while wants_pong || !open.is_empty() {
             let Some(message) = next_message(&mut self.received)? else {
-                self.received.more(&mut self.stream).await?;
+                let more = self.received.more(&mut self.stream);
+                if wants_pong || open.values().any(is_waited_for) {
+                    more.await?;
+                } else {
+                    match tokio::time::timeout(MOMENT, more).await {
+                        Ok(more) => more?,
+                        Err(_) => break,
+                    }
+                }
                 continue;
             };
             match message {

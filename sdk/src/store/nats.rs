@@ -24,7 +24,7 @@ use crate::connect::store::Bucket;
 use crate::freshness::Span;
 use crate::signal::Name;
 use link::DENIED;
-pub use link::{Link, Replies, Reply, Request};
+pub use link::{Link, MOMENT, Replies, Reply, Request};
 use stream::{Answer, ApiError, Lifetimes, StreamInfo, Terms};
 
 /// How often it is looked whether the bucket still is what it was.

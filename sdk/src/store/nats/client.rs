@@ -12,7 +12,7 @@ use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMa
 use futures_util::StreamExt;
 use tokio::sync::Notify;
 
-use super::{Failure, Link, Replies, Reply, Request};
+use super::{Failure, Link, MOMENT, Replies, Reply, Request};
 use crate::connect::Endpoint;
 use crate::connect::file;
 use crate::connect::nats::{MAX_FILE_BYTES, NatsAddress, NatsAuth};
@@ -197,9 +197,10 @@ impl Client {
             let number = self.send(request).await?;
             asked.add(number, subject, replies);
         }
-        while asked.is_waiting() {
+        while !asked.open.is_empty() {
             let message = tokio::select! {
                 message = self.answers.next() => message,
+                () = tokio::time::sleep(MOMENT), if !asked.is_waiting() => break,
                 () = self.events.came.notified() => {
                     for error in self.events.take()? {
                         self.was_denied = true;

@@ -60,10 +60,9 @@ impl<L: Link> NatsStore<L> {
         format!("$KV.{}.{}", self.bucket.name, tokens.join("."))
     }
 
-    /// Asks for a hint. To be asked together with something behind it that is sure to be answered, since
-    /// without the bucket this is not: the server answers in the order of the questions, and where it
-    /// does not, a hint that comes late is none. Not by `STREAM.MSG.GET`: nats-server 2.9.10 dies of it
-    /// while it makes the bucket.
+    /// Asks for a hint. To be asked together with something that is sure to be answered, since without
+    /// the bucket this is not. Not by `STREAM.MSG.GET`: nats-server 2.9.10 dies of it while it makes the
+    /// bucket.
     fn get_hint(&self, agent: &Name) -> Request {
         let get = self.get_last(&self.hint_subject(agent));
         let replies = Replies::Maybe;

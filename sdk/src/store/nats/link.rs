@@ -1,5 +1,7 @@
 //! Questions to a NATS server and their answers, whatever connection they go over.
 
+use std::time::Duration;
+
 use super::Failure;
 
 /// The status of an answer that a denied permission keeps from coming.
@@ -18,6 +20,9 @@ pub struct Request {
     pub replies: Replies,
 }
 
+/// Answers to what was asked together come together, in whatever order.
+pub const MOMENT: Duration = Duration::from_millis(25);
+
 /// How many answers a request has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replies {
@@ -25,7 +30,7 @@ pub enum Replies {
     One,
     /// Any number, and then one that says that these were all.
     Batch,
-    /// One, or none at all: it is not waited for once all others are there.
+    /// One, or none at all: once all others are there it is waited for a [`MOMENT`] more.
     Maybe,
 }
 
