@@ -71,11 +71,9 @@ impl Received {
         };
         self.bytes.drain(..self.taken);
         self.taken = 0;
-        let before = self.bytes.len();
-        self.bytes.resize(before + piece, 0);
-        let room = self.bytes.get_mut(before..).unwrap_or_default();
-        let read = stream.read(room).await;
-        self.bytes.truncate(before + *read.as_ref().unwrap_or(&0));
+        self.bytes.reserve_exact(piece);
+        // Whoever stops waiting leaves what has come so far as it is.
+        let read = stream.read_buf(&mut self.bytes).await;
         match read {
             Ok(0) => Err("connection closed".to_owned()),
             Ok(n) => match self.left.checked_sub(n) {
