@@ -30,7 +30,6 @@ use crate::link::store::Remote;
 use crate::outcome::{self, Outcome};
 use crate::redact::Secrets;
 use crate::target::{Kind, Target};
-
 use crate::time_limit::TimeLimit;
 use crate::verdict::Scope;
 

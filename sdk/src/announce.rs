@@ -217,20 +217,20 @@ impl Announcer {
                 session.succeeded();
                 let secrets = session.secrets();
                 if let Err(cause) = delivered.removed {
-                    let why = quoted(&secrets, &cause);
+                    let why = quoted(secrets, &cause);
                     tracing::warn!(
                         store = self.store(),
                         "agents that are gone can't be taken back: {why}; the store ends them"
                     );
                 }
-                let answers = all_quoted(&secrets, &delivered.answers);
+                let answers = all_quoted(secrets, delivered.answers);
                 self.settle(&work, &answers, clock::mono_ms());
                 self.done.notify_all();
                 self.tidy_up(session, &work, limit).await;
             }
             Ok(Err(failure)) => {
                 let cause = session.failed(&failure, work.beat_ms);
-                self.fail(&work, &quoted(&session.secrets(), &cause));
+                self.fail(&work, &quoted(session.secrets(), &cause));
             }
             Err(_) => {
                 let cause = session.timed_out(&work.no_answer(), work.beat_ms);
@@ -261,7 +261,7 @@ impl Announcer {
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::lost(work.no_answer()),
             };
-            let why = quoted(&session.secrets(), &failure.cause);
+            let why = quoted(session.secrets(), &failure.cause);
             tracing::debug!(store = self.store(), "not tidied: {why}");
             if failure.reconnect {
                 // Their next beat tries again.
@@ -398,13 +398,15 @@ fn quoted(secrets: &Secrets, cause: &str) -> String {
     secrets.quote(cause, MAX_CAUSE_CHARS)
 }
 
-fn all_quoted(secrets: &Secrets, answers: &[Stored]) -> Vec<Stored> {
-    let quote = |text: &String| quoted(secrets, text);
-    let answers = answers.iter().map(|answer| match answer {
-        Ok(reservation) => Ok(reservation.as_ref().map(quote)),
-        Err(cause) => Err(quote(cause)),
-    });
-    answers.collect()
+fn all_quoted(secrets: &Secrets, answers: Vec<Stored>) -> Vec<Stored> {
+    let quote = |text: String| quoted(secrets, &text);
+    let answers = answers.into_iter();
+    answers
+        .map(|answer| match answer {
+            Ok(reservation) => Ok(reservation.map(quote)),
+            Err(cause) => Err(quote(cause)),
+        })
+        .collect()
 }
 
 /// However the task ends, another one may be started.

@@ -63,8 +63,8 @@ impl<'a> Session<'a> {
     }
 
     /// What must not be repeated of what a server says.
-    pub(super) fn secrets(&self) -> Secrets {
-        self.secrets.clone()
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// The connection, if there is one.

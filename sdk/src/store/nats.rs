@@ -279,9 +279,7 @@ impl<L: Link> NatsStore<L> {
                 // 204: a batch ends, 404: nothing there.
                 Some(204 | 404) => continue,
                 Some(413) => return Err(self.has_too_many()),
-                Some(503) => {
-                    return Err(self.bucket.is_not_direct());
-                }
+                Some(503) => return Err(self.bucket.is_not_direct()),
                 Some(status) => return Err(reply.failure(status)),
             }
             // A key that was removed, or that has expired, leaves a marker for a while.
@@ -351,10 +349,11 @@ impl<L: Link> NatsStore<L> {
                 Err(e) if e.is_not_found() => return Ok(Vec::new()),
                 Err(e) => return Err(e.failure()),
             };
-            if !info.terms().allow_direct {
+            let terms = info.terms();
+            if !terms.allow_direct {
                 return Err(self.bucket.is_not_direct());
             }
-            lifetimes = info.lifetimes();
+            lifetimes = terms.lifetimes;
             if info.total() > MAX_BATCH {
                 return Err(self.has_too_many());
             }
@@ -399,6 +398,8 @@ impl<L: Link> Store for NatsStore<L> {
         for (record, answer) in accepted {
             let reply = replies.next().ok_or_else(no_answer)?;
             match self.acknowledged(&reply)? {
+                // A beat is of one that is known.
+                Ok(()) if self.put.contains(&record.published) => {}
                 Ok(()) => {
                     self.put.insert(record.published.clone());
                 }

@@ -23,13 +23,13 @@ const MAX_INSTANCES: usize = 32;
 const MAX_HINTS: usize = 1_000;
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Hint {
+struct Hint {
     instances: Vec<String>,
 }
 
 impl Hint {
     /// What is no hint is an empty one.
-    pub(super) fn decode(bytes: &[u8]) -> Self {
+    fn decode(bytes: &[u8]) -> Self {
         let mut hint: Self = serde_json::from_slice(bytes).unwrap_or_default();
         hint.instances
             .retain(|instance| Instance::new(instance).is_ok());
@@ -37,18 +37,18 @@ impl Hint {
         hint
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> Vec<u8> {
         serde_json::json!(self).to_string().into_bytes()
     }
 
     /// An instance is there: the latest one stands first, the oldest one is forgotten.
-    pub(super) fn add(&mut self, instance: &Instance) {
+    fn add(&mut self, instance: &Instance) {
         self.instances.retain(|known| known != instance.as_str());
         self.instances.insert(0, instance.as_str().to_owned());
         self.instances.truncate(MAX_INSTANCES);
     }
 
-    pub(super) fn instances(&self) -> &[String] {
+    fn instances(&self) -> &[String] {
         &self.instances
     }
 }
