@@ -1,6 +1,7 @@
 //! One probe: plan → ask → recall → judge.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::Span;
@@ -8,7 +9,7 @@ use ready_probe_sdk::host::Epoch;
 
 use crate::check::{self, Answer, Context};
 use crate::duration::Grace;
-use crate::last_pass::{Answered, Keeper, Memory, Past};
+use crate::last_pass::{Answered, Answers, Keeper, Memory, Past};
 use crate::link::store::Remote;
 use crate::outcome::Outcome;
 use crate::report::{Report, Row};
@@ -19,6 +20,11 @@ use crate::verdict::{self, Scope, Tolerance};
 
 /// The longest target that is a key of [`Memory`] as it is.
 const MAX_KEY_BYTES: usize = 200;
+/// How long a probe waits for others that write the memory, where nothing depends on its own answer
+/// being in it.
+const SHORT_PATIENCE: Duration = Duration::from_millis(10);
+/// And where an Unknown does: without it, there is no grace.
+const LONG_PATIENCE: Duration = Duration::from_millis(40);
 
 /// What this container's probes keep from one to the next.
 pub struct Probe<'a> {
@@ -31,6 +37,14 @@ pub struct Probe<'a> {
 /// What is asked in one round.
 pub struct Plan {
     questions: Vec<Question>,
+}
+
+/// What is remembered of all checks: without the answers of this round, and with them.
+struct Pasts<'a> {
+    before: &'a Memory,
+    after: &'a Memory,
+    /// The next probe will find it.
+    is_kept: bool,
 }
 
 /// One check of a round, and its answer where nobody needs to be asked.
@@ -136,16 +150,21 @@ impl<'a> Probe<'a> {
         let learned: Vec<(&str, &Outcome)> = asked
             .map(|(question, answer)| (question.key.as_str(), &answer.outcome))
             .collect();
-        if memory.add(&learned, now_ms)
-            && let Err(why) = self.keeper.remember(&learned, now_ms)
-        {
+        let has_changed = memory.add(&learned, now_ms);
+        let remembered = self.remember(&learned, has_changed, now_ms);
+        if let Err(why) = &remembered {
             notes.push(format!("grace can't be counted: {why}"));
         }
+        let past = Pasts {
+            before: &before,
+            after: &memory,
+            is_kept: remembered.is_ok(),
+        };
         let rows: Vec<Row> = plan
             .questions
             .into_iter()
             .zip(answers)
-            .map(|(question, answer)| self.row(question, answer, &before, &memory, now_ms))
+            .map(|(question, answer)| self.row(question, answer, &past, now_ms))
             .collect();
         Report {
             verdict: verdict::fold(rows.iter().map(Row::ballot)),
@@ -153,6 +172,28 @@ impl<'a> Probe<'a> {
             notes,
             epoch: self.epoch.file_stem(),
         }
+    }
+
+    /// Writes what was answered, if that is news. An Unknown is written each time: only where it can
+    /// be is it tolerated, or every probe would see the first one anew.
+    fn remember(
+        &self,
+        learned: &Answers<'_>,
+        has_changed: bool,
+        now_ms: u64,
+    ) -> Result<(), String> {
+        let is_unknown = |(_, outcome): &(&str, &Outcome)| matches!(outcome, Outcome::Unknown(_));
+        let has_unknown = self.tolerant && learned.iter().any(is_unknown);
+        if !has_changed && !has_unknown {
+            return Ok(());
+        }
+        let patience = if has_unknown {
+            // Within what the deadline leaves for saying what was answered.
+            (self.settings.timeout.value / 40).clamp(SHORT_PATIENCE, LONG_PATIENCE)
+        } else {
+            SHORT_PATIENCE
+        };
+        self.keeper.remember(learned, now_ms, patience)
     }
 
     fn context(&self) -> Context<'_> {
@@ -186,27 +227,25 @@ impl<'a> Probe<'a> {
         }
     }
 
-    fn row(
-        &self,
-        question: Question,
-        answer: Answer,
-        before: &Memory,
-        after: &Memory,
-        now_ms: u64,
-    ) -> Row {
+    fn row(&self, question: Question, answer: Answer, pasts: &Pasts<'_>, now_ms: u64) -> Row {
         let target = question.target;
         let grace = target.grace.unwrap_or(match target.scope {
-            Scope::Own => Grace::For(std::time::Duration::ZERO),
+            Scope::Own => Grace::For(Duration::ZERO),
             Scope::Dependency => self.settings.grace.value,
         });
-        let past = after.past(&question.key);
+        let past = pasts.after.past(&question.key);
         let tolerance = match past {
-            Some(past) if self.tolerant => past.tolerance(grace, now_ms),
+            Some(past) if self.tolerant && pasts.is_kept => past.tolerance(grace, now_ms),
             Some(_) | None => Tolerance::Exhausted,
         };
         let outcome = match (answer.outcome, past) {
             (Outcome::Unknown(cause), Some(past)) if self.tolerant => {
-                Outcome::Unknown(with_grace(&cause, past, grace, tolerance, now_ms))
+                let said = if pasts.is_kept {
+                    with_grace(&cause, past, grace, tolerance, now_ms)
+                } else {
+                    format!("{cause}; no grace: this can't be remembered")
+                };
+                Outcome::Unknown(said)
             }
             (Outcome::Fail(failure), Some(past)) if past.lasted_ms(now_ms) >= 1_000 => {
                 Outcome::Fail(failure)
@@ -225,7 +264,10 @@ impl<'a> Probe<'a> {
             target: target.redacted,
             scope: target.scope,
             required: !target.optional,
-            passed_before: before.past(&question.key).is_some_and(|past| past.passed),
+            passed_before: pasts
+                .before
+                .past(&question.key)
+                .is_some_and(|past| past.passed),
             tolerance,
             outcome,
             elapsed: answer.elapsed,
@@ -294,7 +336,7 @@ fn short(target: &str) -> String {
 fn settled(outcome: &Outcome) -> Answer {
     Answer {
         outcome: outcome.clone(),
-        elapsed: std::time::Duration::ZERO,
+        elapsed: Duration::ZERO,
     }
 }
 
@@ -307,7 +349,7 @@ fn with_grace(cause: &str, past: &Past, grace: Grace, tolerance: Tolerance, now_
         (Tolerance::Exhausted, true) if past.definite == Some(Answered::Fail) => {
             format!("{cause}; its last answer was no")
         }
-        (Tolerance::Exhausted, true) if grace == Grace::For(std::time::Duration::ZERO) => {
+        (Tolerance::Exhausted, true) if grace == Grace::For(Duration::ZERO) => {
             match past.lasted_ms(now_ms) {
                 ..1_000 => format!("{cause}; it has no grace"),
                 _ => format!("{cause} for {lasted}; it has no grace"),

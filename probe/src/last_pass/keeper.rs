@@ -1,8 +1,8 @@
 //! The file that [`Memory`] is kept in from one probe to the next.
 //!
 //! `DIR/.probe/EPOCH-UID.json`, mode 0600, believed only if the reader owns it, written by rename
-//! under a lock that is not waited for longer than [`LOCK_MS`]. Anybody in the container may write
-//! into the folder, so nothing here follows a link.
+//! under a lock that is waited for as long as the caller says; where the folder is full, rewritten in
+//! place. Anybody in the container may write into the folder, so nothing here follows a link.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::{self, Epoch};
-use ready_probe_sdk::store::local::LocalStore;
+use ready_probe_sdk::store::local::{LocalStore, rewrite};
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -19,8 +19,10 @@ use super::{Answers, Memory};
 
 /// A memory of hundreds of checks is smaller.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
-/// How long the lock is waited for: another probe holds it for as long as a rename takes.
-const LOCK_MS: u64 = 10;
+/// A probe that rewrites the file in place needs microseconds; a pause lets it run on a busy host.
+const TORN_PAUSE: Duration = Duration::from_millis(1);
+/// How often a file that makes no sense is read again.
+const TORN_READINGS: usize = 2;
 /// A volume outlives many containers; what they left is removed when it was not written for so
 /// long. A memory that is in use is written more often, see [`super::REWRITE_MS`].
 const STALE: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -57,7 +59,7 @@ impl Keeper {
         let mut recalled = Recalled::default();
         let mut found = false;
         for (path, dir) in self.store.probe_dirs(false) {
-            match dir.and_then(|dir| read(&dir, &self.file)) {
+            match dir.and_then(|dir| read_whole(&dir, &self.file)) {
                 Ok(Some(memory)) if !found || memory.written_ms > recalled.memory.written_ms => {
                     recalled.memory = memory;
                     found = true;
@@ -75,31 +77,39 @@ impl Keeper {
         recalled
     }
 
-    /// Adds what these checks answered now. Answers of probes that ran meanwhile are kept.
-    pub fn remember(&self, answers: &Answers<'_>, now_ms: u64) -> Result<(), String> {
-        let mut problem = "no folder".to_owned();
+    /// Adds what these checks answered now. Answers of probes that ran meanwhile are kept. The lock
+    /// is waited for no longer than `patience`. The error says of each folder what is wrong with it.
+    pub fn remember(
+        &self,
+        answers: &Answers<'_>,
+        now_ms: u64,
+        patience: Duration,
+    ) -> Result<(), String> {
+        let mut problems = Vec::new();
         for (path, dir) in self.store.probe_dirs(true) {
-            match dir.and_then(|dir| self.remember_in(&dir, answers, now_ms)) {
+            match dir.and_then(|dir| self.remember_in(&dir, answers, now_ms, patience)) {
                 Ok(()) => return Ok(()),
-                Err(e) => problem = format!("{}: {e}", path.display()),
+                Err(e) => problems.push(format!("{}: {e}", path.display())),
             }
         }
-        Err(problem)
+        Err(problems.join("; "))
     }
 
-    fn remember_in(&self, dir: &OwnedFd, answers: &Answers<'_>, now_ms: u64) -> io::Result<()> {
+    fn remember_in(
+        &self,
+        dir: &OwnedFd,
+        answers: &Answers<'_>,
+        now_ms: u64,
+        patience: Duration,
+    ) -> io::Result<()> {
         let stem = self.file.trim_end_matches(".json");
-        let _lock = lock(dir, &format!("{stem}.lock"))?;
+        let _lock = lock(dir, &format!("{stem}.lock"), patience)?;
         // What can't be believed is replaced.
         let known = read(dir, &self.file).unwrap_or_default();
         let is_new = known.is_none();
         let mut memory = known.unwrap_or_default();
         memory.add(answers, now_ms);
-        let temp = format!("{stem}.tmp");
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | SAFELY;
-        let mut file = File::from(fs::openat(dir, &temp, flags, FILE_MODE)?);
-        file.write_all(&serde_json::to_vec(&memory)?)?;
-        fs::renameat(dir, &temp, dir, &self.file)?;
+        replace(dir, &self.file, &format!("{stem}.tmp"), &memory)?;
         if is_new {
             // Best effort: a few hundred bytes more or less decide nothing.
             let _ = remove_stale(dir);
@@ -112,6 +122,53 @@ impl Keeper {
 const SAFELY: OFlags = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
+
+fn replace(dir: &OwnedFd, name: &str, temp: &str, memory: &Memory) -> io::Result<()> {
+    let text = serde_json::to_vec(memory)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | SAFELY;
+    let renamed = fs::openat(dir, temp, flags, FILE_MODE)
+        .map_err(io::Error::from)
+        .and_then(|fd| File::from(fd).write_all(&text))
+        .and_then(|()| Ok(fs::renameat(dir, temp, dir, name)?));
+    match renamed {
+        // A full folder refuses new files and still lets an old one be rewritten: one that was
+        // believed, or there would be nothing to add to.
+        Err(e) if is_full(&e) => {
+            // What did not fit takes the room of others.
+            let _ = fs::unlinkat(dir, temp, AtFlags::empty());
+            if !matches!(read(dir, name), Ok(Some(_))) {
+                return Err(e);
+            }
+            rewrite(
+                dir,
+                name,
+                &text,
+                usize::try_from(MAX_FILE_BYTES).unwrap_or(0),
+            )
+            .map(drop)
+            .map_err(|_| e)
+        }
+        renamed => renamed,
+    }
+}
+
+fn is_full(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Reads what another probe may just be rewriting in place.
+fn read_whole(dir: &OwnedFd, name: &str) -> io::Result<Option<Memory>> {
+    for _ in 0..TORN_READINGS {
+        match read(dir, name) {
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => std::thread::sleep(TORN_PAUSE),
+            read => return read,
+        }
+    }
+    read(dir, name)
+}
 
 fn read(dir: &OwnedFd, name: &str) -> io::Result<Option<Memory>> {
     let file = match fs::openat(dir, name, OFlags::RDONLY | SAFELY, Mode::empty()) {
@@ -134,7 +191,7 @@ fn read(dir: &OwnedFd, name: &str) -> io::Result<Option<Memory>> {
     match serde_json::from_slice::<Memory>(&bytes) {
         Ok(memory) if memory.is_of_this_version() => Ok(Some(memory)),
         Ok(_) => Err(io::Error::other("it is of another version")),
-        Err(_) => Err(io::Error::other("it is corrupt")),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it is corrupt")),
     }
 }
 
@@ -145,14 +202,15 @@ fn is_absent(e: &io::Error) -> bool {
     )
 }
 
-fn lock(dir: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
+/// Another probe holds the lock for as long as a rename takes.
+fn lock(dir: &OwnedFd, name: &str, patience: Duration) -> io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | SAFELY;
     let file = fs::openat(dir, name, flags, FILE_MODE)?;
-    let until_ms = clock::mono_ms() + LOCK_MS;
+    let until = clock::instant() + patience;
     loop {
         match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            Err(Errno::WOULDBLOCK) if clock::mono_ms() < until_ms => {
+            Err(Errno::WOULDBLOCK) if clock::instant() < until => {
                 std::thread::sleep(Duration::from_millis(1));
             }
             Err(Errno::WOULDBLOCK) => return Err(io::Error::other("another probe holds the lock")),

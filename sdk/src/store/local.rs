@@ -18,7 +18,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
 pub use read::{Believed, Found};
-pub use write::Publication;
+pub use write::{Publication, rewrite};
 
 use crate::signal::Name;
 use crate::{Error, ErrorKind, Result};

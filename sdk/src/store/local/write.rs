@@ -229,7 +229,9 @@ impl Publication {
     fn replace(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<OwnedFd, Errno> {
         match self.write_and_rename(dir, name, record) {
             // A full folder refuses new files and still lets an old one be rewritten.
-            Err(e @ (Errno::NOSPC | Errno::DQUOT)) => rewrite(dir, name, record).map_err(|_| e),
+            Err(e @ (Errno::NOSPC | Errno::DQUOT)) => {
+                rewrite(dir, name, record, MAX_RECORD_BYTES).map_err(|_| e)
+            }
             result => result,
         }
     }
@@ -264,14 +266,18 @@ fn temp_name(stem: &str) -> String {
     format!(".{stem}.{}-{count}.tmp", clock::mono_ms())
 }
 
-/// Rewrites a record in place with a single write, padded with spaces to the length it had, so
-/// that nothing is allocated and no reader sees the end of the old record after the new one.
-fn rewrite(dir: &OwnedFd, name: &str, record: &[u8]) -> Result<OwnedFd, Errno> {
+/// Rewrites a JSON text in place with a single write, padded with spaces to the length it had but to
+/// `max` bytes at the most, so that nothing is allocated and no reader sees the end of the old text
+/// after the new one: what a full file system still allows.
+///
+/// # Errors
+/// When there is no such file, it may not be written, or there is no room for what it lacks.
+pub fn rewrite(dir: impl AsFd, name: &str, text: &[u8], max: usize) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let fd = fs::openat(dir, name, flags, Mode::empty())?;
     let old = usize::try_from(fs::fstat(&fd)?.st_size).unwrap_or(0);
-    let mut padded = record.to_vec();
-    padded.resize(record.len().max(old).min(MAX_RECORD_BYTES), b' ');
+    let mut padded = text.to_vec();
+    padded.resize(text.len().max(old.min(max)), b' ');
     let written = rustix::io::pwrite(&fd, &padded, 0)?;
     if written < padded.len() {
         return Err(Errno::NOSPC);
