@@ -204,6 +204,7 @@ impl Marked {
             boot_id: epoch.boot_id,
             pid_ns: epoch.pid_ns,
             init_start: epoch.init_start,
+            time_ns: epoch.time_ns,
             container: None,
             mono_ms: Some(clock::mono_ms()),
             since: Some(clock::wall_rfc3339()),

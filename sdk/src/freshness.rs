@@ -22,6 +22,14 @@ pub struct Observed<'a> {
 pub enum NotReady {
     /// It was published in another life of this container, or in another container.
     OtherEpoch,
+    /// It was published in another time namespace: neither its beat nor its process's start can be
+    /// compared with what this reader sees, so that nothing is known.
+    OtherTimeNamespace {
+        /// The publisher's.
+        theirs: u64,
+        /// The reader's.
+        ours: u64,
+    },
     /// A field is missing that this reader could have compared.
     Incomplete(&'static str),
     /// Its process has ended.
@@ -67,7 +75,8 @@ impl NotReady {
         match self {
             Self::Says { state, .. } => *state == State::Starting,
             Self::OtherEpoch => true,
-            Self::Incomplete(_)
+            Self::OtherTimeNamespace { .. }
+            | Self::Incomplete(_)
             | Self::ProcessGone { .. }
             | Self::Zombie { .. }
             | Self::PidReused { .. }
@@ -83,6 +92,10 @@ impl fmt::Display for NotReady {
             Self::OtherEpoch => {
                 f.write_str("no signal in this life of the container, only an earlier one's")
             }
+            Self::OtherTimeNamespace { theirs, ours } => write!(
+                f,
+                "its clocks can't be compared: it runs in time namespace {theirs}, this reader in {ours}"
+            ),
             Self::Incomplete(field) => write!(f, "malformed record: {field} is missing"),
             Self::ProcessGone { pid, last_beat_ms } => {
                 write!(f, "process {pid} is gone")?;
@@ -162,11 +175,18 @@ pub fn judge(signal: &Signal, observed: &Observed<'_>) -> Result<(), NotReady> {
 /// Whether a signal was published in this life of this container.
 ///
 /// # Errors
-/// [`NotReady::OtherEpoch`] when any part that both sides have differs, and
-/// [`NotReady::Incomplete`] when the signal lacks one that the reader has.
+/// [`NotReady::OtherEpoch`] when any part that both sides have differs,
+/// [`NotReady::OtherTimeNamespace`] when that can't be told, and [`NotReady::Incomplete`] when the
+/// signal lacks a part that the reader has.
 pub fn same_epoch(signal: &Signal, here: &Epoch) -> Result<(), NotReady> {
     part("boot_id", signal.boot_id.as_ref(), here.boot_id.as_ref())?;
     part("pid_ns", signal.pid_ns.as_ref(), here.pid_ns.as_ref())?;
+    // Writers need not tell it: who lacks it is taken for a neighbour in time.
+    if let (Some(theirs), Some(ours)) = (signal.time_ns, here.time_ns)
+        && theirs != ours
+    {
+        return Err(NotReady::OtherTimeNamespace { theirs, ours });
+    }
     part(
         INIT_START,
         signal.init_start.as_ref(),
@@ -249,6 +269,7 @@ mod tests {
             boot_id: Some("b".into()),
             pid_ns: Some(1),
             init_start: Some(2),
+            time_ns: Some(3),
         }
     }
 
@@ -269,6 +290,7 @@ mod tests {
             boot_id: Some("b".into()),
             pid_ns: Some(1),
             init_start: Some(2),
+            time_ns: Some(3),
             container: None,
             mono_ms: Some(NOW - 4_000),
             since: None,
@@ -352,6 +374,16 @@ mod tests {
                 "malformed record: init_start is missing",
             ),
             (
+                |s| s.time_ns = Some(9),
+                ALIVE,
+                "its clocks can't be compared: it runs in time namespace 9, this reader in 3",
+            ),
+            (
+                |s| (s.pid_ns, s.time_ns) = (Some(9), Some(9)),
+                ALIVE,
+                "no signal in this life of the container, only an earlier one's",
+            ),
+            (
                 |s| s.mono_ms = Some(NOW + 1),
                 ALIVE,
                 "malformed record: its beat lies in the future",
@@ -380,6 +412,16 @@ mod tests {
         for (change, process, want) in table {
             assert_eq!(&judged(change, *process, &epoch()), want);
         }
+    }
+
+    #[test]
+    fn a_time_namespace_is_compared_where_both_sides_tell_it() {
+        assert_eq!(judged(|s| s.time_ns = None, ALIVE, &epoch()), "ready");
+        let here = Epoch {
+            time_ns: None,
+            ..epoch()
+        };
+        assert_eq!(judged(|_| (), ALIVE, &here), "ready");
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub struct Epoch {
     pub pid_ns: Option<u64>,
     /// Field 22 of `/proc/1/stat`, in clock ticks since boot.
     pub init_start: Option<u64>,
+    /// The inode of `/proc/self/ns/time`, since Linux 5.6: where two processes differ in it, neither
+    /// their clocks nor the starts of processes that they read can be compared, see
+    /// time_namespaces(7).
+    pub time_ns: Option<u64>,
 }
 
 impl Epoch {
@@ -40,14 +44,12 @@ impl Epoch {
             .ok()
             .map(|id| id.trim().to_owned())
             .filter(|id| !id.is_empty());
-        let pid_ns = fs::read_link("/proc/self/ns/pid")
-            .ok()
-            .and_then(|link| namespace_inode(&link.to_string_lossy()));
         let init_start = stat_of(1).map(|stat| stat.start);
         Self {
             boot_id,
-            pid_ns,
+            pid_ns: namespace("pid"),
             init_start,
+            time_ns: namespace("time"),
         }
     }
 
@@ -99,12 +101,7 @@ impl Process {
         let dir = Path::new("/proc").join(pid.to_string());
         match read_small(&dir.join("stat")) {
             Ok(stat) => match parse_stat(&stat) {
-                // `X` and `x` are processes about to vanish, see proc_pid_stat(5).
-                Some(Stat {
-                    state: 'Z' | 'X' | 'x',
-                    start,
-                    ..
-                }) => Self::Zombie { start },
+                Some(stat) if stat.has_ended() => Self::Zombie { start: stat.start },
                 Some(Stat { start, .. }) => Self::Alive {
                     start,
                     euid: euid(&dir),
@@ -133,8 +130,23 @@ pub struct Stat {
     pub state: char,
     /// Field 4: the parent's pid, 0 when it is outside of the namespace.
     pub ppid: u32,
+    /// Field 20: how many threads it has.
+    pub threads: u64,
     /// Field 22: start time in clock ticks since boot.
     pub start: u64,
+}
+
+impl Stat {
+    /// Whether it has ended and waits to be reaped. One whose main thread has ended while others go on
+    /// working shows as a zombie, too; `X` and `x` are about to vanish, see proc_pid_stat(5).
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        match self.state {
+            'X' | 'x' => true,
+            'Z' => self.threads <= 1,
+            _ => false,
+        }
+    }
 }
 
 /// Parses `/proc/PID/stat`. The command in field 2 may hold spaces and parentheses, so fields are
@@ -145,9 +157,15 @@ pub fn parse_stat(stat: &str) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let ppid = fields.next()?.parse().ok()?;
-    // Field 5 is next; field 22 is 17 further.
-    let start = fields.nth(17)?.parse().ok()?;
-    Some(Stat { state, ppid, start })
+    // Field 5 is next; field 20 is 15 further, and field 22 the one after the next.
+    let threads = fields.nth(15)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    Some(Stat {
+        state,
+        ppid,
+        threads,
+        start,
+    })
 }
 
 /// Reads `/proc/PID/stat` of a process, if it is there and readable.
@@ -296,8 +314,11 @@ fn euid(dir: &Path) -> Option<u32> {
     uids.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-fn namespace_inode(link: &str) -> Option<u64> {
-    link.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+/// The inode of one of the calling process's namespaces: the link is `pid:[4026531836]`.
+fn namespace(kind: &str) -> Option<u64> {
+    let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
+    let inode = link.to_str()?.strip_prefix(kind)?.strip_prefix(":[")?;
+    inode.strip_suffix(']')?.parse().ok()
 }
 
 fn read_small(path: &Path) -> io::Result<String> {
@@ -315,9 +336,30 @@ mod tests {
 
     #[test]
     fn a_command_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
-        let stat = "17 (a) b (c)) S 1 17 17 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 339809 1 2 3";
+        let stat = "17 (a) b (c)) S 1 17 17 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 339809 1 2 3";
         let parsed = parse_stat(stat).unwrap();
         assert_eq!((parsed.state, parsed.ppid, parsed.start), ('S', 1, 339_809));
+        assert_eq!(parsed.threads, 3);
+    }
+
+    #[test]
+    fn a_process_has_ended_when_its_last_thread_has() {
+        for (state, threads, ended) in [
+            ('R', 1, false),
+            ('D', 4, false),
+            ('Z', 1, true),
+            ('Z', 0, true),
+            ('Z', 2, false),
+            ('X', 2, true),
+        ] {
+            let stat = Stat {
+                state,
+                ppid: 1,
+                threads,
+                start: 1,
+            };
+            assert_eq!(stat.has_ended(), ended, "{state} {threads}");
+        }
     }
 
     #[test]

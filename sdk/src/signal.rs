@@ -210,6 +210,9 @@ pub struct Signal {
     /// When PID 1 of that namespace started: field 22 of `/proc/1/stat`.
     #[serde(default)]
     pub init_start: Option<u64>,
+    /// The inode of the publisher's time namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_ns: Option<u64>,
     /// The container's id, where its layers' paths tell; see [`crate::host::container_id`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,

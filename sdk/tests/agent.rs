@@ -82,6 +82,7 @@ fn a_record_says_who_wrote_it_and_when() {
         boot_id: epoch.boot_id,
         pid_ns: epoch.pid_ns,
         init_start: epoch.init_start,
+        time_ns: epoch.time_ns,
         sdk: Some(format!("rust/{}", env!("CARGO_PKG_VERSION"))),
         ..record.clone()
     };

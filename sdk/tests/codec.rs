@@ -48,9 +48,10 @@ prop_compose! {
         boot_id in option::of("[0-9a-f-]{1,36}"),
         pid_ns in option::of(any::<u64>()),
         init_start in option::of(any::<u64>()),
+        time_ns in option::of(any::<u64>()),
         mono_ms in option::of(any::<u64>()),
-    ) -> (Option<String>, Option<u32>, Option<u64>, Option<String>, [Option<u64>; 3]) {
-        (host, pid, pid_start, boot_id, [pid_ns, init_start, mono_ms])
+    ) -> (Option<String>, Option<u32>, Option<u64>, Option<String>, [Option<u64>; 4]) {
+        (host, pid, pid_start, boot_id, [pid_ns, init_start, time_ns, mono_ms])
     }
 }
 
@@ -63,7 +64,7 @@ prop_compose! {
         ttl_ms in option::of(1_000..=3_600_000_u64),
         beat_ms in option::of(any::<u64>()),
         seq in any::<u64>(),
-        (host, pid, pid_start, boot_id, [pid_ns, init_start, mono_ms]) in process(),
+        (host, pid, pid_start, boot_id, [pid_ns, init_start, time_ns, mono_ms]) in process(),
         since in option::of(".{0,20}"),
         announced in option::of((".{0,20}", any::<bool>(), option::of(".{0,20}"))),
     ) -> Signal {
@@ -83,6 +84,7 @@ prop_compose! {
             boot_id,
             pid_ns,
             init_start,
+            time_ns,
             container: None,
             mono_ms,
             since,
@@ -97,6 +99,7 @@ fn epoch() -> Epoch {
         boot_id: Some("b".into()),
         pid_ns: Some(1),
         init_start: Some(2),
+        time_ns: None,
     }
 }
 

@@ -33,6 +33,7 @@ mod mark;
 mod memory;
 mod nats;
 mod nats_auth;
+mod odd_processes;
 mod output;
 mod peer;
 mod problems;

@@ -53,6 +53,7 @@ fn judge(found: &Found, epoch: &Epoch, secrets: &Secrets, now_ms: u64, min: usiz
     let mut ready = 0_usize;
     let mut others = Vec::new();
     let mut earlier = 0_usize;
+    let mut unknown = 0_usize;
     let mut unannounced = None;
     for record in &found.believed {
         match judge_record(record, epoch, secrets, now_ms) {
@@ -61,7 +62,10 @@ fn judge(found: &Found, epoch: &Epoch, secrets: &Secrets, now_ms: u64, min: usiz
                 unannounced = unannounced.or_else(|| not_announced(record));
             }
             Err(NotReadyRecord { earlier: true, .. }) => earlier += 1,
-            Err(not_ready) => others.push(not_ready),
+            Err(not_ready) => {
+                unknown += usize::from(not_ready.unknown);
+                others.push(not_ready);
+            }
         }
     }
     let ignored = match found.ignored.as_slice() {
@@ -94,6 +98,10 @@ fn judge(found: &Found, epoch: &Epoch, secrets: &Secrets, now_ms: u64, min: usiz
         ),
     };
     let reason = format!("{reason}{ignored}");
+    // They may be ready as well.
+    if ready + unknown >= min {
+        return Outcome::Unknown(reason);
+    }
     if others.iter().all(|not_ready| not_ready.starting) {
         return Outcome::starting(reason);
     }
@@ -115,6 +123,8 @@ struct NotReadyRecord {
     reason: String,
     starting: bool,
     earlier: bool,
+    /// Nobody can tell.
+    unknown: bool,
 }
 
 fn judge_record(
@@ -135,6 +145,7 @@ fn judge_record(
                 reason: format!("{why} (process {})", record.pid),
                 starting: false,
                 earlier: false,
+                unknown: false,
             });
         }
     };
@@ -145,6 +156,7 @@ fn judge_record(
     };
     freshness::judge(signal, &observed).map_err(|why| {
         let (earlier, starting) = (why == NotReady::OtherEpoch, why.is_starting());
+        let unknown = matches!(why, NotReady::OtherTimeNamespace { .. });
         let why = match why {
             NotReady::Says { state, reason } => NotReady::Says {
                 state,
@@ -156,6 +168,7 @@ fn judge_record(
             reason: why.to_string(),
             starting,
             earlier,
+            unknown,
         }
     })
 }

@@ -230,7 +230,7 @@ fn reap_zombies(before: &[u32]) {
 }
 
 fn has_ended(pid: u32) -> bool {
-    host::stat_of(pid).is_some_and(|stat| stat.state == 'Z')
+    host::stat_of(pid).is_some_and(|stat| stat.has_ended())
 }
 
 /// The children of a process, with those that have ended and are not reaped: the ones that the kernel

@@ -93,8 +93,28 @@ fn base_name(program: &str) -> &str {
 }
 
 fn command_line(pid: u32) -> io::Result<Vec<String>> {
+    let argv = arguments(&format!("/proc/{pid}/cmdline"))?;
+    let has_lost_main_thread =
+        || host::stat_of(pid).is_some_and(|stat| stat.state == 'Z' && !stat.has_ended());
+    if !argv.is_empty() || !has_lost_main_thread() {
+        return Ok(argv);
+    }
+    // The memory that holds them is gone from the main thread, and still the others'.
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let argv = arguments(&format!("{}/cmdline", thread?.path().display()));
+        if let Ok(argv) = argv
+            && !argv.is_empty()
+        {
+            return Ok(argv);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// What a file holds whose texts end in NUL.
+fn arguments(path: &str) -> io::Result<Vec<String>> {
     let mut bytes = Vec::new();
-    File::open(format!("/proc/{pid}/cmdline"))?
+    File::open(path)?
         .take(MAX_CMDLINE_BYTES)
         .read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
@@ -107,7 +127,7 @@ fn command_line(pid: u32) -> io::Result<Vec<String>> {
 
 /// Whether it lives, and is not a command of our own `exec:` checks, which may hold the pattern.
 fn is_another(pid: u32) -> bool {
-    let is_alive = host::stat_of(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'));
+    let is_alive = host::stat_of(pid).is_some_and(|stat| !stat.has_ended());
     is_alive && !ancestors(pid).contains(&std::process::id())
 }
 

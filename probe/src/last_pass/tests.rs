@@ -114,6 +114,7 @@ fn keeper(dir: &Path) -> Keeper {
         boot_id: Some("b".into()),
         pid_ns: Some(1),
         init_start: Some(2),
+        time_ns: Some(3),
     };
     Keeper::new(&LocalStore::at(dir).unwrap(), &epoch)
 }

@@ -386,6 +386,7 @@ impl Shared {
             boot_id: process.epoch.boot_id.clone(),
             pid_ns: process.epoch.pid_ns,
             init_start: process.epoch.init_start,
+            time_ns: process.epoch.time_ns,
             container: None,
             mono_ms: Some(now_ms),
             since: Some(word.since.clone()),

@@ -14,6 +14,7 @@ fn epoch(init_start: u64) -> Epoch {
         boot_id: Some("boot".to_owned()),
         pid_ns: Some(7),
         init_start: Some(init_start),
+        time_ns: None,
     }
 }
 
@@ -35,6 +36,7 @@ fn signal(agent: &str, container: Option<&str>, epoch: Epoch) -> Signal {
         boot_id: epoch.boot_id,
         pid_ns: epoch.pid_ns,
         init_start: epoch.init_start,
+        time_ns: epoch.time_ns,
         container: container.map(ToOwned::to_owned),
         mono_ms: Some(1),
         since: None,

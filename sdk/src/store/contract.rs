@@ -117,6 +117,7 @@ fn signal<B: Backend>(backend: &mut B, published: &Published, state: State, ttl_
         boot_id: None,
         pid_ns: None,
         init_start: None,
+        time_ns: None,
         container: None,
         mono_ms: Some(clock::mono_ms()),
         since: None,

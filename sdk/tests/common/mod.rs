@@ -176,6 +176,7 @@ pub fn signal_of(agent: &str, pid: u32, pid_start: Option<u64>) -> Signal {
         boot_id: epoch.boot_id,
         pid_ns: epoch.pid_ns,
         init_start: epoch.init_start,
+        time_ns: epoch.time_ns,
         container: None,
         mono_ms: Some(clock::mono_ms()),
         since: None,

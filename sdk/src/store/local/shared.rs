@@ -96,7 +96,7 @@ fn is_live(record: &read::Believed, epoch: &Epoch, now_ms: u64) -> bool {
         now_ms,
     };
     match freshness::judge(signal, &observed) {
-        Ok(()) | Err(NotReady::Says { .. }) => true,
+        Ok(()) | Err(NotReady::Says { .. } | NotReady::OtherTimeNamespace { .. }) => true,
         Err(
             NotReady::OtherEpoch
             | NotReady::Incomplete(_)
