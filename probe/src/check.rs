@@ -73,6 +73,25 @@ pub async fn ask_all(targets: &[&Target], context: Context<'_>, limit: TimeLimit
     join_all(targets.iter().map(|target| ask(target, context, limit))).await
 }
 
+/// Asks every target, and tells each answer as it comes, with the target's place.
+pub async fn ask_each(
+    targets: &[&Target],
+    context: Context<'_>,
+    limit: TimeLimit,
+    mut tell: impl FnMut(usize, Answer),
+) {
+    let commands = targets.iter().any(|target| runs_commands(target));
+    let _reaper = commands.then(exec::Reaper::new);
+    let placed = targets
+        .iter()
+        .enumerate()
+        .map(|(place, target)| async move { (place, ask(target, context, limit).await) });
+    let mut asked: FuturesUnordered<_> = placed.collect();
+    while let Some((place, answer)) = asked.next().await {
+        tell(place, answer);
+    }
+}
+
 /// Asks a target that can be asked without waiting for anybody: no event loop is needed then.
 pub fn ask_now(target: &Target, context: Context<'_>) -> Option<Answer> {
     let Kind::Agent { name, min } = &target.kind else {

@@ -82,9 +82,12 @@ impl Deadline {
     pub fn decide(&self, status: u8) {
         self.shared.status.store(status, Ordering::Release);
         self.shared.decided.store(true, Ordering::Release);
-        if !is_heard_at_once() {
-            self.watch();
-        }
+    }
+
+    /// How long it is until the process is ended.
+    pub fn left(&self) -> Duration {
+        let at_ms = self.shared.at_ms.load(Ordering::Acquire);
+        Duration::from_millis(at_ms.saturating_sub(clock::mono_ms()))
     }
 }
 

@@ -1,8 +1,17 @@
 //! How a run ends: what it prints, and its exit status. Knows nothing of why.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use ready_probe_sdk::clock;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// What a pipe takes at all, it takes up to so many bytes of without blocking, see pipe(7).
+const PIPE_BUF: usize = 4_096;
 
 /// How a run ends: what it prints where, and its status. Docker reserves 2; 64 and 78 are
 /// `EX_USAGE` and `EX_CONFIG` of sysexits(3).
@@ -18,6 +27,15 @@ pub enum Exit {
     Config(String),
     /// A signal ended it: its number.
     Signal(i32),
+    /// A child has run the command: what that has said, and how it ended.
+    Passed {
+        /// Its status.
+        status: u8,
+        /// What it said on stdout.
+        stdout: Vec<u8>,
+        /// What it said on stderr.
+        stderr: Vec<u8>,
+    },
 }
 
 impl Exit {
@@ -29,24 +47,56 @@ impl Exit {
             Self::Usage(_) => 64,
             Self::Config(_) => 78,
             Self::Signal(number) => 128 + u8::try_from(*number).unwrap_or(0),
+            Self::Passed { status, .. } => *status,
         }
     }
 
-    /// Prints what is to be said.
-    pub fn print(self) -> ExitCode {
+    /// Prints what is to be said, as far as somebody reads it within `patience`.
+    pub fn print(self, patience: Duration) -> ExitCode {
         let status = self.status();
-        // One write: Docker's buffer holds stdout and stderr in the order in which they come.
-        // Nobody is left to be told when it fails.
-        let _ = match self {
-            Self::Done(text) | Self::Failed(text) => std::io::stdout().write_all(text.as_bytes()),
-            Self::Usage(text) | Self::Config(text) => std::io::stderr().write_all(text.as_bytes()),
-            Self::Signal(_) => Ok(()),
-        };
+        let until = clock::instant() + patience;
+        match self {
+            Self::Done(text) | Self::Failed(text) => write(io::stdout(), text.as_bytes(), until),
+            Self::Usage(text) | Self::Config(text) => write(io::stderr(), text.as_bytes(), until),
+            Self::Signal(_) => {}
+            Self::Passed { stdout, stderr, .. } => {
+                write(io::stdout(), &stdout, until);
+                write(io::stderr(), &stderr, until);
+            }
+        }
         ExitCode::from(status)
     }
 
     /// A failure in one line.
     pub fn failed(why: impl Display) -> Self {
         Self::Failed(format!("ready-probe: {why}\n"))
+    }
+}
+
+/// Writes what somebody takes by then. A reader that does not read can't keep this process; nobody is
+/// left to be told.
+fn write(output: impl AsFd, text: &[u8], until: Instant) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let left = until.saturating_duration_since(clock::instant());
+        let Ok(left) = Timespec::try_from(left) else {
+            return;
+        };
+        let mut waited = [PollFd::new(&output, PollFlags::OUT)];
+        match poll(&mut waited, Some(&left)) {
+            Ok(0) => return,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+        let [waited] = &waited;
+        if waited.revents().is_empty() {
+            continue;
+        }
+        let piece = rest.get(..rest.len().min(PIPE_BUF)).unwrap_or_default();
+        match rustix::io::write(&output, piece) {
+            Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => return,
+        }
     }
 }

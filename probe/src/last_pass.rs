@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::duration::{Grace, millis};
+use crate::far::Stuck;
 use crate::outcome::Outcome;
 use crate::verdict::Tolerance;
 pub use keeper::Keeper;
@@ -33,6 +34,9 @@ pub struct Memory {
     #[serde(default)]
     written_ms: u64,
     checks: BTreeMap<String, Past>,
+    /// Children that wait for a file system, by where that is mounted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    stuck: BTreeMap<String, Stuck>,
 }
 
 /// What is remembered of one check.
@@ -74,6 +78,24 @@ impl Memory {
     /// What is remembered of a check.
     pub fn past(&self, key: &str) -> Option<&Past> {
         self.checks.get(key)
+    }
+
+    /// The child that was left behind where a file system is mounted.
+    pub fn stuck(&self, point: &str) -> Option<&Stuck> {
+        self.stuck.get(point)
+    }
+
+    /// Notes which children were left behind, and which mounts have answered; says whether that is
+    /// worth writing.
+    pub fn note_children(&mut self, children: &[(String, Option<Stuck>)]) -> bool {
+        let mut changed = false;
+        for (point, stuck) in children {
+            changed |= match stuck {
+                Some(stuck) => self.stuck.insert(point.clone(), *stuck) != Some(*stuck),
+                None => self.stuck.remove(point).is_some(),
+            };
+        }
+        changed
     }
 
     /// Adds what was answered now; says whether that is worth writing.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli;
 use crate::exit::Exit;
+use crate::far::relay::Relayed;
 use crate::link::store::{Connected, Remote};
 use crate::redact::Secrets;
 use crate::run::{self, Start};
@@ -40,6 +41,11 @@ struct Row {
 
 /// Runs the command.
 pub fn run(args: &cli::List, options: &cli::Options, start: &Start) -> Exit {
+    match run::relay_with_signals(options, start) {
+        Relayed::No => {}
+        Relayed::Done(exit) => return exit,
+        Relayed::Failed(why) => return Exit::failed(why),
+    }
     let settings = match run::resolve_alone(options, start) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),

@@ -6,6 +6,7 @@ mod config;
 mod deadline;
 mod duration;
 mod exit;
+mod far;
 mod last_pass;
 mod link;
 mod list;
@@ -52,6 +53,5 @@ fn main() -> ExitCode {
             exit
         }
     };
-    start.decide(&exit);
-    exit.print()
+    start.finish(exit)
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::cli;
 use crate::duration::{self, millis};
 use crate::exit::Exit;
+use crate::far::relay::Relayed;
 use crate::link::store::Remote;
 use crate::redact::shown;
 use crate::run::{self, Start};
@@ -29,6 +30,11 @@ const MAX_REPLY_BYTES: usize = 64 * 1024;
 
 /// Runs the command.
 pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
+    match run::relay_with_signals(options, start) {
+        Relayed::No => {}
+        Relayed::Done(exit) => return exit,
+        Relayed::Failed(why) => return Exit::failed(why),
+    }
     let marked = match Marked::parse(args) {
         Ok(marked) => marked,
         Err(invalid) => return invalid.into(),

@@ -1,8 +1,10 @@
 //! What a check answers.
 
+use serde::{Deserialize, Serialize};
+
 /// A check's answer. `Fail` is the target's own "no"; `Unknown` is everything else: nobody
 /// answered, or not in a way that answers the question.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Yes; with a note for people, which may be empty.
     Pass(String),
@@ -15,7 +17,7 @@ pub enum Outcome {
 }
 
 /// Why a target says no.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// For people.
     pub reason: String,

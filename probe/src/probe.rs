@@ -1,14 +1,21 @@
 //! One probe: plan → ask → recall → judge.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use futures_util::future::{join, join_all};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::Span;
-use ready_probe_sdk::host::Epoch;
+use ready_probe_sdk::host::{Epoch, Mounts};
 
 use crate::check::{self, Answer, Context};
 use crate::duration::Grace;
+use crate::far::asked::Line;
+use crate::far::child::{Asking, Hearings};
+use crate::far::{self, Stuck};
 use crate::last_pass::{Answered, Answers, Keeper, Memory, Past};
 use crate::link::store::Remote;
 use crate::outcome::Outcome;
@@ -29,6 +36,9 @@ const LONG_PATIENCE: Duration = Duration::from_millis(40);
 /// What this container's probes keep from one to the next.
 pub struct Probe<'a> {
     settings: &'a Settings,
+    mounts: Option<&'a Mounts>,
+    /// The mount that this process asks for its parent.
+    asks: Option<PathBuf>,
     epoch: Epoch,
     keeper: Keeper,
     tolerant: bool,
@@ -37,6 +47,8 @@ pub struct Probe<'a> {
 /// What is asked in one round.
 pub struct Plan {
     questions: Vec<Question>,
+    /// Mounts that were asked by a child, and the child where it was left behind.
+    children: Vec<(String, Option<Stuck>)>,
 }
 
 /// What is remembered of all checks: without the answers of this round, and with them.
@@ -53,15 +65,21 @@ struct Question {
     /// The check's identity from one probe to the next.
     key: String,
     settled: Option<Outcome>,
+    /// Where a mount that may hang has to be asked.
+    mount: Option<PathBuf>,
+    /// It is about an agent that nobody has named.
+    discovered: bool,
 }
 
 impl<'a> Probe<'a> {
     /// A probe of this container.
-    pub fn new(settings: &'a Settings) -> Self {
+    pub fn new(settings: &'a Settings, mounts: Option<&'a Mounts>) -> Self {
         let epoch = Epoch::current();
-        let keeper = Keeper::new(&settings.store.value, &epoch);
+        let keeper = Keeper::new(&settings.store.value, mounts, &epoch);
         Self {
             settings,
+            mounts,
+            asks: None,
             epoch,
             keeper,
             tolerant: true,
@@ -77,18 +95,45 @@ impl<'a> Probe<'a> {
         }
     }
 
+    /// The same probe, in a child that asks what concerns a mount.
+    pub fn asking(self, mount: PathBuf) -> Self {
+        Self {
+            asks: Some(mount),
+            ..self
+        }
+    }
+
     /// Lists what is to be asked: what is configured, and the agents that are there.
     pub fn plan(&self) -> Plan {
         let mut plan = Plan {
             questions: Vec::new(),
+            children: Vec::new(),
         };
         if self.settings.discover {
-            self.plan_discovered(&mut plan);
+            let mount = self
+                .mounts
+                .and_then(|mounts| far::place::of_store(mounts, &self.settings.store.value));
+            match (&mount, &self.asks) {
+                (None, _) => self.plan_discovered(&mut plan),
+                (Some(point), Some(asked)) if point == asked => self.plan_discovered(&mut plan),
+                // What is there is the child's to find out.
+                (Some(_), None) => plan.add(Target::agents(), None, false),
+                (Some(_), Some(_)) => {}
+            }
+            for question in &mut plan.questions {
+                question.mount.clone_from(&mount);
+            }
         }
         for check in &self.settings.checks {
-            plan.add(check.value.clone(), None);
+            plan.add(check.value.clone(), None, false);
         }
         plan.tell_stores_apart(self.settings.remote.as_ref().map(|remote| &remote.value));
+        if let Some(mounts) = self.mounts {
+            let unplaced = plan.questions.iter_mut().filter(|q| q.mount.is_none());
+            for question in unplaced {
+                question.mount = far::place::of_target(mounts, &question.target, self.context());
+            }
+        }
         plan
     }
 
@@ -96,29 +141,93 @@ impl<'a> Probe<'a> {
     pub fn ask_now(&self, plan: &Plan) -> Option<Vec<Answer>> {
         plan.questions
             .iter()
-            .map(|question| match &question.settled {
-                Some(outcome) => Some(settled(outcome)),
-                None => check::ask_now(&question.target, self.context()),
+            .map(|question| match (&question.settled, &question.mount) {
+                (Some(outcome), None) => Some(settled(outcome)),
+                (None, None) => check::ask_now(&question.target, self.context()),
+                (_, Some(_)) => None,
             })
             .collect()
     }
 
-    /// Asks everything at once; returns by the limit.
-    pub async fn ask(&self, plan: &Plan, limit: TimeLimit) -> Vec<Answer> {
+    /// Asks everything at once; returns by the limit. What is found on the way is added to the plan.
+    pub async fn ask(&self, plan: &mut Plan, limit: TimeLimit) -> Vec<Answer> {
+        // The children first: what the commands of `exec:` leave is told from what was there before.
+        let children = self.start_children(plan);
         let open: Vec<&Target> = plan
             .questions
             .iter()
-            .filter(|question| question.settled.is_none())
+            .filter(|question| question.settled.is_none() && question.mount.is_none())
             .map(|question| &question.target)
             .collect();
-        let mut asked = check::ask_all(&open, self.context(), limit)
-            .await
-            .into_iter();
-        plan.questions
+        let (asked, heard) = join(
+            check::ask_all(&open, self.context(), limit),
+            join_all(
+                children
+                    .into_iter()
+                    .map(|(child, questions)| child.hear(questions, limit)),
+            ),
+        )
+        .await;
+        let mut asked = asked.into_iter();
+        let mut heard = Hearings::new(heard);
+        plan.children = heard.children();
+        let mut answers: Vec<Answer> = plan
+            .questions
             .iter()
-            .filter_map(|question| match &question.settled {
-                Some(outcome) => Some(settled(outcome)),
-                None => asked.next(),
+            .filter_map(|question| match (&question.settled, &question.mount) {
+                (Some(outcome), _) => Some(settled(outcome)),
+                (None, Some(point)) => Some(heard.answer(point, &question.key)),
+                (None, None) => asked.next(),
+            })
+            .collect();
+        for (name, answer) in heard.discovered() {
+            plan.add(Target::agent(name), None, true);
+            answers.push(answer);
+        }
+        answers
+    }
+
+    /// Asks what concerns this child's mount, and prints each answer as it comes.
+    pub async fn answer_parent(&self, plan: &Plan, limit: TimeLimit) {
+        let is_ours =
+            |question: &&Question| question.mount.is_some() && question.mount == self.asks;
+        let ours: Vec<&Question> = plan.questions.iter().filter(is_ours).collect();
+        let (known, open): (Vec<_>, Vec<_>) = ours
+            .into_iter()
+            .partition(|question| question.settled.is_some());
+        let targets: Vec<&Target> = open.iter().map(|question| &question.target).collect();
+        check::ask_each(&targets, self.context(), limit, |place, answer| {
+            if let Some(question) = open.get(place) {
+                Line::new(&question.key, &answer, question.discovered).print();
+            }
+        })
+        .await;
+        // That these were all the agents is said when all of them have been.
+        for question in known {
+            if let Some(outcome) = &question.settled {
+                Line::new(&question.key, &settled(outcome), false).print();
+            }
+        }
+    }
+
+    /// One child for each mount that may hang, and how many questions it has to answer.
+    fn start_children(&self, plan: &Plan) -> Vec<(Asking, usize)> {
+        let mut counts: BTreeMap<&Path, usize> = BTreeMap::new();
+        for question in plan.questions.iter().filter(|q| q.settled.is_none()) {
+            if let Some(point) = &question.mount {
+                *counts.entry(point).or_default() += 1;
+            }
+        }
+        if counts.is_empty() {
+            return Vec::new();
+        }
+        let memory = self.keeper.recall().memory;
+        let now_ms = clock::mono_ms();
+        counts
+            .into_iter()
+            .map(|(point, count)| {
+                let before = memory.stuck(&point.display().to_string());
+                (Asking::start(point, before, now_ms), count)
             })
             .collect()
     }
@@ -150,8 +259,8 @@ impl<'a> Probe<'a> {
         let learned: Vec<(&str, &Outcome)> = asked
             .map(|(question, answer)| (question.key.as_str(), &answer.outcome))
             .collect();
-        let has_changed = memory.add(&learned, now_ms);
-        let remembered = self.remember(&learned, has_changed, now_ms);
+        let has_changed = memory.add(&learned, now_ms) | memory.note_children(&plan.children);
+        let remembered = self.remember(&learned, &plan.children, has_changed, now_ms);
         if let Err(why) = &remembered {
             notes.push(format!("grace can't be counted: {why}"));
         }
@@ -179,6 +288,7 @@ impl<'a> Probe<'a> {
     fn remember(
         &self,
         learned: &Answers<'_>,
+        children: &[(String, Option<Stuck>)],
         has_changed: bool,
         now_ms: u64,
     ) -> Result<(), String> {
@@ -193,7 +303,7 @@ impl<'a> Probe<'a> {
         } else {
             SHORT_PATIENCE
         };
-        self.keeper.remember(learned, now_ms, patience)
+        self.keeper.remember(learned, children, now_ms, patience)
     }
 
     fn context(&self) -> Context<'_> {
@@ -209,20 +319,20 @@ impl<'a> Probe<'a> {
         match check::discover(self.context()) {
             Ok(names) if names.is_empty() => {
                 let nobody = Outcome::starting("no agent has published a signal");
-                plan.add(Target::agents(), Some(nobody));
+                plan.add(Target::agents(), Some(nobody), false);
             }
             Ok(names) => {
                 let agents = if names.len() == 1 { "agent" } else { "agents" };
                 let note = format!("{} {agents} discovered; READY_AGENT not set", names.len());
                 // Remembered, so that a container whose agents are gone is not "starting".
-                plan.add(Target::agents(), Some(Outcome::Pass(note)));
+                plan.add(Target::agents(), Some(Outcome::Pass(note)), false);
                 for name in names {
-                    plan.add(Target::agent(name), None);
+                    plan.add(Target::agent(name), None, true);
                 }
             }
             Err(e) => {
                 let cause = format!("the local store can't be read: {e}");
-                plan.add(Target::agents(), Some(Outcome::Unknown(cause)));
+                plan.add(Target::agents(), Some(Outcome::Unknown(cause)), false);
             }
         }
     }
@@ -288,7 +398,7 @@ impl Plan {
         }
     }
 
-    fn add(&mut self, target: Target, settled: Option<Outcome>) {
+    fn add(&mut self, target: Target, settled: Option<Outcome>, discovered: bool) {
         // Two checks may differ in a secret only: they must not share a memory.
         let same = self
             .questions
@@ -303,6 +413,8 @@ impl Plan {
             target,
             key,
             settled,
+            mount: None,
+            discovered,
         });
     }
 }

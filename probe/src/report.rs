@@ -54,6 +54,20 @@ pub struct Row {
 }
 
 impl Row {
+    /// A check that could not even be found out, since settings can't be read.
+    pub fn unknown(cause: &str) -> Self {
+        Self {
+            label: SETTINGS.to_owned(),
+            target: SETTINGS.to_owned(),
+            scope: Scope::Own,
+            required: true,
+            passed_before: false,
+            tolerance: Tolerance::Exhausted,
+            outcome: Outcome::unknown(cause),
+            elapsed: Duration::ZERO,
+        }
+    }
+
     /// What the fold needs to know of it.
     pub fn ballot(&self) -> Ballot<'_> {
         Ballot {
@@ -198,6 +212,9 @@ impl Report {
 
 /// The check that looks for agents; every other target has a scheme.
 pub const AGENTS: &str = "agents";
+
+/// What stands where the targets can't be known.
+const SETTINGS: &str = "settings";
 
 fn row_text(row: &Row, width: usize) -> String {
     let text = match (&row.outcome, row.outcome.text()) {

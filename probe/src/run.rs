@@ -1,33 +1,29 @@
 //! One probe from settings to exit, and what every command needs on that way.
 
+use std::cell::OnceCell;
 use std::io::IsTerminal;
 use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
-use ready_probe_sdk::host::Mounts;
-use ready_probe_sdk::store::local::DEFAULT_DIRS;
+use ready_probe_sdk::host::{Epoch, Mounts};
 
 use crate::cli;
 use crate::deadline::Deadline;
 use crate::exit::Exit;
+use crate::far;
+use crate::far::relay::{self, Needed, Relayed};
 use crate::probe::Probe;
-use crate::report::{MAX_BYTES, Report};
+use crate::report::{MAX_BYTES, Report, Row};
 use crate::settings::env::Env;
-use crate::settings::{self, DEFAULT_FILE, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
+use crate::settings::{self, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
 use crate::target::Kind;
 use crate::time_limit::TimeLimit;
-use crate::verdict::Verdict;
+use crate::verdict::{self, Verdict};
 
 /// A deadline that can't be missed by reading one agent's records.
 const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// File systems that wait for nobody but this machine's memory and disks. Any other one may ask a
-/// server, or a process, that does not answer.
-const NEVER_STUCK: [&str; 6] = ["tmpfs", "devtmpfs", "overlay", "ext4", "xfs", "btrfs"];
-
-/// The folders on the way to those that are looked at by default.
-const ON_THE_WAY: [&str; 4] = ["/etc", "/dev", "/dev/shm", "/tmp"];
 
 /// When this process started to work, and what ends it in time.
 #[derive(Debug)]
@@ -35,6 +31,7 @@ pub struct Start {
     /// When.
     pub at: Instant,
     deadline: Deadline,
+    mounts: OnceCell<Option<Mounts>>,
 }
 
 impl Start {
@@ -43,7 +40,13 @@ impl Start {
         Self {
             at: clock::instant(),
             deadline: Deadline::new(DEFAULT_TIMEOUT),
+            mounts: OnceCell::new(),
         }
+    }
+
+    /// What is mounted, if that can be known.
+    pub fn mounts(&self) -> Option<&Mounts> {
+        self.mounts.get_or_init(Mounts::current).as_ref()
     }
 
     /// Has the deadline hold whatever blocks from now on.
@@ -67,9 +70,10 @@ impl Start {
         self.plus(timeout)
     }
 
-    /// The run is over but for saying so.
-    pub fn decide(&self, exit: &Exit) {
+    /// The run is over but for saying so, which may take until its deadline and no longer.
+    pub fn finish(&self, exit: Exit) -> ExitCode {
         self.deadline.decide(exit.status());
+        exit.print(self.deadline.left())
     }
 }
 
@@ -86,24 +90,30 @@ impl From<Invalid> for Exit {
 
 /// `ready-probe [TARGET...]`
 pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit {
-    if !is_near() {
-        start.watch();
+    match relay(options, start) {
+        Relayed::No => {}
+        Relayed::Done(exit) => return exit,
+        Relayed::Failed(why) => return unanswered(why, options, start),
     }
     let settings = match resolve(options, targets, start) {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
-    if !reads_one_record(&settings) {
+    // Where nobody knows what may hang, anything may.
+    if !reads_one_record(&settings) || start.mounts().is_none() {
         start.watch();
     }
     let limit = TimeLimit::from(start.at, settings.timeout.value);
-    let probe = Probe::new(&settings);
-    let plan = probe.plan();
+    let probe = Probe::new(&settings, start.mounts());
+    if let Some(mount) = far::asked::mount() {
+        return answer_parent(&probe.asking(mount), limit);
+    }
+    let mut plan = probe.plan();
     let answers = match probe.ask_now(&plan) {
         Some(answers) => answers,
         None => match event_loop() {
             Ok(event_loop) => {
-                let answers = event_loop.block_on(probe.ask(&plan, limit));
+                let answers = event_loop.block_on(probe.ask(&mut plan, limit));
                 // What still waits, waits for nobody.
                 event_loop.shutdown_background();
                 answers
@@ -113,6 +123,73 @@ pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit 
     };
     let report = probe.judge(plan, answers);
     finish(&report, &settings, start)
+}
+
+/// As the child of a probe. What it has to say is printed by then, and its status is no verdict.
+fn answer_parent(probe: &Probe<'_>, limit: TimeLimit) -> Exit {
+    let plan = probe.plan();
+    match event_loop() {
+        Ok(event_loop) => {
+            event_loop.block_on(probe.answer_parent(&plan, limit));
+            event_loop.shutdown_background();
+            Exit::Failed(String::new())
+        }
+        Err(cause) => Exit::Failed(cause),
+    }
+}
+
+/// Leaves a command to a child, if the files that its settings are in may hang.
+pub fn relay(options: &cli::Options, start: &Start) -> Relayed {
+    relay_with(options, start, false)
+}
+
+/// The same for a command that reads or writes the folder of signals by itself.
+pub fn relay_with_signals(options: &cli::Options, start: &Start) -> Relayed {
+    relay_with(options, start, true)
+}
+
+fn relay_with(options: &cli::Options, start: &Start, with_signals: bool) -> Relayed {
+    let lookup = |name: &str| std::env::var_os(name);
+    let env = Env::new(&lookup);
+    let mut needed = settings::files(options, &env);
+    let (signals, setting) = settings::store_without_file(options, &env);
+    if with_signals {
+        needed.extend(
+            signals
+                .dirs()
+                .map(|dir| (setting.to_owned(), dir.to_owned())),
+        );
+    }
+    let needed: Vec<Needed> = needed
+        .into_iter()
+        .map(|(setting, path)| relay::needed(setting, &path))
+        .collect();
+    // One that can't be used is told by whoever resolves the settings.
+    let timeout = settings::timeout_without_file(options, &env).unwrap_or(DEFAULT_TIMEOUT);
+    let limit = TimeLimit {
+        at: start.plus(timeout),
+        set: timeout,
+    };
+    relay::if_needed(&needed, &signals, start.mounts(), limit)
+}
+
+/// A probe whose settings can't be read.
+fn unanswered(why: String, options: &cli::Options, start: &Start) -> Exit {
+    let lookup = |name: &str| std::env::var_os(name);
+    let row = Row::unknown(&why);
+    let report = Report {
+        verdict: verdict::fold(std::iter::once(row.ballot())),
+        rows: vec![row],
+        notes: Vec::new(),
+        epoch: Epoch::current().file_stem(),
+    };
+    Exit::Failed(
+        if settings::format_without_file(options, &Env::new(&lookup)) == Format::Json {
+            report.json(start.elapsed())
+        } else {
+            report.text()
+        },
+    )
 }
 
 /// What is printed of a report, and how the run ends.
@@ -181,24 +258,6 @@ fn reads_one_record(settings: &Settings) -> bool {
         && !settings.verbose.value
         && settings.store.origin == Origin::Default
         && settings.timeout.value >= QUICK_TIMEOUT
-}
-
-/// Whether what is looked at when nothing is set lies where nothing can hang: the configuration
-/// file, which need not be there, and the folders of signals.
-fn is_near() -> bool {
-    let [first_dir, second_dir] = DEFAULT_DIRS;
-    let Some(mounts) = Mounts::current() else {
-        return false;
-    };
-    let Some(types) = mounts.types_around(&[DEFAULT_FILE, first_dir, second_dir]) else {
-        return false;
-    };
-    // A link on the way leads elsewhere; at the end of it, none is followed.
-    let is_link =
-        |path: &&str| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-    !types.is_empty()
-        && types.iter().all(|kind| NEVER_STUCK.contains(kind))
-        && !ON_THE_WAY.iter().any(is_link)
 }
 
 /// The event loop, on this thread.

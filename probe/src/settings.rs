@@ -7,7 +7,7 @@ pub mod env;
 mod file;
 mod origin;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ready_probe_sdk::connect::store::{
@@ -33,9 +33,11 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a dependency may be unreachable when nothing else is said.
 const DEFAULT_GRACE: Grace = Grace::For(Duration::from_secs(180));
 
+const CONFIG_VARIABLE: &str = "READY_CONFIG";
+
 /// The variables that name files to read.
 const FILE_VARIABLES: [&str; 4] = [
-    "READY_CONFIG",
+    CONFIG_VARIABLE,
     "READY_STORE_FILE",
     "REDIS_URL_FILE",
     "NATS_URL_FILE",
@@ -200,6 +202,46 @@ impl Settings {
 
 /// The agents and checks that the file names.
 type Checked = (Option<Setting<Vec<String>>>, Vec<Setting<Target>>);
+
+/// The files that resolving reads or looks for, and where each was set.
+pub fn files(options: &cli::Options, env: &Env<'_>) -> Vec<(String, PathBuf)> {
+    let typed = options
+        .config
+        .as_ref()
+        .map(|path| ("--config".to_owned(), path.into()));
+    let in_env = FILE_VARIABLES
+        .iter()
+        .filter(|name| typed.is_none() || **name != CONFIG_VARIABLE)
+        .filter_map(|name| Some(((*name).to_owned(), env.path(name)?)));
+    let mut files: Vec<(String, PathBuf)> = typed.clone().into_iter().chain(in_env).collect();
+    if typed.is_none() && !env.is_set(CONFIG_VARIABLE) {
+        files.push(("configuration".to_owned(), PathBuf::from(DEFAULT_FILE)));
+    }
+    files
+}
+
+/// The local store as far as it is known before any file is read, and where it was set.
+pub fn store_without_file(options: &cli::Options, env: &Env<'_>) -> (LocalStore, &'static str) {
+    let typed = options
+        .dir
+        .as_ref()
+        .map(|dir| (PathBuf::from(dir), "--dir"));
+    let in_env = || Some((env.path(DIR_VARIABLE)?, DIR_VARIABLE));
+    // A folder that can't be used is told by whoever resolves the settings.
+    let chosen = typed
+        .or_else(in_env)
+        .and_then(|(dir, setting)| Some((LocalStore::at(&dir).ok()?, setting)));
+    chosen.unwrap_or((LocalStore::default(), "signals"))
+}
+
+/// How to report as far as that is known before any file is read.
+pub fn format_without_file(options: &cli::Options, env: &Env<'_>) -> Format {
+    let in_env = || Some(env.variable("READY_FORMAT").ok()??.value);
+    match options.format.clone().or_else(in_env).as_deref() {
+        Some("json") => Format::Json,
+        Some(_) | None => Format::Text,
+    }
+}
 
 /// Whether resolving reads files, which may be on a disk that hangs.
 pub fn reads_files(options: &cli::Options, env: &Env<'_>) -> bool {

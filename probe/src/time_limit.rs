@@ -51,7 +51,12 @@ impl TimeLimit {
         }
     }
 
+    /// How long it was to be, for people.
+    pub fn shown(self) -> Span {
+        Span(millis(self.set))
+    }
+
     fn passed(self) -> String {
-        format!("no answer within {}", Span(millis(self.set)))
+        format!("no answer within {}", self.shown())
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::Span;
-use ready_probe_sdk::host;
+use ready_probe_sdk::host::{self, Mounts};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli;
@@ -42,7 +42,7 @@ pub fn run(args: &cli::Wait, options: &cli::Options, start: &Start) -> Exit {
     }
     let end = start.end_by(limit);
     let waited = match run::event_loop() {
-        Ok(event_loop) => event_loop.block_on(until_healthy(&settings, end)),
+        Ok(event_loop) => event_loop.block_on(until_healthy(&settings, start.mounts(), end)),
         Err(cause) => return Exit::failed(cause),
     };
     match waited {
@@ -76,10 +76,14 @@ enum Waited {
     Interrupted(i32),
 }
 
-async fn until_healthy(settings: &Settings, end: Instant) -> Result<Waited, String> {
+async fn until_healthy(
+    settings: &Settings,
+    mounts: Option<&Mounts>,
+    end: Instant,
+) -> Result<Waited, String> {
     // As process 1 of a container, TERM and INT are ignored unless somebody handles them.
     let mut signals = Signals::catch().map_err(|e| format!("signals can't be caught: {e}"))?;
-    let probe = Probe::new(settings).without_grace();
+    let probe = Probe::new(settings, mounts).without_grace();
     let mut pause = PAUSE_FIRST;
     let mut said = String::new();
     loop {
@@ -89,9 +93,9 @@ async fn until_healthy(settings: &Settings, end: Instant) -> Result<Waited, Stri
             .value
             .min(end.saturating_duration_since(now));
         let limit = TimeLimit { at: now + set, set };
-        let plan = probe.plan();
+        let mut plan = probe.plan();
         let answers = tokio::select! {
-            answers = probe.ask(&plan, limit) => answers,
+            answers = probe.ask(&mut plan, limit) => answers,
             number = signals.next() => return Ok(Waited::Interrupted(number)),
         };
         let report = probe.judge(plan, answers);

@@ -4,6 +4,7 @@
 //! [`Process::Unreadable`]); it decides nothing.
 
 mod container;
+mod mounts;
 
 use std::fs;
 use std::io::{self, Read};
@@ -13,12 +14,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 pub use container::container_id;
+pub use mounts::{Mount, Mounts};
 
 /// `/proc/PID/stat` and `status` are short; more than this is not what we asked for.
 const PROC_FILE_MAX: u64 = 16 * 1024;
-
-/// A container has a few dozen mounts; who has more than this is not waited for.
-const MOUNTS_MAX: u64 = 64 * 1024;
 
 /// This life of this container. Docker reuses the number of the PID namespace across a restart,
 /// so the start time of PID 1 is part of it.
@@ -216,65 +215,6 @@ pub fn ignored_signals() -> u64 {
         .unwrap_or(0)
 }
 
-/// What is mounted where: the text of `/proc/self/mountinfo`, which the kernel makes up without asking
-/// any file system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mounts(String);
-
-impl Mounts {
-    /// What the calling process sees. None where that can't be read, or is longer than 64 KiB.
-    #[must_use]
-    pub fn current() -> Option<Self> {
-        let mut bytes = Vec::with_capacity(4 * 1024);
-        fs::File::open("/proc/self/mountinfo")
-            .ok()?
-            .take(MOUNTS_MAX + 1)
-            .read_to_end(&mut bytes)
-            .ok()?;
-        (bytes.len() as u64 <= MOUNTS_MAX).then(|| Self::new(bytes))
-    }
-
-    fn new(text: Vec<u8>) -> Self {
-        // A mount point may be any bytes.
-        Self(String::from_utf8(text).unwrap_or_else(|e| {
-            let bytes = e.into_bytes();
-            String::from_utf8_lossy(&bytes).into_owned()
-        }))
-    }
-
-    /// The types of all file systems that are mounted on the way to one of these paths, or below it.
-    /// The paths are absolute, and no link is followed. None where the text makes no sense.
-    #[must_use]
-    pub fn types_around(&self, paths: &[&str]) -> Option<Vec<&str>> {
-        let mut types = Vec::new();
-        for line in self.0.lines() {
-            let (point, kind) = mount(line)?;
-            if paths
-                .iter()
-                .any(|path| is_within(path, point) || is_within(point, path))
-            {
-                types.push(kind);
-            }
-        }
-        Some(types)
-    }
-}
-
-/// One line of `mountinfo`: the mount point is field 5, the type the first field behind the dash that
-/// ends the optional ones. A space within a field is written `\040`, see proc_pid_mountinfo(5).
-fn mount(line: &str) -> Option<(&str, &str)> {
-    let mut fields = line.split(' ');
-    let point = fields.nth(4)?;
-    fields.find(|field| *field == "-")?;
-    Some((point, fields.next()?))
-}
-
-/// Whether a path is a folder, or lies anywhere below it. Both are absolute.
-fn is_within(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder.trim_end_matches('/'))
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 /// The effective user of the calling process.
 #[must_use]
 pub fn my_euid() -> u32 {
@@ -392,53 +332,6 @@ mod tests {
         }
         child.wait().unwrap();
         assert_eq!(Process::of(pid), Process::Gone);
-    }
-
-    #[test]
-    fn what_is_mounted_on_the_way_and_below_is_around_a_path() {
-        let mounts = Mounts::new(
-            b"22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/a\n\
-              23 22 0:21 / /dev rw - devtmpfs tmpfs rw\n\
-              24 23 0:22 / /dev/shm rw master:1 shared:2 - tmpfs shm rw,size=64k\n\
-              25 22 0:23 / /tmp rw - ext4 /dev/sda rw\n\
-              26 22 0:24 / /tmp rw - fuse.sshfs me@there:/tmp rw\n\
-              27 22 0:25 / /tmpfs rw - nfs there:/ rw\n\
-              28 22 0:26 / /srv/with\\040space/\xff rw - xfs /dev/sdb rw\n"
-                .to_vec(),
-        );
-        for (paths, types) in [
-            (&["/etc/x"][..], &["overlay"][..]),
-            (&["/dev/shm/x/y"], &["overlay", "devtmpfs", "tmpfs"]),
-            (&["/dev/shmx"], &["overlay", "devtmpfs"]),
-            (&["/tmp/x"], &["overlay", "ext4", "fuse.sshfs"]),
-            (&["/srv"], &["overlay", "xfs"]),
-            (&["/tmpfs", "/srv"], &["overlay", "nfs", "xfs"]),
-        ] {
-            assert_eq!(mounts.types_around(paths).unwrap(), types, "{paths:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_mountinfo_tells_nothing() {
-        for text in [
-            "22 1 0:20 / / rw,relatime",
-            "22 1 - x",
-            "22 1 0:20 / / rw - a b\n\n",
-        ] {
-            let mounts = Mounts::new(text.into());
-            assert_eq!(mounts.types_around(&["/"]), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn proc_is_mounted_here() {
-        let mounts = Mounts::current().unwrap();
-        assert!(
-            mounts
-                .types_around(&["/proc/self"])
-                .unwrap()
-                .contains(&"proc")
-        );
     }
 
     #[test]

@@ -23,6 +23,8 @@ mod grace;
 mod hostile_targets;
 mod http;
 mod https;
+mod hung_files;
+
 mod invalid_arguments;
 mod invalid_file;
 mod invalid_variables;

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::far;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 
@@ -110,6 +111,8 @@ fn start(argv: &[String]) -> io::Result<(Running, pipe::Receiver)> {
     let child = Command::new(program)
         .args(args)
         .env(MARK, myself.as_raw_nonzero().to_string())
+        // A probe among them is nobody's child that asks or relays.
+        .env_remove(far::VARIABLE)
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(write_end.try_clone()?)

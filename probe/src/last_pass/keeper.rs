@@ -6,16 +6,18 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
-use ready_probe_sdk::host::{self, Epoch};
+use ready_probe_sdk::host::{self, Epoch, Mounts};
 use ready_probe_sdk::store::local::{LocalStore, rewrite};
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Answers, Memory};
+use crate::far::Stuck;
 
 /// A memory of hundreds of checks is smaller.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
@@ -45,10 +47,18 @@ pub struct Recalled {
 }
 
 impl Keeper {
-    /// The memory of this user's probes in this epoch.
-    pub fn new(store: &LocalStore, epoch: &Epoch) -> Self {
+    /// The memory of this user's probes in this epoch: beside the signals, or in a default folder
+    /// where these are on a file system that may hang.
+    pub fn new(store: &LocalStore, mounts: Option<&Mounts>, epoch: &Epoch) -> Self {
+        let is_near = |dir: &Path| mounts.is_none_or(|mounts| mounts.hanging_around(dir).is_none());
+        let beside = store.only(is_near);
+        let has_folder = beside.dirs().next().is_some();
         Self {
-            store: store.clone(),
+            store: if has_folder {
+                beside
+            } else {
+                LocalStore::default().only(is_near)
+            },
             file: format!("{}-{}.json", epoch.file_stem(), host::my_euid()),
         }
     }
@@ -82,15 +92,21 @@ impl Keeper {
     pub fn remember(
         &self,
         answers: &Answers<'_>,
+        children: &[(String, Option<Stuck>)],
         now_ms: u64,
         patience: Duration,
     ) -> Result<(), String> {
         let mut problems = Vec::new();
         for (path, dir) in self.store.probe_dirs(true) {
-            match dir.and_then(|dir| self.remember_in(&dir, answers, now_ms, patience)) {
+            let remembered =
+                dir.and_then(|dir| self.remember_in(&dir, answers, children, now_ms, patience));
+            match remembered {
                 Ok(()) => return Ok(()),
                 Err(e) => problems.push(format!("{}: {e}", path.display())),
             }
+        }
+        if problems.is_empty() {
+            return Err("every folder for it is on a file system that may hang".to_owned());
         }
         Err(problems.join("; "))
     }
@@ -99,6 +115,7 @@ impl Keeper {
         &self,
         dir: &OwnedFd,
         answers: &Answers<'_>,
+        children: &[(String, Option<Stuck>)],
         now_ms: u64,
         patience: Duration,
     ) -> io::Result<()> {
@@ -109,6 +126,7 @@ impl Keeper {
         let is_new = known.is_none();
         let mut memory = known.unwrap_or_default();
         memory.add(answers, now_ms);
+        memory.note_children(children);
         replace(dir, &self.file, &format!("{stem}.tmp"), &memory)?;
         if is_new {
             // Best effort: a few hundred bytes more or less decide nothing.

@@ -116,11 +116,11 @@ fn keeper(dir: &Path) -> Keeper {
         init_start: Some(2),
         time_ns: Some(3),
     };
-    Keeper::new(&LocalStore::at(dir).unwrap(), &epoch)
+    Keeper::new(&LocalStore::at(dir).unwrap(), None, &epoch)
 }
 
 fn remember(keeper: &Keeper, key: &str, outcome: &Outcome, at_ms: u64) -> Result<(), String> {
-    keeper.remember(&[(key, outcome)], at_ms, Duration::from_millis(10))
+    keeper.remember(&[(key, outcome)], &[], at_ms, Duration::from_millis(10))
 }
 
 /// The file in which the memory is kept.

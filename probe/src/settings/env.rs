@@ -23,6 +23,12 @@ impl<'a> Env<'a> {
         (self.lookup)(name).is_some_and(|value| !value.is_empty())
     }
 
+    /// A variable that names a file or folder.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        let value = (self.lookup)(name).filter(|value| !value.is_empty())?;
+        Some(PathBuf::from(value))
+    }
+
     /// A variable, if it is set.
     pub fn variable(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
         let Some(value) = (self.lookup)(name).filter(|value| !value.is_empty()) else {

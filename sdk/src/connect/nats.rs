@@ -1,6 +1,6 @@
 //! What a NATS address means.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::address::{self, invalid};
 use super::redact::Secrets;
@@ -47,19 +47,23 @@ pub enum NatsAuth {
 }
 
 impl NatsAuth {
+    /// The file that it is in.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::TokenFile(path) | Self::Creds(path) | Self::Nkey(path) => Some(path),
+            Self::None | Self::Password { .. } | Self::Token(_) => None,
+        }
+    }
+
     /// Whether it is in a file.
     pub(crate) fn is_file(&self) -> bool {
-        match self {
-            Self::TokenFile(_) | Self::Creds(_) | Self::Nkey(_) => true,
-            Self::None | Self::Password { .. } | Self::Token(_) => false,
-        }
+        self.file().is_some()
     }
 
     /// Adds what the file holds, line by line. A file that can't be read holds nothing to be hidden.
     pub(super) fn add_file(&self, secrets: &mut Secrets) {
-        let (Self::TokenFile(path) | Self::Creds(path) | Self::Nkey(path)) = self else {
-            return;
-        };
+        let Some(path) = self.file() else { return };
         let text = file::read(path, MAX_FILE_BYTES).unwrap_or_default();
         for line in String::from_utf8_lossy(&text).lines().map(str::trim) {
             // A credentials file has its headings between dashes, and a warning in words.

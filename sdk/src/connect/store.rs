@@ -169,6 +169,29 @@ impl StoreAddress {
         }
     }
 
+    /// The files and sockets that connecting looks at.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self
+            .endpoints()
+            .iter()
+            .filter_map(|endpoint| match endpoint {
+                Endpoint::Unix(path) => Some(path.clone()),
+                Endpoint::Tcp { .. } => None,
+            })
+            .collect();
+        match &self.server {
+            Server::Redis(redis) if redis.tls => files.extend(self.tls.files()),
+            Server::Redis(_) => {}
+            // A server may demand TLS on its own.
+            Server::Nats(nats, _) => {
+                files.extend(self.tls.files());
+                files.extend(nats.auth.file().map(ToOwned::to_owned));
+            }
+        }
+        files
+    }
+
     /// Whether some of what must never be printed is in files.
     #[must_use]
     pub fn has_secret_files(&self) -> bool {

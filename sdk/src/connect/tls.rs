@@ -37,6 +37,22 @@ pub struct TlsOptions {
 }
 
 impl TlsOptions {
+    /// The files that are read for [`TlsOptions::client_config`], or looked for.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = [&self.cert, &self.key]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        match (self.insecure, self.ca.clone().or_else(named_by_environment)) {
+            (true, _) => {}
+            (false, Some(authorities)) => files.push(authorities),
+            (false, None) => files.extend(SYSTEM_BUNDLES.map(PathBuf::from)),
+        }
+        files
+    }
+
     /// The configuration of a client.
     ///
     /// Trusted are the authorities of `ca`, else of `SSL_CERT_FILE`, else of the system's bundle,
@@ -74,11 +90,7 @@ impl TlsOptions {
 
     fn roots(&self) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
-        let named = self.ca.clone().or_else(|| {
-            std::env::var_os("SSL_CERT_FILE")
-                .filter(|file| !file.is_empty())
-                .map(PathBuf::from)
-        });
+        let named = self.ca.clone().or_else(named_by_environment);
         let system = || {
             SYSTEM_BUNDLES
                 .iter()
@@ -98,6 +110,12 @@ impl TlsOptions {
         }
         Ok(roots)
     }
+}
+
+fn named_by_environment() -> Option<PathBuf> {
+    std::env::var_os("SSL_CERT_FILE")
+        .filter(|file| !file.is_empty())
+        .map(PathBuf::from)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

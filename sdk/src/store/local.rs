@@ -131,6 +131,15 @@ impl LocalStore {
         self.dirs.iter().map(|dir| dir.path.as_path())
     }
 
+    /// The same store in those of its folders that are to be kept, which may be none.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(&Path) -> bool) -> Self {
+        let dirs = self.dirs.iter().filter(|dir| keep(&dir.path)).cloned();
+        Self {
+            dirs: dirs.collect(),
+        }
+    }
+
     /// The probe's own folder in each of them, opened by the same rules as an agent's; `make` says
     /// whether to make what is not there.
     pub fn probe_dirs(

@@ -12,6 +12,7 @@
 //! | [`proxy`] | a TCP proxy that injects faults into connections already open |
 //! | [`dns`] | name servers, and a private `/etc/resolv.conf` to point at them |
 //! | [`docker`] | a Docker engine |
+//! | [`fuse`] | a file system that hangs on command |
 //!
 //! Everything is synchronous and on threads, so that a fixture works the same under any runtime and
 //! keeps running while a runtime under test is blocked. Every fixture stops on drop. One that cannot
@@ -31,6 +32,7 @@
 
 pub mod dns;
 pub mod docker;
+pub mod fuse;
 pub mod hostile;
 pub mod http;
 mod listener;

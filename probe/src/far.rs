@@ -1,0 +1,107 @@
+//! What lies on a file system that may hang is asked by a child.
+//!
+//! A thread that waits for such a file system can't be ended, and the process can't end before its
+//! threads: its health check is then recorded as timed out, and its reason is lost. A child can be left
+//! behind. It is killed, which takes effect once the file system answers, and remembered by where that
+//! is mounted, so that no second one is started while it lives.
+//!
+//! Which mounts may hang is told by [`ready_probe_sdk::host::Mounts`]. On all others nothing is asked by
+//! a child: that costs as much as a whole probe.
+//!
+//! - `place`: which of them a question has to ask.
+//! - `child`: asking all questions about one mount.
+//! - `asked`: the other side of that, in the child.
+//! - `relay`: where settings themselves lie there, all of a command is a child's.
+
+pub mod asked;
+pub mod child;
+pub mod place;
+pub mod relay;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use ready_probe_sdk::host::{self, Process};
+use serde::{Deserialize, Serialize};
+
+/// In the environment of a child: its parent's process id, a colon, and what it is for. Whoever has it
+/// without being that parent's child is no child of a probe.
+pub const VARIABLE: &str = "READY_PROBE_CHILD";
+
+/// A child that was left behind: it waits for a file system that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// Its process.
+    pub pid: u32,
+    /// When that started: field 22 of `/proc/PID/stat`.
+    pub start: u64,
+    /// When it was left: `CLOCK_MONOTONIC` in milliseconds.
+    pub since_ms: u64,
+}
+
+impl Stuck {
+    /// Whether it still waits.
+    pub fn lives(&self) -> bool {
+        matches!(Process::of(self.pid), Process::Alive { start, .. } if start == self.start)
+    }
+}
+
+/// What this process is for, if a probe has started it as its child.
+pub fn role() -> Option<OsString> {
+    let set = std::env::var_os(VARIABLE)?;
+    let set = set.to_str()?;
+    let (parent, role) = set.split_once(':')?;
+    let is_child = host::stat_of(std::process::id())
+        .is_some_and(|stat| stat.ppid > 0 && parent.parse() == Ok(stat.ppid));
+    is_child.then(|| OsString::from(role))
+}
+
+/// This very program, started again with the same arguments: for `role`, with its output in pipes, so
+/// that it holds none of ours. Not by way of `/dev/null`, which may hang as well.
+fn start(role: &str, hears_stderr: bool) -> io::Result<Child> {
+    // A pipe that nobody writes to is at its end, and what nobody reads is thrown away.
+    let (no_input, _) = io::pipe()?;
+    let (_, no_reader) = io::pipe()?;
+    let stderr = if hears_stderr {
+        Stdio::piped()
+    } else {
+        Stdio::from(no_reader)
+    };
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_else(|| OsString::from("ready-probe"));
+    Command::new("/proc/self/exe")
+        .arg0(name)
+        .args(args)
+        .env(VARIABLE, format!("{}:{role}", std::process::id()))
+        .process_group(0)
+        .stdin(no_input)
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+}
+
+/// Kills a child that does not answer, and tells how to know it again. None if it has ended.
+fn leave(child: &mut Child, now_ms: u64) -> Option<Stuck> {
+    // It is gone already, or goes when the file system answers.
+    let _ = child.kill();
+    let pid = child.id();
+    let start = Process::of(pid).start()?;
+    let stuck = Stuck {
+        pid,
+        start,
+        since_ms: now_ms,
+    };
+    // One that waits for nothing takes a moment to end.
+    for _ in 0..ENDING_LOOKS {
+        if child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return None;
+        }
+        std::thread::sleep(ENDING_PAUSE);
+    }
+    stuck.lives().then_some(stuck)
+}
+
+const ENDING_LOOKS: u32 = 10;
+const ENDING_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);

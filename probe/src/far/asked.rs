@@ -1,0 +1,58 @@
+//! The child's side: asks what concerns one mount, and prints each answer as it comes.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::Answer;
+use crate::outcome::Outcome;
+
+/// One answer, as a child prints it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Line {
+    /// The question's key.
+    pub key: String,
+    /// The answer.
+    pub outcome: Outcome,
+    /// How long it took, in microseconds.
+    elapsed_us: u64,
+    /// It is about an agent that was found there, of which the parent knows nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub discovered: bool,
+}
+
+impl Line {
+    /// The answer to a question.
+    pub fn new(key: &str, answer: &Answer, discovered: bool) -> Self {
+        Self {
+            key: key.to_owned(),
+            outcome: answer.outcome.clone(),
+            elapsed_us: u64::try_from(answer.elapsed.as_micros()).unwrap_or(u64::MAX),
+            discovered,
+        }
+    }
+
+    /// The answer it is.
+    pub fn answer(self) -> Answer {
+        Answer {
+            outcome: self.outcome,
+            elapsed: Duration::from_micros(self.elapsed_us),
+        }
+    }
+
+    /// Prints it. Nobody is left to be told when the parent has gone.
+    pub fn print(&self) {
+        if let Ok(mut text) = serde_json::to_vec(self) {
+            text.push(b'\n');
+            let _ = std::io::stdout().write_all(&text);
+        }
+    }
+}
+
+/// The mount that this process is to ask, if it is such a child.
+pub fn mount() -> Option<PathBuf> {
+    let role = super::role()?;
+    Some(PathBuf::from(role.to_str()?.strip_prefix("asks ")?))
+}

@@ -1,0 +1,210 @@
+//! Asking a child all questions about one mount.
+
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+use ready_probe_sdk::clock;
+use ready_probe_sdk::freshness::Span;
+use ready_probe_sdk::signal::{Name, clean};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::unix::pipe;
+
+use super::Stuck;
+use super::asked::Line;
+use crate::check::Answer;
+use crate::outcome::Outcome;
+use crate::time_limit::TimeLimit;
+
+/// More than a thousand agents and as many checks say.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// A child that has answered everything ends at once, unless something of it hangs.
+const ENDING: Duration = Duration::from_millis(100);
+const MAX_SHOWN_CHARS: usize = 200;
+
+/// A mount, and how its questions are asked.
+pub struct Asking {
+    point: PathBuf,
+    state: State,
+}
+
+enum State {
+    Started(Child),
+    /// Why there is no child.
+    Refused(Outcome),
+}
+
+/// What came of asking about one mount.
+#[derive(Debug)]
+pub struct Heard {
+    /// Where it is mounted.
+    pub point: PathBuf,
+    /// What was answered, by the questions' keys, in the order in which it came.
+    pub lines: Vec<Line>,
+    /// What every other question is to hear.
+    pub otherwise: Outcome,
+    /// The child, where it was left behind.
+    pub stuck: Option<Stuck>,
+    /// Whether somebody was asked at all.
+    pub asked: bool,
+    /// How long that took.
+    pub elapsed: Duration,
+}
+
+impl Asking {
+    /// Starts a child for a mount, unless the one that was left there still waits.
+    pub fn start(point: &Path, before: Option<&Stuck>, now_ms: u64) -> Self {
+        let shown = shown(point);
+        let state = match before {
+            Some(stuck) if stuck.lives() => {
+                let waited = Span(now_ms.saturating_sub(stuck.since_ms));
+                State::Refused(Outcome::unknown(format!(
+                    "{shown} does not answer: process {} has waited for it for {waited}",
+                    stuck.pid
+                )))
+            }
+            Some(_) | None => match super::start(&role(point), false) {
+                Ok(child) => State::Started(child),
+                Err(e) => State::Refused(Outcome::unknown(format!(
+                    "{shown} may hang, and no process can be had to ask it: {e}"
+                ))),
+            },
+        };
+        Self {
+            point: point.to_owned(),
+            state,
+        }
+    }
+
+    /// Hears the child out, until so many questions are answered or the limit has come.
+    pub async fn hear(self, questions: usize, limit: TimeLimit) -> Heard {
+        let mut heard = Heard {
+            otherwise: Outcome::unknown(format!(
+                "{} does not answer within {}",
+                shown(&self.point),
+                limit.shown()
+            )),
+            point: self.point,
+            lines: Vec::new(),
+            stuck: None,
+            asked: false,
+            elapsed: Duration::ZERO,
+        };
+        let started = clock::instant();
+        let mut child = match self.state {
+            State::Started(child) => child,
+            State::Refused(why) => {
+                heard.otherwise = why;
+                return heard;
+            }
+        };
+        heard.asked = true;
+        let listened = listen(&mut child, questions, &mut heard.lines, limit).await;
+        match listened {
+            Ok(true) => {
+                // It has ended: what it is left with is its exit status.
+                while child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                    tokio::time::sleep(Duration::from_micros(200)).await;
+                }
+                if heard.lines.len() < questions {
+                    heard.otherwise = Outcome::unknown("the process that was to ask has died");
+                }
+            }
+            Ok(false) => heard.stuck = super::leave(&mut child, clock::mono_ms()),
+            Err(e) => {
+                heard.otherwise = Outcome::unknown(format!("its answer can't be read: {e}"));
+                heard.stuck = super::leave(&mut child, clock::mono_ms());
+            }
+        }
+        heard.elapsed = clock::instant().saturating_duration_since(started);
+        heard
+    }
+}
+
+/// Says whether the child has ended.
+async fn listen(
+    child: &mut Child,
+    questions: usize,
+    lines: &mut Vec<Line>,
+    limit: TimeLimit,
+) -> std::io::Result<bool> {
+    let Some(output) = child.stdout.take() else {
+        return Ok(false);
+    };
+    let output = pipe::Receiver::from_owned_fd(output.into())?;
+    let mut output = BufReader::new(output.take(MAX_BYTES)).lines();
+    let mut until = limit.at;
+    loop {
+        let line = match tokio::time::timeout_at(until.into(), output.next_line()).await {
+            Ok(line) => line?,
+            Err(_) => return Ok(false),
+        };
+        let Some(line) = line else { return Ok(true) };
+        let line: Line = serde_json::from_str(&line)?;
+        lines.push(line);
+        let answered = lines.iter().filter(|line| !line.discovered).count();
+        if answered == questions {
+            until = until.min(clock::instant() + ENDING);
+        }
+    }
+}
+
+/// What came of asking about all such mounts.
+pub struct Hearings(Vec<Heard>);
+
+impl Hearings {
+    /// Of each mount.
+    pub fn new(heard: Vec<Heard>) -> Self {
+        Self(heard)
+    }
+
+    /// The mounts that were asked, and the children that were left behind.
+    pub fn children(&self) -> Vec<(String, Option<Stuck>)> {
+        let asked = self.0.iter().filter(|heard| heard.asked);
+        asked
+            .map(|heard| (heard.point.display().to_string(), heard.stuck))
+            .collect()
+    }
+
+    /// The answer to one question.
+    pub fn answer(&mut self, point: &Path, key: &str) -> Answer {
+        let unasked = || Answer {
+            outcome: Outcome::unknown("nobody has asked"),
+            elapsed: Duration::ZERO,
+        };
+        let Some(heard) = self.0.iter_mut().find(|heard| heard.point == point) else {
+            return unasked();
+        };
+        let is_it = |line: &Line| line.key == key && !line.discovered;
+        match heard.lines.iter().position(is_it) {
+            Some(place) => heard.lines.swap_remove(place).answer(),
+            None => Answer {
+                outcome: heard.otherwise.clone(),
+                elapsed: heard.elapsed,
+            },
+        }
+    }
+
+    /// The agents that were found, and what became of them.
+    pub fn discovered(self) -> Vec<(Name, Answer)> {
+        let lines = self.0.into_iter().flat_map(|heard| heard.lines);
+        let mut agents: Vec<(Name, Answer)> = lines
+            .filter(|line| line.discovered)
+            .filter_map(|line| {
+                let name = line.key.strip_prefix("agent:")?;
+                Some((Name::new(name).ok()?, line.clone().answer()))
+            })
+            .collect();
+        agents.sort_by(|(a, _), (b, _)| a.cmp(b));
+        agents
+    }
+}
+
+/// What the child is told it is for.
+fn role(point: &Path) -> String {
+    format!("asks {}", point.display())
+}
+
+fn shown(point: &Path) -> String {
+    clean(&point.display().to_string(), MAX_SHOWN_CHARS)
+}

@@ -1,0 +1,111 @@
+//! Which mount that may hang a question has to ask.
+
+use std::path::{Path, PathBuf};
+
+use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::connect::tls::TlsOptions;
+use ready_probe_sdk::host::Mounts;
+use ready_probe_sdk::store::local::LocalStore;
+
+use crate::check::Context;
+use crate::target::{Kind, Target};
+
+/// Where such a mount is, for a question that has to ask one.
+pub fn of_target(mounts: &Mounts, target: &Target, context: Context<'_>) -> Option<PathBuf> {
+    if asks_agents(target)
+        && let Some(point) = of_store(mounts, context.store)
+    {
+        return Some(point);
+    }
+    let paths = paths(target, context);
+    let mut hanging = paths.iter().filter_map(|path| mounts.hanging(path));
+    hanging.next().map(|mount| mount.point().to_owned())
+}
+
+/// Where such a mount is, for a folder of signals.
+pub fn of_store(mounts: &Mounts, store: &LocalStore) -> Option<PathBuf> {
+    let mut hanging = store.dirs().filter_map(|dir| mounts.hanging_around(dir));
+    hanging.next().map(|mount| mount.point().to_owned())
+}
+
+fn asks_agents(target: &Target) -> bool {
+    match &target.kind {
+        Kind::Agent { .. } => true,
+        Kind::Any(targets) => targets.iter().any(asks_agents),
+        Kind::Peer { .. }
+        | Kind::Redis(_)
+        | Kind::Nats(_)
+        | Kind::Http(_)
+        | Kind::Connect(_)
+        | Kind::Process { .. }
+        | Kind::Pid(_)
+        | Kind::Exec(_)
+        | Kind::File(_) => false,
+    }
+}
+
+/// The files and sockets that a question looks at.
+fn paths(target: &Target, context: Context<'_>) -> Vec<PathBuf> {
+    match &target.kind {
+        // Its folder is the store's.
+        Kind::Agent { .. } | Kind::Process { .. } => Vec::new(),
+        Kind::Peer { .. } => context
+            .remote
+            .map_or_else(Vec::new, |remote| remote.address.files()),
+        Kind::Redis(redis) => {
+            let tls = redis.address.tls.then_some(&redis.tls);
+            with_tls(sockets(&redis.address.endpoints), tls)
+        }
+        Kind::Nats(nats) => {
+            let mut paths = with_tls(sockets(&nats.address.endpoints), Some(&nats.tls));
+            paths.extend(nats.address.auth.file().map(Path::to_owned));
+            paths
+        }
+        Kind::Http(http) => with_tls(
+            sockets(std::slice::from_ref(&http.endpoint)),
+            http.tls.as_ref(),
+        ),
+        Kind::Connect(endpoint) => sockets(std::slice::from_ref(endpoint)),
+        Kind::Pid(path) => vec![path.clone()],
+        Kind::File(file) => vec![file.path.clone()],
+        Kind::Exec(argv) => {
+            let mut paths = argv.first().map_or_else(Vec::new, |name| programs(name));
+            // Where it reads from.
+            paths.push(PathBuf::from("/dev/null"));
+            paths
+        }
+        Kind::Any(targets) => targets
+            .iter()
+            .flat_map(|target| paths(target, context))
+            .collect(),
+    }
+}
+
+fn with_tls(mut paths: Vec<PathBuf>, tls: Option<&TlsOptions>) -> Vec<PathBuf> {
+    paths.extend(tls.into_iter().flat_map(TlsOptions::files));
+    paths
+}
+
+fn sockets(endpoints: &[Endpoint]) -> Vec<PathBuf> {
+    endpoints
+        .iter()
+        .filter_map(|endpoint| match endpoint {
+            Endpoint::Unix(path) => Some(path.clone()),
+            Endpoint::Tcp { .. } => None,
+        })
+        .collect()
+}
+
+/// Where a program may be, which is looked for before it can be started.
+fn programs(name: &str) -> Vec<PathBuf> {
+    if name.contains('/') {
+        return std::env::current_dir()
+            .map(|dir| vec![dir.join(name)])
+            .unwrap_or_default();
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(name))
+        .collect()
+}

@@ -1,0 +1,381 @@
+//! Files, folders and sockets on a file system that has stopped answering, and that nobody can be ended
+//! while waiting for: the probe ends in time, says where it waits, and leaves one process, not one each
+//! time.
+
+use std::fs;
+use std::io::pipe;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ready_probe_test_support::fuse::Fuse;
+use ready_probe_test_support::process::{Guard, Run, run, wait_until};
+use ready_probe_test_support::servers::Redis;
+
+use crate::container::{
+    Container, assert_mentions, assert_said, open_to_all, parsed, row, through,
+};
+use crate::records::publish;
+
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// How long after its deadline a process may end, on a machine that is busy with other tests.
+const SLACK: Duration = Duration::from_millis(150);
+
+/// A container beside which a folder is shown that may hang.
+struct World {
+    container: Container,
+    fuse: Fuse,
+}
+
+impl World {
+    fn new() -> Self {
+        let container = Container::new();
+        for folder in ["behind", "far"] {
+            fs::create_dir(container.path(folder)).unwrap();
+        }
+        let fuse = Fuse::mount(&container.path("behind"), &container.path("far"));
+        Self { container, fuse }
+    }
+
+    /// Puts a file there; returns where it is seen.
+    fn file(&self, name: &str, text: &str) -> String {
+        fs::write(self.container.path("behind").join(name), text).unwrap();
+        self.far(name)
+    }
+
+    fn far(&self, name: &str) -> String {
+        self.container.path("far").join(name).display().to_string()
+    }
+
+    fn point(&self) -> String {
+        self.container.path("far").display().to_string()
+    }
+
+    fn probe(&self, args: &[&str]) -> Command {
+        let mut probe = self.container.probe(args);
+        probe.env("READY_TIMEOUT", format!("{}ms", TIMEOUT.as_millis()));
+        probe
+    }
+
+    /// Probes that have been left behind.
+    fn left(&self) -> Vec<u32> {
+        probes_below(&self.container.path(""))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.fuse.go_on();
+        wait_until(
+            Duration::from_secs(10),
+            "those that were left to end",
+            || self.left().is_empty().then_some(()),
+        );
+    }
+}
+
+/// The processes of probes that were started in a folder.
+fn probes_below(folder: &Path) -> Vec<u32> {
+    let folder = folder.display().to_string();
+    let folder = folder.trim_end_matches('/');
+    let numbers = |path: &str| -> Vec<u32> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        names.collect()
+    };
+    // Of one that was killed, only the thread that waits is left to tell.
+    let is_ours = |pid: &u32| {
+        numbers(&format!("/proc/{pid}/task")).iter().any(|tid| {
+            let read = |file: &str| {
+                let bytes = fs::read(format!("/proc/{pid}/task/{tid}/{file}"));
+                String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+            };
+            read("cmdline").contains("ready-probe") && read("environ").contains(folder)
+        })
+    };
+    let mut pids = numbers("/proc");
+    pids.retain(is_ours);
+    pids
+}
+
+#[track_caller]
+fn assert_in_time(run: &Run) {
+    assert!(run.elapsed < TIMEOUT + SLACK, "{run:?}");
+}
+
+/// Arguments, and a variable.
+type Way = (Vec<String>, Option<(&'static str, String)>);
+
+/// Every way to name something there.
+fn ways(world: &World) -> Vec<Way> {
+    let target = |text: String| (vec![text], None);
+    vec![
+        target(format!("file:{}", world.file("file", "x"))),
+        target(format!("file:{}#contains=x", world.far("file"))),
+        target(format!("pid:{}", world.far("pid"))),
+        target(format!("unix://{}", world.far("socket"))),
+        target(format!(
+            "http+unix://{}/",
+            world.far("s").replace('/', "%2F")
+        )),
+        target(format!("redis+unix://{}", world.far("s"))),
+        target(format!("https://127.0.0.1:1/#ca={}", world.far("ca"))),
+        target(format!("nats://127.0.0.1:1#creds={}", world.far("creds"))),
+        target(format!("exec:{} x", world.far("program"))),
+        (vec!["--config".to_owned(), world.far("toml")], None),
+        (Vec::new(), Some(("READY_CONFIG", world.far("toml")))),
+        (Vec::new(), Some(("REDIS_URL_FILE", world.far("url")))),
+        (Vec::new(), Some(("READY_STORE_FILE", world.far("url")))),
+    ]
+}
+
+/// The same with the signals themselves; what the probe remembers is elsewhere then.
+fn ways_of_signals(world: &World) -> Vec<Way> {
+    let ready_dir = || Some(("READY_DIR", world.far("ready")));
+    vec![
+        (vec!["agent:a".to_owned()], ready_dir()),
+        (Vec::new(), ready_dir()),
+    ]
+}
+
+#[test]
+fn whatever_hangs_the_probe_ends_in_time_and_says_where() {
+    for ways in [ways, ways_of_signals] {
+        let world = World::new();
+        let ways = ways(&world);
+        world.fuse.hang();
+        assert_all_end(&world, &ways);
+    }
+}
+
+fn assert_all_end(world: &World, ways: &[Way]) {
+    let says = format!("{} does not answer", world.point());
+    for (args, variable) in ways {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut probe = world.probe(&args);
+        if let Some((name, value)) = variable {
+            probe.env(name, value);
+        }
+        let run = run(&mut probe);
+        assert_mentions(&run, 1, &["unhealthy: ", &says]);
+        assert_in_time(&run);
+        assert_eq!(world.left().len(), 1, "after {args:?} {variable:?}");
+    }
+}
+
+#[test]
+fn one_process_waits_however_often_it_is_asked_and_all_else_is_answered() {
+    let world = World::new();
+    let redis = Redis::start();
+    let target = format!("file:{}", world.file("state", "ready"));
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    publish(&world.container, "a", process.pid(), |_| {});
+    let ask = || run(&mut world.probe(&["agent:a", &redis.url(), &target, "exec:true"]));
+    assert_said(&ask(), 0, "healthy: 4 checks pass");
+    assert!(world.left().is_empty());
+
+    world.fuse.hang();
+    let first = ask();
+    assert_mentions(
+        &first,
+        1,
+        &["unhealthy: ", &world.point(), "does not answer within 1s"],
+    );
+    assert_in_time(&first);
+    for _ in 0..5 {
+        let again = ask();
+        assert_mentions(
+            &again,
+            1,
+            &["does not answer: process ", " has waited for it for "],
+        );
+        assert!(again.elapsed < TIMEOUT, "it asked again: {again:?}");
+        for passing in ["agent:a", &redis.url(), "exec:true"] {
+            assert_eq!(row(&again, passing).0, "pass", "{again:?}");
+        }
+    }
+    assert_eq!(world.left().len(), 1);
+
+    world.fuse.go_on();
+    wait_until(
+        Duration::from_secs(10),
+        "the one that waited to end",
+        || world.left().is_empty().then_some(()),
+    );
+    assert_said(&ask(), 0, "healthy: 4 checks pass");
+}
+
+#[test]
+fn what_is_tolerated_is_tolerated_while_it_hangs() {
+    let world = World::new();
+    let file = world.file("state", "ready");
+    let target = format!("file:{file}#grace=1m");
+    let own_time = format!("file:{file}#grace=1m&timeout=200ms");
+    assert_said(
+        &run(&mut world.probe(&[&target])),
+        0,
+        "healthy: 1 check passes",
+    );
+    world.fuse.hang();
+    let run_of = |target: &str| run(&mut world.probe(&[target]));
+    let early = run_of(&own_time);
+    assert_mentions(
+        &early,
+        0,
+        &["degraded: ", "no answer within 200ms", " of 1m grace"],
+    );
+    assert!(early.elapsed < TIMEOUT / 2 + SLACK, "{early:?}");
+    assert_mentions(
+        &run_of(&target),
+        0,
+        &["degraded: ", "does not answer", " of 1m grace"],
+    );
+    assert_eq!(world.left().len(), 1);
+}
+
+#[test]
+fn what_lies_far_and_answers_passes() {
+    let world = World::new();
+    let redis = Redis::start();
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    let pid = world.file("pid", &process.pid().to_string());
+    let url = world.file("url", &redis.url());
+    let toml = world.file("toml", &format!("[[check]]\ntarget = \"pid:{pid}\"\n"));
+    // The signals are written behind it, since it can't be written through.
+    publish(&world.container, "a", process.pid(), |_| {});
+    publish(&world.container, "b", process.pid(), |_| {});
+    fs::rename(
+        world.container.ready_dir(),
+        world.container.path("behind/ready"),
+    )
+    .unwrap();
+    let mut probe = world.probe(&[]);
+    probe
+        .env("READY_DIR", world.far("ready"))
+        .env("READY_CONFIG", toml)
+        .env("REDIS_URL_FILE", url);
+    let said = run(&mut probe);
+    assert_said(
+        &said,
+        0,
+        "healthy: 4 checks pass; 2 agents discovered; READY_AGENT not set",
+    );
+    let report = parsed(&run(probe.env("READY_FORMAT", "json")));
+    let targets: Vec<&str> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| check["target"].as_str().unwrap())
+        .collect();
+    assert!(
+        ["agents", "agent:a", "agent:b"]
+            .iter()
+            .all(|t| targets.contains(t)),
+        "{report}"
+    );
+    drop(process);
+    let dead = run(probe.env_remove("READY_FORMAT"));
+    assert_mentions(&dead, 1, &["unhealthy: ", " is gone"]);
+    // What is not there is said as if it were near, in the same words and with the same status.
+    let missing = run(&mut world.probe(&["--config", &world.far("nothing")]));
+    assert_eq!(missing.code(), 64, "{missing:?}");
+    assert!(missing.stderr.contains("No such file"), "{missing:?}");
+    let no = run(&mut world.probe(&[&format!("file:{}", world.far("nothing"))]));
+    assert_mentions(&no, 1, &["no such file"]);
+    assert!(world.left().is_empty());
+}
+
+#[test]
+fn a_command_whose_settings_hang_ends_too() {
+    let world = World::new();
+    let config = world.file("toml", "");
+    let ready = world.far("ready");
+    let list = run(&mut world.probe(&["list", "--config", &config]));
+    assert_eq!(list.code(), 0, "{list:?}");
+    world.fuse.hang();
+    for args in [
+        &["config", "--config", &config, "--dir", &ready][..],
+        &["list", "--dir", &ready],
+        &["mark", "a", "--dir", &ready],
+    ] {
+        let run = run(&mut world.probe(args));
+        let says = format!("{} does not answer", world.point());
+        assert_mentions(&run, 1, &["ready-probe: ", &says]);
+        assert_in_time(&run);
+    }
+    assert_eq!(world.left().len(), 1);
+}
+
+#[test]
+fn nobody_is_taken_for_a_child_who_is_none() {
+    let container = Container::new();
+    for value in ["1:asks /", "0:asks /", "x", ":", "relays", "1:relays"] {
+        let mut probe = container.probe(["file:/nothing-is-here"]);
+        let run = run(probe.env("READY_PROBE_CHILD", value));
+        assert_mentions(&run, 1, &["unhealthy: file:/nothing-is-here: no such file"]);
+    }
+}
+
+#[test]
+fn without_a_process_to_be_had_what_may_hang_is_unknown() {
+    let world = World::new();
+    fs::create_dir(world.container.ready_dir()).unwrap();
+    open_to_all(&world.container.ready_dir());
+    let target = format!("file:{}", world.file("state", "ready"));
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    publish(&world.container, "a", process.pid(), |_| {});
+    // The number belongs to nobody, and to no other test.
+    let user = [
+        "--reuid=54322",
+        "--regid=54322",
+        "--clear-groups",
+        "prlimit",
+        "--nproc=1",
+    ];
+    let run = run(&mut through(
+        "setpriv",
+        &user,
+        &world.probe(&["agent:a", &target]),
+    ));
+    assert_mentions(&run, 1, &["may hang, and no process can be had to ask it"]);
+    assert_eq!(row(&run, &target).0, "unknown");
+    assert_eq!(row(&run, "agent:a").0, "pass");
+}
+
+#[test]
+fn without_a_thread_and_with_a_reader_that_does_not_read_it_ends() {
+    let container = Container::new();
+    let user = [
+        "--reuid=54323",
+        "--regid=54323",
+        "--clear-groups",
+        "prlimit",
+        "--nproc=1",
+    ];
+    let mut probe = container.probe(["agent:never-there"]);
+    probe.env("READY_TIMEOUT", "500ms");
+    let (reader, writer) = pipe().unwrap();
+    fill(&writer);
+    let mut command = through("setpriv", &user, &probe);
+    command
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .stdin(Stdio::null());
+    let started = Instant::now();
+    let mut child = Guard::spawn(&mut command);
+    drop(command);
+    let status = child.wait_within(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(1));
+    assert!(started.elapsed() < Duration::from_secs(2));
+    drop(reader);
+}
+
+/// Fills a pipe to the last byte.
+fn fill(writer: impl AsFd) {
+    let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
+    rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+    while rustix::io::write(&writer, &[b'x'; 4_096]).is_ok() {}
+    while rustix::io::write(&writer, b"x").is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, flags).unwrap();
+}
