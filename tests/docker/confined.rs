@@ -2,6 +2,7 @@
 
 use ready_probe_test_support::{
     docker::{Engine, RunOptions},
+    fuse::Fuse,
     process::wait_until,
 };
 
@@ -119,4 +120,40 @@ fn process_1_may_be_hidden() {
     let gone = format!("unhealthy: agent translator: process {pid} is gone");
     let probe = probe();
     assert!(probe.stdout.starts_with(&gone), "{probe:?}");
+}
+
+#[test]
+fn a_volume_that_hangs_is_told_and_leaves_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, point) = (dir.path().join("folder"), dir.path().join("point"));
+    for path in [&folder, &point] {
+        std::fs::create_dir(path).unwrap();
+    }
+    std::fs::write(folder.join("state"), "ready").unwrap();
+    let fuse = Fuse::mount(&folder, &point);
+    let container = Engine::shared().run(
+        agent("hung-volume")
+            .bind_read_only(&point, "/far")
+            .env("READY_TIMEOUT", "1s")
+            .env("READY_CHECKS", "file:/far/state"),
+    );
+    let mut probes = Probes::of(&container);
+    probes.wait_healthy();
+    let before = container.pids().len();
+    fuse.hang();
+    let hung = "unhealthy: file:/far/state: /far does not answer";
+    probes.wait(
+        "the volume to hang",
+        |probe| says(probe, "healthy: "),
+        |probe| says(probe, hung),
+    );
+    probes.wait_each(4, "the same again", |probe| says(probe, hung));
+    let after = container.pids().len();
+    fuse.go_on();
+    assert!(after <= before + 1, "{before} processes, and then {after}");
+    probes.wait(
+        "the volume to go on",
+        |probe| says(probe, hung),
+        |probe| says(probe, "healthy: "),
+    );
 }
