@@ -123,8 +123,8 @@ pub struct Options {
     /// [env: READY_GRACE]
     #[arg(long, global = true, value_name = "DURATION")]
     pub grace: Option<String>,
-    /// The agents that must be ready, comma separated; by default all that have published
-    /// [env: READY_AGENT]
+    /// The agents that must be ready, comma separated, or off where there are none; by default all
+    /// that have published [env: READY_AGENT]
     #[arg(long, global = true, value_name = "NAMES")]
     pub agent: Option<String>,
     /// The folder of this container's signals, by default /dev/shm/ready-probe or

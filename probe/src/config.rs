@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use ready_probe_sdk::freshness::Span;
+use ready_probe_sdk::signal::NO_AGENTS;
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -90,6 +91,9 @@ fn settings_shown(settings: &Settings) -> Vec<(&'static str, String, String)> {
             settings.verbose.origin.to_string(),
         ),
     ];
+    if let Some(origin) = &settings.without_agents {
+        shown.push(("agent", NO_AGENTS.to_owned(), origin.to_string()));
+    }
     if let Some(remote) = &settings.remote {
         let origin = remote.origin.to_string();
         let Remote { address, namespace } = &remote.value;

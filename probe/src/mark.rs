@@ -167,7 +167,7 @@ impl Marked {
             }
         };
         Ok(Self {
-            name: Name::new(&args.name).map_err(|e| at("NAME", e.to_string()))?,
+            name: Name::of_agent(&args.name).map_err(|e| at("NAME", e.to_string()))?,
             not_ready: match &args.not_ready {
                 Some(reason) if reason.trim().is_empty() => {
                     return Err(at("--not-ready", "it needs a reason".to_owned()));

@@ -318,7 +318,14 @@ impl<'a> Probe<'a> {
     fn plan_discovered(&self, plan: &mut Plan) {
         match check::discover(self.context()) {
             Ok(names) if names.is_empty() => {
-                let nobody = Outcome::starting("no agent has published a signal");
+                let nobody = "no agent has published a signal";
+                // Somebody else's image, in which none ever will.
+                let hint = if self.settings.checks.is_empty() {
+                    ""
+                } else {
+                    "; if this container has none, set READY_AGENT=off"
+                };
+                let nobody = Outcome::starting(format!("{nobody}{hint}"));
                 plan.add(Target::agents(), Some(nobody), false);
             }
             Ok(names) => {
@@ -378,6 +385,7 @@ impl<'a> Probe<'a> {
                 .before
                 .past(&question.key)
                 .is_some_and(|past| past.passed),
+            without_agents: self.settings.without_agents.is_some(),
             tolerance,
             outcome,
             elapsed: answer.elapsed,

@@ -45,6 +45,8 @@ pub struct Row {
     pub required: bool,
     /// Whether it had passed before in this epoch.
     pub passed_before: bool,
+    /// Whether there is no agent to say that the container is still starting.
+    pub without_agents: bool,
     /// If it is `Unknown`: whether that is tolerated.
     pub tolerance: Tolerance,
     /// Its answer.
@@ -62,6 +64,7 @@ impl Row {
             scope: Scope::Own,
             required: true,
             passed_before: false,
+            without_agents: false,
             tolerance: Tolerance::Exhausted,
             outcome: Outcome::unknown(cause),
             elapsed: Duration::ZERO,
@@ -75,15 +78,18 @@ impl Row {
             required: self.required,
             scope: self.scope,
             passed_before: self.passed_before,
+            without_agents: self.without_agents,
             tolerance: self.tolerance,
         }
     }
 
-    /// `agent:translator` reads better as `agent translator:` in a sentence.
+    /// `agent:translator` reads better as `agent translator:` in a sentence. Of a dependency it is said
+    /// that it is one: nobody is to restart this container for it.
     fn named(&self) -> String {
-        match self.label.strip_prefix("agent:") {
-            Some(name) => format!("agent {name}"),
-            None => self.label.clone(),
+        match (self.label.strip_prefix("agent:"), self.scope) {
+            (Some(name), Scope::Own) => format!("agent {name}"),
+            (None, Scope::Own) => self.label.clone(),
+            (_, Scope::Dependency) => format!("dependency {}", self.label),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ready_probe_sdk::connect::store::{
     DEFAULT_NAMESPACE, MAX_AGE_VARIABLE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
 };
-use ready_probe_sdk::signal::{Name, check_ttl_ms};
+use ready_probe_sdk::signal::{NO_AGENTS, Name, check_ttl_ms};
 use ready_probe_sdk::store::local::{DIR_VARIABLE, LocalStore};
 
 use crate::cli;
@@ -66,6 +66,8 @@ pub struct Settings {
     pub checks: Vec<Setting<Target>>,
     /// Whether to check every agent that has published, since none is named.
     pub discover: bool,
+    /// Where it was set that this container has no agents, if it was.
+    pub without_agents: Option<Origin>,
     /// What must not be printed.
     pub secrets: Secrets,
 }
@@ -140,6 +142,7 @@ impl Settings {
             verbose,
             checks: Vec::new(),
             discover: false,
+            without_agents: None,
             secrets,
         };
         Ok((settings, (file.agent, file.checks)))
@@ -152,7 +155,15 @@ impl Settings {
         env: &Env<'_>,
         (agents_in_file, checks_in_file): Checked,
     ) -> Result<(), Invalid> {
-        let named_agents = agents(options, env, agents_in_file, !targets.is_empty())?;
+        let named_agents = agents(options, env, agents_in_file)?;
+        self.without_agents = named_agents
+            .as_ref()
+            .filter(|agents| agents.value.is_empty())
+            .map(|agents| agents.origin.clone());
+        // Targets on the command line replace what the environment and the file name, not what stands
+        // beside them on the command line.
+        let named_agents =
+            named_agents.filter(|agents| targets.is_empty() || agents.origin.is_typed());
         let mut checks: Vec<Setting<Target>> = Vec::new();
         if let Some(agents) = &named_agents {
             checks.extend(
@@ -386,13 +397,11 @@ fn format(text: &str) -> Result<Format, String> {
     }
 }
 
-/// The agents that are named. Targets on the command line replace what the environment and the
-/// file name, not what stands beside them on the command line.
+/// The agents that are named; none at all where it is said that there are none.
 fn agents(
     options: &cli::Options,
     env: &Env<'_>,
     in_file: Option<Setting<Vec<String>>>,
-    targets_typed: bool,
 ) -> Result<Option<Setting<Vec<Name>>>, Invalid> {
     let one = |setting: Setting<String>| Setting::new(vec![setting.value], setting.origin);
     let in_env = env.variable("READY_AGENT")?;
@@ -406,16 +415,18 @@ fn agents(
         .flatten()
         .map(|setting| setting.parse(|lists| names(lists)))
         .collect::<Result<Vec<_>, _>>()?;
-    let strongest = named.into_iter().next();
-    Ok(strongest.filter(|setting| !targets_typed || setting.origin.is_typed()))
+    Ok(named.into_iter().next())
 }
 
 fn names(lists: &[String]) -> Result<Vec<Name>, String> {
     let mut names = Vec::new();
+    if let [NO_AGENTS] = lists.iter().map(|list| list.trim()).collect::<Vec<_>>()[..] {
+        return Ok(names);
+    }
     for list in lists {
         let before = names.len();
         for name in list.split(',').map(str::trim).filter(|n| !n.is_empty()) {
-            let name = Name::new(name).map_err(|e| e.to_string())?;
+            let name = Name::of_agent(name).map_err(|e| e.to_string())?;
             if !names.contains(&name) {
                 names.push(name);
             }

@@ -74,6 +74,9 @@ pub struct Ballot<'a> {
     pub scope: Scope,
     /// Whether it has passed before in this epoch.
     pub passed_before: bool,
+    /// Whether there is no agent to say that the container is still starting: then each of its own
+    /// checks is, until it has passed.
+    pub without_agents: bool,
     /// If it is `Unknown`: whether that is tolerated.
     pub tolerance: Tolerance,
 }
@@ -99,14 +102,22 @@ impl Ballot<'_> {
             (Outcome::Pass(_), _) => Weight::Pass,
             (Outcome::Blemished(_), _) => Weight::Blemish,
             (Outcome::Unknown(_), Tolerance::Tolerated) => Weight::Blemish,
+            (Outcome::Unknown(_), Tolerance::Exhausted) if self.without_agents && self.is_new() => {
+                Weight::NotYet
+            }
             (Outcome::Unknown(_), Tolerance::Exhausted) => Weight::No,
             (Outcome::Fail(failure), _)
-                if failure.starting && self.scope == Scope::Own && !self.passed_before =>
+                if (failure.starting || self.without_agents) && self.is_new() =>
             {
                 Weight::NotYet
             }
             (Outcome::Fail(_), _) => Weight::No,
         }
+    }
+
+    /// It is about this container, and has not passed yet.
+    fn is_new(&self) -> bool {
+        self.scope == Scope::Own && !self.passed_before
     }
 
     /// How much this ballot weighs in the report: the first line is about the heaviest.
@@ -157,7 +168,12 @@ mod tests {
     struct Case(Outcome, bool, Scope, bool, Tolerance);
 
     fn verdict(cases: &[&Case]) -> &'static str {
+        verdict_of(cases, false)
+    }
+
+    fn verdict_of(cases: &[&Case], without_agents: bool) -> &'static str {
         let ballots = cases.iter().map(|c| Ballot {
+            without_agents,
             outcome: &c.0,
             required: c.1,
             scope: c.2,
@@ -214,6 +230,30 @@ mod tests {
             let mut reversed = cases.to_vec();
             reversed.reverse();
             assert_eq!(verdict(&reversed), *want, "the order must not matter");
+        }
+    }
+
+    #[test]
+    fn without_agents_each_own_check_is_starting_until_it_has_passed() {
+        let pass = &Case(Outcome::pass(), true, Own, true, Exhausted);
+        let new_fail = &Case(Outcome::fail("n"), true, Own, false, Exhausted);
+        let new_unknown = &Case(Outcome::unknown("?"), true, Own, false, Exhausted);
+        let fail = &Case(Outcome::fail("n"), true, Own, true, Exhausted);
+        let unknown = &Case(Outcome::unknown("?"), true, Own, true, Exhausted);
+        let dependency = &Case(Outcome::fail("n"), true, Dependency, false, Exhausted);
+        let optional = &Case(Outcome::fail("n"), false, Own, false, Exhausted);
+        for (cases, with, without) in [
+            (&[pass][..], "healthy", "healthy"),
+            (&[new_fail], "unhealthy", "starting"),
+            (&[new_unknown, pass], "unhealthy", "starting"),
+            (&[fail], "unhealthy", "unhealthy"),
+            (&[unknown], "unhealthy", "unhealthy"),
+            (&[new_fail, fail], "unhealthy", "unhealthy"),
+            (&[new_fail, dependency], "unhealthy", "unhealthy"),
+            (&[optional, pass], "degraded", "degraded"),
+        ] {
+            assert_eq!(verdict_of(cases, false), with);
+            assert_eq!(verdict_of(cases, true), without);
         }
     }
 }

@@ -135,7 +135,7 @@ impl AgentBuilder {
 
     /// Registers with `process`, and publishes the first record.
     pub(crate) fn publish(self, process: &Arc<Process>) -> Result<Arc<Shared>> {
-        let name = Name::new(&self.name)?;
+        let name = Name::of_agent(&self.name)?;
         let ttl_ms = millis(self.ttl);
         signal::check_ttl_ms(ttl_ms)?;
         let beat_ms = match self.heartbeat {

@@ -167,7 +167,7 @@ impl Process {
 
     /// The agent of that name, registered as described if need be.
     pub(crate) fn agent(self: &Arc<Self>, described: AgentBuilder) -> Result<Arc<Shared>> {
-        let key = Name::new(described.name())?;
+        let key = Name::of_agent(described.name())?;
         if let Some(agent) = self.find(&key) {
             return Ok(agent);
         }
@@ -248,7 +248,7 @@ pub fn mark_agent_ready(name: &str, details: impl Serialize) -> Result<()> {
 /// in a forked child for a name that only its parent publishes.
 pub fn mark_agent_not_ready(name: &str, reason: &str) -> Result<()> {
     let process = current();
-    let key = Name::new(name)?;
+    let key = Name::of_agent(name)?;
     if process.find(&key).is_none() && process.inherited.contains(&key) {
         return Err(Error::new(
             ErrorKind::Forked,

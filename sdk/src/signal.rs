@@ -25,6 +25,9 @@ pub const BEATS_PER_TTL: u64 = 6;
 /// What a name is, for messages.
 pub const NAME_RULE: &str =
     "a letter or digit, then letters, digits, '.', '_' or '-', at most 128 characters in all";
+/// What stands in the place of agents' names where there are none; exactly so.
+pub const NO_AGENTS: &str = "off";
+
 const INSTANCE_MAX: usize = 200;
 
 /// What an agent says of itself.
@@ -78,6 +81,29 @@ impl Name {
             ErrorKind::InvalidName,
             format!("invalid name {shown:?}: a name is {NAME_RULE}"),
         ))
+    }
+
+    /// Checks the name of an agent: any but `off`, which in the place of names says that a container has
+    /// no agents.
+    ///
+    /// ```
+    /// use ready_probe_sdk::signal::Name;
+    ///
+    /// assert!(Name::of_agent("translator").is_ok());
+    /// assert!(Name::of_agent("off").is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidName`] as [`Name::new`], and for `off`.
+    pub fn of_agent(name: &str) -> Result<Self> {
+        if name == NO_AGENTS {
+            return Err(Error::new(
+                ErrorKind::InvalidName,
+                "invalid name \"off\": READY_AGENT=off says that a container has no agents; call the \
+                 agent something else",
+            ));
+        }
+        Self::new(name)
     }
 
     /// The name as text.

@@ -57,7 +57,7 @@ fn wait_becomes_the_agent_once_its_dependency_is_there() {
     wait_until(LIMIT, "it to wait for Redis", || {
         agent
             .logs()
-            .contains("waiting: unhealthy: redis://redis:6379: ")
+            .contains("waiting: unhealthy: dependency redis://redis:6379: ")
             .then_some(())
     });
     assert!(

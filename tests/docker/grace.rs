@@ -35,7 +35,7 @@ fn world(name: &str, configure: impl FnOnce(RunOptions) -> RunOptions) -> World 
 
 /// Probes before the first healthy one: Redis may still be coming up.
 fn coming_up(probe: &HealthLog) -> bool {
-    says(probe, "starting: ") || says(probe, "unhealthy: redis://redis:6379: ")
+    says(probe, "starting: ") || says(probe, "unhealthy: dependency redis://redis:6379: ")
 }
 
 #[test]
@@ -49,17 +49,17 @@ fn redis_that_restarts_within_the_grace_is_degraded_never_unhealthy() {
 
     world.redis.stop();
     let degraded = probes.wait("the outage", healthy, |probe| {
-        says(probe, "degraded: redis://redis:6379: ")
+        says(probe, "degraded: dependency redis://redis:6379: ")
     });
     let first_line = degraded.output.lines().next().unwrap();
     assert!(first_line.contains(" of 3m grace"), "{degraded:?}");
     probes.wait_each(2, "the outage to be borne", |probe| {
-        says(probe, "degraded: redis://redis:6379: ")
+        says(probe, "degraded: dependency redis://redis:6379: ")
     });
     world.redis.start();
     probes.wait(
         "Redis to be back",
-        |probe| says(probe, "degraded: redis://redis:6379: "),
+        |probe| says(probe, "degraded: dependency redis://redis:6379: "),
         healthy,
     );
     assert_eq!(world.agent.health().status, "healthy");
@@ -77,7 +77,7 @@ fn redis_that_stays_away_beyond_the_grace_is_unhealthy() {
     let gone = probes.wait(
         "the end of the grace",
         |probe| probe.exit_code == 0,
-        |probe| says(probe, "unhealthy: redis://redis:6379: "),
+        |probe| says(probe, "unhealthy: dependency redis://redis:6379: "),
     );
     assert!(gone.output.contains("beyond its grace of 2s"), "{gone:?}");
     let degraded = probes

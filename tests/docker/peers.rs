@@ -24,7 +24,7 @@ fn agents_wait_for_their_peers_and_follow_what_these_say() {
     let (memory, translator) = (fleet.service("memory-system"), fleet.service("translator"));
     let waited = translator.logs();
     assert!(
-        waited.contains("waiting: unhealthy: peer:memory-system: "),
+        waited.contains("waiting: unhealthy: dependency peer:memory-system: "),
         "{waited}"
     );
     let output = translator.health().log.last().unwrap().output.clone();
@@ -41,7 +41,7 @@ fn agents_wait_for_their_peers_and_follow_what_these_say() {
     tell(&memory, "reload new weights");
     wait_until(LIMIT, "the peer's word to be heard", || {
         let asked = ask();
-        let said = "unhealthy: peer:memory-system: not_ready: new weights";
+        let said = "unhealthy: dependency peer:memory-system: not_ready: new weights";
         (asked.code() == 1 && asked.stdout.starts_with(said)).then_some(())
     });
     tell(&memory, "resume");

@@ -23,7 +23,7 @@ fn a_dependency_that_passed_before_is_tolerated_and_heals() {
     assert_said(
         &container.ask(&target),
         0,
-        &format!("degraded: {target}: {refused}"),
+        &format!("degraded: dependency {target}: {refused}"),
     );
     let run = wait_until(Duration::from_secs(5), "a second of grace", || {
         let run = container.ask(&target);
@@ -43,7 +43,7 @@ fn a_dependency_that_passed_before_is_tolerated_and_heals() {
     assert_said(
         &container.ask(&target),
         0,
-        &format!("degraded: {target}: {refused}"),
+        &format!("degraded: dependency {target}: {refused}"),
     );
 }
 
@@ -58,7 +58,7 @@ fn after_its_grace_it_is_unhealthy_until_it_answers_again() {
     assert_starts(
         &container.ask(&target),
         0,
-        &format!("degraded: {url}: connection refused for "),
+        &format!("degraded: dependency {url}: connection refused for "),
     );
     let run = wait_until(Duration::from_secs(5), "the end of the grace", || {
         let run = container.ask(&target);
@@ -67,7 +67,7 @@ fn after_its_grace_it_is_unhealthy_until_it_answers_again() {
     assert_starts(
         &run,
         1,
-        &format!("unhealthy: {url}: connection refused for "),
+        &format!("unhealthy: dependency {url}: connection refused for "),
     );
     assert!(
         run.first_line().ends_with("ms, beyond its grace of 400ms"),
@@ -83,7 +83,8 @@ fn who_has_never_passed_has_no_grace() {
     let container = Container::new();
     let target = format!("redis://127.0.0.1:{}", dead.port());
     for _ in 0..2 {
-        let said = format!("unhealthy: {target}: connection refused; it has never passed");
+        let said =
+            format!("unhealthy: dependency {target}: connection refused; it has never passed");
         assert_said(
             &container.run([format!("{target}#grace=forever")]),
             1,
@@ -100,14 +101,14 @@ fn an_unknown_after_a_no_is_not_tolerated() {
     let target = format!("{}#key=leader", redis.url());
     assert_said(&container.ask(&target), 0, HEALTHY);
     redis.command(&["DEL", "leader"]);
-    let fails = format!("unhealthy: {target}: key leader does not exist");
+    let fails = format!("unhealthy: dependency {target}: key leader does not exist");
     assert_said(&container.ask(&target), 1, &fails);
     redis.kill();
     let run = container.ask(&target);
     assert_said(
         &run,
         1,
-        &format!("unhealthy: {target}: connection refused; its last answer was no"),
+        &format!("unhealthy: dependency {target}: connection refused; its last answer was no"),
     );
 }
 
@@ -140,7 +141,7 @@ fn grace_is_counted_from_the_first_unknown_not_from_the_last_pass() {
     std::fs::write(&memory, json.to_string()).unwrap();
     redis.kill();
     let said = format!(
-        "degraded: {}: connection refused for 0ms of 30s grace",
+        "degraded: dependency {}: connection refused for 0ms of 30s grace",
         redis.url()
     );
     assert_said(&container.ask(&target), 0, &said);

@@ -50,3 +50,4 @@ mod stuck_folders;
 mod target_options;
 mod unwritable_memory;
 mod wait;
+mod without_agents;

@@ -21,7 +21,7 @@ fn assert_fails(target: &str, reason: &str) {
     assert_said(
         &Container::new().ask(target),
         1,
-        &format!("unhealthy: {target}: {reason}"),
+        &format!("unhealthy: dependency {target}: {reason}"),
     );
 }
 
@@ -218,7 +218,7 @@ fn what_is_no_nats_is_told() {
         assert_said(
             &run,
             1,
-            &format!("unhealthy: {target}: {cause}; it has never passed"),
+            &format!("unhealthy: dependency {target}: {cause}; it has never passed"),
         );
     }
 }

@@ -68,7 +68,11 @@ fn a_peer_announced_with_plain_commands_is_ready() {
             &redis.url(),
             &["--namespace", "other", "peer:b"],
         );
-        assert_said(&other, 1, "unhealthy: peer:b: no signal in the store");
+        assert_said(
+            &other,
+            1,
+            "unhealthy: dependency peer:b: no signal in the store",
+        );
         announce(&redis, "other", &record("b", "x-2", "ready"), Some(60_000));
         let other = ask(
             &container,
@@ -117,19 +121,23 @@ fn a_peer_says_why_it_is_not_ready() {
     redis.command(&["SADD", "ready:default:{moved}", "x-1"]);
     let container = Container::new();
     for (target, code, said) in [
-        ("peer:no", 1, "unhealthy: peer:no: not_ready: reloading"),
-        ("peer:up", 1, "unhealthy: peer:up: starting"),
+        (
+            "peer:no",
+            1,
+            "unhealthy: dependency peer:no: not_ready: reloading",
+        ),
+        ("peer:up", 1, "unhealthy: dependency peer:up: starting"),
         (
             "peer:nobody",
             1,
-            "unhealthy: peer:nobody: no signal in the store",
+            "unhealthy: dependency peer:nobody: no signal in the store",
         ),
         ("peer:nobody#not", 0, "healthy: 1 check passes"),
         ("peer:two", 0, "healthy: 1 check passes"),
         (
             "peer:two#min=2",
             1,
-            "unhealthy: peer:two#min=2: 1 of 2 instances ready, 2 needed; stopping",
+            "unhealthy: dependency peer:two#min=2: 1 of 2 instances ready, 2 needed; stopping",
         ),
     ] {
         assert_said(&ask(&container, &redis.url(), &[target]), code, said);
@@ -138,7 +146,7 @@ fn a_peer_says_why_it_is_not_ready() {
     assert_mentions(
         &run,
         1,
-        &["unhealthy: peer:for-ever: its record has no TTL"],
+        &["unhealthy: dependency peer:for-ever: its record has no TTL"],
     );
     let run = ask(&container, &redis.url(), &["peer:later"]);
     assert_mentions(&run, 1, &["record of version 2"]);
@@ -155,7 +163,11 @@ fn a_peer_that_a_restarted_store_has_lost_is_tolerated_until_it_says_no() {
     let redis = Redis::start();
     let container = Container::new();
     let ask = || ask(&container, &redis.url(), &["peer:b"]);
-    assert_said(&ask(), 1, "unhealthy: peer:b: no signal in the store");
+    assert_said(
+        &ask(),
+        1,
+        "unhealthy: dependency peer:b: no signal in the store",
+    );
     announce(
         &redis,
         "default",
@@ -167,7 +179,10 @@ fn a_peer_that_a_restarted_store_has_lost_is_tolerated_until_it_says_no() {
     assert_mentions(
         &ask(),
         0,
-        &["degraded: peer:b: no signal in the store", "grace"],
+        &[
+            "degraded: dependency peer:b: no signal in the store",
+            "grace",
+        ],
     );
     announce(
         &redis,
@@ -175,9 +190,13 @@ fn a_peer_that_a_restarted_store_has_lost_is_tolerated_until_it_says_no() {
         &record("b", "x-1", "not_ready"),
         Some(60_000),
     );
-    assert_mentions(&ask(), 1, &["unhealthy: peer:b: not_ready"]);
+    assert_mentions(&ask(), 1, &["unhealthy: dependency peer:b: not_ready"]);
     redis.command(&["FLUSHALL"]);
-    assert_mentions(&ask(), 1, &["unhealthy: peer:b: no signal in the store"]);
+    assert_mentions(
+        &ask(),
+        1,
+        &["unhealthy: dependency peer:b: no signal in the store"],
+    );
 }
 
 #[test]
@@ -197,14 +216,18 @@ fn a_store_that_is_away_is_no_answer() {
         "healthy: 1 check passes",
     );
     redis.stop();
-    let said = format!("degraded: peer:b: {url}: connection refused");
+    let said = format!("degraded: dependency peer:b: {url}: connection refused");
     assert_mentions(
         &ask(&container, &url, &["peer:b"]),
         0,
         &[&said, "of 3m grace"],
     );
     let never = ask(&container, &url, &["peer:c"]);
-    assert_mentions(&never, 1, &["unhealthy: peer:c: ", "it has never passed"]);
+    assert_mentions(
+        &never,
+        1,
+        &["unhealthy: dependency peer:c: ", "it has never passed"],
+    );
 }
 
 #[test]
@@ -331,7 +354,11 @@ fn marks_are_seen(store: &str) {
         .env("READY_STORE", store));
     assert_says(&said, &["job: not_ready", "announced to "]);
     let run = ask(&elsewhere, store, &["peer:job"]);
-    assert_mentions(&run, 1, &["unhealthy: peer:job: not_ready: disk is full"]);
+    assert_mentions(
+        &run,
+        1,
+        &["unhealthy: dependency peer:job: not_ready: disk is full"],
+    );
 }
 
 #[test]
@@ -372,7 +399,7 @@ fn peers_on_nats_are_read_whatever_the_version() {
         assert_said(
             &ask(&container, &nats.url(), &["peer:job"]),
             1,
-            "unhealthy: peer:job: no signal in the store",
+            "unhealthy: dependency peer:job: no signal in the store",
         );
     }
     let nats = Nats::start(NatsVersion::V2_15);

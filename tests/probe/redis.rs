@@ -26,7 +26,7 @@ fn assert_unknown(target: &str, shown: &str, cause: &str) {
     assert_said(
         &run,
         1,
-        &format!("unhealthy: {shown}: {cause}; it has never passed"),
+        &format!("unhealthy: dependency {shown}: {cause}; it has never passed"),
     );
     assert!(!run.stdout.contains(PASSWORD), "{run:?}");
 }
@@ -37,7 +37,7 @@ fn assert_fails(target: &str, shown: &str, reason: &str) {
     assert_said(
         &Container::new().ask(target),
         1,
-        &format!("unhealthy: {shown}: {reason}"),
+        &format!("unhealthy: dependency {shown}: {reason}"),
     );
 }
 

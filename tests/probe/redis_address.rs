@@ -93,7 +93,8 @@ fn an_ipv6_address_stands_in_brackets() {
     let target = format!("redis://[::1]:{}/x", refused_port().port());
     assert_eq!(Container::new().ask(target).code(), 64);
     let target = format!("redis://[::1]:{}", refused_port().port());
-    let refused = format!("unhealthy: {target}: connection refused; it has never passed");
+    let refused =
+        format!("unhealthy: dependency {target}: connection refused; it has never passed");
     assert_said(&Container::new().ask(&target), 1, &refused);
 }
 
@@ -105,7 +106,8 @@ fn localhost_is_either_loopback_address() {
         assert_passes(&format!("tcp://LOCALHOST:{}", server.port()));
     }
     let target = format!("redis://localhost:{}", refused_port().port());
-    let refused = format!("unhealthy: {target}: connection refused; it has never passed");
+    let refused =
+        format!("unhealthy: dependency {target}: connection refused; it has never passed");
     assert_said(&Container::new().ask(&target), 1, &refused);
 }
 

@@ -26,7 +26,7 @@ fn an_optional_check_is_reported_and_never_decides() {
     );
     let dead = refused_port();
     let run = container.run([format!("redis://127.0.0.1:{}#optional", dead.port())]);
-    assert_starts(&run, 0, "degraded: redis://");
+    assert_starts(&run, 0, "degraded: dependency redis://");
     let run = container.run(["exec:false", "exec:true#optional"]);
     assert_said(&run, 1, "unhealthy: exec:false: exit status 1");
 }
@@ -82,7 +82,7 @@ fn a_scope_decides_what_silence_means() {
     assert_said(
         &other.ask(format!("{target}#scope=dependency")),
         1,
-        &format!("unhealthy: {target}: connection refused; it has never passed"),
+        &format!("unhealthy: dependency {target}: connection refused; it has never passed"),
     );
 }
 
@@ -153,7 +153,7 @@ fn any_passes_when_one_of_several_does() {
     assert_said(
         &fails,
         1,
-        "unhealthy: any: exec:false: exit status 1; file:/no/such: no such file",
+        "starting: any: exec:false: exit status 1; file:/no/such: no such file",
     );
     let unknown = any(&["exec:false", &gone], "");
     assert_mentions(
@@ -168,7 +168,7 @@ fn any_passes_when_one_of_several_does() {
     assert_said(
         &any(&["exec:true", "exec:false"], "not = true\n"),
         1,
-        "unhealthy: any: it passes, and must not: by exec:true",
+        "starting: any: it passes, and must not: by exec:true",
     );
     assert_said(
         &any(&["exec:false"], "optional = true\n"),
@@ -190,7 +190,7 @@ fn options_within_any_are_their_own() {
     let (_container, run) = configured(
         "[[check]]\nany = ['exec:sleep 9#name=slow']\ntimeout = '150ms'\nname = 'any'\n",
     );
-    assert_mentions(&run, 1, &["unhealthy: any: ", "150ms"]);
+    assert_mentions(&run, 1, &["starting: any: ", "150ms"]);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn the_first_of_the_heaviest_explains_the_verdict() {
     ]);
     assert_said(&run, 1, "unhealthy: f: exit status 1");
     let run = container.run(["exec:true", "exec:false#optional&name=o", &unknown]);
-    assert_starts(&run, 1, &format!("unhealthy: {unknown}: "));
+    assert_starts(&run, 1, &format!("unhealthy: dependency {unknown}: "));
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn when_time_is_up_it_says_what_is_missing_and_starts_nothing() {
         .into_iter()
         .chain(touch);
     let run = container.run(args);
-    let said = format!("unhealthy: {target}: connection refused");
+    let said = format!("unhealthy: dependency {target}: connection refused");
     assert_said(&run, 1, &said);
     assert!(
         run.stdout.ends_with(" note     gave up after 300ms\n"),

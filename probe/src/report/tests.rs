@@ -6,6 +6,7 @@ fn row(label: &str, outcome: Outcome) -> Row {
         target: label.to_owned(),
         scope: Scope::Own,
         required: true,
+        without_agents: false,
         passed_before: true,
         tolerance: Tolerance::Tolerated,
         outcome,

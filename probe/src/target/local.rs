@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ready_probe_sdk::signal::{NAME_RULE, Name, clean};
+use ready_probe_sdk::signal::{NAME_RULE, NO_AGENTS, Name, clean};
 
 use super::options::Options;
 use super::{FileTarget, Kind, Target};
@@ -32,7 +32,11 @@ fn named(
     options.extend(more);
     options.check_known(scheme, &["min"])?;
     let redacted = options.redacted();
-    let name = Name::new(name).map_err(|_| format!("invalid name: a name is {NAME_RULE}"))?;
+    let name = match (name, Name::of_agent(name)) {
+        (_, Ok(name)) => name,
+        (NO_AGENTS, Err(e)) => return Err(e.to_string()),
+        (_, Err(_)) => return Err(format!("invalid name: a name is {NAME_RULE}")),
+    };
     let redacted = format!("{scheme}:{name}{redacted}");
     let min = options.min()?;
     Target::with_common(kind(name, min), &redacted, scope, &mut options)
