@@ -45,4 +45,5 @@ mod secrets;
 mod settings;
 mod stuck_folders;
 mod target_options;
+mod tls;
 mod wait;

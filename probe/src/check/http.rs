@@ -13,6 +13,7 @@ use crate::redact::Secrets;
 use crate::target::HttpTarget;
 use crate::verdict::Scope;
 use ready_probe_sdk::connect::limited::Limited;
+use ready_probe_sdk::connect::tls::TlsOptions;
 
 /// How long the status line and headers may be.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -145,10 +146,8 @@ async fn judge_response(
 fn judge_status(target: &HttpTarget, scope: Scope, status: StatusCode) -> Outcome {
     let code = status.as_u16();
     if target.status.iter().any(|range| range.contains(&code)) {
-        return match &target.tls {
-            Some(tls) if tls.insecure => Outcome::Pass("certificate not verified".to_owned()),
-            Some(_) | None => Outcome::pass(),
-        };
+        let caveat = target.tls.as_ref().and_then(TlsOptions::caveat);
+        return Outcome::Pass(caveat.unwrap_or_default().to_owned());
     }
     let text = match status.canonical_reason() {
         Some(reason) => format!("status {code} {reason}"),

@@ -1,14 +1,17 @@
 //! What TLS connections trust, and who they say they are.
 
+mod verify;
+mod words;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 
+use self::verify::{Unverified, Verifier};
+pub use self::words::explain;
 use super::file;
 
 /// Where the images people build on keep their certificate authorities.
@@ -26,7 +29,8 @@ const MAX_PEM_BYTES: u64 = 2 * 1024 * 1024;
 /// How to speak TLS with a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsOptions {
-    /// A PEM file with the authorities to trust, instead of the system's.
+    /// A PEM file with the authorities to trust, instead of the system's. A server's own certificate
+    /// in it is trusted by itself.
     pub ca: Option<PathBuf>,
     /// A PEM file with the client's certificate chain.
     pub cert: Option<PathBuf>,
@@ -34,6 +38,30 @@ pub struct TlsOptions {
     pub key: Option<PathBuf>,
     /// Do not verify the server at all.
     pub insecure: bool,
+    /// Which name the server's certificate must hold.
+    pub name: CertificateName,
+}
+
+/// Which name a server's certificate must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The host of the address.
+    #[default]
+    OfAddress,
+    /// This one, which the server is also asked for.
+    Given(ServerName<'static>),
+    /// It may hold any.
+    Any,
+}
+
+/// Parses the name that a certificate must hold.
+///
+/// # Errors
+/// What it must be.
+pub fn server_name(text: &str) -> Result<CertificateName, String> {
+    ServerName::try_from(text.to_owned())
+        .map(CertificateName::Given)
+        .map_err(|_| "a server_name is a host name or an address".to_owned())
 }
 
 impl TlsOptions {
@@ -52,9 +80,17 @@ impl TlsOptions {
         let builder = if self.insecure {
             builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+                .with_custom_certificate_verifier(Arc::new(Unverified::new(&provider)))
         } else {
-            builder.with_root_certificates(self.roots()?)
+            let (roots, named) = trusted(self.ca.as_deref())?;
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Verifier {
+                    roots,
+                    named,
+                    name: self.name.clone(),
+                    algorithms: provider.signature_verification_algorithms,
+                }))
         };
         let config = match (&self.cert, &self.key) {
             (None, None) => builder.with_no_client_auth(),
@@ -64,7 +100,7 @@ impl TlsOptions {
                     .map_err(|e| format!("key_file={}: {e}", key.display()))?;
                 builder
                     .with_client_auth_cert(chain, key_der)
-                    .map_err(|e| format!("cert={}: {e}", cert.display()))?
+                    .map_err(|e| format!("cert={}: {}", cert.display(), words::words(&e, true)))?
             }
             (Some(_), None) => return Err("cert= needs key_file= beside it".to_owned()),
             (None, Some(_)) => return Err("key_file= needs cert= beside it".to_owned()),
@@ -72,85 +108,47 @@ impl TlsOptions {
         Ok(Arc::new(config))
     }
 
-    fn roots(&self) -> Result<RootCertStore, String> {
-        let mut roots = RootCertStore::empty();
-        let named = self.ca.clone().or_else(|| {
-            std::env::var_os("SSL_CERT_FILE")
-                .filter(|file| !file.is_empty())
-                .map(PathBuf::from)
-        });
-        let system = || {
-            SYSTEM_BUNDLES
-                .iter()
-                .map(PathBuf::from)
-                .find(|path| path.is_file())
-        };
-        match named.or_else(system) {
-            Some(path) => {
-                let (added, _) = roots.add_parsable_certificates(certificates(&path)?);
-                if added == 0 {
-                    return Err(format!("{}: no usable certificate in it", path.display()));
-                }
-            }
-            None => roots
-                .roots
-                .extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    /// What a report must say about a server that was believed, if not all of it was verified.
+    #[must_use]
+    pub fn caveat(&self) -> Option<&'static str> {
+        match (self.insecure, &self.name) {
+            (true, _) => Some("certificate not verified"),
+            (false, CertificateName::Any) => Some("host name not verified"),
+            (false, CertificateName::OfAddress | CertificateName::Given(_)) => None,
         }
-        Ok(roots)
     }
+}
+
+/// The authorities of `ca`, or of the first place that has some; and the certificates of that place.
+fn trusted(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
+    let mut roots = RootCertStore::empty();
+    let named = ca.map(Path::to_owned).or_else(|| {
+        std::env::var_os("SSL_CERT_FILE")
+            .filter(|file| !file.is_empty())
+            .map(PathBuf::from)
+    });
+    let system = || {
+        SYSTEM_BUNDLES
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.is_file())
+    };
+    let Some(path) = named.or_else(system) else {
+        let compiled_in = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
+        roots.roots.extend(compiled_in);
+        return Ok((roots, Vec::new()));
+    };
+    let found = certificates(&path)?;
+    let borrowed = found.iter().map(|der| CertificateDer::from(der.as_ref()));
+    let (added, _) = roots.add_parsable_certificates(borrowed);
+    if added == 0 {
+        return Err(format!("{}: no usable certificate in it", path.display()));
+    }
+    Ok((roots, found))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     CertificateDer::pem_slice_iter(&file::read(path, MAX_PEM_BYTES)?)
         .collect::<Result<_, _>>()
         .map_err(|e| format!("{}: {e}", path.display()))
-}
-
-/// Accepts any certificate; signatures are still checked, so that the peer holds its key.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
