@@ -290,10 +290,12 @@ fn what_is_wrong_with_tls_is_said_in_words() {
     let old = OpensslServer::start(&ca.server(&["localhost"]), &["-tls1_1"]);
     assert_refused(&named(old.url(), &ca), &["TLS 1.2 nor 1.3"]);
 
-    let plain = HttpServer::start(|_| Response::new(200));
-    let garbage = Hostile::tcp(Behaviour::Garbage(b"-ERR unknown command\r\n".to_vec()));
-    for port in [plain.port(), garbage.port()] {
-        let target = format!("https://localhost:{port}/#insecure");
+    for answer in [
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+        "-ERR unknown command\r\n",
+    ] {
+        let plain = Hostile::tcp(Behaviour::Garbage(answer.into()));
+        let target = format!("https://localhost:{}/#insecure", plain.port());
         assert_refused(&target, &["does not speak TLS"]);
     }
 }

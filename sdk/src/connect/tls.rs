@@ -1,16 +1,19 @@
 //! What TLS connections trust, and who they say they are.
 
+mod insecure;
 mod verify;
 mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-use self::verify::{Unverified, Verifier};
+use self::insecure::Unverified;
+use self::verify::Verifier;
 pub use self::words::explain;
 use super::file;
 
@@ -73,25 +76,24 @@ impl TlsOptions {
     /// # Errors
     /// One line that names the file that can't be used, and why.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?;
-        let builder = if self.insecure {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Unverified::new(&provider)))
+        let mut provider = rustls::crypto::ring::default_provider();
+        let verifier: Arc<dyn ServerCertVerifier> = if self.insecure {
+            insecure::offer_more(&mut provider);
+            Arc::new(Unverified::new(&provider))
         } else {
             let (roots, named) = trusted(self.ca.as_deref())?;
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Verifier {
-                    roots,
-                    named,
-                    name: self.name.clone(),
-                    algorithms: provider.signature_verification_algorithms,
-                }))
+            Arc::new(Verifier {
+                roots,
+                named,
+                name: self.name.clone(),
+                algorithms: provider.signature_verification_algorithms,
+            })
         };
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         let config = match (&self.cert, &self.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {

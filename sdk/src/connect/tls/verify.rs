@@ -1,12 +1,8 @@
-//! Which servers are believed: by their authority, by their very certificate, or without a look.
-
-use std::sync::Arc;
+//! Which servers are believed: by their authority, or by their very certificate.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
@@ -159,64 +155,6 @@ fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
             rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))
         }
         _ => None,
-    }
-}
-
-/// Believes anybody. It does not even check that the peer holds the key of its certificate: ring can't
-/// for all of those that people have.
-#[derive(Debug)]
-pub(super) struct Unverified {
-    schemes: Vec<SignatureScheme>,
-}
-
-impl Unverified {
-    /// Offers all that a server may sign with, beside what `provider` can verify.
-    pub(super) fn new(provider: &Arc<CryptoProvider>) -> Self {
-        let mut schemes = provider
-            .signature_verification_algorithms
-            .supported_schemes();
-        schemes.extend([
-            SignatureScheme::ECDSA_NISTP521_SHA512,
-            SignatureScheme::ED448,
-            SignatureScheme::ECDSA_SHA1_Legacy,
-            SignatureScheme::RSA_PKCS1_SHA1,
-        ]);
-        Self { schemes }
-    }
-}
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
     }
 }
 
