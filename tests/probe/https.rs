@@ -32,7 +32,7 @@ fn a_server_is_verified_by_the_authority_that_is_named() {
         (url.clone(), "unknown issuer"),
         (
             format!("{url}#ca={}", other.path().display()),
-            "TLS: wrong signature",
+            "TLS: the certificate's signature is wrong",
         ),
         (
             format!("https://127.0.0.1:{}/#ca={path}", server.port()),

@@ -152,7 +152,7 @@ fn tls_where_the_server_demands_it_or_we_do() {
 
         assert_refused(&nats.url(), "TLS: unknown issuer", &[]);
         let stranger = format!("{}#ca={}", nats.url(), other.path().display());
-        assert_refused(&stranger, "TLS: wrong signature", &[]);
+        assert_refused(&stranger, "TLS: the certificate's signature is wrong", &[]);
         let misnamed = format!("tls://127.0.0.1:{port}#ca={path}");
         assert_refused(&misnamed, "certificate not valid for name", &[]);
         let expired = Nats::builder(version)

@@ -25,6 +25,8 @@ impl<S> Secured<S> {
     fn in_words(&self, e: io::Error) -> io::Error {
         match explain(&e, self.shows) {
             Some(said) => io::Error::new(e.kind(), said),
+            // Many servers hang up without TLS's goodbye, for which rustls has a paragraph.
+            None if e.kind() == io::ErrorKind::UnexpectedEof => e.kind().into(),
             None => e,
         }
     }

@@ -51,7 +51,7 @@ pub enum CertificateName {
     /// The host of the address.
     #[default]
     OfAddress,
-    /// This one, which the server is also asked for.
+    /// This one, which the server is also asked for (SNI), where the connection is ours.
     Given(ServerName<'static>),
     /// It may hold any.
     Any,

@@ -84,7 +84,8 @@ fn certificate(e: &CertificateError) -> String {
             presented,
         } => misnamed(expected, presented),
         CertificateError::BadSignature => {
-            "wrong signature: by another authority of the same name, or with an RSA key below 2048 bits"
+            "the certificate's signature is wrong: of another authority of that name, or by an RSA key \
+             below 2048 bits"
                 .to_owned()
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }

@@ -107,7 +107,8 @@ impl Client {
                 None
             });
         }
-        // A server may demand TLS on its own.
+        // A server may demand TLS on its own. async-nats asks it for the address's host, whatever name the
+        // certificate is to hold: it has no other setting for SNI.
         let config = tls
             .client_config()
             .map_err(|e| Failure::lost(format!("TLS: {e}")))?;

@@ -64,7 +64,8 @@ fn truth_table_of_certificates() {
         ),
         (
             CertificateError::BadSignature.into(),
-            "wrong signature: by another authority of the same name, or with an RSA key below 2048 bits",
+            "the certificate's signature is wrong: of another authority of that name, or by an RSA key \
+             below 2048 bits",
         ),
         (
             CertificateError::InvalidPurpose.into(),
