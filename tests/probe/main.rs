@@ -22,6 +22,7 @@ mod flood;
 mod grace;
 mod hostile_targets;
 mod http;
+mod http_rest;
 mod https;
 mod invalid_arguments;
 mod invalid_file;
