@@ -74,10 +74,8 @@ impl RedisAddress {
                 }
                 // redis-py takes everything for yes that it does not take for no. A name that the
                 // check itself asks for is checked all the same.
-                "ssl_check_hostname" => {
-                    if is_no(&value) && tls.name == CertificateName::OfAddress {
-                        tls.name = CertificateName::Any;
-                    }
+                "ssl_check_hostname" if is_no(&value) && tls.name == CertificateName::OfAddress => {
+                    tls.name = CertificateName::Any;
                 }
                 "ssl_ca_certs" => tls.ca = tls.ca.take().or(Some(PathBuf::from(value))),
                 "ssl_certfile" => tls.cert = tls.cert.take().or(Some(PathBuf::from(value))),
@@ -105,6 +103,7 @@ fn database(text: &str) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::tls;
 
     fn parse(text: &str) -> RedisAddress {
         RedisAddress::parse(text, &mut TlsOptions::default()).unwrap()
@@ -133,6 +132,28 @@ mod tests {
         let mut tls = TlsOptions::default();
         RedisAddress::parse("rediss://h?ssl_cert_reqs=optional", &mut tls).unwrap();
         assert!(!tls.insecure);
+    }
+
+    #[test]
+    fn an_application_that_does_not_check_the_name_is_taken_at_its_word() {
+        let given = tls::server_name("cache").unwrap();
+        for (value, before, after) in [
+            ("no", CertificateName::OfAddress, CertificateName::Any),
+            (
+                "yes",
+                CertificateName::OfAddress,
+                CertificateName::OfAddress,
+            ),
+            ("no", given.clone(), given),
+        ] {
+            let mut tls = TlsOptions {
+                name: before,
+                ..TlsOptions::default()
+            };
+            let url = format!("rediss://h?ssl_check_hostname={value}");
+            RedisAddress::parse(&url, &mut tls).unwrap();
+            assert_eq!(tls.name, after, "{value}");
+        }
     }
 
     #[test]
