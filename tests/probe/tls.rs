@@ -117,6 +117,14 @@ fn a_named_certificate_may_have_its_name_in_its_subject_only() {
 }
 
 #[test]
+fn an_authority_for_some_names_is_not_trusted_by_itself() {
+    let identity = ServerIdentity::by_openssl(SelfSigned::Constrained);
+    let server = OpensslServer::start(&identity, &[]);
+    let target = format!("{}#ca={}", server.url(), identity.ca.display());
+    assert_refused(&target, &["an authority's own"]);
+}
+
+#[test]
 fn insecure_also_takes_what_can_not_be_verified() {
     for kind in [SelfSigned::Version1, SelfSigned::Rsa1024, SelfSigned::P521] {
         let identity = ServerIdentity::by_openssl(kind);
@@ -298,4 +306,40 @@ fn what_is_wrong_with_tls_is_said_in_words() {
         let target = format!("https://localhost:{}/#insecure", plain.port());
         assert_refused(&target, &["does not speak TLS"]);
     }
+}
+
+#[test]
+fn what_is_wrong_with_our_own_certificate_is_said_in_words() {
+    let (ca, container) = (Ca::new(), Container::new());
+    let (mine, other) = (ca.client("probe"), ca.client("other"));
+    let nothing = container.file("nothing.pem", "");
+    let old = ServerIdentity::by_openssl(SelfSigned::Version1);
+    for (cert, key, said) in [
+        (&mine.cert, &other.key, "belongs to another key"),
+        (&mine.cert, &mine.cert, "no private key in it"),
+        (&nothing, &mine.key, "no certificate in it"),
+        (&old.cert, &old.key, "no X.509 certificate of version 3"),
+    ] {
+        let (cert, key) = (cert.display(), key.display());
+        let target = format!("https://localhost:1/#cert={cert}&key_file={key}");
+        assert_refused(&target, &[said]);
+    }
+}
+
+#[test]
+fn many_checks_with_tls_stay_small() {
+    let identity = ServerIdentity::self_signed(&["localhost"]);
+    let server = HttpServer::tls(&identity, |_| Response::new(200));
+    // As many as a system trusts, and one more.
+    let authorities = (0..200).map(|_| std::fs::read(Ca::new().path()).unwrap());
+    let mut bundle: Vec<u8> = authorities.flatten().collect();
+    bundle.extend(std::fs::read(&identity.cert).unwrap());
+    let container = Container::new();
+    let file = container.file("bundle.pem", bundle);
+    let targets: Vec<String> = (0..24)
+        .map(|n| format!("{}#ca={}&name=n{n}", server.url("/"), file.display()))
+        .collect();
+    let run = container.run(targets);
+    assert_said(&run, 0, "healthy: 24 checks pass");
+    assert!(run.peak_rss_kib < 8 * 1024, "{run:?}");
 }

@@ -22,14 +22,14 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// All that is read of an answer, head and body, as it comes over the wire. A health endpoint that
 /// says more than this is not one.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
-/// A stream of events has no end (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+/// A stream of events has no end (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 const EVENTS: &[u8] = b"text/event-stream";
 /// How much of a value is quoted.
 const MAX_QUOTE_CHARS: usize = 60;
 
 /// Asks one endpoint. Beside the outcome: what is left of an answer whose verdict is known.
 pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> (Outcome, Option<Rest>) {
-    let stream = match connect(target, scope, secrets).await {
+    let stream = match reach(target, scope, secrets).await {
         Ok(stream) => stream,
         Err(outcome) => return (outcome, None),
     };
@@ -62,7 +62,7 @@ pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> (Outco
     (outcome, rest)
 }
 
-async fn connect(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Result<Stream, Outcome> {
+async fn reach(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Result<Stream, Outcome> {
     let tls = target.tls.as_ref().map(connect::tls_config).transpose();
     let tls = tls.map_err(Outcome::Unknown)?;
     let stream = connect::open(&target.endpoint)

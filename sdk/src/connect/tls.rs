@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -81,10 +81,8 @@ impl TlsOptions {
             insecure::offer_more(&mut provider);
             Arc::new(Unverified::new(&provider))
         } else {
-            let (roots, named) = trusted(self.ca.as_deref())?;
             Arc::new(Verifier {
-                roots,
-                named,
+                roots: trusted(self.ca.as_deref())?,
                 name: self.name.clone(),
                 algorithms: provider.signature_verification_algorithms,
             })
@@ -98,11 +96,13 @@ impl TlsOptions {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert)?;
-                let key_der = PrivateKeyDer::from_pem_slice(&file::read(key, MAX_PEM_BYTES)?)
-                    .map_err(|e| format!("key_file={}: {e}", key.display()))?;
+                if chain.is_empty() {
+                    return Err(format!("cert={}: no certificate in it", cert.display()));
+                }
+                let key = private_key(key)?;
                 builder
-                    .with_client_auth_cert(chain, key_der)
-                    .map_err(|e| format!("cert={}: {}", cert.display(), words::words(&e, true)))?
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|e| format!("cert={}: {}", cert.display(), words::of_ours(&e)))?
             }
             (Some(_), None) => return Err("cert= needs key_file= beside it".to_owned()),
             (None, Some(_)) => return Err("key_file= needs cert= beside it".to_owned()),
@@ -121,8 +121,8 @@ impl TlsOptions {
     }
 }
 
-/// The authorities of `ca`, or of the first place that has some; and the certificates of that place.
-fn trusted(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
+/// The certificates of `ca`, or of the first place that has some.
+fn trusted(ca: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let named = ca.map(Path::to_owned).or_else(|| {
         std::env::var_os("SSL_CERT_FILE")
@@ -135,18 +135,28 @@ fn trusted(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'stat
             .map(PathBuf::from)
             .find(|path| path.is_file())
     };
-    let Some(path) = named.or_else(system) else {
-        let compiled_in = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
-        roots.roots.extend(compiled_in);
-        return Ok((roots, Vec::new()));
-    };
-    let found = certificates(&path)?;
-    let borrowed = found.iter().map(|der| CertificateDer::from(der.as_ref()));
-    let (added, _) = roots.add_parsable_certificates(borrowed);
-    if added == 0 {
-        return Err(format!("{}: no usable certificate in it", path.display()));
+    match named.or_else(system) {
+        Some(path) => {
+            let (added, _) = roots.add_parsable_certificates(certificates(&path)?);
+            if added == 0 {
+                return Err(format!("{}: no usable certificate in it", path.display()));
+            }
+        }
+        None => roots
+            .roots
+            .extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
-    Ok((roots, found))
+    Ok(roots)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(&file::read(path, MAX_PEM_BYTES)?).map_err(|e| {
+        let why = match e {
+            pem::Error::NoItemsFound => "no private key in it, or an encrypted one".to_owned(),
+            e => e.to_string(),
+        };
+        format!("key_file={}: {why}", path.display())
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -52,6 +52,8 @@ pub enum SelfSigned {
     Rsa1024,
     /// An ECDSA key of P-521.
     P521,
+    /// An authority for names below `elsewhere` only.
+    Constrained,
 }
 
 /// What a client shows: paths of PEM files.
@@ -98,7 +100,7 @@ impl ServerIdentity {
         let key: &[&str] = match kind {
             SelfSigned::Rsa1024 => &["rsa:1024"],
             SelfSigned::P521 => &["ec", "-pkeyopt", "ec_paramgen_curve:P-521"],
-            SelfSigned::CommonNameOnly | SelfSigned::Version1 => {
+            SelfSigned::CommonNameOnly | SelfSigned::Version1 | SelfSigned::Constrained => {
                 &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
             }
         };
@@ -110,8 +112,14 @@ impl ServerIdentity {
                 request.arg("-x509").arg("-out").arg(&made.cert);
                 succeed(&mut request);
             }
-            SelfSigned::Rsa1024 | SelfSigned::P521 => {
+            SelfSigned::Rsa1024 | SelfSigned::P521 | SelfSigned::Constrained => {
                 request.args(["-x509", "-addext", "subjectAltName=DNS:localhost"]);
+                if kind == SelfSigned::Constrained {
+                    request.args([
+                        "-addext",
+                        "nameConstraints=critical,permitted;DNS:elsewhere",
+                    ]);
+                }
                 request.arg("-out").arg(&made.cert);
                 succeed(&mut request);
             }

@@ -8,7 +8,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
-use webpki::EndEntityCert;
+use webpki::{EndEntityCert, anchor_from_trusted_cert};
 
 use super::CertificateName;
 use super::words::names;
@@ -17,8 +17,6 @@ use super::words::names;
 #[derive(Debug)]
 pub(super) struct Verifier {
     pub(super) roots: RootCertStore,
-    /// The certificates of the file that `roots` were read from, since one may be the server's own.
-    pub(super) named: Vec<CertificateDer<'static>>,
     pub(super) name: CertificateName,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
@@ -33,7 +31,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let cert = ParsedCertificate::try_from(shown)?;
-        let is_named = self.named.iter().any(|named| named == shown);
+        let is_named = is_among(&self.roots, shown);
         if is_named {
             verify_by_itself(&cert, now, self.algorithms)?;
         } else {
@@ -77,6 +75,14 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+/// Whether a server shows one of the certificates that are trusted: the same subject, and the same key,
+/// whose holder may sign for any name. Not so if that one is for some names only: then another
+/// certificate of the same key may not hold others.
+fn is_among(roots: &RootCertStore, shown: &CertificateDer<'_>) -> bool {
+    anchor_from_trusted_cert(shown)
+        .is_ok_and(|anchor| anchor.name_constraints.is_none() && roots.roots.contains(&anchor))
 }
 
 /// A certificate that needs no issuer, since it is trusted itself: its dates hold, and it is well formed.

@@ -61,9 +61,18 @@ pub(super) fn words(e: &Error, shows: bool) -> String {
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
             "the server breaks the protocol: unexpected message".to_owned()
         }
-        Error::InconsistentKeys(_) => "the certificate belongs to another key".to_owned(),
         Error::General(said) => said.clone(),
         Error::Other(e) => e.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// What is wrong with the certificate that a client is to show.
+pub(super) fn of_ours(e: &Error) -> String {
+    match e {
+        Error::InconsistentKeys(_) => "it belongs to another key than that of key_file=".to_owned(),
+        Error::InvalidCertificate(_) => "it is no X.509 certificate of version 3".to_owned(),
+        Error::General(said) => said.clone(),
         other => other.to_string(),
     }
 }

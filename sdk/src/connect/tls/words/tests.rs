@@ -154,12 +154,28 @@ fn truth_table_of_protocols() {
             PeerMisbehaved::InvalidKeyShare.into(),
             "the server breaks the protocol: invalid key share",
         ),
-        (
-            InconsistentKeys::KeyMismatch.into(),
-            "the certificate belongs to another key",
-        ),
     ] {
         assert_eq!(words(&e, false), want, "{e:?}");
+    }
+}
+
+#[test]
+fn truth_table_of_our_own_certificate() {
+    for (e, want) in [
+        (
+            InconsistentKeys::KeyMismatch.into(),
+            "it belongs to another key than that of key_file=",
+        ),
+        (
+            of_webpki(webpki::Error::UnsupportedCertVersion),
+            "it is no X.509 certificate of version 3",
+        ),
+        (
+            Error::General("failed to parse private key".to_owned()),
+            "failed to parse private key",
+        ),
+    ] {
+        assert_eq!(of_ours(&e), want, "{e:?}");
     }
 }
 
