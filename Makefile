@@ -55,7 +55,7 @@ setup: debian-packages servers
 debian-packages:
 	@missing=""; \
 	for pair in redis-server:redis-server nats-server:nats-server dockerd:docker.io docker:docker.io \
-		docker-compose:docker-compose iptables:iptables unshare:util-linux cc:gcc; do \
+		docker-compose:docker-compose iptables:iptables unshare:util-linux cc:gcc openssl:openssl; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	for python in $(PYTHON) /usr/bin/python3; do \

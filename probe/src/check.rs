@@ -12,6 +12,7 @@ mod nats;
 mod peer;
 mod process;
 mod redis;
+mod rest;
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::thread;
 
+use self::rest::Rests;
 use crate::link::connect;
 use crate::link::store::Remote;
 use crate::outcome::{self, Outcome};
@@ -64,16 +66,20 @@ pub fn discover(context: Context<'_>) -> Result<Vec<Name>, String> {
         .collect())
 }
 
-/// Asks every target; the answers are in the targets' order. Returns by the limit, give or take the
-/// reaping of what `exec:` left.
+/// Asks every target; the answers are in the targets' order. Returns as [`ask_each`].
 pub async fn ask_all(targets: &[&Target], context: Context<'_>, limit: TimeLimit) -> Vec<Answer> {
-    let commands = targets.iter().any(|target| runs_commands(target));
-    // Dropped with the answers there, and also when nobody waits for them any longer.
-    let _reaper = commands.then(exec::Reaper::new);
-    join_all(targets.iter().map(|target| ask(target, context, limit))).await
+    let mut answers = Vec::with_capacity(targets.len());
+    ask_each(targets, context, limit, |place, answer| {
+        answers.push((place, answer));
+    })
+    .await;
+    answers.sort_by_key(|(place, _)| *place);
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
-/// Asks every target, and tells each answer as it comes, with the target's place.
+/// Asks every target, and tells each answer as it comes, with the target's place. Returns by the limit,
+/// give or take the reaping of what `exec:` left, and once no server is in the middle of its answer any
+/// longer, but for those that take too long.
 pub async fn ask_each(
     targets: &[&Target],
     context: Context<'_>,
@@ -81,15 +87,20 @@ pub async fn ask_each(
     mut tell: impl FnMut(usize, Answer),
 ) {
     let commands = targets.iter().any(|target| runs_commands(target));
+    // Dropped with the answers there, and also when nobody waits for them any longer.
     let _reaper = commands.then(exec::Reaper::new);
-    let placed = targets
+    let rests = Rests::default();
+    let placed = async |place, target| (place, ask(target, context, limit, &rests).await);
+    let mut asked: FuturesUnordered<_> = targets
         .iter()
         .enumerate()
-        .map(|(place, target)| async move { (place, ask(target, context, limit).await) });
-    let mut asked: FuturesUnordered<_> = placed.collect();
+        .map(|(place, target)| placed(place, *target))
+        .collect();
     while let Some((place, answer)) = asked.next().await {
         tell(place, answer);
     }
+    drop(asked);
+    rests.end().await;
 }
 
 /// Asks a target that can be asked without waiting for anybody: no event loop is needed then.
@@ -102,7 +113,7 @@ pub fn ask_now(target: &Target, context: Context<'_>) -> Option<Answer> {
     Some(finish(target, outcome, started))
 }
 
-async fn ask(target: &Target, context: Context<'_>, limit: TimeLimit) -> Answer {
+async fn ask(target: &Target, context: Context<'_>, limit: TimeLimit, rests: &Rests) -> Answer {
     let started = clock::instant();
     let TimeLimit { at, set } = match target.timeout {
         Some(own) if started + own < limit.at => TimeLimit {
@@ -112,7 +123,7 @@ async fn ask(target: &Target, context: Context<'_>, limit: TimeLimit) -> Answer 
         Some(_) | None => limit,
     };
     let own = TimeLimit { at, set };
-    let asked = async { Ok(question(target, context, limit).await) };
+    let asked = async { Ok(question(target, context, limit, rests).await) };
     let outcome = own.hold(asked).await.unwrap_or_else(Outcome::Unknown);
     finish(target, outcome, started)
 }
@@ -135,6 +146,7 @@ fn question<'a>(
     target: &'a Target,
     context: Context<'a>,
     limit: TimeLimit,
+    rests: &'a Rests,
 ) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
     let secrets = context.secrets;
     match &target.kind {
@@ -156,7 +168,13 @@ fn question<'a>(
         Kind::Nats(nats) => Box::pin(any_endpoint(&nats.address.endpoints, move |endpoint| {
             nats::ask(nats, endpoint, secrets)
         })),
-        Kind::Http(http) => Box::pin(http::ask(http, target.scope, secrets)),
+        Kind::Http(http) => Box::pin(async move {
+            let (outcome, rest) = http::ask(http, target.scope, secrets).await;
+            if let Some(rest) = rest {
+                rests.add(rest, limit);
+            }
+            outcome
+        }),
         Kind::Connect(endpoint) => Box::pin(ask_connect(endpoint, target.scope)),
         Kind::Process { pattern, min } => {
             let (pattern, min) = (pattern.clone(), *min);
@@ -172,7 +190,7 @@ fn question<'a>(
             Box::pin(blocking(move || file::ask(&file)))
         }
         Kind::Any(targets) => Box::pin(async move {
-            let answers = join_all(targets.iter().map(|t| ask(t, context, limit))).await;
+            let answers = join_all(targets.iter().map(|t| ask(t, context, limit, rests))).await;
             let labels = targets.iter().map(|t| t.label().to_owned());
             outcome::any(labels.zip(answers.into_iter().map(|a| a.outcome)).collect())
         }),

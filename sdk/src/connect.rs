@@ -12,6 +12,8 @@ pub mod nats;
 pub mod open;
 pub mod redact;
 pub mod redis;
+#[cfg(feature = "open")]
+mod secured;
 pub mod store;
 pub mod tls;
 

@@ -22,9 +22,9 @@ mod flood;
 mod grace;
 mod hostile_targets;
 mod http;
+mod http_rest;
 mod https;
 mod hung_files;
-
 mod invalid_arguments;
 mod invalid_file;
 mod invalid_variables;
@@ -48,6 +48,7 @@ mod secrets;
 mod settings;
 mod stuck_folders;
 mod target_options;
+mod tls;
 mod unwritable_memory;
 mod wait;
 mod without_agents;

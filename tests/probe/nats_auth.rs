@@ -150,13 +150,9 @@ fn tls_where_the_server_demands_it_or_we_do() {
             "{run:?}"
         );
 
-        assert_refused(
-            &nats.url(),
-            "TLS: invalid peer certificate: UnknownIssuer",
-            &[],
-        );
+        assert_refused(&nats.url(), "TLS: unknown issuer", &[]);
         let stranger = format!("{}#ca={}", nats.url(), other.path().display());
-        assert_refused(&stranger, "TLS: invalid peer certificate", &[]);
+        assert_refused(&stranger, "TLS: the certificate's signature is wrong", &[]);
         let misnamed = format!("tls://127.0.0.1:{port}#ca={path}");
         assert_refused(&misnamed, "certificate not valid for name", &[]);
         let expired = Nats::builder(version)

@@ -39,7 +39,7 @@ fn who_is_not_trusted_is_not_an_answer() {
     let missing = "/no/such.pem";
     let port = redis.tls_port();
     let table = [
-        (redis.tls_url(), "UnknownIssuer"),
+        (redis.tls_url(), "unknown issuer"),
         (
             format!("{}#ca={}", redis.tls_url(), other.path().display()),
             "TLS: ",

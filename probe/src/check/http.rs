@@ -1,43 +1,37 @@
-//! Does an HTTP endpoint answer, and as expected? Redirects are answers; none is followed.
+//! Does an HTTP endpoint answer, and as expected? Redirects are answers; none is followed. A body is read to
+//! its end where it has one, so that the server does not fail in the middle of its answer.
 
 use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{HOST, HeaderValue, USER_AGENT};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use super::json_pointer;
-use crate::link::connect::{self, NoConnection};
+use super::rest::Rest;
+use crate::link::connect::{self, NoConnection, Stream};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::HttpTarget;
 use crate::verdict::Scope;
 use ready_probe_sdk::connect::limited::Limited;
+use ready_probe_sdk::connect::tls::TlsOptions;
 
 /// How long the status line and headers may be.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// All that is read of an answer, head and body, as it comes over the wire. A health endpoint that
 /// says more than this is not one.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// A stream of events has no end (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+const EVENTS: &[u8] = b"text/event-stream";
 /// How much of a value is quoted.
 const MAX_QUOTE_CHARS: usize = 60;
 
-/// Asks one endpoint.
-pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Outcome {
-    let tls = match target.tls.as_ref().map(connect::tls_config).transpose() {
-        Ok(tls) => tls,
-        Err(e) => return Outcome::Unknown(e),
-    };
-    let stream = match connect::open(&target.endpoint).await {
+/// Asks one endpoint. Beside the outcome: what is left of an answer whose verdict is known.
+pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> (Outcome, Option<Rest>) {
+    let stream = match reach(target, scope, secrets).await {
         Ok(stream) => stream,
-        Err(e) => return judge_connection(e, scope),
-    };
-    let stream = match tls {
-        None => stream,
-        Some(config) => match connect::secure(stream, &target.endpoint, config, secrets).await {
-            Ok(stream) => stream,
-            Err(e) => return Outcome::Unknown(e),
-        },
+        Err(outcome) => return (outcome, None),
     };
     let (mut sender, connection) = match hyper::client::conn::http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
@@ -45,23 +39,40 @@ pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Outcom
         .await
     {
         Ok(pair) => pair,
-        Err(e) => return Outcome::Unknown(plain(&e)),
+        Err(e) => return (Outcome::Unknown(plain(&e)), None),
     };
     let request = match request(target) {
         Ok(request) => request,
-        Err(e) => return Outcome::Unknown(e),
+        Err(e) => return (Outcome::Unknown(e), None),
     };
+    let mut connection = Box::pin(drive(connection));
     let conversation = async {
         match sender.send_request(request).await {
             Ok(response) => judge_response(target, scope, response, secrets).await,
-            Err(e) => Outcome::Unknown(plain(&e)),
+            Err(e) => (Outcome::Unknown(plain(&e)), None),
         }
     };
-    tokio::select! {
+    let (outcome, body) = tokio::select! {
         // The answer first: a server may answer and close at once.
         biased;
-        outcome = conversation => outcome,
-        ended = drive(connection) => Outcome::Unknown(ended),
+        answered = conversation => answered,
+        ended = &mut connection => (Outcome::Unknown(ended), None),
+    };
+    let rest = body.map(|body| -> Rest { Box::pin(read_on(body, connection)) });
+    (outcome, rest)
+}
+
+async fn reach(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Result<Stream, Outcome> {
+    let tls = target.tls.as_ref().map(connect::tls_config).transpose();
+    let tls = tls.map_err(Outcome::Unknown)?;
+    let stream = connect::open(&target.endpoint)
+        .await
+        .map_err(|e| judge_connection(e, scope))?;
+    match tls {
+        None => Ok(stream),
+        Some(tls) => connect::secure(stream, &target.endpoint, tls, secrets)
+            .await
+            .map_err(Outcome::Unknown),
     }
 }
 
@@ -120,24 +131,48 @@ fn judge_connection(e: NoConnection, scope: Scope) -> Outcome {
     }
 }
 
+/// Beside the outcome: the body, if there is more of it and it should be read to its end.
 async fn judge_response(
     target: &HttpTarget,
     scope: Scope,
     response: Response<Incoming>,
     secrets: &Secrets,
-) -> Outcome {
+) -> (Outcome, Option<Incoming>) {
     let status = judge_status(target, scope, response.status());
+    let has_end = has_end(response.headers(), response.body().size_hint().exact());
+    let mut body = response.into_body();
     let wants_body = target.contains.is_some() || target.json.is_some();
-    let note = match status {
-        Outcome::Pass(note) if wants_body => note,
+    let outcome = match status {
+        Outcome::Pass(note) if wants_body => match read_body(&mut body, target).await {
+            Ok(bytes) => judge_body(target, &bytes, secrets).with_note(note),
+            Err(cause) => Outcome::Unknown(cause),
+        },
         decided @ (Outcome::Pass(_)
         | Outcome::Blemished(_)
         | Outcome::Fail(_)
-        | Outcome::Unknown(_)) => return decided,
+        | Outcome::Unknown(_)) => decided,
     };
-    match read_body(response.into_body(), target).await {
-        Ok(body) => judge_body(target, &body, secrets).with_note(note),
-        Err(cause) => Outcome::Unknown(cause),
+    let goes_on = has_end && !body.is_end_stream();
+    (outcome, goes_on.then_some(body))
+}
+
+/// Whether the end of a body may be seen, and soon. `length` is what the server says of it, if it does.
+fn has_end(headers: &HeaderMap, length: Option<u64>) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .map_or(&[][..], HeaderValue::as_bytes);
+    let is_events = kind
+        .get(..EVENTS.len())
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS));
+    !is_events && length.is_none_or(|length| length <= MAX_ANSWER_BYTES as u64)
+}
+
+/// Reads what is left of a body, up to the bound of the connection.
+async fn read_on(mut body: Incoming, connection: impl Future<Output = String> + Unpin) {
+    let to_its_end = async { while let Some(Ok(_)) = body.frame().await {} };
+    tokio::select! {
+        () = to_its_end => {}
+        _ = connection => {}
     }
 }
 
@@ -145,10 +180,8 @@ async fn judge_response(
 fn judge_status(target: &HttpTarget, scope: Scope, status: StatusCode) -> Outcome {
     let code = status.as_u16();
     if target.status.iter().any(|range| range.contains(&code)) {
-        return match &target.tls {
-            Some(tls) if tls.insecure => Outcome::Pass("certificate not verified".to_owned()),
-            Some(_) | None => Outcome::pass(),
-        };
+        let caveat = target.tls.as_ref().and_then(TlsOptions::caveat);
+        return Outcome::Pass(caveat.unwrap_or_default().to_owned());
     }
     let text = match status.canonical_reason() {
         Some(reason) => format!("status {code} {reason}"),
@@ -161,7 +194,7 @@ fn judge_status(target: &HttpTarget, scope: Scope, status: StatusCode) -> Outcom
 }
 
 /// Reads a body to its end, or until it is decided: a stream of events has none.
-async fn read_body(mut body: Incoming, target: &HttpTarget) -> Result<Vec<u8>, String> {
+async fn read_body(body: &mut Incoming, target: &HttpTarget) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| plain(&e))?;

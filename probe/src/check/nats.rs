@@ -83,13 +83,16 @@ fn judge(target: &NatsTarget, info: &Info, heard: &Heard, secrets: &Secrets) -> 
         }
         Some(answer) => judge_api(target, &answer.payload, secrets),
     };
-    let unverified = (target.address.tls || info.tls_required) && target.tls.insecure;
-    match outcome {
-        Outcome::Pass(_) if unverified => Outcome::Pass("certificate not verified".to_owned()),
-        outcome @ (Outcome::Pass(_)
-        | Outcome::Blemished(_)
-        | Outcome::Fail(_)
-        | Outcome::Unknown(_)) => outcome,
+    let speaks_tls = target.address.tls || info.tls_required;
+    match (outcome, target.tls.caveat()) {
+        (Outcome::Pass(_), Some(caveat)) if speaks_tls => Outcome::Pass(caveat.to_owned()),
+        (
+            outcome @ (Outcome::Pass(_)
+            | Outcome::Blemished(_)
+            | Outcome::Fail(_)
+            | Outcome::Unknown(_)),
+            _,
+        ) => outcome,
     }
 }
 

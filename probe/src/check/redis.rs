@@ -104,8 +104,8 @@ fn judge(
     }
     match closed {
         Some(cause) if replies.len() < steps.len() => Outcome::Unknown(cause),
-        Some(_) | None if target.address.tls && target.tls.insecure => {
-            Outcome::Pass("certificate not verified".to_owned())
+        Some(_) | None if target.address.tls => {
+            Outcome::Pass(target.tls.caveat().unwrap_or_default().to_owned())
         }
         Some(_) | None => Outcome::pass(),
     }

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
-use ready_probe_sdk::connect::tls::TlsOptions;
+use ready_probe_sdk::connect::tls::{self, TlsOptions};
 
 use crate::redact::HIDDEN;
 
 /// Options of every target.
 pub const COMMON: &[&str] = &["timeout", "grace", "name", "optional", "not", "scope"];
 /// Options of every target that may speak TLS.
-pub const TLS: &[&str] = &["ca", "cert", "key_file", "insecure"];
+pub const TLS: &[&str] = &["ca", "cert", "key_file", "server_name", "insecure"];
 /// Options that only say how long or how to call it: they do not make another check of it.
 const NOT_IDENTIFYING: &[&str] = &["timeout", "grace", "name", "optional", "scope"];
 /// Options that are there or not. A file writes them `not = true`.
@@ -185,6 +185,9 @@ impl Options {
             cert: self.value("cert")?.map(PathBuf::from),
             key: self.value("key_file")?.map(PathBuf::from),
             insecure: self.flag("insecure")?,
+            name: self
+                .parsed("server_name", tls::server_name)?
+                .unwrap_or_default(),
         };
         match (&tls.cert, &tls.key) {
             (Some(_), None) => Err("the option cert needs key_file beside it".to_owned()),

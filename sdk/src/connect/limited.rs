@@ -3,8 +3,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,11 +20,33 @@ impl Allowance {
     }
 }
 
+/// Why a stream broke, if that was said in words; shared as [`Allowance`] is. A client that reads on its
+/// own, with nobody waiting for an answer just then, has nobody to tell.
+#[derive(Debug, Clone, Default)]
+pub struct Broken(Arc<OnceLock<String>>);
+
+impl Broken {
+    /// The words.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
+    /// Errors of the kernel have a number and no words of ours.
+    fn note(&self, e: io::Error) -> io::Error {
+        if let Some(said) = e.get_ref() {
+            self.0.get_or_init(|| said.to_string());
+        }
+        e
+    }
+}
+
 /// Such a stream.
 #[derive(Debug)]
 pub struct Limited<S> {
     stream: S,
     allowance: Allowance,
+    broken: Broken,
 }
 
 impl<S> Limited<S> {
@@ -33,6 +55,7 @@ impl<S> Limited<S> {
         Self {
             stream,
             allowance: Allowance(Arc::new(AtomicUsize::new(bytes))),
+            broken: Broken::default(),
         }
     }
 
@@ -40,6 +63,12 @@ impl<S> Limited<S> {
     #[must_use]
     pub fn allowance(&self) -> Allowance {
         self.allowance.clone()
+    }
+
+    /// Why it broke, to be asked when it has.
+    #[must_use]
+    pub fn broken(&self) -> Broken {
+        self.broken.clone()
     }
 }
 
@@ -50,7 +79,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))
+            .map_err(|e| self.broken.note(e))?;
         let read = buffer.filled().len() - before;
         let left = self.allowance.0.load(Ordering::Relaxed).checked_sub(read);
         Poll::Ready(match left {
@@ -58,7 +88,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
                 self.allowance.set(left);
                 Ok(())
             }
-            None => Err(io::Error::other("it sends without end")),
+            None => Err(self.broken.note(io::Error::other("it sends without end"))),
         })
     }
 }
@@ -69,11 +99,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        written.map_err(|e| self.broken.note(e))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        flushed.map_err(|e| self.broken.note(e))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -14,7 +14,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::redact::Secrets;
-use super::tls::TlsOptions;
+use super::secured::Secured;
+use super::tls::{CertificateName, TlsOptions, explain};
 use super::{Endpoint, is_localhost};
 use crate::thread;
 
@@ -29,7 +30,7 @@ pub type Stream = Box<dyn Io>;
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// How much is quoted of what TLS says, which may hold names of the server's choice.
-const MAX_TLS_CHARS: usize = 120;
+const MAX_TLS_CHARS: usize = 200;
 
 /// How soon a unix socket with a full backlog is tried again.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
@@ -100,10 +101,24 @@ pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
     }
 }
 
+/// What TLS needs of a client.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    config: Arc<ClientConfig>,
+    name: CertificateName,
+}
+
 /// Reads what TLS needs. To be called before a connection is opened: a file that is not there is to
 /// be named also where nobody answers.
-pub fn tls_config(tls: &TlsOptions) -> Result<Arc<ClientConfig>, String> {
-    tls.client_config().map_err(|e| format!("TLS: {e}"))
+///
+/// # Errors
+/// Which file can't be used, and why.
+pub fn tls_config(tls: &TlsOptions) -> Result<Tls, String> {
+    let config = tls.client_config().map_err(|e| format!("TLS: {e}"))?;
+    Ok(Tls {
+        config,
+        name: tls.name.clone(),
+    })
 }
 
 /// Speaks TLS on a connection.
@@ -113,21 +128,30 @@ pub fn tls_config(tls: &TlsOptions) -> Result<Arc<ClientConfig>, String> {
 pub async fn secure(
     stream: Stream,
     endpoint: &Endpoint,
-    config: Arc<ClientConfig>,
+    tls: Tls,
     secrets: &Secrets,
 ) -> Result<Stream, String> {
+    let name = match tls.name {
+        CertificateName::Given(name) => name,
+        CertificateName::OfAddress | CertificateName::Any => asked_for(endpoint)?,
+    };
+    let shows = tls.config.client_auth_cert_resolver.has_certs();
+    match TlsConnector::from(tls.config).connect(name, stream).await {
+        Ok(stream) => Ok(Box::new(Secured::new(stream, shows))),
+        Err(e) => {
+            let said = explain(&e, shows).unwrap_or_else(|| format!("TLS: {}", plain(&e)));
+            Err(secrets.quote(&said, MAX_TLS_CHARS))
+        }
+    }
+}
+
+/// The name that the server's address has for it.
+fn asked_for(endpoint: &Endpoint) -> Result<ServerName<'static>, String> {
     let host = match endpoint {
         Endpoint::Tcp { host, .. } => host.clone(),
         Endpoint::Unix(_) => "localhost".to_owned(),
     };
-    let name = ServerName::try_from(host).map_err(|_| "TLS: the host is no name".to_owned())?;
-    match TlsConnector::from(config).connect(name, stream).await {
-        Ok(stream) => Ok(Box::new(stream)),
-        Err(e) => {
-            let said = secrets.quote(&e.to_string(), MAX_TLS_CHARS);
-            Err(format!("TLS: {said}"))
-        }
-    }
+    ServerName::try_from(host).map_err(|_| "TLS: the host is no name: server_name=".to_owned())
 }
 
 /// Every address of a host. `localhost` is both loopback addresses, whatever the resolver says

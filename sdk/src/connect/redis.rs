@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::address::{self, invalid};
-use super::tls::TlsOptions;
+use super::tls::{CertificateName, TlsOptions};
 use super::{Endpoint, Secret};
 use crate::Result;
 
@@ -30,8 +30,8 @@ impl RedisAddress {
     /// them, `valkey://`, `valkeys://` and `unix://` addresses.
     ///
     /// The query strings of the common clients are understood where they change how to connect
-    /// (`db`, `username`, `password`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_certfile`,
-    /// `ssl_keyfile`; these go into `tls`), and otherwise passed over.
+    /// (`db`, `username`, `password`, and what goes into `tls`: `ssl_cert_reqs`, `ssl_check_hostname`,
+    /// `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`), and otherwise passed over.
     ///
     /// # Errors
     /// [`crate::ErrorKind::InvalidConfig`]; the message never quotes the address.
@@ -72,6 +72,11 @@ impl RedisAddress {
                         }
                     }
                 }
+                // redis-py takes everything for yes that it does not take for no. A name that the
+                // check itself asks for is checked all the same.
+                "ssl_check_hostname" if is_no(&value) && tls.name == CertificateName::OfAddress => {
+                    tls.name = CertificateName::Any;
+                }
                 "ssl_ca_certs" => tls.ca = tls.ca.take().or(Some(PathBuf::from(value))),
                 "ssl_certfile" => tls.cert = tls.cert.take().or(Some(PathBuf::from(value))),
                 "ssl_keyfile" => tls.key = tls.key.take().or(Some(PathBuf::from(value))),
@@ -83,6 +88,13 @@ impl RedisAddress {
     }
 }
 
+/// Values that redis-py takes for no (redis/connection.py, `FALSE_STRINGS`).
+fn is_no(value: &str) -> bool {
+    ["0", "f", "false", "n", "no"]
+        .iter()
+        .any(|no| value.eq_ignore_ascii_case(no))
+}
+
 fn database(text: &str) -> Result<u32> {
     text.parse()
         .map_err(|_| invalid("its database must be a number, as in redis://host:6379/0"))
@@ -91,6 +103,7 @@ fn database(text: &str) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::tls;
 
     fn parse(text: &str) -> RedisAddress {
         RedisAddress::parse(text, &mut TlsOptions::default()).unwrap()
@@ -119,6 +132,28 @@ mod tests {
         let mut tls = TlsOptions::default();
         RedisAddress::parse("rediss://h?ssl_cert_reqs=optional", &mut tls).unwrap();
         assert!(!tls.insecure);
+    }
+
+    #[test]
+    fn an_application_that_does_not_check_the_name_is_taken_at_its_word() {
+        let given = tls::server_name("cache").unwrap();
+        for (value, before, after) in [
+            ("no", CertificateName::OfAddress, CertificateName::Any),
+            (
+                "yes",
+                CertificateName::OfAddress,
+                CertificateName::OfAddress,
+            ),
+            ("no", given.clone(), given),
+        ] {
+            let mut tls = TlsOptions {
+                name: before,
+                ..TlsOptions::default()
+            };
+            let url = format!("rediss://h?ssl_check_hostname={value}");
+            RedisAddress::parse(&url, &mut tls).unwrap();
+            assert_eq!(tls.name, after, "{value}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::address::{invalid, redacted};
 use super::nats::{NatsAddress, NatsAuth};
 use super::redact::Secrets;
 use super::redis::RedisAddress;
-use super::tls::TlsOptions;
+use super::tls::{self, TlsOptions};
 use crate::signal::clean;
 use crate::{Error, ErrorKind, Result};
 
@@ -92,8 +92,8 @@ struct Options {
 
 impl StoreAddress {
     /// Parses `redis://…`, `rediss://…`, `redis+unix:///…`, `nats://…` and `tls://…`, each with the
-    /// options of TLS behind a `#`: `ca=FILE`, `cert=FILE&key_file=FILE`, `insecure`; for NATS also
-    /// `creds=FILE`, `nkey=FILE`, `token_file=FILE` and `bucket=NAME`.
+    /// options of TLS behind a `#`: `ca=FILE`, `cert=FILE&key_file=FILE`, `server_name=NAME`, `insecure`; for
+    /// NATS also `creds=FILE`, `nkey=FILE`, `token_file=FILE` and `bucket=NAME`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`]; the message never quotes the address.
@@ -255,6 +255,9 @@ impl Options {
             ("ca", _) => self.tls.ca = Some(path()),
             ("cert", _) => self.tls.cert = Some(path()),
             ("key_file", _) => self.tls.key = Some(path()),
+            ("server_name", _) => {
+                self.tls.name = tls::server_name(value).map_err(|e| invalid(&e))?;
+            }
             ("insecure", _) => self.tls.insecure = true,
             ("creds", true) => self.auth.push(NatsAuth::Creds(path())),
             ("nkey", true) => self.auth.push(NatsAuth::Nkey(path())),
@@ -262,10 +265,10 @@ impl Options {
             ("bucket", true) => self.bucket = Some(bucket(value)?),
             (_, true) => {
                 return Err(unknown(
-                    "ca, cert, key_file, insecure, creds, nkey, token_file, bucket",
+                    "ca, cert, key_file, server_name, insecure, creds, nkey, token_file, bucket",
                 ));
             }
-            (_, false) => return Err(unknown("ca, cert, key_file, insecure")),
+            (_, false) => return Err(unknown("ca, cert, key_file, server_name, insecure")),
         }
         Ok(())
     }

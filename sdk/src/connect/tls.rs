@@ -1,14 +1,20 @@
 //! What TLS connections trust, and who they say they are.
 
+mod insecure;
+mod verify;
+mod words;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 
+use self::insecure::Unverified;
+use self::verify::Verifier;
+pub use self::words::explain;
 use super::file;
 
 /// Where the images people build on keep their certificate authorities.
@@ -26,7 +32,8 @@ const MAX_PEM_BYTES: u64 = 2 * 1024 * 1024;
 /// How to speak TLS with a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsOptions {
-    /// A PEM file with the authorities to trust, instead of the system's.
+    /// A PEM file with the authorities to trust, instead of the system's. A server's own certificate
+    /// in it is trusted by itself.
     pub ca: Option<PathBuf>,
     /// A PEM file with the client's certificate chain.
     pub cert: Option<PathBuf>,
@@ -34,6 +41,30 @@ pub struct TlsOptions {
     pub key: Option<PathBuf>,
     /// Do not verify the server at all.
     pub insecure: bool,
+    /// Which name the server's certificate must hold.
+    pub name: CertificateName,
+}
+
+/// Which name a server's certificate must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The host of the address.
+    #[default]
+    OfAddress,
+    /// This one, which the server is also asked for (SNI), where the connection is ours.
+    Given(ServerName<'static>),
+    /// It may hold any.
+    Any,
+}
+
+/// Parses the name that a certificate must hold.
+///
+/// # Errors
+/// What it must be.
+pub fn server_name(text: &str) -> Result<CertificateName, String> {
+    ServerName::try_from(text.to_owned())
+        .map(CertificateName::Given)
+        .map_err(|_| "a server_name is a host name or an address".to_owned())
 }
 
 impl TlsOptions {
@@ -61,26 +92,33 @@ impl TlsOptions {
     /// # Errors
     /// One line that names the file that can't be used, and why.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?;
-        let builder = if self.insecure {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        let mut provider = rustls::crypto::ring::default_provider();
+        let verifier: Arc<dyn ServerCertVerifier> = if self.insecure {
+            insecure::offer_more(&mut provider);
+            Arc::new(Unverified::new(&provider))
         } else {
-            builder.with_root_certificates(self.roots()?)
+            Arc::new(Verifier {
+                roots: trusted(self.ca.as_deref())?,
+                name: self.name.clone(),
+                algorithms: provider.signature_verification_algorithms,
+            })
         };
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         let config = match (&self.cert, &self.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert)?;
-                let key_der = PrivateKeyDer::from_pem_slice(&file::read(key, MAX_PEM_BYTES)?)
-                    .map_err(|e| format!("key_file={}: {e}", key.display()))?;
+                if chain.is_empty() {
+                    return Err(format!("cert={}: no certificate in it", cert.display()));
+                }
+                let key = private_key(key)?;
                 builder
-                    .with_client_auth_cert(chain, key_der)
-                    .map_err(|e| format!("cert={}: {e}", cert.display()))?
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|e| format!("cert={}: {}", cert.display(), words::of_ours(&e)))?
             }
             (Some(_), None) => return Err("cert= needs key_file= beside it".to_owned()),
             (None, Some(_)) => return Err("key_file= needs cert= beside it".to_owned()),
@@ -88,27 +126,14 @@ impl TlsOptions {
         Ok(Arc::new(config))
     }
 
-    fn roots(&self) -> Result<RootCertStore, String> {
-        let mut roots = RootCertStore::empty();
-        let named = self.ca.clone().or_else(named_by_environment);
-        let system = || {
-            SYSTEM_BUNDLES
-                .iter()
-                .map(PathBuf::from)
-                .find(|path| path.is_file())
-        };
-        match named.or_else(system) {
-            Some(path) => {
-                let (added, _) = roots.add_parsable_certificates(certificates(&path)?);
-                if added == 0 {
-                    return Err(format!("{}: no usable certificate in it", path.display()));
-                }
-            }
-            None => roots
-                .roots
-                .extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    /// What a report must say about a server that was believed, if not all of it was verified.
+    #[must_use]
+    pub fn caveat(&self) -> Option<&'static str> {
+        match (self.insecure, &self.name) {
+            (true, _) => Some("certificate not verified"),
+            (false, CertificateName::Any) => Some("host name not verified"),
+            (false, CertificateName::OfAddress | CertificateName::Given(_)) => None,
         }
-        Ok(roots)
     }
 }
 
@@ -118,57 +143,42 @@ fn named_by_environment() -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
+/// The certificates of `ca`, or of the first place that has some.
+fn trusted(ca: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let named = ca.map(Path::to_owned).or_else(named_by_environment);
+    let system = || {
+        SYSTEM_BUNDLES
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.is_file())
+    };
+    match named.or_else(system) {
+        Some(path) => {
+            let (added, _) = roots.add_parsable_certificates(certificates(&path)?);
+            if added == 0 {
+                return Err(format!("{}: no usable certificate in it", path.display()));
+            }
+        }
+        None => roots
+            .roots
+            .extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    Ok(roots)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(&file::read(path, MAX_PEM_BYTES)?).map_err(|e| {
+        let why = match e {
+            pem::Error::NoItemsFound => "no private key in it, or an encrypted one".to_owned(),
+            e => e.to_string(),
+        };
+        format!("key_file={}: {why}", path.display())
+    })
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     CertificateDer::pem_slice_iter(&file::read(path, MAX_PEM_BYTES)?)
         .collect::<Result<_, _>>()
         .map_err(|e| format!("{}: {e}", path.display()))
-}
-
-/// Accepts any certificate; signatures are still checked, so that the peer holds its key.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -29,6 +29,7 @@ mod refused;
 mod secrets;
 mod servers;
 mod settings;
+mod tls;
 mod wiped;
 
 /// Not a test: what the tests start as another process.

@@ -4,9 +4,9 @@
 //! | module | owns |
 //! |---|---|
 //! | [`process`] | running a program to its end, waiting with a deadline, ports, the probe's path |
-//! | [`servers`] | Redis, Valkey and nats-server, each with its own port and directory |
+//! | [`servers`] | Redis, Valkey, nats-server and OpenSSL's, each with its own port and directory |
 //! | [`operator`] | an operator of NATS and the credentials of a user |
-//! | [`tls`] | a certificate authority and what it signs |
+//! | [`tls`] | a certificate authority and what it signs; certificates that sign themselves |
 //! | [`hostile`] | listeners that are silent, drip, flood, reset or refuse |
 //! | [`http`] | an HTTP/1.1 server whose answers a closure decides |
 //! | [`proxy`] | a TCP proxy that injects faults into connections already open |

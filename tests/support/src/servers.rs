@@ -1,10 +1,11 @@
-//! Redis, Valkey and nats-server: the real ones, each with its own port and directory.
+//! Redis, Valkey, nats-server and OpenSSL's: the real ones, each with its own port and directory.
 //!
 //! Owns finding the binaries, starting them until they answer, and ending them. Every server listens
 //! on 127.0.0.1, keeps nothing on disk that outlives it, and is killed on drop by its own pid.
 
 mod daemon;
 mod nats;
+pub(crate) mod openssl;
 mod redis;
 mod resp;
 
@@ -14,6 +15,7 @@ use std::{
 };
 
 pub use nats::{Nats, NatsBuilder, NatsVersion};
+pub use openssl::OpensslServer;
 pub use redis::{Redis, RedisBinary, RedisBuilder};
 
 use crate::process::workspace_root;

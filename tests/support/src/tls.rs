@@ -1,10 +1,11 @@
-//! A certificate authority for tests, and what it signs.
+//! A certificate authority for tests, and what it signs; certificates that sign themselves.
 //!
-//! Files are PEM, keys ECDSA P-256, in a temporary directory that lives as long as anything made from it.
+//! Files are PEM, keys ECDSA P-256 unless said otherwise, in a temporary directory that lives as long as anything made from it.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,6 +17,8 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 use tempfile::TempDir;
+
+use crate::servers::openssl::openssl;
 
 /// An authority that nobody trusts but who is given its certificate.
 #[derive(Debug)]
@@ -38,6 +41,21 @@ pub struct ServerIdentity {
     _dir: Arc<TempDir>,
 }
 
+/// What `openssl` makes and signs with its own key, all of them for the name `localhost`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelfSigned {
+    /// The name is in the subject only, as `openssl req -x509 -subj /CN=localhost` leaves it.
+    CommonNameOnly,
+    /// X.509 version 1, which has no extensions, as `openssl x509 -req -signkey` leaves it.
+    Version1,
+    /// An RSA key of 1024 bits.
+    Rsa1024,
+    /// An ECDSA key of P-521.
+    P521,
+    /// An authority for names below `elsewhere` only.
+    Constrained,
+}
+
 /// What a client shows: paths of PEM files.
 #[derive(Debug, Clone)]
 pub struct ClientIdentity {
@@ -48,6 +66,95 @@ pub struct ClientIdentity {
     /// The certificate of who signed it.
     pub ca: PathBuf,
     _dir: Arc<TempDir>,
+}
+
+impl ServerIdentity {
+    /// A certificate that signs itself and is an authority, as `openssl req -x509` makes them. Who
+    /// trusts it is given the certificate itself.
+    pub fn self_signed(names: &[&str]) -> Self {
+        Self::sign_itself(Ca::for_server(names))
+    }
+
+    /// The same, which ended in the year 2001.
+    pub fn expired_self_signed(names: &[&str]) -> Self {
+        Self::sign_itself(Ca::expired(names))
+    }
+
+    fn sign_itself(mut params: CertificateParams) -> Self {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let dir = TempDir::with_prefix("rp-tls-").expect("a temporary directory");
+        let key = KeyPair::generate().expect("a key pair");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        let made = Self::in_dir(dir);
+        fs::write(&made.cert, certificate.pem()).expect("the directory is ours");
+        fs::write(&made.key, key.serialize_pem()).expect("the directory is ours");
+        made
+    }
+
+    /// One that rcgen does not make.
+    ///
+    /// # Panics
+    /// When `openssl` is missing or refuses.
+    pub fn by_openssl(kind: SelfSigned) -> Self {
+        let made = Self::in_dir(TempDir::with_prefix("rp-tls-").expect("a temporary directory"));
+        let key: &[&str] = match kind {
+            SelfSigned::Rsa1024 => &["rsa:1024"],
+            SelfSigned::P521 => &["ec", "-pkeyopt", "ec_paramgen_curve:P-521"],
+            SelfSigned::CommonNameOnly | SelfSigned::Version1 | SelfSigned::Constrained => {
+                &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+            }
+        };
+        let mut request = openssl();
+        request.args(["req", "-nodes", "-subj", "/CN=localhost", "-newkey"]);
+        request.args(key).arg("-keyout").arg(&made.key);
+        match kind {
+            SelfSigned::CommonNameOnly => {
+                request.arg("-x509").arg("-out").arg(&made.cert);
+                succeed(&mut request);
+            }
+            SelfSigned::Rsa1024 | SelfSigned::P521 | SelfSigned::Constrained => {
+                request.args(["-x509", "-addext", "subjectAltName=DNS:localhost"]);
+                if kind == SelfSigned::Constrained {
+                    request.args([
+                        "-addext",
+                        "nameConstraints=critical,permitted;DNS:elsewhere",
+                    ]);
+                }
+                request.arg("-out").arg(&made.cert);
+                succeed(&mut request);
+            }
+            SelfSigned::Version1 => {
+                let csr = made.cert.with_extension("csr");
+                request.arg("-new").arg("-out").arg(&csr);
+                succeed(&mut request);
+                let mut sign = openssl();
+                sign.args(["x509", "-req", "-in"]).arg(&csr);
+                sign.arg("-signkey").arg(&made.key);
+                sign.arg("-out").arg(&made.cert);
+                succeed(&mut sign);
+            }
+        }
+        made
+    }
+
+    fn in_dir(dir: TempDir) -> Self {
+        let cert = dir.path().join("self.cert.pem");
+        Self {
+            key: dir.path().join("self.key.pem"),
+            ca: cert.clone(),
+            cert,
+            _dir: Arc::new(dir),
+        }
+    }
+}
+
+fn succeed(command: &mut Command) {
+    let output = command.output().expect("openssl starts");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 impl Ca {
@@ -88,9 +195,14 @@ impl Ca {
 
     /// A server whose certificate ended in the year 2001.
     pub fn expired_server(&self, names: &[&str]) -> ServerIdentity {
+        self.sign_server(Self::expired(names))
+    }
+
+    /// A server whose certificate begins in the year 2100.
+    pub fn future_server(&self, names: &[&str]) -> ServerIdentity {
         let mut params = Self::for_server(names);
-        params.not_before = date_time_ymd(2000, 1, 1);
-        params.not_after = date_time_ymd(2001, 1, 1);
+        params.not_before = date_time_ymd(2100, 1, 1);
+        params.not_after = date_time_ymd(2101, 1, 1);
         self.sign_server(params)
     }
 
@@ -106,6 +218,13 @@ impl Ca {
             ca: self.path.clone(),
             _dir: Arc::clone(&self.dir),
         }
+    }
+
+    fn expired(names: &[&str]) -> CertificateParams {
+        let mut params = Self::for_server(names);
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(2001, 1, 1);
+        params
     }
 
     fn for_server(names: &[&str]) -> CertificateParams {

@@ -91,3 +91,20 @@ fn what_the_user_sends_replaces_what_we_send() {
     assert_eq!(request.headers().get_all("x-a").iter().count(), 2);
     assert_eq!(request.headers()["connection"], "close");
 }
+
+#[test]
+fn truth_table_of_bodies_with_an_end() {
+    let judge = |kind: Option<&str>, length| {
+        let mut headers = HeaderMap::new();
+        headers.extend(kind.map(|kind| (CONTENT_TYPE, HeaderValue::try_from(kind).unwrap())));
+        has_end(&headers, length)
+    };
+    let most = MAX_ANSWER_BYTES as u64;
+    assert!(judge(None, None));
+    assert!(judge(None, Some(most)));
+    assert!(!judge(None, Some(most + 1)));
+    assert!(judge(Some("text/plain"), None));
+    assert!(judge(Some("text/event"), None));
+    assert!(!judge(Some("text/event-stream"), None));
+    assert!(!judge(Some("Text/Event-Stream;charset=utf-8"), Some(5)));
+}

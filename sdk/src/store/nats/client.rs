@@ -16,7 +16,7 @@ use super::{Failure, Link, MOMENT, Replies, Reply, Request};
 use crate::connect::Endpoint;
 use crate::connect::file;
 use crate::connect::nats::{MAX_FILE_BYTES, NatsAddress, NatsAuth};
-use crate::connect::tls::TlsOptions;
+use crate::connect::tls::{TlsOptions, explain};
 use crate::thread;
 
 /// After a connection is lost, async-nats tries once to make another one, which nobody uses any
@@ -107,16 +107,18 @@ impl Client {
                 None
             });
         }
-        // A server may demand TLS on its own.
+        // A server may demand TLS on its own. async-nats asks it for the address's host, whatever name the
+        // certificate is to hold: it has no other setting for SNI.
         let config = tls
             .client_config()
             .map_err(|e| Failure::lost(format!("TLS: {e}")))?;
+        let shows = config.client_auth_cert_resolver.has_certs();
         options = options.tls_client_config(config.as_ref().clone());
         let scheme = if address.tls { "tls" } else { "nats" };
         let client = options
             .connect(format!("{scheme}://{endpoint}"))
             .await
-            .map_err(|e| not_connected(&e))?;
+            .map_err(|e| not_connected(&e, shows))?;
         events.connected.store(true, Ordering::Release);
         let inbox = client.new_inbox();
         let answers = client
@@ -348,7 +350,10 @@ fn log_in(auth: &NatsAuth) -> Result<ConnectOptions, Failure> {
     })
 }
 
-fn not_connected(e: &ConnectError) -> Failure {
+fn not_connected(e: &ConnectError, shows_certificate: bool) -> Failure {
+    if let Some(said) = explain(e, shows_certificate) {
+        return Failure::lost(said);
+    }
     let source = std::error::Error::source(e).map(ToString::to_string);
     let source = source.unwrap_or_default();
     Failure::lost(match e.kind() {

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::{Failure, Link, SMALL_REPLY_BYTES};
 use crate::connect::Endpoint;
-use crate::connect::limited::{Allowance, Limited};
+use crate::connect::limited::{Allowance, Broken, Limited};
 use crate::connect::open;
 use crate::connect::redact::Secrets;
 use crate::connect::redis::RedisAddress;
@@ -24,6 +24,8 @@ pub struct Client {
     connection: MultiplexedConnection,
     /// How many bytes the server may still send.
     allowance: Allowance,
+    /// Why the connection broke, when it has.
+    broken: Broken,
     driver: AbortHandle,
 }
 
@@ -48,16 +50,17 @@ impl Client {
             stream = secured.map_err(Failure::lost)?;
         }
         let limited = Limited::new(stream, 4 * SMALL_REPLY_BYTES);
-        let allowance = limited.allowance();
+        let (allowance, broken) = (limited.allowance(), limited.broken());
         // Time limits are the caller's.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let login = login(address);
         let (connection, driver) = MultiplexedConnection::new_with_config(&login, limited, config)
             .await
-            .map_err(|e| failure(&e))?;
+            .map_err(|e| failure(&e, &broken))?;
         Ok(Self {
             connection,
             allowance,
+            broken,
             driver: tokio::spawn(driver).abort_handle(),
         })
     }
@@ -84,7 +87,7 @@ impl Link for Client {
             .connection
             .send_packed_commands(&pipeline, 0, commands.len())
             .await
-            .map_err(|e| failure(&e))?;
+            .map_err(|e| failure(&e, &self.broken))?;
         if replies.len() == commands.len() {
             return Ok(replies);
         }
@@ -108,14 +111,16 @@ fn login(address: &RedisAddress) -> RedisConnectionInfo {
 }
 
 /// An error of the server that came instead of a reply, or the connection's own.
-fn failure(e: &RedisError) -> Failure {
+fn failure(e: &RedisError, broken: &Broken) -> Failure {
     // The crate keeps to itself what the server said of it.
     if e.kind() == ErrorKind::AuthenticationFailed {
         return Failure::lost("the server refuses the user or the password");
     }
     match (e.code(), e.detail()) {
         (Some(code), detail) => Failure::lost(format!("{code} {}", detail.unwrap_or_default())),
-        (None, _) if e.is_connection_dropped() => Failure::lost("connection closed"),
+        (None, _) if e.is_connection_dropped() => {
+            Failure::lost(broken.why().unwrap_or("connection closed"))
+        }
         (None, _) => Failure::lost(e),
     }
 }
