@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::read::{ProcessId, has_ttl, list, process_of_file};
 use super::{Dir, LocalStore, open_agent, open_dir};
 use crate::host::{self, Epoch};
+use crate::kept::Kept;
 use crate::signal::{MAX_RECORD_BYTES, MAX_TTL_MS, Name};
 use crate::{Error, ErrorKind, Result, clock, freshness};
 
@@ -33,7 +34,7 @@ pub struct Publication {
     /// `PID-PIDSTART`.
     stem: String,
     /// The record as it was last written under its plain name.
-    written: Option<OwnedFd>,
+    written: Option<Kept<OwnedFd>>,
 }
 
 impl Publication {
@@ -202,7 +203,7 @@ impl Publication {
     /// was written with: left as it is, it would fail as soon as this process ends. Readers take
     /// an empty record for none.
     fn withdraw(&self, dir: &OwnedFd, name: &str) -> bool {
-        let Some(written) = &self.written else {
+        let Some(written) = self.written.as_ref().and_then(Kept::get) else {
             return false;
         };
         let same_file = || -> Result<bool, Errno> {
@@ -214,9 +215,9 @@ impl Publication {
     }
 
     /// Writes the record; the file is returned when it has the plain name.
-    fn write_in(&self, dir: &OwnedFd, record: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+    fn write_in(&self, dir: &OwnedFd, record: &[u8]) -> Result<Option<Kept<OwnedFd>>, Errno> {
         match self.replace(dir, &self.plain_name(), record) {
-            Ok(file) => Ok(Some(file)),
+            Ok(file) => Kept::new(file).map(Some),
             // In a sticky folder a process that has dropped its privileges may not replace what it
             // wrote before: it publishes a fresh file, and the newest record counts.
             Err(Errno::PERM | Errno::ACCESS) => {

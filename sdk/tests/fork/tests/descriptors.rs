@@ -60,7 +60,10 @@ impl Daemon {
     }
 
     fn tell(&mut self, line: &str) {
-        assert_eq!(self.ask(line), "ok", "{line}");
+        let said = self.ask(line);
+        if said != "ok" {
+            panic!("{line}: {said}, {}", self.end());
+        }
     }
 
     fn ask(&mut self, line: &str) -> String {
