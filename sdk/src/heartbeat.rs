@@ -9,9 +9,11 @@
 
 mod life;
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -120,6 +122,7 @@ enum End {
 
 /// Beats for as long as the process's table lives. A panic is said, and beating goes on.
 fn beat_on(process: &Weak<Process>, life: &Arc<Life>) {
+    THREAD.set(Some((Weak::clone(process), Arc::clone(life))));
     let mut failures = 0;
     let mut has_io = false;
     while process.strong_count() > 0 {
@@ -175,7 +178,33 @@ fn runtime(process: &Weak<Process>, life: &Arc<Life>, has_io: bool) -> std::io::
     let look = move || look_after(&process, &own);
     // Before it polls what may be the application's, and before it reads, writes or closes that.
     builder.on_thread_park(look.clone()).on_thread_unpark(look);
+    hook_panics();
     life.with_descriptors(|| builder.enable_all().build())
+}
+
+thread_local! {
+    /// What the panic hook has to know of the thread that panics.
+    static THREAD: RefCell<Option<(Weak<Process>, Arc<Life>)>> = const { RefCell::new(None) };
+}
+
+/// Keeps tokio's driver from unwinding, or from ending a process whose panics abort, when it finds its
+/// descriptors gone: it owns them in the function that panics, where nothing but a hook comes first.
+/// Every other panic is the hook's that was there before.
+fn hook_panics() {
+    static IS_HOOKED: AtomicBool = AtomicBool::new(false);
+    if IS_HOOKED.swap(true, SeqCst) {
+        return;
+    }
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        // Neither while the thread ends, nor in the middle of a change.
+        let _ = THREAD.try_with(|thread| {
+            if let Ok(Some((process, life))) = thread.try_borrow().as_deref() {
+                look_after(process, life);
+            }
+        });
+        previous(info);
+    }));
 }
 
 /// Looks before each step of a task, too: tokio writes to a descriptor of its own at each timer.
@@ -203,7 +232,8 @@ fn leave_behind(process: &Weak<Process>, life: &Arc<Life>) -> ! {
             break;
         };
         drop(process);
-        if failures == 0 {
+        // A panic of the logger's within a panic would end the process.
+        if failures == 0 && !thread::panicking() {
             log(|| tracing::error!("{e}"));
         }
         thread::sleep(Duration::from_millis(backoff_ms(failures)));

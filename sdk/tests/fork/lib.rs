@@ -97,12 +97,11 @@ pub struct Pipe {
     writer: PipeWriter,
 }
 
-/// Closes every descriptor above 2, as a daemonizer does, and opens pipes under the same numbers.
+/// Closes every descriptor above 2, as a daemonizer does. Returns the highest that was open.
 ///
 /// # Panics
-/// When `/proc` can't be read or a pipe can't be made.
-#[must_use]
-pub fn replace_descriptors() -> Vec<Pipe> {
+/// When `/proc` can't be read.
+pub fn close_descriptors() -> RawFd {
     let entries = std::fs::read_dir("/proc/self/fd").expect("/proc");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
     let numbers = names.filter_map(|name| name.to_str()?.parse::<RawFd>().ok());
@@ -112,6 +111,16 @@ pub fn replace_descriptors() -> Vec<Pipe> {
         // about.
         unsafe { libc::close(number) };
     }
+    last
+}
+
+/// Closes them, and opens pipes under the same numbers.
+///
+/// # Panics
+/// When `/proc` can't be read or a pipe can't be made.
+#[must_use]
+pub fn replace_descriptors() -> Vec<Pipe> {
+    let last = close_descriptors();
     let mut pipes = Vec::new();
     loop {
         let (reader, writer) = io::pipe().expect("a pipe");

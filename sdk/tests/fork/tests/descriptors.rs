@@ -6,13 +6,17 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../../common/log.rs"]
+mod log;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use ready_probe_fork_tests::replace_descriptors;
+use ready_probe_fork_tests::{close_descriptors, replace_descriptors};
 use ready_probe_sdk::connect::store::StoreAddress;
 use ready_probe_sdk::freshness::{Observed, judge};
 use ready_probe_sdk::host::Epoch;
@@ -25,8 +29,26 @@ use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 const ASKED: &str = "READY_PROBE_TEST_DAEMON";
 /// libtest writes to the same output.
 const ANSWER: &str = "answer: ";
+/// When the descriptors are closed.
+const IN_THE_LOG: &str = "in the log";
 const PATIENCE: Duration = Duration::from_secs(20);
 const TTL: Duration = Duration::from_secs(1);
+
+/// What closes the descriptors is the logger, called by the heartbeat.
+static CLOSES: AtomicBool = AtomicBool::new(false);
+
+fn close_once(line: &str) {
+    if line.contains("can't be announced") && CLOSES.swap(false, SeqCst) {
+        close_descriptors();
+    }
+}
+
+/// The address of a store that is away.
+fn nowhere() -> String {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    // It is closed again.
+    format!("redis://{}", port.local_addr().unwrap())
+}
 
 /// A process with an agent, told line by line what to do; killed on drop.
 struct Daemon {
@@ -38,10 +60,14 @@ struct Daemon {
 
 impl Daemon {
     fn start(store: Option<&str>) -> Self {
+        Self::start_with(store, "as it is told")
+    }
+
+    fn start_with(store: Option<&str>, closes: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["program", "--exact", "--nocapture", "--test-threads=1"])
-            .env(ASKED, "1")
+            .env(ASKED, closes)
             .env("READY_DIR", dir.path())
             .envs(store.map(|store| ("READY_STORE", store)))
             .stdin(Stdio::piped())
@@ -135,11 +161,18 @@ fn without_a_store_the_agent_beats_on() {
 
 #[test]
 fn with_a_store_that_is_away_the_agent_beats_on() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = port.local_addr().unwrap();
-    drop(port);
-    let mut daemon = Daemon::start(Some(&format!("redis://{address}")));
+    let mut daemon = Daemon::start(Some(&nowhere()));
     daemon.tell("replace");
+    daemon.tell("mark");
+    daemon.watch();
+    assert_eq!(daemon.end(), "exit status: 0");
+}
+
+#[test]
+fn descriptors_that_are_closed_while_the_heartbeat_is_at_work_do_not_end_the_process() {
+    let mut daemon = Daemon::start_with(Some(&nowhere()), IN_THE_LOG);
+    daemon.tell("wait_closed");
+    daemon.watch();
     daemon.tell("mark");
     daemon.watch();
     assert_eq!(daemon.end(), "exit status: 0");
@@ -230,11 +263,36 @@ fn announced_by(url: &str, pid: u32) -> Option<Signal> {
     })
 }
 
+/// Waits until the heartbeat does nothing for a while. Whoever closes a descriptor in the middle of
+/// somebody's call hits that call.
+fn until_the_heartbeat_rests() {
+    let switches = || -> Vec<String> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let statuses =
+            tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("status")));
+        let own = statuses.map(Result::unwrap);
+        let own = own.filter(|status| status.starts_with("Name:\tready-probe\n"));
+        own.map(|status| status.split_once("voluntary_ctxt").unwrap().1.to_owned())
+            .collect()
+    };
+    let deadline = clock::mono_ms() + 20_000;
+    loop {
+        assert!(clock::mono_ms() < deadline, "it never rests");
+        let before = switches();
+        thread::sleep(Duration::from_millis(20));
+        if switches() == before {
+            return;
+        }
+    }
+}
+
 #[test]
 fn program() {
-    if std::env::var_os(ASKED).is_none() {
+    let Ok(closes) = std::env::var(ASKED) else {
         return;
-    }
+    };
+    CLOSES.store(closes == IN_THE_LOG, SeqCst);
+    log::on_event(close_once);
     let agent = Agent::builder("daemon").ttl(TTL).heartbeat(TTL / 5);
     let mut agent = Some(agent.register().unwrap());
     agent.as_ref().unwrap().mark_ready(()).unwrap();
@@ -243,14 +301,24 @@ fn program() {
         let held = || agent.as_ref().unwrap();
         let said = match line.unwrap().as_str() {
             "replace" => {
+                until_the_heartbeat_rests();
                 // Those of the last time are closed already: their owners must not close others.
                 std::mem::forget(std::mem::replace(&mut pipes, replace_descriptors()));
                 Ok(())
             }
-            "look" => pipes.iter_mut().try_for_each(|pipe| pipe.look().map_or(Ok(()), Err)),
+            "look" => pipes
+                .iter_mut()
+                .try_for_each(|pipe| pipe.look().map_or(Ok(()), Err)),
             "mark" => {
                 held().mark_not_ready("daemonized").unwrap();
                 held().mark_ready(()).map_err(|e| e.to_string())
+            }
+            "wait_closed" => {
+                let deadline = clock::mono_ms() + 20_000;
+                while CLOSES.load(SeqCst) && clock::mono_ms() < deadline {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Ok(())
             }
             "wait_announced" => held().wait_announced(PATIENCE).map_err(|e| e.to_string()),
             "close" => {
