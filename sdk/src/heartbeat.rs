@@ -83,7 +83,7 @@ impl Heartbeat {
 }
 
 fn start_thread(process: &Arc<Process>, succeeds: bool) -> Result<Arc<Life>> {
-    let life = Arc::new(Life::default());
+    let life = Arc::new(Life::new());
     let (process, own) = (Arc::downgrade(process), Arc::clone(&life));
     thread::Builder::new()
         .name("ready-probe".to_owned())

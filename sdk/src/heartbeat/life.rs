@@ -9,8 +9,10 @@ use tokio::sync::Notify;
 use crate::kept::Kept;
 
 /// One thread of the heartbeat.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Life {
+    /// Of its process: a forked child has no such thread, even if a logger forked in it.
+    pid: u32,
     /// Has it look at its agents. A runtime with I/O is woken by a write to a descriptor of its own:
     /// not to be notified once those are lost.
     pub(super) wake: Notify,
@@ -20,6 +22,14 @@ pub(super) struct Life {
 }
 
 impl Life {
+    pub(super) fn new() -> Self {
+        Self {
+            pid: std::process::id(),
+            wake: Notify::new(),
+            witnesses: ArcSwapOption::empty(),
+        }
+    }
+
     /// Builds a runtime with descriptors of its own.
     pub(super) fn with_descriptors<T>(
         &self,
@@ -31,11 +41,11 @@ impl Life {
         Ok(built)
     }
 
-    /// Whether the process has closed them. Then it has done so for good.
+    /// Whether its process has closed them. Then it has done so for good.
     pub(super) fn has_lost_descriptors(&self) -> bool {
         let witnesses = self.witnesses.load();
         let mut witnesses = witnesses.iter().flat_map(|pair| pair.iter());
-        witnesses.any(|witness| witness.get().is_none())
+        witnesses.any(|witness| witness.get().is_none()) && self.pid == std::process::id()
     }
 }
 

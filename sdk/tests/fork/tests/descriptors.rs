@@ -7,7 +7,7 @@
 )]
 
 #[path = "../../common/log.rs"]
-mod log;
+pub mod log;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
