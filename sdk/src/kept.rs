@@ -1,4 +1,4 @@
-//! Descriptors that are kept for longer than a call.
+//! Descriptors that are kept for longer than a moment.
 //!
 //! A daemonizer closes every descriptor of its process, and the application gets their numbers for
 //! files of its own. Whoever keeps one therefore remembers which file it was.

@@ -23,7 +23,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`clock`], [`host`] | the only readers of clocks and of `/proc` |
-//! | `kept` | descriptors that are kept for longer than a call |
+//! | `kept` | descriptors that are kept for longer than a moment |
 //! | [`signal`] | the record: names, limits, encode and decode |
 //! | [`freshness`] | signal + now + this host → ready, or why not |
 //! | [`store`] | where signals live; [`store::local`] is the container's shared memory |

@@ -63,8 +63,9 @@ impl Publication {
     pub fn write(&mut self, record: &[u8]) -> Result<()> {
         let mut tried = Vec::new();
         for dir in &self.store.dirs {
-            let attempt =
-                make_dir_in(dir, self.agent.as_str()).and_then(|fd| self.write_in(&fd, record));
+            let attempt = make_dir_in(dir, self.agent.as_str())
+                .and_then(Kept::new)
+                .and_then(|folder| self.write_in(folder.get().ok_or(Errno::BADF)?, record));
             match attempt {
                 Ok(Some(plain)) => {
                     self.written = Some(plain);
@@ -217,7 +218,7 @@ impl Publication {
     /// Writes the record; the file is returned when it has the plain name.
     fn write_in(&self, dir: &OwnedFd, record: &[u8]) -> Result<Option<Kept<OwnedFd>>, Errno> {
         match self.replace(dir, &self.plain_name(), record) {
-            Ok(file) => Kept::new(file).map(Some),
+            Ok(file) => Ok(Some(file)),
             // In a sticky folder a process that has dropped its privileges may not replace what it
             // wrote before: it publishes a fresh file, and the newest record counts.
             Err(Errno::PERM | Errno::ACCESS) => {
@@ -227,15 +228,23 @@ impl Publication {
         }
     }
 
-    fn replace(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<OwnedFd, Errno> {
+    fn replace(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<Kept<OwnedFd>, Errno> {
         match self.write_and_rename(dir, name, record) {
             // A full folder refuses new files and still lets an old one be rewritten.
-            Err(e @ (Errno::NOSPC | Errno::DQUOT)) => rewrite(dir, name, record).map_err(|_| e),
+            Err(e @ (Errno::NOSPC | Errno::DQUOT)) => {
+                let rewritten = rewrite(dir, name, record).and_then(Kept::new);
+                rewritten.map_err(|_| e)
+            }
             result => result,
         }
     }
 
-    fn write_and_rename(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<OwnedFd, Errno> {
+    fn write_and_rename(
+        &self,
+        dir: &OwnedFd,
+        name: &str,
+        record: &[u8],
+    ) -> Result<Kept<OwnedFd>, Errno> {
         let temp = temp_name(&self.stem);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = match fs::openat(dir, &temp, flags, FILE_MODE) {
@@ -246,15 +255,17 @@ impl Publication {
             }
             result => result?,
         };
-        let written = write_all(&fd, record)
+        let file = Kept::new(fd)?;
+        let fd = file.get().ok_or(Errno::BADF)?;
+        let written = write_all(fd, record)
             // The umask may have taken the readers' bits away.
-            .and_then(|()| fs::fchmod(&fd, FILE_MODE))
+            .and_then(|()| fs::fchmod(fd, FILE_MODE))
             .and_then(|()| fs::renameat(dir, &temp, dir, name));
         if written.is_err() {
             // Best effort: the error that matters is the first one.
             let _ = fs::unlinkat(dir, &temp, AtFlags::empty());
         }
-        written.map(|()| fd)
+        written.map(|()| file)
     }
 }
 
