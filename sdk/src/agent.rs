@@ -74,6 +74,10 @@ impl AgentBuilder {
 
     /// Where to announce the signal to everybody else, instead of where `READY_STORE` says:
     /// `redis://…`, `rediss://…`, `redis+unix:///…`, `nats://…` or `tls://…`.
+    ///
+    /// The first agent that is announced anywhere puts a panic hook before the process's own. It keeps
+    /// a panic of the heartbeat's own from the process when a daemonizer has closed its descriptors,
+    /// and hands on every other one.
     pub fn store(mut self, address: &str) -> Self {
         self.store = Some(address.to_owned());
         self

@@ -12,6 +12,7 @@ mod state;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 pub(crate) use destination::Destination;
@@ -45,8 +46,9 @@ pub(crate) struct Announcer {
     epoch: Epoch,
     container: Option<String>,
     state: Mutex<State>,
-    /// Something is due.
-    wake: Notify,
+    /// Something is due. Notified on the heartbeat's thread alone: from another one that would write to
+    /// a descriptor. Each task has its own, since one that was abandoned waits for ever.
+    wake: ArcSwap<Notify>,
     /// Something is done.
     done: Condvar,
 }
@@ -83,7 +85,7 @@ impl Announcer {
             epoch,
             container,
             state: Mutex::default(),
-            wake: Notify::new(),
+            wake: ArcSwap::default(),
             done: Condvar::new(),
         }
     }
@@ -102,10 +104,10 @@ impl Announcer {
         self.container.as_deref()
     }
 
-    /// Announces an agent from now on.
+    /// Announces an agent from now on. Like all that changes what is due, it wants the heartbeat woken
+    /// behind it.
     pub(crate) fn add(&self, agent: &Arc<Shared>, beat_ms: u64) {
         self.lock().add(agent, beat_ms);
-        self.wake.notify_one();
     }
 
     /// An agent has something new to say.
@@ -113,20 +115,17 @@ impl Announcer {
         if let Some(entry) = self.lock().agents.get_mut(name) {
             entry.changed = true;
         }
-        self.wake.notify_one();
     }
 
     /// Takes a signal back.
     pub(crate) fn withdraw(&self, published: Published) {
         self.lock().part(published, None);
-        self.wake.notify_one();
     }
 
     /// Announces the last record of an agent that is gone.
     pub(crate) fn say_last(&self, record: Record) {
         let published = record.published.clone();
         self.lock().part(published, Some(record));
-        self.wake.notify_one();
     }
 
     /// Waits until what was taken back is gone: for a moment only, and not at all while the store
@@ -139,17 +138,41 @@ impl Announcer {
         }));
     }
 
-    /// Whether a task is to be started for it; it counts as started then.
+    /// Whether there is nothing to announce.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().is_idle()
+    }
+
+    /// Whether a task is to be started for it; it counts as started then. One that runs looks what is
+    /// due.
     pub(crate) fn start(&self) -> bool {
         let mut state = self.lock();
         let starts = !state.running && !state.is_idle();
         state.running |= starts;
+        drop(state);
+        self.wake.load().notify_one();
         starts
+    }
+
+    /// Its task, if there is one, will never run again, nor be dropped.
+    pub(crate) fn abandon(&self) {
+        self.wake.store(Arc::default());
+        self.interrupt();
+    }
+
+    fn interrupt(&self) {
+        let mut state = self.lock();
+        if state.running {
+            state.interrupted();
+        }
+        drop(state);
+        self.done.notify_all();
     }
 
     /// Announces for as long as there is something to announce. A panic ends it like anything else.
     pub(crate) async fn run(self: Arc<Self>) {
         let _running = Running(&self);
+        let wake = self.wake.load_full();
         let resume_ms = self.lock().resume_ms;
         let mut session = Session::new(&self.destination, resume_ms);
         loop {
@@ -159,7 +182,7 @@ impl Announcer {
             if at_ms > now_ms {
                 tokio::select! {
                     () = tokio::time::sleep(Duration::from_millis(at_ms - now_ms)) => {}
-                    () = self.wake.notified() => {}
+                    () = wake.notified() => {}
                 }
                 continue;
             }
@@ -414,8 +437,7 @@ struct Running<'a>(&'a Announcer);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.lock().ended(std::thread::panicking());
-        self.0.done.notify_all();
+        self.0.interrupt();
     }
 }
 

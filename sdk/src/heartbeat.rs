@@ -1,12 +1,24 @@
 //! The only background task: one thread a process, on a runtime of its own, so that a stuck
 //! application runtime can't stop it and it can't disturb the application.
+//!
+//! A daemonizer closes every descriptor of its process, those of the runtime among them, and the
+//! application is given their numbers. [`Life`] is how that is found out. A runtime that has lost
+//! its descriptors can't even be dropped: tokio panics when it polls them, and unwinding closes
+//! their numbers. So its thread is left asleep for ever, with everything on its stack, and another
+//! one takes its place.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+mod life;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
@@ -14,6 +26,7 @@ use crate::agent::{Gap, backoff_ms};
 use crate::freshness::Span;
 use crate::registry::Process;
 use crate::{Error, ErrorKind, Result, clock};
+use life::Life;
 
 /// Being woken later than this is not the timer, it is a gap: this process did not run.
 const GAP_MS: u64 = 25;
@@ -27,59 +40,103 @@ const SOUND_MS: u64 = 10_000;
 /// The heartbeat of one process.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat {
-    running: Mutex<bool>,
-    wake: Arc<Notify>,
+    /// Of its thread, once there is one.
+    life: Mutex<Option<Arc<Life>>>,
 }
 
 impl Heartbeat {
     /// Starts the thread, once.
     pub(crate) fn start(&self, process: &Arc<Process>) -> Result<()> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if *running {
-            return Ok(());
+        let mut life = self.lock();
+        if life.is_none() {
+            *life = Some(start_thread(process, false)?);
         }
-        let wake = Arc::clone(&self.wake);
-        let process = Arc::downgrade(process);
-        thread::Builder::new()
-            .name("ready-probe".to_owned())
-            .spawn(move || beat_on(&process, &wake))
-            .map_err(|e| {
-                Error::new(
-                    ErrorKind::Thread,
-                    format!(
-                        "the heartbeat thread can't be started: {e}; raise the limit of processes \
-                         (ulimit -u, pids cgroup)"
-                    ),
-                )
-            })?;
-        *running = true;
         Ok(())
     }
 
     /// Has the thread look at its agents now.
-    pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+    pub(crate) fn wake(&self, process: &Arc<Process>) {
+        let Some(life) = self.lock().clone() else {
+            return;
+        };
+        if life.has_lost_descriptors() {
+            // Where no thread can be had, the old one goes on trying as soon as it wakes.
+            let _ = self.succeed(process, &life);
+        } else {
+            life.wake.notify_one();
+        }
+    }
+
+    /// Starts the thread that takes the place of one that has lost its descriptors, once.
+    fn succeed(&self, process: &Arc<Process>, lost: &Arc<Life>) -> Result<()> {
+        let mut life = self.lock();
+        if life.as_ref().is_some_and(|life| Arc::ptr_eq(life, lost)) {
+            *life = Some(start_thread(process, true)?);
+        }
+        Ok(())
+    }
+
+    /// A panic elsewhere leaves it as it was: its only change is an assignment.
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Life>>> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn start_thread(process: &Arc<Process>, succeeds: bool) -> Result<Arc<Life>> {
+    let life = Arc::new(Life::new());
+    let (process, own) = (Arc::downgrade(process), Arc::clone(&life));
+    thread::Builder::new()
+        .name("ready-probe".to_owned())
+        .spawn(move || {
+            if succeeds {
+                abandon_announcing(&process);
+                log(|| {
+                    tracing::warn!(
+                        "this process has closed the heartbeat's descriptors; the heartbeat goes on \
+                         with new ones"
+                    );
+                });
+            }
+            beat_on(&process, &own);
+        })
+        .map_err(|e| {
+            Error::new(
+                ErrorKind::Thread,
+                format!(
+                    "the heartbeat thread can't be started: {e}; raise the limit of processes \
+                     (ulimit -u, pids cgroup)"
+                ),
+            )
+        })?;
+    Ok(life)
+}
+
+/// Why a round of the heartbeat ends.
+enum End {
+    /// The process's table is gone.
+    Done,
+    /// There is something to announce, and the runtime has no I/O.
+    NeedsIo,
+    Failed(String),
+}
+
 /// Beats for as long as the process's table lives. A panic is said, and beating goes on.
-fn beat_on(process: &Weak<Process>, wake: &Notify) {
+fn beat_on(process: &Weak<Process>, life: &Arc<Life>) {
+    THREAD.set(Some((Weak::clone(process), Arc::clone(life))));
     let mut failures = 0;
+    let mut has_io = false;
     while process.strong_count() > 0 {
         let begun_ms = clock::mono_ms();
-        let round = catch_unwind(AssertUnwindSafe(|| {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map(|runtime| LocalSet::new().block_on(&runtime, beat(process, wake)))
-        }));
-        let why = match round {
-            Ok(Ok(())) => return,
-            Ok(Err(e)) => format!("no runtime: {e}"),
-            Err(_) => "it panicked".to_owned(),
+        let why = match round(process, life, has_io) {
+            End::Done => return,
+            End::NeedsIo => {
+                has_io = true;
+                continue;
+            }
+            End::Failed(why) => why,
         };
-        // The logger itself may be what panics.
-        let _ = catch_unwind(|| tracing::error!("heartbeat restarted: {why}"));
+        abandon_announcing(process);
+        log(|| tracing::error!("heartbeat restarted: {why}"));
         if clock::mono_ms().saturating_sub(begun_ms) > SOUND_MS {
             failures = 0;
         }
@@ -88,12 +145,125 @@ fn beat_on(process: &Weak<Process>, wake: &Notify) {
     }
 }
 
-async fn beat(process: &Weak<Process>, wake: &Notify) {
+/// Beats on a runtime of its own, which a panic ends.
+fn round(process: &Weak<Process>, life: &Arc<Life>, has_io: bool) -> End {
+    let runtime = match runtime(process, life, has_io) {
+        Ok(runtime) => runtime,
+        Err(e) => return End::Failed(format!("no runtime: {e}")),
+    };
+    let tasks = LocalSet::new();
+    // A panic drops what block_on is given.
+    let mut beats = Box::pin(beat(process, life, has_io));
+    let end = catch_unwind(AssertUnwindSafe(|| {
+        tasks.block_on(&runtime, beats.as_mut())
+    }));
+    look_after(process, life);
+    // A runtime that has panicked may do so again.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        drop(beats);
+        drop(tasks);
+        // Not waiting for names that are being resolved.
+        runtime.shutdown_background();
+    }));
+    end.unwrap_or_else(|_| End::Failed("it panicked".to_owned()))
+}
+
+/// Without I/O a runtime has no descriptors.
+fn runtime(process: &Weak<Process>, life: &Arc<Life>, has_io: bool) -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_current_thread();
+    if !has_io {
+        return builder.enable_time().build();
+    }
+    let (process, own) = (Weak::clone(process), Arc::clone(life));
+    let look = move || look_after(&process, &own);
+    // Before it polls what may be the application's, and before it reads, writes or closes that.
+    builder.on_thread_park(look.clone()).on_thread_unpark(look);
+    hook_panics();
+    life.with_descriptors(|| builder.enable_all().build())
+}
+
+thread_local! {
+    /// What the panic hook has to know of the thread that panics.
+    static THREAD: RefCell<Option<(Weak<Process>, Arc<Life>)>> = const { RefCell::new(None) };
+}
+
+/// Keeps tokio's driver from unwinding, or from ending a process whose panics abort, when it finds its
+/// descriptors gone: it owns them in the function that panics, where nothing but a hook comes first.
+/// Every other panic is the hook's that was there before.
+fn hook_panics() {
+    static IS_HOOKED: AtomicBool = AtomicBool::new(false);
+    if IS_HOOKED.swap(true, SeqCst) {
+        return;
+    }
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        // Neither while the thread ends, nor in the middle of a change.
+        let _ = THREAD.try_with(|thread| {
+            if let Ok(Some((process, life))) = thread.try_borrow().as_deref() {
+                look_after(process, life);
+            }
+        });
+        previous(info);
+    }));
+}
+
+/// Looks before each step of a task, too: tokio writes to a descriptor of its own at each timer.
+async fn watched<T>(process: Weak<Process>, life: Arc<Life>, task: impl Future<Output = T>) -> T {
+    let mut task = pin!(task);
+    poll_fn(|context| {
+        look_after(&process, &life);
+        task.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Does not return once the process has closed this thread's descriptors.
+fn look_after(process: &Weak<Process>, life: &Arc<Life>) {
+    if life.has_lost_descriptors() {
+        leave_behind(process, life);
+    }
+}
+
+/// Leaves this thread asleep for ever, and everything on its stack as it is.
+fn leave_behind(process: &Weak<Process>, life: &Arc<Life>) -> ! {
+    let mut failures = 0;
+    while let Some(process) = process.upgrade() {
+        let Err(e) = process.heartbeat().succeed(&process, life) else {
+            break;
+        };
+        drop(process);
+        // A panic of the logger's within a panic would end the process.
+        if failures == 0 && !thread::panicking() {
+            log(|| tracing::error!("{e}"));
+        }
+        thread::sleep(Duration::from_millis(backoff_ms(failures)));
+        failures = failures.saturating_add(1);
+    }
+    loop {
+        thread::park();
+    }
+}
+
+/// Whatever announced on a runtime that is gone does so no more.
+fn abandon_announcing(process: &Weak<Process>) {
+    let process = process.upgrade();
+    let announcers = process.map(|process| process.announcers());
+    for announcer in announcers.into_iter().flatten() {
+        announcer.abandon();
+    }
+}
+
+/// The logger itself may be what panics.
+fn log(line: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(line));
+}
+
+async fn beat(table: &Weak<Process>, life: &Arc<Life>, has_io: bool) -> End {
     let mut due_ms = u64::MAX;
     let mut announcing = JoinSet::new();
     loop {
-        let Some(process) = process.upgrade() else {
-            return;
+        let Some(process) = table.upgrade() else {
+            return End::Done;
         };
         // One moment for the whole round: what it is late by, and what it takes, is known only
         // afterwards, and no agent may be judged by it before it is forgiven.
@@ -102,8 +272,12 @@ async fn beat(process: &Weak<Process>, wake: &Notify) {
         let agents = process.agents();
         let next_ms = agents.iter().map(|agent| agent.attend(now_ms, gap)).min();
         for announcer in process.announcers() {
+            if !has_io && !announcer.is_idle() {
+                return End::NeedsIo;
+            }
             if announcer.start() {
-                announcing.spawn_local(announcer.run());
+                let (table, life) = (Weak::clone(table), Arc::clone(life));
+                announcing.spawn_local(watched(table, life, announcer.run()));
             }
         }
         drop(agents);
@@ -122,9 +296,10 @@ async fn beat(process: &Weak<Process>, wake: &Notify) {
         }
         due_ms = next_ms.map_or(u64::MAX, |next_ms| next_ms.max(done_ms));
         let pause_ms = due_ms.saturating_sub(done_ms).min(IDLE_MS);
+        look_after(table, life);
         tokio::select! {
             () = sleep(Duration::from_millis(pause_ms)) => {}
-            () = wake.notified() => {}
+            () = life.wake.notified() => {}
             Some(ended) = announcing.join_next() => {
                 if ended.is_err() {
                     tracing::error!("announcing restarted: it panicked");

@@ -23,6 +23,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`clock`], [`host`] | the only readers of clocks and of `/proc` |
+//! | `kept` | descriptors that are kept for longer than a moment |
 //! | [`signal`] | the record: names, limits, encode and decode |
 //! | [`freshness`] | signal + now + this host → ready, or why not |
 //! | [`store`] | where signals live; [`store::local`] is the container's shared memory |
@@ -43,6 +44,7 @@ pub mod freshness;
 #[cfg(feature = "agent")]
 mod heartbeat;
 pub mod host;
+mod kept;
 #[cfg(feature = "agent")]
 mod registry;
 pub mod signal;

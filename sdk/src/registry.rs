@@ -151,8 +151,13 @@ impl Process {
             .collect()
     }
 
-    pub(crate) fn wake(&self) {
-        self.heartbeat.wake();
+    /// Has the heartbeat look at all of them now.
+    pub(crate) fn wake(self: &Arc<Self>) {
+        self.heartbeat.wake(self);
+    }
+
+    pub(crate) fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     fn note_names(&self, agents: &Agents) {

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 
 from ready_probe import _life
 from ready_probe._errors import ConfigError, ReadyProbeError
@@ -19,14 +18,16 @@ def install(agent):
     # Whoever has replaced it may call it or not. Each one has its own predecessor, so that one that
     # comes after another one's does not call itself.
     if _handler is None or current is not _handler:
-        if threading.current_thread() is not threading.main_thread():
-            raise ConfigError(
-                "install_signal_handlers: Python lets only the main thread do that; make the agent there"
-            )
         if current is None:
             raise ConfigError("install_signal_handlers: SIGTERM is handled outside Python already")
         handler = _terminates_then(current)
-        signal.signal(signal.SIGTERM, handler)
+        try:
+            signal.signal(signal.SIGTERM, handler)
+        except ValueError:
+            # The interpreter knows its main thread, also where the module threading does not.
+            raise ConfigError(
+                "install_signal_handlers: Python lets only the main thread do that; make the agent there"
+            ) from None
         _handler = handler
     _agents.add(agent)
 

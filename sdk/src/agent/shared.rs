@@ -202,6 +202,7 @@ impl Shared {
         let (result, note) = self.write(&mut inner);
         drop(inner);
         self.announce_change();
+        self.process.wake();
         Note::log(note, &self.name);
         Note::log(Some(Note::Resumed), &self.name);
         result

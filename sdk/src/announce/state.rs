@@ -10,15 +10,16 @@ use crate::store::{Published, Record};
 
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// There is a task, and it has not come to its end.
     pub(super) running: bool,
     pub(super) agents: BTreeMap<Name, Entry>,
     farewells: Vec<Farewell>,
     /// Counts farewells, to tell them apart.
     farewell: u64,
     pub(super) outage: Option<Outage>,
-    /// How often the task has panicked since it last came through.
+    /// How often the task was interrupted, by a panic as a rule, since it last came through.
     pub(super) panics: u32,
-    /// It does nothing before, after a panic.
+    /// It does nothing before, after that.
     pub(super) resume_ms: u64,
 }
 
@@ -150,16 +151,15 @@ impl State {
         }
     }
 
-    /// The task has ended. After a panic it is not known who was said what: all of it is due again.
-    pub(super) fn ended(&mut self, panicked: bool) {
+    /// The task is gone without having come to its end. It is not known who was said what: all of it
+    /// is due again.
+    pub(super) fn interrupted(&mut self) {
         self.running = false;
-        if panicked {
-            self.agents
-                .values_mut()
-                .for_each(|entry| entry.changed = true);
-            self.resume_ms = clock::mono_ms() + backoff_ms(self.panics);
-            self.panics = self.panics.saturating_add(1);
-        }
+        self.agents
+            .values_mut()
+            .for_each(|entry| entry.changed = true);
+        self.resume_ms = clock::mono_ms() + backoff_ms(self.panics);
+        self.panics = self.panics.saturating_add(1);
     }
 
     /// An outage, unless there is one; says whether it begins now.

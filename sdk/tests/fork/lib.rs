@@ -5,7 +5,8 @@
     reason = "a deadline of a test decides nothing"
 )]
 
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -87,4 +88,72 @@ pub fn become_user(user: u32) {
         "this test needs root (sudo -E cargo test): {}",
         io::Error::last_os_error()
     );
+}
+
+/// A pipe of the application's that holds one byte.
+#[derive(Debug)]
+pub struct Pipe {
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+/// Closes every descriptor above 2, as a daemonizer does. Returns the highest that was open.
+///
+/// # Panics
+/// When `/proc` can't be read.
+pub fn close_descriptors() -> RawFd {
+    let entries = std::fs::read_dir("/proc/self/fd").expect("/proc");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let numbers = names.filter_map(|name| name.to_str()?.parse::<RawFd>().ok());
+    let last = numbers.max().expect("a descriptor");
+    for number in 3..=last {
+        // SAFETY: close takes a number only. That others own what it closes is what the test is
+        // about.
+        unsafe { libc::close(number) };
+    }
+    last
+}
+
+/// Closes them, and opens pipes under the same numbers.
+///
+/// # Panics
+/// When `/proc` can't be read or a pipe can't be made.
+#[must_use]
+pub fn replace_descriptors() -> Vec<Pipe> {
+    let last = close_descriptors();
+    let mut pipes = Vec::new();
+    loop {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        // SAFETY: fcntl takes numbers only, and the descriptor is open.
+        unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+        let is_last = reader.as_raw_fd() > last;
+        let mut pipe = Pipe { reader, writer };
+        pipe.fill();
+        pipes.push(pipe);
+        if is_last {
+            return pipes;
+        }
+    }
+}
+
+impl Pipe {
+    fn fill(&mut self) {
+        self.writer.write_all(b"x").expect("the pipe is open");
+    }
+
+    /// What has become of it, if it does not hold its one byte any more.
+    ///
+    /// # Panics
+    /// When it can't be filled again.
+    pub fn look(&mut self) -> Option<String> {
+        let mut held = [0; 256];
+        match self.reader.read(&mut held) {
+            Ok(1) if held[0] == b'x' => {
+                self.fill();
+                None
+            }
+            Ok(count) => Some(format!("{self:?} held {:?}", &held[..count])),
+            Err(e) => Some(format!("{self:?}: {e}")),
+        }
+    }
 }

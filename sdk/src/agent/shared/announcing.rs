@@ -32,6 +32,7 @@ impl Shared {
     pub(super) fn withdraw(&self) {
         if let Some(announcement) = &self.announcement {
             announcement.announcer.withdraw(self.published());
+            self.process.wake();
         }
     }
 
@@ -40,6 +41,7 @@ impl Shared {
         let announcer = self.announcement.as_ref().map(|a| &a.announcer);
         if let (Some(announcer), Some((record, _))) = (announcer, self.announcement_record()) {
             announcer.say_last(record);
+            self.process.wake();
             announcer.wait_withdrawn();
         }
     }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::read::{ProcessId, has_ttl, list, process_of_file};
 use super::{Dir, LocalStore, open_agent, open_dir};
 use crate::host::{self, Epoch};
+use crate::kept::Kept;
 use crate::signal::{MAX_RECORD_BYTES, MAX_TTL_MS, Name};
 use crate::{Error, ErrorKind, Result, clock, freshness};
 
@@ -33,7 +34,7 @@ pub struct Publication {
     /// `PID-PIDSTART`.
     stem: String,
     /// The record as it was last written under its plain name.
-    written: Option<OwnedFd>,
+    written: Option<Kept<OwnedFd>>,
 }
 
 impl Publication {
@@ -62,8 +63,9 @@ impl Publication {
     pub fn write(&mut self, record: &[u8]) -> Result<()> {
         let mut tried = Vec::new();
         for dir in &self.store.dirs {
-            let attempt =
-                make_dir_in(dir, self.agent.as_str()).and_then(|fd| self.write_in(&fd, record));
+            let attempt = make_dir_in(dir, self.agent.as_str())
+                .and_then(Kept::new)
+                .and_then(|folder| self.write_in(folder.get().ok_or(Errno::BADF)?, record));
             match attempt {
                 Ok(Some(plain)) => {
                     self.written = Some(plain);
@@ -202,7 +204,7 @@ impl Publication {
     /// was written with: left as it is, it would fail as soon as this process ends. Readers take
     /// an empty record for none.
     fn withdraw(&self, dir: &OwnedFd, name: &str) -> bool {
-        let Some(written) = &self.written else {
+        let Some(written) = self.written.as_ref().and_then(Kept::get) else {
             return false;
         };
         let same_file = || -> Result<bool, Errno> {
@@ -214,7 +216,7 @@ impl Publication {
     }
 
     /// Writes the record; the file is returned when it has the plain name.
-    fn write_in(&self, dir: &OwnedFd, record: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+    fn write_in(&self, dir: &OwnedFd, record: &[u8]) -> Result<Option<Kept<OwnedFd>>, Errno> {
         match self.replace(dir, &self.plain_name(), record) {
             Ok(file) => Ok(Some(file)),
             // In a sticky folder a process that has dropped its privileges may not replace what it
@@ -226,17 +228,23 @@ impl Publication {
         }
     }
 
-    fn replace(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<OwnedFd, Errno> {
+    fn replace(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<Kept<OwnedFd>, Errno> {
         match self.write_and_rename(dir, name, record) {
             // A full folder refuses new files and still lets an old one be rewritten.
             Err(e @ (Errno::NOSPC | Errno::DQUOT)) => {
-                rewrite(dir, name, record, MAX_RECORD_BYTES).map_err(|_| e)
+                let rewritten = rewrite(dir, name, record, MAX_RECORD_BYTES).and_then(Kept::new);
+                rewritten.map_err(|_| e)
             }
             result => result,
         }
     }
 
-    fn write_and_rename(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<OwnedFd, Errno> {
+    fn write_and_rename(
+        &self,
+        dir: &OwnedFd,
+        name: &str,
+        record: &[u8],
+    ) -> Result<Kept<OwnedFd>, Errno> {
         let temp = temp_name(&self.stem);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = match fs::openat(dir, &temp, flags, FILE_MODE) {
@@ -247,15 +255,17 @@ impl Publication {
             }
             result => result?,
         };
-        let written = write_all(&fd, record)
+        let file = Kept::new(fd)?;
+        let fd = file.get().ok_or(Errno::BADF)?;
+        let written = write_all(fd, record)
             // The umask may have taken the readers' bits away.
-            .and_then(|()| fs::fchmod(&fd, FILE_MODE))
+            .and_then(|()| fs::fchmod(fd, FILE_MODE))
             .and_then(|()| fs::renameat(dir, &temp, dir, name));
         if written.is_err() {
             // Best effort: the error that matters is the first one.
             let _ = fs::unlinkat(dir, &temp, AtFlags::empty());
         }
-        written.map(|()| fd)
+        written.map(|()| file)
     }
 }
 
