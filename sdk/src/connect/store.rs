@@ -10,7 +10,7 @@ use super::address::{invalid, redacted};
 use super::nats::{NatsAddress, NatsAuth};
 use super::redact::Secrets;
 use super::redis::RedisAddress;
-use super::tls::{self, TlsOptions};
+use super::tls::{self, CertificateName, TlsOptions};
 use crate::signal::clean;
 use crate::{Error, ErrorKind, Result};
 
@@ -137,11 +137,16 @@ impl StoreAddress {
             }
             Server::Redis(redis)
         };
-        let insecure = if tls.insecure { "#insecure" } else { "" };
+        // Whoever reads of a store should see that not all of it is verified. The query itself is not shown.
+        let caveat = match (tls.insecure, &tls.name) {
+            (true, _) => "#insecure",
+            (false, CertificateName::Any) => "#ssl_check_hostname=false",
+            (false, CertificateName::OfAddress | CertificateName::Given(_)) => "",
+        };
         Ok(Self {
             server,
             tls,
-            redacted: clean(&format!("{}{insecure}", redacted(address)), MAX_SHOWN_CHARS),
+            redacted: clean(&format!("{}{caveat}", redacted(address)), MAX_SHOWN_CHARS),
         })
     }
 
@@ -307,6 +312,11 @@ mod tests {
         assert_eq!(redis.redacted(), "rediss://***@h:1/2#insecure");
         assert_eq!(redis.tls.ca, Some("/c a".into()));
         assert_eq!(redis.secrets().collect::<Vec<_>>(), ["s3cret"]);
+        let name = "rediss://h?ssl_check_hostname=false";
+        let redis = StoreAddress::parse(name).unwrap();
+        assert_eq!(redis.redacted(), "rediss://h?***#ssl_check_hostname=false");
+        let redis = StoreAddress::parse(&format!("{name}#server_name=cache")).unwrap();
+        assert_eq!(redis.redacted(), "rediss://h?***");
         let nats = StoreAddress::parse("nats://h#creds=/c&bucket=fleet")
             .unwrap()
             .with_max_age(Duration::from_secs(9));
@@ -332,6 +342,8 @@ mod tests {
             "rediss://h#ca",
             "rediss://h#insecure=secret",
             "rediss://h#cert=/secret",
+            "rediss://h#server_name=se cret",
+            "redis://h#server_name=secret",
             "nats://secret@h#creds=/secret",
             "nats://h#creds=/secret&nkey=/secret",
             "nats://h#bucket=se.cret",
