@@ -16,6 +16,7 @@ mod chaos;
 mod faults;
 mod fixture;
 mod fleet;
+mod full;
 mod hint;
 mod lives;
 mod log;
