@@ -19,11 +19,10 @@ pub(crate) use destination::Destination;
 use crate::agent::Shared;
 use crate::clock;
 use crate::connect::redact::Secrets;
-use crate::freshness::{self, NotReady, Span};
-use crate::host::Epoch;
+use crate::freshness::Span;
 use crate::signal::{BEATS_PER_TTL, DEFAULT_TTL_MS, Name};
-use crate::store::connected::Connected;
-use crate::store::{Failure, MAX_CAUSE_CHARS, Published, Record, Seen, Store, Stored};
+use crate::store::predecessor::Successor;
+use crate::store::{Failure, MAX_CAUSE_CHARS, Published, Record, Store, Stored};
 use session::Session;
 use state::{Due, Farewell, State};
 
@@ -42,8 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Announcer {
     destination: Destination,
-    epoch: Epoch,
-    container: Option<String>,
+    successor: Successor,
     state: Mutex<State>,
     /// Something is due.
     wake: Notify,
@@ -77,11 +75,10 @@ impl Work {
 }
 
 impl Announcer {
-    pub(crate) fn new(destination: Destination, epoch: Epoch, container: Option<String>) -> Self {
+    pub(crate) fn new(destination: Destination, successor: Successor) -> Self {
         Self {
             destination,
-            epoch,
-            container,
+            successor,
             state: Mutex::default(),
             wake: Notify::new(),
             done: Condvar::new(),
@@ -99,7 +96,7 @@ impl Announcer {
 
     /// The container, as records tell it.
     pub(crate) fn container(&self) -> Option<&str> {
-        self.container.as_deref()
+        self.successor.container.as_deref()
     }
 
     /// Announces an agent from now on.
@@ -252,7 +249,7 @@ impl Announcer {
             let Some(store) = session.connection() else {
                 return;
             };
-            let tidied = tokio::time::timeout(limit, self.succeed(store, names)).await;
+            let tidied = tokio::time::timeout(limit, self.successor.succeed(store, names)).await;
             let failure = match tidied {
                 Ok(Ok(())) => {
                     self.lock().tidied(names);
@@ -270,29 +267,6 @@ impl Announcer {
             }
             self.lock().tidied(names);
         }
-    }
-
-    /// Takes the place of whoever had the agents' names in an earlier life of this container.
-    async fn succeed(&self, store: &mut Connected, names: &[Name]) -> Result<(), Failure> {
-        if self.container.is_some() {
-            let seen = store.read(names).await?;
-            let dead = seen.iter().filter_map(|seen| self.predecessor(seen));
-            let dead: Vec<Published> = dead.collect();
-            store.remove(&dead).await?;
-        }
-        store.tidy(names).await
-    }
-
-    /// A record that was provably published by this very container, in another life of it. Host
-    /// names prove nothing: containers share them. What can't be proven ends with its TTL.
-    fn predecessor(&self, seen: &Seen) -> Option<Published> {
-        let signal = seen.signal.as_ref().ok()?;
-        let is_ours = signal.container.is_some() && signal.container == self.container;
-        let is_past = freshness::same_epoch(signal, &self.epoch) == Err(NotReady::OtherEpoch);
-        (is_ours && is_past).then(|| Published {
-            agent: signal.agent.clone(),
-            instance: signal.instance.clone(),
-        })
     }
 
     /// The store has answered.
@@ -418,7 +392,3 @@ impl Drop for Running<'_> {
         self.0.done.notify_all();
     }
 }
-
-#[cfg(test)]
-#[cfg(feature = "redis")]
-mod tests;

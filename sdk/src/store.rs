@@ -3,7 +3,8 @@
 //! [`local`] is the container's shared memory: written by every agent, read by the container's own
 //! probe. The others make signals visible outside of the container, for dependants, people and
 //! dashboards: [`redis`] and [`nats`], and [`connected`] to whichever of them an address names.
-//! [`memory`] keeps them in this process, for tests.
+//! [`memory`] keeps them in this process, for tests. [`predecessor`] says whose records a process may
+//! remove.
 
 #[cfg(feature = "stores")]
 pub mod any;
@@ -15,6 +16,8 @@ pub mod local;
 pub mod memory;
 #[cfg(feature = "stores")]
 pub mod nats;
+#[cfg(feature = "stores")]
+pub mod predecessor;
 #[cfg(feature = "stores")]
 pub mod redis;
 

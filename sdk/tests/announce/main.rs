@@ -30,6 +30,7 @@ mod refused;
 mod secrets;
 mod servers;
 mod settings;
+mod successor;
 mod wiped;
 
 /// Not a test: what the tests start as another process.
