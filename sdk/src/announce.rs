@@ -6,6 +6,7 @@
 //! connection, one request at a time: what a store was told last is what holds.
 
 mod destination;
+mod retelling;
 mod session;
 mod state;
 
@@ -52,6 +53,7 @@ pub(crate) struct Announcer {
 /// What goes to the store in one turn.
 #[derive(Debug, Default)]
 struct Work {
+    taken_ms: u64,
     agents: Vec<(Arc<Shared>, u64)>,
     /// Theirs, and behind them the last ones of those that are gone.
     records: Vec<Record>,
@@ -132,7 +134,7 @@ impl Announcer {
         let state = self.lock();
         // Nothing can be done when it takes longer: the TTL is what remains.
         drop(self.done.wait_timeout_while(state, FAREWELL, |state| {
-            !state.farewells().is_empty() && state.running && !state.is_away()
+            state.has_farewells() && state.running && !state.is_away()
         }));
     }
 
@@ -180,12 +182,13 @@ impl Announcer {
     fn take(&self, now_ms: u64) -> Work {
         let mut state = self.lock();
         let due = state.due(now_ms);
-        let farewells = state.farewells().to_vec();
+        let farewells = state.farewells(now_ms);
         let beats_ms = state.agents.values().map(|entry| entry.beat_ms);
         let beat_ms = beats_ms.min();
         drop(state);
         // Without the lock: an agent that has something new to say must not wait for all of these.
         let mut work = Work {
+            taken_ms: now_ms,
             beat_ms,
             ..Work::default()
         };
@@ -272,8 +275,7 @@ impl Announcer {
     /// The store has answered.
     fn settle(&self, work: &Work, answers: &[Stored], now_ms: u64) {
         let mut state = self.lock();
-        state.panics = 0;
-        state.parted(&work.farewells);
+        state.came_through(&work.farewells, work.taken_ms, now_ms);
         // One variation for all, so that they stay together; another one each time, so that
         // processes do not.
         let percent = fastrand::u64(80..=120);
@@ -320,11 +322,7 @@ impl Announcer {
     fn fail(&self, work: &Work, cause: &str) {
         let mut state = self.lock();
         let began = state.begin_outage(true);
-        for (agent, _) in &work.agents {
-            if let Some(entry) = state.agents.get_mut(&agent.name) {
-                entry.changed = true;
-            }
-        }
+        state.broke(work.agents.iter().map(|(agent, _)| &agent.name));
         drop(state);
         for (agent, version) in &work.agents {
             agent.announced(*version, Err(cause.to_owned()));
