@@ -3,7 +3,8 @@
 //!
 //! One task a store, on the heartbeat's thread. Agents never wait for it: it comes by, takes what is
 //! due, and tells each agent what became of it. Everything that is due goes together, over one
-//! connection, one request at a time: what a store was told last is what holds.
+//! connection, one request at a time: what a store was told last on it is what holds. What a connection
+//! before may still deliver is put right by telling everything again, see `retelling.rs`.
 
 mod destination;
 mod retelling;

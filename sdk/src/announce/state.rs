@@ -42,7 +42,7 @@ pub(super) struct Entry {
 enum Predecessors {
     /// It has not been looked for.
     ToLookFor,
-    /// It has been, while some of it could still be under way: see [`Retelling`].
+    /// It has been, while some of it could still be under way.
     ToLookForAgain,
     LookedFor,
 }

@@ -26,6 +26,10 @@ trait Place: Send {
     fn record(&self, agent: &str) -> Option<Signal>;
     /// Puts a record as its own writer would have, some time ago.
     fn arrive_late(&self, signal: &Signal);
+    /// Takes a record back, as its own writer would have.
+    fn remove_late(&self, signal: &Signal);
+    /// Whether whoever looks for the agent comes upon its instance.
+    fn finds(&self, agent: &str) -> bool;
     fn pause(&mut self);
     fn resume(&mut self);
 }
@@ -51,6 +55,20 @@ impl Place for Redis {
         self.command(&["SET", &key, &text, "PX", "60000"]);
         self.command(&["SADD", &set, instance]);
         self.command(&["SADD", "ready:default", agent]);
+    }
+
+    fn remove_late(&self, signal: &Signal) {
+        let (agent, instance) = (signal.agent.as_str(), signal.instance.as_str());
+        let set = format!("ready:default:{{{agent}}}");
+        self.command(&["DEL", &format!("{set}:{instance}")]);
+        self.command(&["SREM", &set, instance]);
+        self.command(&["SREM", "ready:default", agent]);
+    }
+
+    fn finds(&self, agent: &str) -> bool {
+        let set = format!("ready:default:{{{agent}}}");
+        self.command(&["SCARD", &set]) == "1"
+            && self.command(&["SISMEMBER", "ready:default", agent]) == "1"
     }
 
     fn pause(&mut self) {
@@ -90,15 +108,22 @@ impl Place for Jetstream {
     }
 
     fn arrive_late(&self, signal: &Signal) {
-        let (agent, instance) = (signal.agent.as_str(), signal.instance.as_str());
-        let tokens = [agent, instance].map(|token| token.replace('.', "=2E"));
-        let subject = format!("$KV.ready.default.{}", tokens.join("."));
         let ttl = match self.version {
             NatsVersion::V2_9 => None,
             NatsVersion::V2_15 => Some(("Nats-TTL", "60s")),
         };
         let text = String::from_utf8(signal.encode().unwrap()).unwrap();
-        Bucket::of(&self.nats).put(&subject, ttl, &text);
+        Bucket::of(&self.nats).put(&subject(signal), ttl, &text);
+    }
+
+    fn remove_late(&self, signal: &Signal) {
+        let removal = Some(("KV-Operation", "DEL"));
+        Bucket::of(&self.nats).put(&subject(signal), removal, "");
+    }
+
+    /// A bucket has no indexes.
+    fn finds(&self, agent: &str) -> bool {
+        self.record(agent).is_some()
     }
 
     fn pause(&mut self) {
@@ -108,6 +133,12 @@ impl Place for Jetstream {
     fn resume(&mut self) {
         self.nats.resume();
     }
+}
+
+fn subject(signal: &Signal) -> String {
+    let names = [signal.agent.as_str(), signal.instance.as_str()];
+    let tokens = names.map(|name| name.replace('.', "=2E"));
+    format!("$KV.ready.default.{}", tokens.join("."))
 }
 
 fn places() -> Vec<Box<dyn Place>> {
@@ -177,13 +208,22 @@ impl Cut {
 
     /// The store is back, and holds what it is to hold. What comes late is put right, again and again.
     fn assert_puts_right(&self, late: &Signal, is_right: impl Fn(Option<Signal>) -> bool) {
+        self.assert_mends(late, |place| place.arrive_late(late), is_right);
+    }
+
+    fn assert_mends(
+        &self,
+        late: &Signal,
+        arrive: impl Fn(&dyn Place),
+        is_right: impl Fn(Option<Signal>) -> bool,
+    ) {
         let name = late.agent.as_str();
         let right = || is_right(self.place.record(name)).then_some(());
         self.proxy.set(Fault::None);
         until("the store is told", right);
         for limit in [FIRST, SECOND] {
             let start = Instant::now();
-            self.place.arrive_late(late);
+            arrive(&*self.place);
             until("the store is told again", right);
             let took = start.elapsed();
             assert!(took < limit + SLACK, "{name}: {took:?}");
@@ -220,6 +260,26 @@ fn a_ready_that_arrives_behind_a_farewell_is_taken_back_again() {
                 record.is_some(),
                 "it is taken back though it is there again"
             );
+        });
+    });
+}
+
+#[test]
+fn a_farewell_that_arrives_behind_the_next_agent_of_that_name_is_put_right_at_once() {
+    Cut::each(|cut| {
+        let (agent, before) = cut.ready_and_cut("back-again").unwrap();
+        drop(agent);
+        let next = builder(&cut.folder, before.agent.as_str(), &cut.url()).ttl(TTL);
+        let next = next.register().unwrap();
+        next.mark_ready(()).unwrap();
+        cut.assert_mends(
+            &before,
+            |place| place.remove_late(&before),
+            |record| record.is_some_and(|record| record.state == State::Ready),
+        );
+        let name = before.agent.as_str();
+        until("it is found as well", || {
+            cut.place.finds(name).then_some(())
         });
     });
 }
