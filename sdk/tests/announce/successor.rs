@@ -15,10 +15,8 @@ use crate::fixture::{BEAT, record_keys};
 const REGISTER: &str = "register succeeded 60000";
 
 /// The process ids of the instances that a store holds.
-fn instances(records: Vec<Vec<u8>>) -> Vec<u32> {
-    let signals = records
-        .iter()
-        .filter_map(|bytes| Signal::decode(bytes).ok());
+fn instances(records: impl Iterator<Item = Vec<u8>>) -> Vec<u32> {
+    let signals = records.filter_map(|bytes| Signal::decode(&bytes).ok());
     let mut pids: Vec<u32> = signals.filter_map(|signal| signal.pid).collect();
     pids.sort_unstable();
     pids
@@ -29,7 +27,7 @@ fn in_redis(redis: &Redis) -> Vec<u32> {
     let records = keys
         .iter()
         .map(|key| redis.command(&["GET", key]).into_bytes());
-    instances(records.collect())
+    instances(records)
 }
 
 fn in_bucket(bucket: &Bucket) -> Vec<u32> {
@@ -37,7 +35,7 @@ fn in_bucket(bucket: &Bucket) -> Vec<u32> {
     let messages = subjects
         .iter()
         .filter_map(|subject| bucket.message(subject));
-    instances(messages.map(|(_, body)| body).collect())
+    instances(messages.map(|(_, body)| body))
 }
 
 fn start(folder: &Folder, store: &str) -> Program {
@@ -110,6 +108,6 @@ fn what_a_process_of_another_pid_namespace_left_is_nobodys_to_remove() {
     let second = start(&folder, &redis.url());
     let both = vec![1, second.pid()];
     throughout(Duration::from_secs(1), || {
-        assert_eq!(in_redis(&redis), both)
+        assert_eq!(in_redis(&redis), both);
     });
 }
