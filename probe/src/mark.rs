@@ -25,8 +25,8 @@ const WRITER: &str = concat!("ready-probe/", env!("CARGO_PKG_VERSION"));
 
 /// How much of what a server says is quoted.
 const MAX_QUOTE_CHARS: usize = 200;
-/// What a server answers to a record at the most.
-const MAX_REPLY_BYTES: usize = 64 * 1024;
+/// What a server answers at the most: to a record, and to the question what others have left.
+const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
 /// Runs the command.
 pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
@@ -101,7 +101,7 @@ fn announce(
         let (mut store, reservation) = put.await?;
         // A job that marks itself each time it runs is another instance each time.
         remote
-            .tidy(
+            .succeed(
                 &mut store,
                 std::slice::from_ref(&signal.agent),
                 limit,

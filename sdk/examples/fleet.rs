@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use ready_probe_sdk::connect::store::StoreAddress;
-use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::signal::{Name, State};
 use ready_probe_sdk::store::connected;
 use ready_probe_sdk::store::{Published, Record, Store};
 use ready_probe_sdk::{Agent, clock, close_all};
@@ -79,6 +79,7 @@ fn record(agent: usize) -> Record {
             agent: Name::new(&agent).unwrap(),
             instance: ready_probe_sdk::signal::Instance::new(&instance).unwrap(),
         },
+        state: State::Ready,
         ttl_ms: 3_600_000,
         bytes: bytes.into_bytes(),
     }

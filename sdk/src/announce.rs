@@ -3,9 +3,11 @@
 //!
 //! One task a store, on the heartbeat's thread. Agents never wait for it: it comes by, takes what is
 //! due, and tells each agent what became of it. Everything that is due goes together, over one
-//! connection, one request at a time: what a store was told last is what holds.
+//! connection, one request at a time: what a store was told last on it is what holds. What a connection
+//! before may still deliver is put right by telling everything again, see `retelling.rs`.
 
 mod destination;
+mod retelling;
 mod session;
 mod state;
 
@@ -20,11 +22,10 @@ pub(crate) use destination::Destination;
 use crate::agent::Shared;
 use crate::clock;
 use crate::connect::redact::Secrets;
-use crate::freshness::{self, NotReady, Span};
-use crate::host::Epoch;
+use crate::freshness::Span;
 use crate::signal::{BEATS_PER_TTL, DEFAULT_TTL_MS, Name};
-use crate::store::connected::Connected;
-use crate::store::{Failure, MAX_CAUSE_CHARS, Published, Record, Seen, Store, Stored};
+use crate::store::predecessor::Successor;
+use crate::store::{Failure, MAX_CAUSE_CHARS, Published, Record, Store, Stored};
 use session::Session;
 use state::{Due, Farewell, State};
 
@@ -43,8 +44,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Announcer {
     destination: Destination,
-    epoch: Epoch,
-    container: Option<String>,
+    successor: Successor,
     state: Mutex<State>,
     /// Something is due. Notified on the heartbeat's thread alone: from another one that would write to
     /// a descriptor. Each task has its own, since one that was abandoned waits for ever.
@@ -56,6 +56,7 @@ pub(crate) struct Announcer {
 /// What goes to the store in one turn.
 #[derive(Debug, Default)]
 struct Work {
+    taken_ms: u64,
     agents: Vec<(Arc<Shared>, u64)>,
     /// Theirs, and behind them the last ones of those that are gone.
     records: Vec<Record>,
@@ -79,11 +80,10 @@ impl Work {
 }
 
 impl Announcer {
-    pub(crate) fn new(destination: Destination, epoch: Epoch, container: Option<String>) -> Self {
+    pub(crate) fn new(destination: Destination, successor: Successor) -> Self {
         Self {
             destination,
-            epoch,
-            container,
+            successor,
             state: Mutex::default(),
             wake: ArcSwap::default(),
             done: Condvar::new(),
@@ -101,7 +101,7 @@ impl Announcer {
 
     /// The container, as records tell it.
     pub(crate) fn container(&self) -> Option<&str> {
-        self.container.as_deref()
+        self.successor.container.as_deref()
     }
 
     /// Announces an agent from now on. Like all that changes what is due, it wants the heartbeat woken
@@ -134,7 +134,7 @@ impl Announcer {
         let state = self.lock();
         // Nothing can be done when it takes longer: the TTL is what remains.
         drop(self.done.wait_timeout_while(state, FAREWELL, |state| {
-            !state.farewells().is_empty() && state.running && !state.is_away()
+            state.has_farewells() && state.running && !state.is_away()
         }));
     }
 
@@ -206,12 +206,13 @@ impl Announcer {
     fn take(&self, now_ms: u64) -> Work {
         let mut state = self.lock();
         let due = state.due(now_ms);
-        let farewells = state.farewells().to_vec();
+        let farewells = state.farewells(now_ms);
         let beats_ms = state.agents.values().map(|entry| entry.beat_ms);
         let beat_ms = beats_ms.min();
         drop(state);
         // Without the lock: an agent that has something new to say must not wait for all of these.
         let mut work = Work {
+            taken_ms: now_ms,
             beat_ms,
             ..Work::default()
         };
@@ -275,7 +276,7 @@ impl Announcer {
             let Some(store) = session.connection() else {
                 return;
             };
-            let tidied = tokio::time::timeout(limit, self.succeed(store, names)).await;
+            let tidied = tokio::time::timeout(limit, self.successor.succeed(store, names)).await;
             let failure = match tidied {
                 Ok(Ok(())) => {
                     self.lock().tidied(names);
@@ -295,34 +296,10 @@ impl Announcer {
         }
     }
 
-    /// Takes the place of whoever had the agents' names in an earlier life of this container.
-    async fn succeed(&self, store: &mut Connected, names: &[Name]) -> Result<(), Failure> {
-        if self.container.is_some() {
-            let seen = store.read(names).await?;
-            let dead = seen.iter().filter_map(|seen| self.predecessor(seen));
-            let dead: Vec<Published> = dead.collect();
-            store.remove(&dead).await?;
-        }
-        store.tidy(names).await
-    }
-
-    /// A record that was provably published by this very container, in another life of it. Host
-    /// names prove nothing: containers share them. What can't be proven ends with its TTL.
-    fn predecessor(&self, seen: &Seen) -> Option<Published> {
-        let signal = seen.signal.as_ref().ok()?;
-        let is_ours = signal.container.is_some() && signal.container == self.container;
-        let is_past = freshness::same_epoch(signal, &self.epoch) == Err(NotReady::OtherEpoch);
-        (is_ours && is_past).then(|| Published {
-            agent: signal.agent.clone(),
-            instance: signal.instance.clone(),
-        })
-    }
-
     /// The store has answered.
     fn settle(&self, work: &Work, answers: &[Stored], now_ms: u64) {
         let mut state = self.lock();
-        state.panics = 0;
-        state.parted(&work.farewells);
+        state.came_through(&work.farewells, work.taken_ms, now_ms);
         // One variation for all, so that they stay together; another one each time, so that
         // processes do not.
         let percent = fastrand::u64(80..=120);
@@ -369,11 +346,7 @@ impl Announcer {
     fn fail(&self, work: &Work, cause: &str) {
         let mut state = self.lock();
         let began = state.begin_outage(true);
-        for (agent, _) in &work.agents {
-            if let Some(entry) = state.agents.get_mut(&agent.name) {
-                entry.changed = true;
-            }
-        }
+        state.broke(work.agents.iter().map(|(agent, _)| &agent.name));
         drop(state);
         for (agent, version) in &work.agents {
             agent.announced(*version, Err(cause.to_owned()));
@@ -440,7 +413,3 @@ impl Drop for Running<'_> {
         self.0.interrupt();
     }
 }
-
-#[cfg(test)]
-#[cfg(feature = "redis")]
-mod tests;

@@ -112,6 +112,19 @@ impl Process {
         }
     }
 
+    /// Looks up a process of the caller's own PID namespace. `/proc` may be another namespace's (one
+    /// that was bind-mounted, or `unshare --pid` without `--mount-proc`): then a process that lives is
+    /// not there, or somebody else is. The caller finding itself there under its own number tells them
+    /// apart.
+    #[must_use]
+    pub fn in_own_namespace(pid: u32) -> Self {
+        let (own_pid, own_start) = myself();
+        if own_start.is_none() || Self::of(own_pid).start() != own_start {
+            return Self::Unreadable;
+        }
+        Self::of(pid)
+    }
+
     /// When it started, if that can be read.
     #[must_use]
     pub fn start(self) -> Option<u64> {

@@ -18,6 +18,7 @@ use crate::heartbeat::Heartbeat;
 use crate::host::{self, Epoch};
 use crate::signal::Name;
 use crate::store::local::LocalStore;
+use crate::store::predecessor::Successor;
 use crate::{Agent, AgentBuilder, Error, ErrorKind, Result};
 
 /// Not initialised lazily: a fork during the initialisation would leave it unfinished for ever.
@@ -85,8 +86,10 @@ impl Process {
         }
         let fresh = Arc::new(Announcer::new(
             destination,
-            self.epoch.clone(),
-            host::container_id(),
+            Successor {
+                epoch: self.epoch.clone(),
+                container: host::container_id(),
+            },
         ));
         announcers.push(Arc::clone(&fresh));
         fresh

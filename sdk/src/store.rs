@@ -3,7 +3,8 @@
 //! [`local`] is the container's shared memory: written by every agent, read by the container's own
 //! probe. The others make signals visible outside of the container, for dependants, people and
 //! dashboards: [`redis`] and [`nats`], and [`connected`] to whichever of them an address names.
-//! [`memory`] keeps them in this process, for tests.
+//! [`memory`] keeps them in this process, for tests. [`predecessor`] says whose records a process may
+//! remove.
 
 #[cfg(feature = "stores")]
 pub mod any;
@@ -15,6 +16,8 @@ pub mod local;
 pub mod memory;
 #[cfg(feature = "stores")]
 pub mod nats;
+#[cfg(feature = "stores")]
+pub mod predecessor;
 #[cfg(feature = "stores")]
 pub mod redis;
 
@@ -41,7 +44,10 @@ pub(crate) const MAX_CAUSE_CHARS: usize = 256;
 /// - **`find_ready`** reads one agent as **read** does, and may leave out instances only if as many as
 ///   are needed are ready without them. It costs the same in every fleet.
 /// - **agents** names every agent with a live instance, once, sorted.
-/// - **remove** takes instances away at once; what is not there is not an error. Nobody else's
+/// - **refusal**: when a store refuses a record that does not say `ready`, for want of room or for any
+///   other reason, the record that it was to replace is taken away, if the store allows that. Otherwise
+///   the answer says what is missing. A refused `ready` leaves everything as it was.
+/// - **remove** takes instances away at once, from a full store as well; what is not there is not an error. Nobody else's
 ///   instance is touched.
 /// - **expiry** is the store's own: it needs neither the writer nor a reader, and no clock but the
 ///   store's. A record that would never expire is seen as [`immortal`](Seen::immortal), and no
@@ -91,6 +97,8 @@ pub struct Published {
 pub struct Record {
     /// Whose it is.
     pub published: Published,
+    /// What it says: a store must not keep a record that says no out for the sake of one that says yes.
+    pub state: State,
     /// How long it lives, in milliseconds.
     pub ttl_ms: u64,
     /// The encoded [`Signal`].
@@ -98,6 +106,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether it says that its agent is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
     /// The record of a signal that has a TTL.
     ///
     /// # Errors
@@ -115,6 +129,7 @@ impl Record {
                 agent: signal.agent.clone(),
                 instance: signal.instance.clone(),
             },
+            state: signal.state,
             ttl_ms,
             bytes: signal.encode()?,
         })

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ready_probe_test_support::process::{Guard, Run, Signal, probe_binary, run, wait_until};
+use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 use serde_json::Value;
 
 use crate::container::{Container, assert_mentions, assert_said, assert_starts, through};
@@ -225,6 +226,48 @@ fn a_new_mark_removes_what_a_dead_process_of_that_name_left_and_nothing_else() {
         "{run:?}"
     );
     assert_mentions(&container.ask("agent:bystander"), 1, &["is gone"]);
+}
+
+#[test]
+fn a_new_mark_removes_what_a_dead_process_of_that_name_left_in_the_store_and_nothing_else() {
+    let redis = Redis::start();
+    let nats = [NatsVersion::V2_9, NatsVersion::V2_15];
+    let nats = nats.map(|version| Nats::builder(version).jetstream().start());
+    let stores: Vec<String> = std::iter::once(redis.url())
+        .chain(nats.iter().map(Nats::url))
+        .collect();
+    for store in &stores {
+        let container = Container::new();
+        let store = [("READY_STORE", store.as_str())];
+        let (mut first, other, second) = (sleeper(), sleeper(), sleeper());
+        let mark = |name: &str, process: &Guard| {
+            let pid = process.pid().to_string();
+            let mut mark = container.probe(["mark", name, "--pid", &pid]);
+            assert_eq!(run(mark.envs(store)).code(), 0);
+        };
+        let left = |name: &str| -> Vec<u64> {
+            let mut list = container.probe(["list", name, "--format", "json"]);
+            let listed: Value = serde_json::from_str(&run(list.envs(store)).stdout).unwrap();
+            let signals = listed["signals"].as_array().unwrap();
+            let mut pids: Vec<u64> = signals.iter().map(|s| s["pid"].as_u64().unwrap()).collect();
+            pids.sort_unstable();
+            pids
+        };
+        let pids = |processes: &[&Guard]| {
+            let mut pids: Vec<u64> = processes.iter().map(|p| p.pid().into()).collect();
+            pids.sort_unstable();
+            pids
+        };
+        mark("worker", &first);
+        mark("bystander", &first);
+        mark("worker", &other);
+        assert_eq!(left("worker"), pids(&[&first, &other]));
+        first.signal(Signal::KILL);
+        first.wait_within(Duration::from_secs(5));
+        mark("worker", &second);
+        assert_eq!(left("worker"), pids(&[&other, &second]));
+        assert_eq!(left("bystander"), pids(&[&first]));
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::Store;
 use ready_probe_sdk::store::any::AnyStore;
 use ready_probe_sdk::store::nats::NatsStore;
+use ready_probe_sdk::store::predecessor::Successor;
 use ready_probe_sdk::store::redis::RedisStore;
 
 use super::nats::NatsLink;
@@ -46,7 +47,27 @@ impl Remote {
         secrets: &Secrets,
     ) {
         let tidied = limit.hold(async { store.tidy(agents).await.map_err(|e| e.cause) });
-        if let Err(why) = tidied.await {
+        self.note(tidied.await, secrets);
+    }
+
+    /// The same, and removes what dead processes of this container have published of these agents.
+    pub async fn succeed(
+        &self,
+        store: &mut Connected,
+        agents: &[Name],
+        limit: TimeLimit,
+        secrets: &Secrets,
+    ) {
+        let successor = Successor::current();
+        let succeeded = limit.hold(async {
+            let succeeded = successor.succeed(store, agents).await;
+            succeeded.map_err(|e| e.cause)
+        });
+        self.note(succeeded.await, secrets);
+    }
+
+    fn note(&self, tidied: Result<(), String>, secrets: &Secrets) {
+        if let Err(why) = tidied {
             let why = self.quote(&why, secrets, MAX_QUOTE_CHARS);
             tracing::debug!("not tidied: {why}");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
+use super::retelling::Retelling;
 use crate::agent::{Shared, backoff_ms};
 use crate::clock;
 use crate::signal::{MAX_TTL_MS, Name};
@@ -17,6 +18,7 @@ pub(super) struct State {
     /// Counts farewells, to tell them apart.
     farewell: u64,
     pub(super) outage: Option<Outage>,
+    retelling: Retelling,
     /// How often the task was interrupted, by a panic as a rule, since it last came through.
     pub(super) panics: u32,
     /// It does nothing before, after that.
@@ -31,10 +33,19 @@ pub(super) struct Entry {
     pub(super) changed: bool,
     /// When its record is to be renewed.
     pub(super) renew_ms: u64,
-    /// What those before it have left has not been looked for.
-    pub(super) is_new: bool,
+    predecessors: Predecessors,
     /// The store answers, and does not take it.
     pub(super) is_refused: bool,
+}
+
+/// What those before an agent have left in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Predecessors {
+    /// It has not been looked for.
+    ToLookFor,
+    /// It has been, while some of it could still be under way.
+    ToLookForAgain,
+    LookedFor,
 }
 
 /// Of an agent that is gone.
@@ -48,6 +59,8 @@ pub(super) struct Farewell {
     /// It is not said any more then: a last word has a TTL, and what is to be taken back ends by itself,
     /// if later than by its own TTL where a bucket has another one.
     until_ms: u64,
+    /// It is said, and kept to be said again: what was under way before may undo it.
+    is_said: bool,
 }
 
 /// Something has not been announced since then.
@@ -67,15 +80,18 @@ pub(super) struct Due {
 impl State {
     pub(super) fn add(&mut self, agent: &Arc<Shared>, beat_ms: u64) {
         let name = &agent.name;
-        // Its last word has been overtaken; that something of it is taken back comes first anyway.
-        self.farewells
-            .retain(|farewell| farewell.published.agent != *name || farewell.record.is_none());
+        // Its last word has been overtaken; what is to be taken back for the first time is taken back
+        // before the agent is announced.
+        self.farewells.retain(|farewell| {
+            let is_removal = farewell.record.is_none() && !farewell.is_said;
+            farewell.published.agent != *name || is_removal
+        });
         let entry = Entry {
             agent: Arc::downgrade(agent),
             beat_ms,
             changed: true,
             renew_ms: u64::MAX,
-            is_new: true,
+            predecessors: Predecessors::ToLookFor,
             is_refused: false,
         };
         self.agents.insert(name.clone(), entry);
@@ -84,6 +100,8 @@ impl State {
     /// An agent goes, and leaves this record, or nothing.
     pub(super) fn part(&mut self, published: Published, record: Option<Record>) {
         self.agents.remove(&published.agent);
+        self.farewells
+            .retain(|farewell| !farewell.is_said || farewell.published != published);
         self.farewell += 1;
         let ttl_ms = record.as_ref().map_or(MAX_TTL_MS, |record| record.ttl_ms);
         self.farewells.push(Farewell {
@@ -91,18 +109,46 @@ impl State {
             published,
             record,
             until_ms: clock::mono_ms().saturating_add(ttl_ms),
+            is_said: false,
         });
     }
 
-    pub(super) fn farewells(&self) -> &[Farewell] {
-        &self.farewells
+    /// Whether somebody has gone, and the store does not know it yet.
+    pub(super) fn has_farewells(&self) -> bool {
+        self.farewells.iter().any(|farewell| !farewell.is_said)
     }
 
-    /// These are said. What has come meanwhile stands behind them: the same agent may have come and
-    /// gone again.
-    pub(super) fn parted(&mut self, said: &[Farewell]) {
-        self.farewells
-            .retain(|farewell| said.iter().all(|said| said.number != farewell.number));
+    /// What is to be said of those that are gone.
+    pub(super) fn farewells(&self, now_ms: u64) -> Vec<Farewell> {
+        let retells = self.retelling.is_due(now_ms);
+        let due = self.farewells.iter().filter(|f| retells || !f.is_said);
+        due.cloned().collect()
+    }
+
+    /// A turn that was taken then has come through, and with it these farewells. What has come meanwhile
+    /// stands behind them: the same agent may have come and gone again.
+    pub(super) fn came_through(&mut self, said: &[Farewell], taken_ms: u64, now_ms: u64) {
+        self.panics = 0;
+        self.retelling.came_through(taken_ms, now_ms);
+        for farewell in &mut self.farewells {
+            farewell.is_said |= said.iter().any(|said| said.number == farewell.number);
+        }
+        if !self.retelling.is_going_on() {
+            self.farewells.retain(|farewell| !farewell.is_said);
+        }
+    }
+
+    /// It has not: these agents, and whatever is to be said of those that are gone, wait for the next one.
+    pub(super) fn broke<'a>(&mut self, agents: impl Iterator<Item = &'a Name>) {
+        self.retelling.broke();
+        for farewell in &mut self.farewells {
+            farewell.is_said = false;
+        }
+        for name in agents {
+            if let Some(entry) = self.agents.get_mut(name) {
+                entry.changed = true;
+            }
+        }
     }
 
     /// When something is due; nothing when there is nothing left to do.
@@ -111,23 +157,26 @@ impl State {
             .retain(|_, entry| entry.agent.strong_count() > 0);
         let now_ms = clock::mono_ms();
         self.farewells.retain(|farewell| farewell.until_ms > now_ms);
-        if !self.farewells.is_empty() {
+        if self.is_idle() {
+            return None;
+        }
+        if self.has_farewells() {
             return Some(0);
         }
         let entries = self.agents.values();
-        entries
-            .map(|entry| if entry.changed { 0 } else { entry.renew_ms })
-            .min()
+        let due_ms = entries.map(|entry| if entry.changed { 0 } else { entry.renew_ms });
+        due_ms.chain(self.retelling.due_ms()).min()
     }
 
     /// What is due. Once something is renewed, everything is that soon would be: the agents of one
     /// process beat together.
     pub(super) fn due(&mut self, now_ms: u64) -> Vec<Due> {
+        let retells = self.retelling.is_due(now_ms);
         let renewing = self.agents.values().any(|entry| entry.renew_ms <= now_ms);
         let mut due = Vec::new();
         for entry in self.agents.values_mut() {
             let soon_ms = now_ms.saturating_add(entry.beat_ms / 2);
-            let is_due = entry.changed || (renewing && entry.renew_ms <= soon_ms);
+            let is_due = entry.changed || retells || (renewing && entry.renew_ms <= soon_ms);
             if !is_due {
                 continue;
             }
@@ -135,7 +184,11 @@ impl State {
                 entry.changed = false;
                 due.push(Due {
                     agent,
-                    is_new: entry.is_new,
+                    is_new: match entry.predecessors {
+                        Predecessors::ToLookFor => true,
+                        Predecessors::ToLookForAgain => retells,
+                        Predecessors::LookedFor => false,
+                    },
                 });
             }
         }
@@ -146,7 +199,11 @@ impl State {
     pub(super) fn tidied(&mut self, names: &[Name]) {
         for name in names {
             if let Some(entry) = self.agents.get_mut(name) {
-                entry.is_new = false;
+                entry.predecessors = if self.retelling.is_going_on() {
+                    Predecessors::ToLookForAgain
+                } else {
+                    Predecessors::LookedFor
+                };
             }
         }
     }
@@ -155,9 +212,8 @@ impl State {
     /// is due again.
     pub(super) fn interrupted(&mut self) {
         self.running = false;
-        self.agents
-            .values_mut()
-            .for_each(|entry| entry.changed = true);
+        let names: Vec<Name> = self.agents.keys().cloned().collect();
+        self.broke(names.iter());
         self.resume_ms = clock::mono_ms() + backoff_ms(self.panics);
         self.panics = self.panics.saturating_add(1);
     }
@@ -177,5 +233,85 @@ impl State {
 
     pub(super) fn is_idle(&self) -> bool {
         self.agents.is_empty() && self.farewells.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::Instance;
+
+    fn published() -> Published {
+        Published {
+            agent: Name::new("a").unwrap(),
+            instance: Instance::new("h-1").unwrap(),
+        }
+    }
+
+    /// One turn, taken and answered at once: how many farewells it said.
+    fn turn(state: &mut State, now_ms: u64) -> usize {
+        let said = state.farewells(now_ms);
+        state.came_through(&said, now_ms, now_ms);
+        said.len()
+    }
+
+    #[test]
+    fn a_farewell_is_said_once_where_nothing_can_undo_it() {
+        let mut state = State::default();
+        state.part(published(), None);
+        assert_eq!(state.due_ms(), Some(0));
+        assert!(state.has_farewells());
+        assert_eq!(turn(&mut state, 0), 1);
+        assert!(state.is_idle());
+        assert_eq!(state.due_ms(), None);
+    }
+
+    #[test]
+    fn after_a_failure_a_farewell_is_said_again_and_again_and_nobody_waits_for_that() {
+        let mut state = State::default();
+        state.part(published(), None);
+        state.broke([].into_iter());
+        assert_eq!(turn(&mut state, 0), 1);
+        for due_ms in [1_000, 5_000, 15_000, 45_000, 120_000] {
+            assert!(!state.has_farewells());
+            assert_eq!(state.due_ms(), Some(due_ms));
+            assert_eq!(turn(&mut state, due_ms - 1), 0);
+            assert_eq!(turn(&mut state, due_ms), 1);
+        }
+        assert!(state.is_idle());
+        assert_eq!(state.due_ms(), None);
+    }
+
+    #[test]
+    fn a_farewell_that_fails_to_be_said_again_is_due_until_it_is() {
+        let mut state = State::default();
+        state.broke([].into_iter());
+        state.part(published(), None);
+        assert_eq!(turn(&mut state, 0), 1);
+        assert_eq!(state.farewells(1_000).len(), 1);
+        state.broke([].into_iter());
+        assert_eq!(state.due_ms(), Some(0));
+        assert_eq!(turn(&mut state, 2_000), 1);
+        assert_eq!(state.due_ms(), Some(3_000));
+    }
+
+    #[test]
+    fn who_goes_again_says_farewell_once() {
+        let mut state = State::default();
+        state.broke([].into_iter());
+        state.part(published(), None);
+        assert_eq!(turn(&mut state, 0), 1);
+        state.part(published(), None);
+        assert_eq!(state.farewells(1_000).len(), 1);
+    }
+
+    #[test]
+    fn what_comes_while_a_farewell_is_said_stands_behind_it() {
+        let mut state = State::default();
+        state.part(published(), None);
+        let said = state.farewells(0);
+        state.part(published(), None);
+        state.came_through(&said, 0, 0);
+        assert_eq!(state.farewells(0).len(), 1);
     }
 }

@@ -11,6 +11,7 @@
 pub mod client;
 mod hint;
 mod link;
+mod refused;
 mod stream;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -25,6 +26,7 @@ use crate::freshness::Span;
 use crate::signal::Name;
 use link::DENIED;
 pub use link::{Link, MOMENT, Replies, Reply, Request};
+use refused::Refused;
 use stream::{Answer, ApiError, Lifetimes, StreamInfo, Terms};
 
 /// How often it is looked whether the bucket still is what it was.
@@ -202,36 +204,15 @@ impl<L: Link> NatsStore<L> {
         records: &[Record],
         lifetimes: Lifetimes,
     ) -> Result<Vec<Stored>, Failure> {
-        self.purge().await?;
+        self.purge_all().await?;
         // Once it is mended, the next beat is to know.
         self.known = None;
         let why = self.why_none(lifetimes);
         Ok(records.iter().map(|_| Err(why.clone())).collect())
     }
 
-    /// Removes for good what was put there. Who may not do so is told what to mend anyway.
-    async fn purge(&mut self) -> Result<(), Failure> {
-        if self.put.is_empty() {
-            return Ok(());
-        }
-        let purges = self.put.iter().map(|published| {
-            let subject = self.subject(&published.agent, published.instance.as_str());
-            let body = json!({ "filter": subject }).to_string();
-            api(
-                format!("$JS.API.STREAM.PURGE.{}", self.bucket.stream()),
-                body.into_bytes(),
-            )
-        });
-        let purges: Vec<Request> = purges.collect();
-        match self.link.ask(purges).await {
-            Err(e) if e.reconnect => return Err(e),
-            Ok(_) | Err(_) => self.put.clear(),
-        }
-        Ok(())
-    }
-
     /// What the server says of a record.
-    fn acknowledged(&mut self, reply: &Reply) -> Result<Result<(), String>, Failure> {
+    fn acknowledged(&mut self, reply: &Reply) -> Result<Result<(), Refused>, Failure> {
         match reply.status {
             // Nobody listens to the bucket's subjects: it was removed.
             Some(503) => {
@@ -241,7 +222,12 @@ impl<L: Link> NatsStore<L> {
                     self.bucket.name
                 )));
             }
-            Some(DENIED) => return Ok(Err(reply.description.clone())),
+            Some(DENIED) => {
+                return Ok(Err(Refused {
+                    why: reply.description.clone(),
+                    is_denied: true,
+                }));
+            }
             Some(status) => return Err(reply.failure(status)),
             None => {}
         }
@@ -258,7 +244,10 @@ impl<L: Link> NatsStore<L> {
             }
             Err(e) => {
                 self.known = None;
-                Ok(Err(e.description))
+                Ok(Err(Refused {
+                    why: e.description,
+                    is_denied: false,
+                }))
             }
         }
     }
@@ -390,21 +379,24 @@ impl<L: Link> Store for NatsStore<L> {
         let requests: Vec<Request> = accepted
             .map(|(record, _)| self.put_request(record, lifetimes))
             .collect();
-        if requests.is_empty() {
-            return Ok(answers);
-        }
-        let mut replies = self.link.ask(requests).await?.into_iter().flatten();
-        let accepted = records.iter().zip(&mut answers).filter(|(_, a)| a.is_ok());
-        for (record, answer) in accepted {
-            let reply = replies.next().ok_or_else(no_answer)?;
-            match self.acknowledged(&reply)? {
-                // A beat is of one that is known.
-                Ok(()) if self.put.contains(&record.published) => {}
-                Ok(()) => {
-                    self.put.insert(record.published.clone());
+        let mut acks = self.send(requests).await?.into_iter();
+        let mut refused: Vec<Option<Refused>> = Vec::with_capacity(records.len());
+        for (record, answer) in records.iter().zip(&mut answers) {
+            let ack = if answer.is_ok() { acks.next() } else { None };
+            refused.push(match ack {
+                Some(Err(e)) => {
+                    *answer = Err(e.why.clone());
+                    Some(e)
                 }
-                Err(why) => *answer = Err(why),
-            }
+                Some(Ok(())) => {
+                    // A beat is of one that is known.
+                    if !self.put.contains(&record.published) {
+                        self.put.insert(record.published.clone());
+                    }
+                    None
+                }
+                None => None,
+            });
         }
         // Another bucket of that name may have taken them: what it does with them is looked up at once.
         if self.known.is_none() {
@@ -413,6 +405,8 @@ impl<L: Link> Store for NatsStore<L> {
                 return self.refuse_all(records, lifetimes).await;
             }
         }
+        self.give_way(records, &mut answers, &refused, lifetimes)
+            .await?;
         if !self.supports_ttl() && allow_direct {
             let stored = records.iter().zip(&answers).filter(|(_, a)| a.is_ok());
             let stored: Vec<&Record> = stored.map(|(record, _)| record).collect();
@@ -490,29 +484,13 @@ impl<L: Link> Store for NatsStore<L> {
         let lifetimes = self.terms().await?.lifetimes;
         // A marker would stay for ever.
         if !lifetimes.end() {
-            return self.purge().await;
+            return self.purge_all().await;
         }
         for one in published {
             self.hinted.remove(one);
             self.put.remove(one);
         }
-        let requests = published.iter().map(|one| {
-            let mut headers = ttl_header(lifetimes, 1_000);
-            headers.push(("KV-Operation", "DEL".to_owned()));
-            Request {
-                subject: self.subject(&one.agent, one.instance.as_str()),
-                headers,
-                payload: Vec::new(),
-                replies: Replies::One,
-            }
-        });
-        let requests: Vec<Request> = requests.collect();
-        for reply in self.link.ask(requests).await?.iter().flatten() {
-            if let Err(why) = self.acknowledged(reply)? {
-                return Err(Failure::answered(why));
-            }
-        }
-        Ok(())
+        self.mark_removed(published, lifetimes).await
     }
 
     /// There is no index.

@@ -188,6 +188,42 @@ impl<L: Link> RedisStore<L> {
         Ok(answers)
     }
 
+    /// Has refused records that do not say `ready` take away what they were to replace, which may say so
+    /// for the rest of its TTL. A Redis at its `maxmemory` refuses `SET`, and allows `DEL`.
+    async fn give_way(
+        &mut self,
+        records: &[Record],
+        answers: &mut [Stored],
+    ) -> Result<(), Failure> {
+        let noes = records.iter().zip(answers);
+        let noes: Vec<_> = noes
+            .filter(|(record, answer)| answer.is_err() && !record.is_ready())
+            .collect();
+        if noes.is_empty() {
+            return Ok(());
+        }
+        let removals = noes.iter().map(|(Record { published, .. }, _)| {
+            let key = self.record_key(&published.agent, published.instance.as_str());
+            key_command("DEL", &key)
+        });
+        let removals: Vec<Cmd> = removals.collect();
+        let replies = self
+            .link
+            .exchange(&removals, SMALL_REPLY_BYTES * removals.len())
+            .await?;
+        for ((_, answer), reply) in noes.into_iter().zip(&replies) {
+            let (Err(why), Err(refused)) = (&mut *answer, stored(reply)?) else {
+                continue;
+            };
+            // The first denial is what has to be mended.
+            if !(why.starts_with("NOPERM") && refused.starts_with("NOPERM")) {
+                why.push_str("; the signal before stays until its TTL ends: ");
+                why.push_str(&refused);
+            }
+        }
+        Ok(())
+    }
+
     /// The members of sets.
     async fn members(&mut self, sets: &[String]) -> Result<Vec<Vec<String>>, Failure> {
         let mut members = Vec::with_capacity(sets.len());
@@ -308,13 +344,13 @@ impl<L: Link> Store for RedisStore<L> {
         for (record, stored) in unknown.iter().zip(registered) {
             renewed.insert(&record.published, Some(stored));
         }
-        records
-            .iter()
-            .map(|record| {
-                let answer = renewed.get(&record.published).cloned().flatten();
-                answer.ok_or_else(too_few)
-            })
-            .collect()
+        let answers = records.iter().map(|record| {
+            let answer = renewed.get(&record.published).cloned().flatten();
+            answer.ok_or_else(too_few)
+        });
+        let mut answers: Vec<Stored> = answers.collect::<Result<_, _>>()?;
+        self.give_way(records, &mut answers).await?;
+        Ok(answers)
     }
 
     /// Two round trips, for one agent or a thousand.

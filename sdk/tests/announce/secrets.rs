@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
 
-use crate::common::Folder;
+use crate::common::{Folder, until};
 use crate::fixture::{ready_agent, until_told};
 use crate::log::{collect, lines};
 
@@ -20,8 +20,11 @@ fn assert_kept(name: &str, server: &Hostile, url: &str, why: &str) {
     until_told(&folder, name, why);
     let told = folder.record(name).announced.unwrap();
     let refused = agent.wait_announced(Duration::ZERO).unwrap_err();
-    let logged = lines(&server.port().to_string());
-    assert!(!logged.is_empty());
+    // The agent is told first.
+    let logged = until("it is logged", || {
+        let logged = lines(&server.port().to_string());
+        (!logged.is_empty()).then_some(logged)
+    });
     for said in [
         format!("{told:?}"),
         refused.to_string(),

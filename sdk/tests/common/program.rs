@@ -197,6 +197,12 @@ fn obey(
     let held = || agent.as_ref().expect("register first");
     match verb {
         "register" => *agent = Some(Arc::new(register(rest)?)),
+        // Beside the one that is held, for as long as the process lives.
+        "also" => {
+            let other = register(rest)?;
+            other.mark_ready(())?;
+            std::mem::forget(other);
+        }
         "ready" => held().mark_ready(())?,
         "not_ready" => held().mark_not_ready(rest)?,
         "wait_announced" => held().wait_announced(super::PATIENCE)?,

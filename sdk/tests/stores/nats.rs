@@ -121,6 +121,29 @@ impl<const OWN_TTL: bool> Backend for Server<OWN_TTL> {
         true
     }
 
+    /// Before 2.11 a server lets a record replace another of its subject whatever their sizes, unless the
+    /// bucket refuses to replace at all.
+    async fn fill(&mut self, is_full: bool) -> bool {
+        let client = async_nats::connect(self.0.url()).await.unwrap();
+        let ask = async |what: &str, body: String| -> serde_json::Value {
+            let subject = format!("$JS.API.STREAM.{what}.KV_ready");
+            let answer = client.request(subject, body.into()).await.unwrap();
+            serde_json::from_slice(&answer.payload).unwrap()
+        };
+        let info = ask("INFO", String::new()).await;
+        let mut config = info["config"].clone();
+        if OWN_TTL {
+            let limit = info["state"]["bytes"].as_i64().filter(|_| is_full);
+            config["max_bytes"] = limit.unwrap_or(-1).into();
+        } else {
+            config["discard_new_per_subject"] = is_full.into();
+        }
+        config["discard"] = "new".into();
+        let edited = ask("UPDATE", config.to_string()).await;
+        assert!(edited["error"].is_null(), "{edited}");
+        true
+    }
+
     async fn wipe(&mut self) {
         let _ = self.jetstream().await.delete_stream("KV_ready").await;
     }

@@ -50,6 +50,12 @@ impl Backend for Server {
         true
     }
 
+    async fn fill(&mut self, is_full: bool) -> bool {
+        let limit = if is_full { "1" } else { "0" };
+        self.0.command(&["CONFIG", "SET", "maxmemory", limit]);
+        true
+    }
+
     async fn wipe(&mut self) {
         self.0.command(&["FLUSHALL"]);
     }

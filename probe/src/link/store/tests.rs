@@ -7,7 +7,7 @@ use ready_probe_sdk::store::nats::{Replies, Request};
 use ready_probe_sdk::store::{Published, Store};
 use ready_probe_sdk::store_contract;
 use ready_probe_test_support::servers::{Nats, NatsVersion, Redis, RedisBinary};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -54,6 +54,12 @@ impl Backend for RedisServer {
         true
     }
 
+    async fn fill(&mut self, is_full: bool) -> bool {
+        let limit = if is_full { "1" } else { "0" };
+        self.0.command(&["CONFIG", "SET", "maxmemory", limit]);
+        true
+    }
+
     async fn wipe(&mut self) {
         self.0.command(&["FLUSHALL"]);
     }
@@ -71,7 +77,12 @@ impl<const OWN_TTL: bool> NatsServer<OWN_TTL> {
         Self(Nats::builder(version).jetstream().start())
     }
 
-    async fn ask(&self, subject: &str, headers: Vec<(&'static str, String)>, payload: &[u8]) {
+    async fn ask(
+        &self,
+        subject: &str,
+        headers: Vec<(&'static str, String)>,
+        payload: &[u8],
+    ) -> Value {
         let Server::Nats(address, _) = StoreAddress::parse(&self.0.url()).unwrap().server else {
             panic!("not NATS")
         };
@@ -88,6 +99,8 @@ impl<const OWN_TTL: bool> NatsServer<OWN_TTL> {
         };
         let heard = link.exchange(&[request]).await.unwrap();
         assert_eq!(heard.error, None);
+        let reply = heard.replies.into_iter().flatten().next().unwrap();
+        serde_json::from_slice(&reply.payload).unwrap()
     }
 }
 
@@ -116,6 +129,18 @@ impl<const OWN_TTL: bool> Backend for NatsServer<OWN_TTL> {
         let headers = ttl.map(|ttl_ms| ("Nats-TTL", format!("{}s", ttl_ms / 1_000)));
         self.ask(&subject, headers.into_iter().collect(), bytes)
             .await;
+        true
+    }
+
+    /// The bucket refuses to replace anything.
+    async fn fill(&mut self, is_full: bool) -> bool {
+        let info = self.ask("$JS.API.STREAM.INFO.KV_ready", Vec::new(), b"");
+        let mut config = info.await["config"].clone();
+        config["discard_new_per_subject"] = is_full.into();
+        let config = config.to_string();
+        let subject = "$JS.API.STREAM.UPDATE.KV_ready";
+        let edited = self.ask(subject, Vec::new(), config.as_bytes()).await;
+        assert_eq!(edited["error"], Value::Null);
         true
     }
 

@@ -20,7 +20,9 @@ impl Bucket {
         format!("KV_{}", self.name)
     }
 
-    /// The stream to be made.
+    /// The stream to be made. At a limit that an account or an administrator sets, `discard: new` refuses
+    /// a record and says so to whoever put it. With `discard: old` the record of the agent that beat the
+    /// longest ago would silently make way, and a healthy agent would be missed.
     pub(super) fn config(&self, supports_ttl: bool) -> Value {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let mut config = json!({

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use ready_probe_test_support::servers::Redis;
 
 use super::*;
+use crate::signal::State;
 
 /// Sends so many bytes, and then breaks.
 struct Breaking<'a> {
@@ -36,6 +37,7 @@ async fn a_connection_that_breaks_anywhere_leaves_nothing_that_lives_for_ever() 
             agent: Name::new("a").unwrap(),
             instance: Instance::new("h-1").unwrap(),
         },
+        state: State::Ready,
         ttl_ms: 60_000,
         bytes: b"{}".to_vec(),
     };
