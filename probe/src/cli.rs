@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::Exit;
@@ -152,6 +152,9 @@ pub struct Options {
     pub verbose: bool,
 }
 
+/// The longest word that is repeated of what was typed.
+const MAX_WORD_BYTES: usize = 24;
+
 const AFTER_HELP: &str = "\
 Without targets it checks the agents of this container (all that have published a signal, or those
 of READY_AGENT), Redis if REDIS_URL is set, NATS if NATS_URL is set (READY_REDIS=off and
@@ -192,13 +195,35 @@ pub fn parse() -> Result<Cli, Exit> {
 }
 
 /// What is wrong, in one line. clap quotes what was typed, which may be an address with a
-/// password: what looks like one is not repeated.
+/// password: what is more than a word is not repeated.
 fn one_line(e: &clap::Error) -> String {
-    let text = e.to_string();
+    let mut text = e.to_string();
+    let mut hide = |kind, shown: fn(&str) -> String| {
+        if let Some(ContextValue::String(typed)) = e.get(kind) {
+            text = text.replace(&format!("'{typed}'"), &format!("'{}'", shown(typed)));
+        }
+    };
+    if e.kind() == ErrorKind::UnknownArgument {
+        hide(ContextKind::InvalidArg, word);
+    }
+    hide(ContextKind::InvalidValue, |_| "…".to_owned());
     // What is missing stands on lines of its own; usage and tips follow behind an empty one.
     let what: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
     let what = what.join(" ");
     let what = what.strip_prefix("error: ").unwrap_or(&what);
     let quoted = Secrets::default().quote(what, 300);
     format!("ready-probe: {quoted}; see ready-probe --help\n")
+}
+
+/// The word that an argument begins with: the name of an option, or a scheme.
+fn word(typed: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
+    let end = typed.find(|c| !is_word(c)).unwrap_or(typed.len());
+    match typed.split_at(end) {
+        (word, "") if word.len() <= MAX_WORD_BYTES => word.to_owned(),
+        (word, rest) if word.len() <= MAX_WORD_BYTES && rest.starts_with([':', '=']) => {
+            format!("{word}…")
+        }
+        _ => "…".to_owned(),
+    }
 }

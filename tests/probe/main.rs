@@ -42,6 +42,7 @@ mod redis;
 mod redis_address;
 mod redis_tls;
 mod secrets;
+mod secrets_misplaced;
 mod settings;
 mod stuck_folders;
 mod target_options;

@@ -57,6 +57,13 @@ impl<'a> Env<'a> {
         if text.is_empty() {
             return Err(Invalid::new(&origin, "the file is empty"));
         }
+        // A host without its scheme can't be told from a password, and DNS is not to be asked for one.
+        if !text.contains("://") {
+            return Err(Invalid::new(
+                &origin,
+                "the file holds no address, which begins with its scheme, as in redis:// or nats://",
+            ));
+        }
         Ok(Some(Setting::new(text, origin)))
     }
 

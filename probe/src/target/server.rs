@@ -104,6 +104,12 @@ pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     let known = [&["status", "method", "header", "contains", "json"], TLS].concat();
     let (text, mut options) = split(text, more, "http", &known)?;
     let shown = options.redacted();
+    if has_question_mark_in_password(text) {
+        return Err("a ? in a password is written %3F".to_owned());
+    }
+    if text.contains(char::is_control) {
+        return Err("it holds a control character, such as a line end".to_owned());
+    }
     let url = Url::parse(text).map_err(|e| format!("the address can't be used: {e}"))?;
     // A URL parser takes any number of slashes for two.
     if text
@@ -203,6 +209,17 @@ fn split<'a>(
     Ok((address, options))
 }
 
+/// To a URL parser, `http://user:12?34@host/` names the host `user` and the port 12.
+fn has_question_mark_in_password(text: &str) -> bool {
+    let (_, rest) = text.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let query = rest
+        .strip_prefix(authority)
+        .and_then(|rest| rest.strip_prefix('?'));
+    let is_password = |part: &str| part.split('=').next().is_some_and(|key| key.contains('@'));
+    query.is_some_and(|query| query.split('&').any(is_password))
+}
+
 fn scope_of(endpoint: &Endpoint) -> Scope {
     if endpoint.is_loopback() {
         Scope::Own
@@ -218,6 +235,7 @@ fn tcp_endpoint(url: &Url) -> Result<(Endpoint, String, String), String> {
         Some(Host::Domain(name)) if !name.is_empty() => name.to_owned(),
         Some(Host::Domain(_)) | None => return Err("it names no host".to_owned()),
     };
+    address::check_host(url, &host).map_err(|e| e.to_string())?;
     let port = match url.port_or_known_default() {
         Some(0) | None => return Err("port 0 can't be connected to".to_owned()),
         Some(port) => port,
