@@ -168,8 +168,8 @@ impl Settings {
         }
         for text in targets {
             let origin = Origin::Flag("TARGET");
-            let target = Target::parse(text, Options::default(), secrets)
-                .map_err(|e| Invalid::new(&origin, e))?;
+            let target =
+                Target::parse_typed(text, secrets).map_err(|e| Invalid::new(&origin, e))?;
             checks.push(Setting::new(target, origin));
         }
         if !targets.is_empty() {

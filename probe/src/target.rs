@@ -1,5 +1,6 @@
 //! The target grammar: what a check asks, parsed once, so that nothing downstream can be invalid.
 
+mod itself;
 mod local;
 pub mod options;
 mod server;
@@ -39,7 +40,7 @@ pub struct Target {
     pub grace: Option<Grace>,
     /// Reported, and never decides.
     pub optional: bool,
-    /// Pass and Fail change places.
+    /// Pass and Fail change places. Where something is expected, the kind's own `not` is set instead.
     pub not: bool,
     /// Whose fault it finds.
     pub scope: Scope,
@@ -100,6 +101,8 @@ pub struct RedisTarget {
     pub value: Option<String>,
     /// It has this role.
     pub role: Option<RedisRole>,
+    /// None of this may be so.
+    pub not: bool,
 }
 
 /// A role of a Redis server.
@@ -122,6 +125,8 @@ pub struct NatsTarget {
     pub jetstream: bool,
     /// This key-value bucket exists.
     pub bucket: Option<String>,
+    /// None of this may be so.
+    pub not: bool,
 }
 
 /// An HTTP endpoint and what is expected of it.
@@ -141,10 +146,19 @@ pub struct HttpTarget {
     pub headers: hyper::HeaderMap,
     /// Which status codes are as expected.
     pub status: Vec<RangeInclusive<u16>>,
-    /// The body contains this.
-    pub contains: Option<String>,
-    /// At this JSON pointer the body holds this value.
-    pub json: Option<(String, String)>,
+    /// The body contains all of these.
+    pub contains: Vec<String>,
+    /// At these JSON pointers the body holds these values.
+    pub json: Vec<(String, String)>,
+    /// What must not be so.
+    pub not: Option<HttpNot>,
+}
+
+/// What `not` turns round of what is expected of an HTTP endpoint: what the user has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpNot {
+    /// The status must not be one of those, which stand in the target.
+    pub status: bool,
 }
 
 /// A file and what is expected of it.
@@ -154,8 +168,10 @@ pub struct FileTarget {
     pub path: PathBuf,
     /// It was modified within this time.
     pub max_age: Option<Duration>,
-    /// It contains this.
-    pub contains: Option<String>,
+    /// It contains all of these.
+    pub contains: Vec<String>,
+    /// None of this may be so.
+    pub not: bool,
 }
 
 impl Target {
@@ -191,6 +207,27 @@ impl Target {
             _ => return Err(unknown_scheme(scheme)),
         };
         parsed.map_err(in_target)
+    }
+
+    /// The same for a target that stands on the probe's own command line.
+    pub fn parse_typed(text: &str, secrets: &mut Secrets) -> Result<Self, String> {
+        let target = Self::parse(text, Options::default(), secrets)?;
+        match &target.kind {
+            Kind::Exec(argv) => match itself::found_by_typed(argv) {
+                Some(why) => Err(format!("the target \"exec:…\": {why}")),
+                None => Ok(target),
+            },
+            Kind::Agent { .. }
+            | Kind::Peer { .. }
+            | Kind::Redis(_)
+            | Kind::Nats(_)
+            | Kind::Http(_)
+            | Kind::Connect(_)
+            | Kind::Process { .. }
+            | Kind::Pid(_)
+            | Kind::File(_)
+            | Kind::Any(_) => Ok(target),
+        }
     }
 
     /// What `REDIS_URL` holds: also `host:port`, and the schemes of other clients.

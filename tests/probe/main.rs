@@ -26,6 +26,7 @@ mod https;
 mod invalid_arguments;
 mod invalid_file;
 mod invalid_variables;
+mod itself;
 mod limits;
 mod list;
 mod local;

@@ -45,7 +45,7 @@ fn not_inverts_pass_and_fail_and_never_unknown() {
     let run = container.ask(&gone);
     assert_said(&run, 0, "healthy: 1 check passes");
     assert_eq!(row(&run, &gone), ("pass", "connection refused"));
-    let unknown = format!("redis://127.0.0.1:{}#not", dead.port());
+    let unknown = format!("redis://127.0.0.1:{}#key=k&not", dead.port());
     assert_mentions(
         &container.ask(&unknown),
         1,

@@ -127,7 +127,7 @@ async fn judge_response(
     secrets: &Secrets,
 ) -> Outcome {
     let status = judge_status(target, scope, response.status());
-    let wants_body = target.contains.is_some() || target.json.is_some();
+    let wants_body = !target.contains.is_empty() || !target.json.is_empty();
     let note = match status {
         Outcome::Pass(note) if wants_body => note,
         decided @ (Outcome::Pass(_)
@@ -136,7 +136,7 @@ async fn judge_response(
         | Outcome::Unknown(_)) => return decided,
     };
     match read_body(response.into_body(), target).await {
-        Ok(body) => judge_body(target, &body, secrets).with_note(note),
+        Ok(body) => judge_body(target, &body, secrets).with_first_note(&note),
         Err(cause) => Outcome::Unknown(cause),
     }
 }
@@ -144,65 +144,94 @@ async fn judge_response(
 /// A dependency that is overloaded or starting says so with these codes, or its proxy does.
 fn judge_status(target: &HttpTarget, scope: Scope, status: StatusCode) -> Outcome {
     let code = status.as_u16();
-    if target.status.iter().any(|range| range.contains(&code)) {
-        return match &target.tls {
-            Some(tls) if tls.insecure => Outcome::Pass("certificate not verified".to_owned()),
-            Some(_) | None => Outcome::pass(),
-        };
-    }
     let text = match status.canonical_reason() {
         Some(reason) => format!("status {code} {reason}"),
         None => format!("status {code}"),
     };
-    match (code, scope) {
-        (429 | 502 | 503 | 504, Scope::Dependency) => Outcome::Unknown(text),
-        (_, Scope::Own | Scope::Dependency) => Outcome::fail(text),
+    let is_expected = target.status.iter().any(|range| range.contains(&code));
+    let turned_round = target.not.is_some_and(|not| not.status);
+    let note = match &target.tls {
+        Some(tls) if tls.insecure => "certificate not verified",
+        Some(_) | None => "",
+    };
+    match (is_expected, turned_round, code, scope) {
+        (true, false, ..) => Outcome::pass(),
+        (true, true, ..) => Outcome::fail(format!("{text}, and must not be")),
+        (false, _, 429 | 502 | 503 | 504, Scope::Dependency) => Outcome::Unknown(text),
+        (false, false, ..) => Outcome::fail(text),
+        (false, true, ..) => Outcome::Pass(text),
     }
+    .with_first_note(note)
 }
 
 /// Reads a body to its end, or until it is decided: a stream of events has none.
 async fn read_body(mut body: Incoming, target: &HttpTarget) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
+    let mut wanted: Vec<&String> = target.contains.iter().collect();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| plain(&e))?;
         // What came before was searched before, but for what a match may begin with.
         let searched = bytes.len();
         bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-        if let (Some(text), None) = (&target.contains, &target.json)
-            && contains(
-                bytes
-                    .get(searched.saturating_sub(text.len())..)
-                    .unwrap_or_default(),
-                text,
-            )
-        {
+        let since = |text: &str| bytes.get(searched.saturating_sub(text.len())..);
+        wanted.retain(|text| !contains(since(text).unwrap_or_default(), text));
+        let is_decided = match target.not {
+            None => wanted.is_empty(),
+            Some(_) => wanted.len() < target.contains.len(),
+        };
+        if is_decided && target.json.is_empty() {
             break;
         }
     }
     Ok(bytes)
 }
 
+/// All that is expected must be so; with `not`, none of it may be.
 fn judge_body(target: &HttpTarget, body: &[u8], secrets: &Secrets) -> Outcome {
-    if let Some(text) = &target.contains
-        && !contains(body, text)
-    {
-        let text = secrets.quote(text, MAX_QUOTE_CHARS);
-        return Outcome::fail(format!("the body does not contain {text:?}"));
+    let quote = |text: &str| format!("{:?}", secrets.quote(text, MAX_QUOTE_CHARS));
+    let mut unmet = Vec::new();
+    for text in &target.contains {
+        match (contains(body, text), target.not) {
+            (true, None) => {}
+            (true, Some(_)) => {
+                let text = quote(text);
+                return Outcome::fail(format!("the body contains {text}, and must not"));
+            }
+            (false, _) => unmet.push(format!("the body does not contain {}", quote(text))),
+        }
     }
-    let Some((pointer, want)) = &target.json else {
-        return Outcome::pass();
-    };
-    let is = match json_pointer::find(body, pointer) {
-        Err(_) => return Outcome::fail("the body is not JSON"),
-        Ok(None) => return Outcome::fail(format!("the body has nothing at {pointer}")),
-        Ok(Some(value)) => value,
-    };
-    if is == *want {
-        return Outcome::pass();
+    for (pointer, want) in &target.json {
+        match (json_pointer::find(body, pointer), target.not) {
+            // What can't be read says neither that it is so nor that it is not.
+            (Err(_), _) => return Outcome::fail(format!("the body is not JSON{}", why(body))),
+            (Ok(None), _) => unmet.push(format!("the body has nothing at {pointer}")),
+            (Ok(Some(is)), None) if is == *want => {}
+            (Ok(Some(is)), Some(_)) if is == *want => {
+                let is = quote(&is);
+                return Outcome::fail(format!("{pointer} is {is}, and must not be"));
+            }
+            (Ok(Some(is)), _) => {
+                unmet.push(format!("{pointer} is {}, not {}", quote(&is), quote(want)));
+            }
+        }
     }
-    let is = secrets.quote(&is, MAX_QUOTE_CHARS);
-    let want = secrets.quote(want, MAX_QUOTE_CHARS);
-    Outcome::fail(format!("{pointer} is {is:?}, not {want:?}"))
+    match (unmet.into_iter().next(), target.not) {
+        (None, _) => Outcome::pass(),
+        (Some(first), None) => Outcome::fail(first),
+        (Some(first), Some(_)) => Outcome::Pass(first),
+    }
+}
+
+/// What keeps a body from being JSON that looks like JSON to whoever asks with another program.
+fn why(body: &[u8]) -> &'static str {
+    match body {
+        [0xef, 0xbb, 0xbf, ..] => ": it begins with a byte order mark",
+        // RFC 1952, 2.3.1; RFC 1950, 2.2; RFC 8878, 3.1.1.
+        [0x1f, 0x8b, ..] | [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            ": it is compressed, though nobody asked for that; try header=Accept-Encoding:identity"
+        }
+        _ => "",
+    }
 }
 
 fn contains(body: &[u8], text: &str) -> bool {

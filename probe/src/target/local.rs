@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ready_probe_sdk::signal::{NAME_RULE, Name, clean};
 
 use super::options::Options;
-use super::{FileTarget, Kind, Target};
+use super::{FileTarget, Kind, Target, itself};
 use crate::duration;
 use crate::verdict::Scope;
 
@@ -64,6 +64,9 @@ pub(super) fn exec(body: &str, more: Options) -> Result<Target, String> {
     let Some(program) = argv.first().filter(|program| !program.is_empty()) else {
         return Err("it needs a command: exec:CMD ARG…".to_owned());
     };
+    if let Some(why) = itself::found_by_shell(&argv) {
+        return Err(why);
+    }
     let rest = if argv.len() > 1 { " …" } else { "" };
     let redacted = format!("exec:{}{rest}{}", clean(program, 80), options.redacted());
     Target::with_common(Kind::Exec(argv), &redacted, Scope::Own, &mut options)
@@ -73,11 +76,14 @@ pub(super) fn file(body: &str, more: Options) -> Result<Target, String> {
     let (path, mut options) = split(body, more, "file", &["max_age", "contains"])?;
     let path = absolute(&path)?;
     let redacted = format!("file:{}{}", path.display(), options.redacted());
-    let file = FileTarget {
+    let mut file = FileTarget {
         path,
         max_age: options.parsed("max_age", duration::timeout)?,
-        contains: options.value("contains")?,
+        contains: options.values("contains")?,
+        not: false,
     };
+    let expects = file.max_age.is_some() || !file.contains.is_empty();
+    file.not = expects && options.flag("not")?;
     Target::with_common(Kind::File(file), &redacted, Scope::Own, &mut options)
 }
 

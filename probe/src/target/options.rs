@@ -15,6 +15,8 @@ pub const TLS: &[&str] = &["ca", "cert", "key_file", "insecure"];
 const NOT_IDENTIFYING: &[&str] = &["timeout", "grace", "name", "optional", "scope"];
 /// Options that are there or not. A file writes them `not = true`.
 const FLAGS: &[&str] = &["optional", "not", "insecure", "jetstream"];
+/// Options that may stand more than once.
+const REPEATABLE: &[&str] = &["header", "json", "contains"];
 /// Options whose values are never printed.
 const SECRET: &[&str] = &["header", "value"];
 
@@ -84,7 +86,7 @@ impl Options {
                 ));
             }
             let twice = self.pairs.iter().take(i).any(|(other, _)| other == key);
-            if twice && key != "header" {
+            if twice && !REPEATABLE.contains(&key.as_str()) {
                 return Err(format!("the option {key} is given twice"));
             }
         }
@@ -165,6 +167,19 @@ impl Options {
                 .map(Some)
                 .map_err(|e| format!("the option {key}: {e}")),
         }
+    }
+
+    /// All values of an option that may be repeated, parsed.
+    pub fn all_parsed<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        let mut values = Vec::new();
+        while let Some(value) = self.parsed(key, &parse)? {
+            values.push(value);
+        }
+        Ok(values)
     }
 
     /// `min=N`, 1 by default.

@@ -14,7 +14,7 @@ use ready_probe_sdk::connect::{Endpoint, store};
 use url::{Host, Url};
 
 use super::options::{Options, TLS};
-use super::{HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
+use super::{HttpNot, HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
 use crate::redact::Secrets;
 use crate::verdict::Scope;
 
@@ -35,7 +35,8 @@ pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<
     if let Some(password) = &address.password {
         secrets.add(password.reveal());
     }
-    let target = RedisTarget {
+    let mut target = RedisTarget {
+        not: false,
         key: options.value("key")?,
         value: options.text("value")?,
         role: options.parsed("role", role)?,
@@ -48,6 +49,8 @@ pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<
     if let Some(value) = &target.value {
         secrets.add(value);
     }
+    let expects = target.key.is_some() || target.role.is_some();
+    target.not = turned_round(&mut options, expects, "key= or role=")?;
     let redacted = format!("{}{shown}", redacted(text));
     Target::with_common(
         Kind::Redis(target),
@@ -83,7 +86,8 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     let tls = options.tls()?;
     // A server, or whoever stands in front of it, may not talk us out of what is asked for here.
     address.tls |= tls != TlsOptions::default();
-    let target = NatsTarget {
+    let mut target = NatsTarget {
+        not: false,
         tls,
         jetstream: options.flag("jetstream")?,
         bucket: options.parsed("bucket", |name| {
@@ -91,6 +95,8 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
         })?,
         address,
     };
+    let expects = target.jetstream || target.bucket.is_some();
+    target.not = turned_round(&mut options, expects, "bucket= or jetstream")?;
     let redacted = format!("{}{shown}", redacted(text));
     Target::with_common(
         Kind::Nats(target),
@@ -138,20 +144,24 @@ pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     } else {
         tcp_endpoint(&url)?
     };
-    let target = HttpTarget {
+    let explicit_status = options.parsed("status", status)?;
+    let mut target = HttpTarget {
         tls: (url.scheme() == "https").then_some(tls),
         host,
         path,
         method: options.parsed("method", method)?.unwrap_or_default(),
         headers,
-        status: match options.parsed("status", status)? {
-            Some(ranges) => ranges,
-            None => vec![200..=299],
-        },
-        contains: options.value("contains")?,
-        json: options.parsed("json", json)?,
+        contains: options.values("contains")?,
+        json: options.all_parsed("json", json)?,
+        not: None,
         endpoint,
+        status: explicit_status.clone().unwrap_or(vec![200..=299]),
     };
+    let expects =
+        explicit_status.is_some() || !target.contains.is_empty() || !target.json.is_empty();
+    target.not = (expects && options.flag("not")?).then_some(HttpNot {
+        status: explicit_status.is_some(),
+    });
     let scope = scope_of(&target.endpoint);
     let redacted = format!("{}{shown}", redacted_url(text));
     Target::with_common(Kind::Http(target), &redacted, scope, &mut options)
@@ -194,6 +204,17 @@ pub(super) fn unix(text: &str, more: Options) -> Result<Target, String> {
     };
     let redacted = format!("unix://{endpoint}{}", options.redacted());
     Target::with_common(Kind::Connect(endpoint), &redacted, Scope::Own, &mut options)
+}
+
+/// The option `not` of a server that is asked whatever is expected of it. That it does not answer
+/// answers nothing.
+fn turned_round(options: &mut Options, expects: bool, what: &str) -> Result<bool, String> {
+    match (options.flag("not")?, expects) {
+        (true, false) => Err(format!(
+            "the option not needs {what} beside it: a server that does not answer is no answer"
+        )),
+        (not, _) => Ok(not),
+    }
 }
 
 /// In an address the options begin at the first `#`.

@@ -108,9 +108,6 @@ fn next_value(text: &str) -> Option<usize> {
             tail.and_then(|from| before.get(from..))
                 .is_some_and(|tail| tail.eq_ignore_ascii_case(key))
         };
-        SECRET_KEYS
-            .iter()
-            .any(|key| ends_with(&key))
-            .then_some(at + 1)
+        SECRET_KEYS.iter().any(ends_with).then_some(at + 1)
     })
 }
