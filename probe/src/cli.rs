@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::Exit;
-use crate::redact::Secrets;
+use crate::redact;
 
 /// Answers whether this container is ready: exit status 0 when healthy, 1 when not.
 #[derive(Debug, Parser)]
@@ -152,6 +152,8 @@ pub struct Options {
     pub verbose: bool,
 }
 
+/// How long a message may be.
+const MAX_MESSAGE_CHARS: usize = 300;
 /// The longest word that is repeated of what was typed.
 const MAX_WORD_BYTES: usize = 24;
 
@@ -211,8 +213,8 @@ fn one_line(e: &clap::Error) -> String {
     let what: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
     let what = what.join(" ");
     let what = what.strip_prefix("error: ").unwrap_or(&what);
-    let quoted = Secrets::default().quote(what, 300);
-    format!("ready-probe: {quoted}; see ready-probe --help\n")
+    let what = redact::one_line(what, MAX_MESSAGE_CHARS);
+    format!("ready-probe: {what}; see ready-probe --help\n")
 }
 
 /// The word that an argument begins with: the name of an option, or a scheme.

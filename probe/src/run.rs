@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::Mounts;
 use ready_probe_sdk::store::local::DEFAULT_DIRS;
+use ready_probe_sdk::variable;
 
 use crate::cli;
 use crate::deadline::Deadline;
@@ -230,9 +231,7 @@ fn log_to_stderr() {
 
 /// Colours the verdict where a person looks at it.
 fn coloured(text: String, verdict: Verdict) -> String {
-    if !std::io::stdout().is_terminal()
-        || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
-    {
+    if !std::io::stdout().is_terminal() || variable::read("NO_COLOR").is_some() {
         debug_assert!(text.len() <= MAX_BYTES);
         return text;
     }

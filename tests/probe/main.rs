@@ -14,6 +14,7 @@
 mod agent;
 mod agent_folder;
 mod agent_records;
+mod blanks;
 mod container;
 mod deadline;
 mod docs;

@@ -1,7 +1,9 @@
-//! Settings from the environment. An empty variable is an unset one.
+//! Settings from the environment, read by the SDK's rule.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+use ready_probe_sdk::variable;
 
 use super::origin::{Invalid, Origin, Setting};
 use crate::redact::shown;
@@ -20,12 +22,16 @@ impl<'a> Env<'a> {
 
     /// Whether a variable is set, to whatever.
     pub fn is_set(&self, name: &str) -> bool {
-        (self.lookup)(name).is_some_and(|value| !value.is_empty())
+        self.value(name).is_some()
+    }
+
+    fn value(&self, name: &str) -> Option<OsString> {
+        (self.lookup)(name).and_then(variable::meant)
     }
 
     /// A variable, if it is set.
     pub fn variable(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
-        let Some(value) = (self.lookup)(name).filter(|value| !value.is_empty()) else {
+        let Some(value) = self.value(name) else {
             return Ok(None);
         };
         let origin = Origin::Env(name.to_owned());

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::redact::Secrets;
+use crate::redact::one_line;
 
 /// A value may be of any length, and hold line ends.
 const MAX_MESSAGE_CHARS: usize = 400;
@@ -98,7 +98,7 @@ impl Invalid {
     /// What is wrong with what was set at `origin`.
     pub fn new(origin: &Origin, why: impl fmt::Display) -> Self {
         Self {
-            message: one_line(&format!("{origin}: {why}")),
+            message: one_line(&format!("{origin}: {why}"), MAX_MESSAGE_CHARS),
             typed: origin.is_typed(),
         }
     }
@@ -106,7 +106,7 @@ impl Invalid {
     /// Something wrong with the command line as a whole.
     pub fn usage(message: impl Into<String>) -> Self {
         Self {
-            message: one_line(&message.into()),
+            message: one_line(&message.into(), MAX_MESSAGE_CHARS),
             typed: true,
         }
     }
@@ -115,11 +115,6 @@ impl Invalid {
     pub fn is_usage(&self) -> bool {
         self.typed
     }
-}
-
-/// What is quoted may be an address that came into the wrong place, password and all.
-fn one_line(message: &str) -> String {
-    Secrets::default().quote(message, MAX_MESSAGE_CHARS)
 }
 
 impl fmt::Display for Invalid {

@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::file;
+use crate::variable;
 
 /// Where the images people build on keep their certificate authorities.
 const SYSTEM_BUNDLES: [&str; 5] = [
@@ -74,11 +75,10 @@ impl TlsOptions {
 
     fn roots(&self) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
-        let named = self.ca.clone().or_else(|| {
-            std::env::var_os("SSL_CERT_FILE")
-                .filter(|file| !file.is_empty())
-                .map(PathBuf::from)
-        });
+        let named = self
+            .ca
+            .clone()
+            .or_else(|| variable::read("SSL_CERT_FILE").map(PathBuf::from));
         let system = || {
             SYSTEM_BUNDLES
                 .iter()
