@@ -99,7 +99,7 @@ impl Settings {
     fn common(options: &cli::Options, env: &Env<'_>) -> Result<(Self, Checked), Invalid> {
         let mut secrets = Secrets::default();
         let named = typed("--config", &options.config).or(env.variable("READY_CONFIG")?);
-        let file = ConfigFile::load(named.as_ref(), &mut secrets)?;
+        let file = ConfigFile::load(named.as_ref(), &|name| env.text(name), &mut secrets)?;
         let first = |flag, typed_value: &Option<String>, variable, in_file| {
             first_of(typed(flag, typed_value), env, variable, in_file)
         };
@@ -168,8 +168,8 @@ impl Settings {
         }
         for text in targets {
             let origin = Origin::Flag("TARGET");
-            let target =
-                Target::parse_typed(text, secrets).map_err(|e| Invalid::new(&origin, e))?;
+            let target = Target::parse_typed(text, &|name| env.text(name), secrets)
+                .map_err(|e| Invalid::target(&origin, e))?;
             checks.push(Setting::new(target, origin));
         }
         if !targets.is_empty() {
@@ -421,9 +421,9 @@ fn listed(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, 
     words
         .iter()
         .map(|word| {
-            Target::parse(word, Options::default(), secrets)
+            Target::parse_configured(word, Options::default(), &|name| env.text(name), secrets)
                 .map(|target| Setting::new(target, list.origin.clone()))
-                .map_err(|e| Invalid::new(&list.origin, e))
+                .map_err(|e| Invalid::target(&list.origin, e))
         })
         .collect()
 }

@@ -48,4 +48,5 @@ mod secrets_misplaced;
 mod settings;
 mod stuck_folders;
 mod target_options;
+mod variables;
 mod wait;

@@ -200,8 +200,9 @@ fn judge_body(target: &HttpTarget, body: &[u8], secrets: &Secrets) -> Outcome {
             (false, _) => unmet.push(format!("the body does not contain {}", quote(text))),
         }
     }
-    for (pointer, want) in &target.json {
-        match (json_pointer::find(body, pointer), target.not) {
+    for (path, want) in &target.json {
+        let pointer = secrets.quote(path, MAX_QUOTE_CHARS);
+        match (json_pointer::find(body, path), target.not) {
             // What can't be read says neither that it is so nor that it is not.
             (Err(_), _) => return Outcome::fail(format!("the body is not JSON{}", why(body))),
             (Ok(None), _) => unmet.push(format!("the body has nothing at {pointer}")),

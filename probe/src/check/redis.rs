@@ -1,7 +1,6 @@
 //! Does Redis answer, and as expected? All commands go out in one write.
 
 use ready_probe_sdk::connect::Endpoint;
-use ready_probe_sdk::signal::clean;
 use redis::{Cmd, Value};
 
 use crate::link::bounded::MAX_REPLY_BYTES;
@@ -98,7 +97,7 @@ fn judge(
     for (step, reply) in steps.iter().zip(replies) {
         let outcome = match reply {
             Value::ServerError(e) => judge_error(*step, target, e, secrets),
-            answer => judge_answer(*step, target, answer),
+            answer => judge_answer(*step, target, answer, secrets),
         };
         match outcome {
             Outcome::Pass(_) | Outcome::Blemished(_) => {}
@@ -112,17 +111,17 @@ fn judge(
     };
     match closed {
         Some(cause) if replies.len() < steps.len() => Outcome::Unknown(cause),
-        Some(_) | None if target.not => turned_round(target, unmet),
+        Some(_) | None if target.not => turned_round(target, unmet, secrets),
         Some(_) | None => Outcome::pass(),
     }
     .with_first_note(note)
 }
 
 /// None of what is expected may be so. That a key holds a value is one expectation of two steps.
-fn turned_round(target: &RedisTarget, unmet: Vec<(Step, String)>) -> Outcome {
+fn turned_round(target: &RedisTarget, unmet: Vec<(Step, String)>, secrets: &Secrets) -> Outcome {
     let is_met = |steps: &[Step]| !unmet.iter().any(|(step, _)| steps.contains(step));
     if target.key.is_some() && is_met(&[Step::Exists, Step::Value]) {
-        let key = key(target);
+        let key = key(target, secrets);
         return Outcome::fail(match target.value {
             Some(_) => format!("key {key} holds that value, and must not"),
             None => format!("key {key} exists, and must not"),
@@ -148,20 +147,22 @@ fn judge_error(
 ) -> Outcome {
     let said = format!("{} {}", e.code(), e.details().unwrap_or_default());
     match (step, e.code()) {
-        (Step::Value, "WRONGTYPE") => Outcome::fail(format!("key {} holds no text", key(target))),
+        (Step::Value, "WRONGTYPE") => {
+            Outcome::fail(format!("key {} holds no text", key(target, secrets)))
+        }
         (Step::Auth | Step::Select | Step::Ping | Step::Exists | Step::Value | Step::Role, _) => {
             Outcome::Unknown(secrets.quote(said.trim(), MAX_QUOTE_CHARS))
         }
     }
 }
 
-fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
+fn judge_answer(step: Step, target: &RedisTarget, answer: &Value, secrets: &Secrets) -> Outcome {
     let garbage = || Outcome::unknown(NO_REDIS);
     match (step, answer) {
         (Step::Auth | Step::Select, Value::Okay) => Outcome::pass(),
         (Step::Ping, Value::SimpleString(text)) if text == "PONG" => Outcome::pass(),
         (Step::Exists, Value::Int(0)) => {
-            Outcome::fail(format!("key {} does not exist", key(target)))
+            Outcome::fail(format!("key {} does not exist", key(target, secrets)))
         }
         (Step::Exists, Value::Int(_)) => Outcome::pass(),
         (Step::Value, Value::BulkString(is)) => {
@@ -172,7 +173,7 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
             {
                 Outcome::pass()
             } else {
-                Outcome::fail(format!("key {} holds another value", key(target)))
+                Outcome::fail(format!("key {} holds another value", key(target, secrets)))
             }
         }
         (Step::Role, Value::Array(parts)) => match (parts.first(), target.role) {
@@ -186,8 +187,8 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
 }
 
 /// The key that is asked for, for people.
-fn key(target: &RedisTarget) -> String {
-    clean(target.key.as_deref().unwrap_or_default(), MAX_KEY_CHARS)
+fn key(target: &RedisTarget, secrets: &Secrets) -> String {
+    secrets.quote(target.key.as_deref().unwrap_or_default(), MAX_KEY_CHARS)
 }
 
 fn judge_role(is: &[u8], want: RedisRole) -> Outcome {

@@ -31,14 +31,17 @@ impl<'a> Env<'a> {
 
     /// A variable, if it is set.
     pub fn variable(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
-        let Some(value) = self.value(name) else {
-            return Ok(None);
-        };
         let origin = Origin::Env(name.to_owned());
-        match value.into_string() {
-            Ok(value) => Ok(Some(Setting::new(value, origin))),
-            Err(_) => Err(Invalid::new(&origin, "it is not UTF-8")),
+        match self.text(name) {
+            Ok(value) => Ok(value.map(|value| Setting::new(value, origin))),
+            Err(why) => Err(Invalid::new(&origin, why)),
         }
+    }
+
+    /// Its value; the error does not name it.
+    pub fn text(&self, name: &str) -> Result<Option<String>, String> {
+        let text = self.value(name).map(OsString::into_string).transpose();
+        text.map_err(|_| "it is not UTF-8".to_owned())
     }
 
     /// A variable that may also come from the file that `NAME_FILE` names.

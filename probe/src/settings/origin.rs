@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::redact::one_line;
+use crate::target::variables::Unusable;
 
 /// A value may be of any length, and hold line ends.
 const MAX_MESSAGE_CHARS: usize = 400;
@@ -100,6 +101,14 @@ impl Invalid {
         Self {
             message: one_line(&format!("{origin}: {why}"), MAX_MESSAGE_CHARS),
             typed: origin.is_typed(),
+        }
+    }
+
+    /// Why what was set at `origin` can't be used, or a variable in it.
+    pub fn target(origin: &Origin, why: Unusable) -> Self {
+        match why {
+            Unusable::Variable(name, why) => Self::new(&Origin::Env(name), why),
+            Unusable::Text(why) => Self::new(origin, why),
         }
     }
 

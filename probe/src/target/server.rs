@@ -14,6 +14,7 @@ use ready_probe_sdk::connect::{Endpoint, store};
 use url::{Host, Url};
 
 use super::options::{Options, TLS};
+use super::variables::Variables;
 use super::{HttpNot, HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
 use crate::redact::Secrets;
 use crate::verdict::Scope;
@@ -22,9 +23,15 @@ use crate::verdict::Scope;
 /// address, however short.
 const MIN_SECRET_BYTES: usize = 6;
 
-pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
+pub(super) fn redis(
+    text: &str,
+    more: Options,
+    variables: &Variables,
+    secrets: &mut Secrets,
+) -> Result<Target, String> {
     let known = [&["key", "value", "role"], TLS].concat();
-    let (text, mut options) = split(text, more, "redis", &known)?;
+    let (asked, written, mut options) = split(text, more, variables, "redis", &known)?;
+    let text = asked.as_str();
     let shown = options.redacted();
     let mut tls = options.tls()?;
     let asks_for_tls = tls != TlsOptions::default();
@@ -51,7 +58,7 @@ pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<
     }
     let expects = target.key.is_some() || target.role.is_some();
     target.not = turned_round(&mut options, expects, "key= or role=")?;
-    let redacted = format!("{}{shown}", redacted(text));
+    let redacted = format!("{}{shown}", redacted(&written));
     Target::with_common(
         Kind::Redis(target),
         &redacted,
@@ -60,9 +67,15 @@ pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<
     )
 }
 
-pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
+pub(super) fn nats(
+    text: &str,
+    more: Options,
+    variables: &Variables,
+    secrets: &mut Secrets,
+) -> Result<Target, String> {
     let known = [&["jetstream", "bucket", "creds", "nkey", "token_file"], TLS].concat();
-    let (text, mut options) = split(text, more, "nats", &known)?;
+    let (asked, written, mut options) = split(text, more, variables, "nats", &known)?;
+    let text = asked.as_str();
     let shown = options.redacted();
     let mut address = NatsAddress::parse(text).map_err(|e| e.to_string())?;
     match &address.auth {
@@ -97,7 +110,7 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     };
     let expects = target.jetstream || target.bucket.is_some();
     target.not = turned_round(&mut options, expects, "bucket= or jetstream")?;
-    let redacted = format!("{}{shown}", redacted(text));
+    let redacted = format!("{}{shown}", redacted(&written));
     Target::with_common(
         Kind::Nats(target),
         &redacted,
@@ -106,9 +119,15 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     )
 }
 
-pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
+pub(super) fn http(
+    text: &str,
+    more: Options,
+    variables: &Variables,
+    secrets: &mut Secrets,
+) -> Result<Target, String> {
     let known = [&["status", "method", "header", "contains", "json"], TLS].concat();
-    let (text, mut options) = split(text, more, "http", &known)?;
+    let (asked, written, mut options) = split(text, more, variables, "http", &known)?;
+    let text = asked.as_str();
     let shown = options.redacted();
     if has_question_mark_in_password(text) {
         return Err("a ? in a password is written %3F".to_owned());
@@ -163,12 +182,13 @@ pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
         status: explicit_status.is_some(),
     });
     let scope = scope_of(&target.endpoint);
-    let redacted = format!("{}{shown}", redacted_url(text));
+    let redacted = format!("{}{shown}", redacted_url(&written));
     Target::with_common(Kind::Http(target), &redacted, scope, &mut options)
 }
 
-pub(super) fn tcp(text: &str, more: Options) -> Result<Target, String> {
-    let (text, mut options) = split(text, more, "tcp", &[])?;
+pub(super) fn tcp(text: &str, more: Options, variables: &Variables) -> Result<Target, String> {
+    let (asked, _, mut options) = split(text, more, variables, "tcp", &[])?;
+    let text = asked.as_str();
     let parsed = address::parse(text, 0).map_err(|e| match address::parse(text, 1) {
         Ok(_) => "it needs a port: tcp://host:port".to_owned(),
         Err(_) => e.to_string(),
@@ -186,8 +206,9 @@ pub(super) fn tcp(text: &str, more: Options) -> Result<Target, String> {
     Target::with_common(Kind::Connect(endpoint), &redacted, scope, &mut options)
 }
 
-pub(super) fn unix(text: &str, more: Options) -> Result<Target, String> {
-    let (text, mut options) = split(text, more, "unix", &[])?;
+pub(super) fn unix(text: &str, more: Options, variables: &Variables) -> Result<Target, String> {
+    let (asked, written, mut options) = split(text, more, variables, "unix", &[])?;
+    let text = asked.as_str();
     let mut parsed = address::parse(text, 0).map_err(|e| e.to_string())?;
     let endpoint = match (parsed.endpoints.pop(), parsed.query.is_empty()) {
         (Some(endpoint @ Endpoint::Unix(_)), true) => endpoint,
@@ -202,7 +223,7 @@ pub(super) fn unix(text: &str, more: Options) -> Result<Target, String> {
             return Err("it is written unix:///path".to_owned());
         }
     };
-    let redacted = format!("unix://{endpoint}{}", options.redacted());
+    let redacted = format!("{written}{}", options.redacted());
     Target::with_common(Kind::Connect(endpoint), &redacted, Scope::Own, &mut options)
 }
 
@@ -217,17 +238,20 @@ fn turned_round(options: &mut Options, expects: bool, what: &str) -> Result<bool
     }
 }
 
-/// In an address the options begin at the first `#`.
-fn split<'a>(
-    text: &'a str,
+/// In an address the options begin at the first `#`. Before it stands what is asked, and how that is
+/// written to be printed, with all its secrets.
+fn split(
+    text: &str,
     more: Options,
+    variables: &Variables,
     kind: &str,
     known: &[&str],
-) -> Result<(&'a str, Options), String> {
-    let (address, mut options) = Options::split(text)?;
+) -> Result<(String, String, Options), String> {
+    let (address, mut options) = Options::split(text, variables)?;
     options.extend(more);
     options.check_known(kind, known)?;
-    Ok((address, options))
+    let (asked, written) = (variables.encoded(address), variables.shown(address));
+    Ok((asked, written, options))
 }
 
 /// To a URL parser, `http://user:12?34@host/` names the host `user` and the port 12.

@@ -202,8 +202,13 @@ fn has_slash_in_password(text: &str) -> bool {
 /// `redis+unix:///path`, `redis+unix://user:password@/path` (which a URL parser refuses for its
 /// empty host) is not supported: such credentials go into the query.
 fn unix(url: &Url) -> Result<Address> {
-    let path = decode(url.path())?;
-    if url.host_str().is_some_and(|host| !host.is_empty()) || !path.starts_with('/') {
+    let path = match (url.host_str().unwrap_or_default(), url.path()) {
+        ("", path) => decode(path)?,
+        // As in http+unix://%2Frun%2Fapp.sock: a variable whose value is the path.
+        (host, "") => decode(host)?,
+        (_, _) => String::new(),
+    };
+    if !path.starts_with('/') {
         return Err(invalid(
             "a unix socket is written with three slashes and an absolute path, as in \
              redis+unix:///run/redis.sock",
@@ -402,6 +407,19 @@ mod tests {
     fn a_password_in_a_query_may_hold_an_at() {
         let query = parse("redis://h:1?password=p@ss&db=1", 1).unwrap().query;
         assert_eq!(query[0], ("password".to_owned(), "p@ss".to_owned()));
+    }
+
+    #[test]
+    fn the_path_of_a_socket_may_be_encoded_as_a_whole() {
+        for text in ["unix:///run/r.sock", "unix://%2Frun%2Fr.sock"] {
+            assert_eq!(
+                parse(text, 1).unwrap().endpoints,
+                [Endpoint::Unix("/run/r.sock".into())]
+            );
+        }
+        for bad in ["unix://run%2Fr.sock", "unix://%2Frun/r.sock", "unix://"] {
+            assert!(parse(bad, 1).is_err(), "{bad}");
+        }
     }
 
     #[test]
