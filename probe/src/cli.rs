@@ -57,8 +57,11 @@ pub struct Targets {
     /// What to check; replaces everything that the environment and the file name
     ///
     /// agent:NAME, peer:NAME, redis://…, rediss://…, redis+unix:///…, nats://…, tls://…, http://…,
-    /// https://…, http+unix://…, tcp://HOST:PORT, unix:///PATH, process:PATTERN, pid:/FILE,
-    /// exec:CMD ARG…, file:/PATH; each may end in #option=value&option=value
+    /// https://…, http+unix://…, tcp://HOST:PORT, unix:///PATH, process:PATTERN (a part of a command
+    /// line, no regular expression), pid:/FILE, exec:CMD ARG… (no shell reads it; one is written
+    /// exec:sh -c '…'), file:/PATH; each may end in #option=value&option=value
+    ///
+    /// ${NAME} and ${NAME:-default} stand for variables of the environment, but in exec:
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
 }

@@ -22,6 +22,7 @@ use crate::link::store::Remote;
 use crate::redact::{Secrets, shown};
 use crate::target::Target;
 use crate::target::options::Options;
+use crate::target::variables::Unusable;
 use env::Env;
 use file::ConfigFile;
 pub use file::DEFAULT_PATH as DEFAULT_FILE;
@@ -420,10 +421,40 @@ fn listed(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, 
         .map_err(|_| Invalid::new(&list.origin, "its quotes are not closed"))?;
     words
         .iter()
-        .map(|word| {
+        .enumerate()
+        .map(|(i, word)| {
+            if !word.contains(':') && !word.contains("${") {
+                return Err(Invalid::new(&list.origin, no_target(i, word)));
+            }
             Target::parse_configured(word, Options::default(), &|name| env.text(name), secrets)
                 .map(|target| Setting::new(target, list.origin.clone()))
-                .map_err(|e| Invalid::target(&list.origin, e))
+                .map_err(|e| match e {
+                    Unusable::Text(why) if words.len() > 1 => {
+                        Invalid::new(&list.origin, format!("word {}: {why}", i + 1))
+                    }
+                    e => Invalid::target(&list.origin, e),
+                })
         })
         .collect()
+}
+
+/// Most often it is an argument of an `exec:` that nobody has quoted, and may be a secret: it is named
+/// by its place, and quoted where it is an option's name.
+fn no_target(i: usize, word: &str) -> String {
+    let letters = word.trim_start_matches('-');
+    let is_option = match word.len() - letters.len() {
+        1 => letters.len() == 1,
+        2 => letters.len() <= 20 && letters.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
+        _ => false,
+    };
+    let named = if is_option {
+        format!(" (\"{word}\")")
+    } else {
+        String::new()
+    };
+    format!(
+        "word {}{named} is no target, which is written SCHEME:…, and quoted if there are blanks in it: \
+         READY_CHECKS=\"'exec:CMD ARG' tcp://HOST:PORT\"",
+        i + 1
+    )
 }

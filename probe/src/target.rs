@@ -4,6 +4,7 @@ mod itself;
 mod local;
 pub mod options;
 mod server;
+pub mod shell;
 pub mod variables;
 
 use std::ops::RangeInclusive;
@@ -144,6 +145,8 @@ pub struct HttpTarget {
     pub path: String,
     /// The method.
     pub method: hyper::Method,
+    /// What to send.
+    pub body: Body,
     /// Headers to send.
     pub headers: hyper::HeaderMap,
     /// Which status codes are as expected.
@@ -154,6 +157,17 @@ pub struct HttpTarget {
     pub json: Vec<(String, String)>,
     /// What must not be so.
     pub not: Option<HttpNot>,
+}
+
+/// What is sent to an HTTP endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing.
+    None,
+    /// This text.
+    Text(String),
+    /// What is in this file at the time.
+    File(PathBuf),
 }
 
 /// What `not` turns round of what is expected of an HTTP endpoint: what the user has written.

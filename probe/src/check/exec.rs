@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
+use crate::target::shell;
 
 /// How long what our commands have left may take to end, after the deadline.
 const REAP_MS: u64 = 20;
@@ -33,6 +34,21 @@ const MARK: &str = "READY_PROBE_EXEC";
 
 /// Runs a command to its end.
 pub async fn ask(argv: &[String], secrets: &Secrets) -> Outcome {
+    let outcome = run(argv, secrets).await;
+    match shell::unread(argv) {
+        None => outcome,
+        Some(word) => outcome.with_text(|text| {
+            let hint = format!("no shell reads the {word} in it: write exec:sh -c '…'");
+            if text.is_empty() {
+                hint
+            } else {
+                format!("{text}; {hint}")
+            }
+        }),
+    }
+}
+
+async fn run(argv: &[String], secrets: &Secrets) -> Outcome {
     let (mut running, output) = match start(argv) {
         Ok(started) => started,
         Err(e) => {

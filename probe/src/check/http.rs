@@ -1,6 +1,6 @@
 //! Does an HTTP endpoint answer, and as expected? Redirects are answers; none is followed.
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
@@ -10,15 +10,19 @@ use super::json_pointer;
 use crate::link::connect::{self, NoConnection};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
-use crate::target::HttpTarget;
+use crate::target::{Body, HttpTarget};
 use crate::verdict::Scope;
+use ready_probe_sdk::connect::file;
 use ready_probe_sdk::connect::limited::Limited;
+use ready_probe_sdk::thread;
 
 /// How long the status line and headers may be.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// All that is read of an answer, head and body, as it comes over the wire. A health endpoint that
 /// says more than this is not one.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// No question is longer.
+const MAX_BODY_BYTES: u64 = 64 * 1024;
 /// How much of a value is quoted.
 const MAX_QUOTE_CHARS: usize = 60;
 
@@ -28,6 +32,15 @@ pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Outcom
         Ok(tls) => tls,
         Err(e) => return Outcome::Unknown(e),
     };
+    let body = match body(target).await {
+        Ok(body) => body,
+        Err(e) => return Outcome::Unknown(e),
+    };
+    let mut secrets = secrets.clone();
+    if let Body::File(_) = &target.body {
+        secrets.add(&String::from_utf8_lossy(&body));
+    }
+    let secrets = &secrets;
     let stream = match connect::open(&target.endpoint).await {
         Ok(stream) => stream,
         Err(e) => return judge_connection(e, scope),
@@ -47,7 +60,7 @@ pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Outcom
         Ok(pair) => pair,
         Err(e) => return Outcome::Unknown(plain(&e)),
     };
-    let request = match request(target) {
+    let request = match request(target, body) {
         Ok(request) => request,
         Err(e) => return Outcome::Unknown(e),
     };
@@ -67,7 +80,7 @@ pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Outcom
 
 /// Moves the connection's bytes. It ends before the answer is there only if something is wrong;
 /// a clean end leaves the last word to whoever reads the answer.
-async fn drive<T>(connection: hyper::client::conn::http1::Connection<T, Empty<Bytes>>) -> String
+async fn drive<T>(connection: hyper::client::conn::http1::Connection<T, Full<Bytes>>) -> String
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
@@ -81,11 +94,24 @@ where
     }
 }
 
-fn request(target: &HttpTarget) -> Result<Request<Empty<Bytes>>, String> {
+/// What is sent. Its file may be on a disk that hangs.
+async fn body(target: &HttpTarget) -> Result<Bytes, String> {
+    match &target.body {
+        Body::None => Ok(Bytes::new()),
+        Body::Text(text) => Ok(Bytes::from(text.clone())),
+        Body::File(path) => {
+            let path = path.clone();
+            let read = thread::run(move || file::read(&path, MAX_BODY_BYTES)).await?;
+            read.map(Bytes::from).map_err(|e| format!("body_file: {e}"))
+        }
+    }
+}
+
+fn request(target: &HttpTarget, body: Bytes) -> Result<Request<Full<Bytes>>, String> {
     let mut request = Request::builder()
         .method(target.method.clone())
         .uri(&target.path)
-        .body(Empty::new())
+        .body(Full::new(body))
         .map_err(|e| format!("the request can't be made: {e}"))?;
     let headers = request.headers_mut();
     let host = HeaderValue::try_from(&target.host).map_err(|_| "the host can't be sent")?;

@@ -1,8 +1,9 @@
 //! Commands that look for a process by its command line, and find the one that looks: the pattern
 //! stands on the command line of the probe, or of the shell that runs them. They would always pass.
 
+use super::shell::{base_name, script, words};
+
 const FINDERS: [&str; 3] = ["pgrep", "pkill", "pidof"];
-const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "busybox", "zsh", "ksh"];
 const INSTEAD: &str = "write process:PATTERN, which leaves these out";
 
 /// Why a command finds itself that stands on the probe's own command line.
@@ -59,30 +60,6 @@ fn leaves_out(words: &[&str]) -> bool {
         *word == "--invert-match" || !letters.starts_with('-') && letters.contains('v')
     };
     words.iter().any(is_inverted)
-}
-
-/// What stands behind a shell's `-c`.
-fn script(argv: &[String]) -> Option<&str> {
-    let at = argv
-        .iter()
-        .position(|word| SHELLS.contains(&base_name(word)))?;
-    let args = argv.get(at + 1..)?;
-    let is_command = |arg: &String| {
-        let letters = arg.strip_prefix('-').unwrap_or_default();
-        !letters.starts_with('-') && letters.contains('c')
-    };
-    let flag = args.iter().position(is_command)?;
-    args.get(flag + 1).map(String::as_str)
-}
-
-/// The words of a script, roughly: all that matters is which programs and options are in it.
-fn words(script: &str) -> Vec<&str> {
-    let is_between = |c: char| c.is_whitespace() || ";|&()<>$`\"'{}".contains(c);
-    script.split(is_between).filter(|w| !w.is_empty()).collect()
-}
-
-fn base_name(program: &str) -> &str {
-    program.rsplit('/').next().unwrap_or(program)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ const FLAGS: &[&str] = &["optional", "not", "insecure", "jetstream"];
 /// Options that may stand more than once.
 const REPEATABLE: &[&str] = &["header", "json", "contains"];
 /// Options whose values are never printed.
-const SECRET: &[&str] = &["header", "value"];
+const SECRET: &[&str] = &["header", "value", "body"];
 
 /// Longer than any option's name.
 const MAX_NAME_BYTES: usize = 20;

@@ -15,12 +15,12 @@ use url::{Host, Url};
 
 use super::options::{Options, TLS};
 use super::variables::Variables;
-use super::{HttpNot, HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
+use super::{Body, HttpNot, HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
 use crate::redact::Secrets;
 use crate::verdict::Scope;
 
-/// A query's value is only taken for a secret from this length on; it is never printed with its
-/// address, however short.
+/// A query's value and a body are only taken for a secret from this length on; they are never printed
+/// with their address, however short.
 const MIN_SECRET_BYTES: usize = 6;
 
 pub(super) fn redis(
@@ -125,7 +125,16 @@ pub(super) fn http(
     variables: &Variables,
     secrets: &mut Secrets,
 ) -> Result<Target, String> {
-    let known = [&["status", "method", "header", "contains", "json"], TLS].concat();
+    let own = [
+        "status",
+        "method",
+        "header",
+        "contains",
+        "json",
+        "body",
+        "body_file",
+    ];
+    let known = [&own, TLS].concat();
     let (asked, written, mut options) = split(text, more, variables, "http", &known)?;
     let text = asked.as_str();
     let shown = options.redacted();
@@ -163,12 +172,30 @@ pub(super) fn http(
     } else {
         tcp_endpoint(&url)?
     };
+    let body = match (options.value("body")?, options.value("body_file")?) {
+        (None, None) => Body::None,
+        (Some(text), None) => Body::Text(text),
+        (None, Some(path)) => Body::File(path.into()),
+        (Some(_), Some(_)) => {
+            return Err("body and body_file exclude each other".to_owned());
+        }
+    };
+    if let Body::Text(text) = &body
+        && text.len() >= MIN_SECRET_BYTES
+    {
+        secrets.add(text);
+    }
+    let usual_method = match &body {
+        Body::None => hyper::Method::GET,
+        Body::Text(_) | Body::File(_) => hyper::Method::POST,
+    };
     let explicit_status = options.parsed("status", status)?;
     let mut target = HttpTarget {
         tls: (url.scheme() == "https").then_some(tls),
         host,
         path,
-        method: options.parsed("method", method)?.unwrap_or_default(),
+        method: options.parsed("method", method)?.unwrap_or(usual_method),
+        body,
         headers,
         contains: options.values("contains")?,
         json: options.all_parsed("json", json)?,
