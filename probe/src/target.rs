@@ -269,7 +269,10 @@ impl Target {
         more: Options,
         secrets: &mut Secrets,
     ) -> Result<Self, String> {
-        if !value.contains(':') {
+        let scheme = value.trim().split_once(':').map(|(scheme, _)| scheme);
+        let is_known =
+            |known: &str| scheme.is_some_and(|scheme| known.eq_ignore_ascii_case(scheme));
+        if !SCHEMES.split(", ").any(is_known) {
             return Err(format!(
                 "the value of {name} is no target: it is written SCHEME:…"
             ));

@@ -131,6 +131,7 @@ fn what_is_no_variable_is_refused() {
         ("URL", "redis://:hUnTeR2@h"),
         ("AUTHORITY", "h:hUnTeR2"),
         ("WORD", "hUnTeR2"),
+        ("PAIR", "hUnTeR2:x"),
     ];
     for (target, what) in [
         ("tcp://${DB-HOST}:1", "${NAME}"),
@@ -150,6 +151,7 @@ fn what_is_no_variable_is_refused() {
         ("agent:a#${WORD}", "no option of agent"),
         ("agent:a#min=${WORD}", "the option min"),
         ("${WORD}", "SCHEME:…"),
+        ("${PAIR}", "SCHEME:…"),
     ] {
         let said = ask(&container, target, &variables);
         problems.one_line(&said, USAGE, "TARGET", what);

@@ -307,7 +307,7 @@ fn tcp_endpoint(url: &Url) -> Result<(Endpoint, String, String), String> {
         Some(Host::Domain(name)) if !name.is_empty() => name.to_owned(),
         Some(Host::Domain(_)) | None => return Err("it names no host".to_owned()),
     };
-    address::check_host(url, &host).map_err(|e| e.to_string())?;
+    address::check_host(&host).map_err(|e| e.to_string())?;
     let port = match url.port_or_known_default() {
         Some(0) | None => return Err("port 0 can't be connected to".to_owned()),
         Some(port) => port,

@@ -1,5 +1,6 @@
 //! Splitting a server address into its parts: `scheme://[user:password@]host[:port],…[/path][?query]`.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
@@ -110,8 +111,8 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
                 .is_some_and(|member| member.contains('='))
             {
                 return Err(invalid(
-                    "a server of a list holds no =; options stand in the query, as in \
-                     redis://host?password=…, and a = in a password is written %3D",
+                    "a server of a list holds no =; options belong into the query, and a = in a \
+                     password is written %3D",
                 ));
             }
             with_scheme = format!("{scheme}://{text}");
@@ -136,7 +137,7 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
         Some(Host::Domain(name)) => decode(name)?,
         None => String::new(),
     };
-    check_host(&url, &host)?;
+    check_host(&host)?;
     check_query(&url)?;
     let port = url.port_or_known_default().unwrap_or(default_port);
     if port == 0 {
@@ -156,19 +157,18 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfig`]; the message never quotes the host.
-pub fn check_host(url: &Url, host: &str) -> Result<()> {
+pub fn check_host(host: &str) -> Result<()> {
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     if host.is_empty() {
         return Err(invalid("it names no host"));
     }
-    match url.host() {
-        Some(Host::Ipv4(_) | Host::Ipv6(_)) => Ok(()),
-        Some(Host::Domain(_)) | None if host.chars().all(is_name) => Ok(()),
-        Some(Host::Domain(_)) | None => Err(invalid(
-            "a host is letters, digits, '.', '-' and '_'; what else belongs to a password is \
-             percent-encoded",
-        )),
+    if host.chars().all(is_name) || host.parse::<Ipv6Addr>().is_ok() {
+        return Ok(());
     }
+    Err(invalid(
+        "a host is letters, digits, '.', '-' and '_'; what else belongs to a password is \
+         percent-encoded",
+    ))
 }
 
 /// To a URL parser, `redis://user:12?34@host` names the host `user`, the port 12 and a query.
