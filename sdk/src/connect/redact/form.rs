@@ -30,6 +30,11 @@ pub(super) fn pattern(text: &str) -> Vec<char> {
 /// Finds the pattern at `start`: all of it, or at least `min_begun` characters if the text ends
 /// there. A pattern that is shorter than that is found as a whole or not at all.
 pub(super) fn find(text: &str, start: usize, pattern: &[char], min_begun: usize) -> Option<Span> {
+    // Most of what stands in a text begins no form of the first character.
+    let first = text.get(start..)?.chars().next()?;
+    if pattern.first() != Some(&first) && !"%\\&'".contains(first) {
+        return None;
+    }
     let mut ends = vec![start];
     let mut begun = None;
     for (matched, c) in pattern.iter().enumerate() {
@@ -111,9 +116,17 @@ fn forms(text: &str, at: usize, c: char, ends: &mut Vec<usize>) {
     let mut bytes = [0; 4];
     let bytes = c.encode_utf8(&mut bytes).as_bytes();
     match rest.as_bytes().first() {
-        Some(b'%' | b'\\') => {
-            coded_bytes(text, at, bytes, ends);
-            escaped(text, at, c, ends);
+        Some(b'%') => coded_bytes(text, at, bytes, ends),
+        Some(b'\\') => {
+            let (slashes, unescaped) = backslashes(rest).unwrap_or_default();
+            if c == '\\' {
+                ends.extend((1..=slashes).map(|count| at + count));
+            }
+            // A longer run quotes nothing.
+            if !unescaped.starts_with('\\') {
+                coded_bytes(text, at, bytes, ends);
+                escaped(text, at, c, ends);
+            }
         }
         Some(b'&') => ends.extend(entity(rest, c).map(|length| at + length)),
         // How a shell's single-quoted text holds one.
@@ -168,9 +181,6 @@ fn escaped(text: &str, at: usize, c: char, ends: &mut Vec<usize>) {
         return;
     };
     let here = at + slashes;
-    if c == '\\' {
-        ends.extend((1..=slashes).map(|count| at + count));
-    }
     let letter = match c {
         '\n' => Some('n'),
         '\r' => Some('r'),
