@@ -126,3 +126,20 @@ def test_the_process_ends_while_a_thread_waits_for_a_store_that_is_away(run, red
         threading.Thread(target=agent.wait_announced, args=(3600,), daemon=True).start()
         """
     )
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "hUnTeR2",
+        "127.0.0.1:1,password=hUnTeR2,ssl=False",
+        "redis://127.0.0.1:1,password=hUnTeR2,ssl=False",
+        "redis://default:12?hUnTeR2@127.0.0.1:1",
+        "nats://hUnTeR2=x",
+        "redis://hUnTeR2 x",
+    ],
+)
+def test_what_may_be_a_password_in_the_wrong_place_is_refused_and_not_shown(folder, store):
+    with pytest.raises(ready_probe.ConfigError) as refused:
+        Agent("misplaced", store=store)
+    assert "hUnTeR2" not in str(refused.value)

@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::Exit;
-use crate::redact::Secrets;
+use crate::redact;
 
 /// Answers whether this container is ready: exit status 0 when healthy, 1 when not.
 #[derive(Debug, Parser)]
@@ -57,8 +57,11 @@ pub struct Targets {
     /// What to check; replaces everything that the environment and the file name
     ///
     /// agent:NAME, peer:NAME, redis://…, rediss://…, redis+unix:///…, nats://…, tls://…, http://…,
-    /// https://…, http+unix://…, tcp://HOST:PORT, unix:///PATH, process:PATTERN, pid:/FILE,
-    /// exec:CMD ARG…, file:/PATH; each may end in #option=value&option=value
+    /// https://…, http+unix://…, tcp://HOST:PORT, unix:///PATH, process:PATTERN (a part of a command
+    /// line, no regular expression), pid:/FILE, exec:CMD ARG… (no shell reads it; one is written
+    /// exec:sh -c '…'), file:/PATH; each may end in #option=value&option=value
+    ///
+    /// ${NAME} and ${NAME:-default} stand for variables of the environment, but in exec:
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
 }
@@ -152,6 +155,11 @@ pub struct Options {
     pub verbose: bool,
 }
 
+/// How long a message may be.
+const MAX_MESSAGE_CHARS: usize = 300;
+/// The longest word that is repeated of what was typed.
+const MAX_WORD_BYTES: usize = 24;
+
 const AFTER_HELP: &str = "\
 Without targets it checks the agents of this container (all that have published a signal, or those
 of READY_AGENT), Redis if REDIS_URL is set, NATS if NATS_URL is set (READY_REDIS=off and
@@ -192,13 +200,35 @@ pub fn parse() -> Result<Cli, Exit> {
 }
 
 /// What is wrong, in one line. clap quotes what was typed, which may be an address with a
-/// password: what looks like one is not repeated.
+/// password: what is more than a word is not repeated.
 fn one_line(e: &clap::Error) -> String {
-    let text = e.to_string();
+    let mut text = e.to_string();
+    let mut hide = |kind, shown: fn(&str) -> String| {
+        if let Some(ContextValue::String(typed)) = e.get(kind) {
+            text = text.replace(&format!("'{typed}'"), &format!("'{}'", shown(typed)));
+        }
+    };
+    if e.kind() == ErrorKind::UnknownArgument {
+        hide(ContextKind::InvalidArg, word);
+    }
+    hide(ContextKind::InvalidValue, |_| "…".to_owned());
     // What is missing stands on lines of its own; usage and tips follow behind an empty one.
     let what: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
     let what = what.join(" ");
     let what = what.strip_prefix("error: ").unwrap_or(&what);
-    let quoted = Secrets::default().quote(what, 300);
-    format!("ready-probe: {quoted}; see ready-probe --help\n")
+    let what = redact::one_line(what, MAX_MESSAGE_CHARS);
+    format!("ready-probe: {what}; see ready-probe --help\n")
+}
+
+/// The word that an argument begins with: the name of an option, or a scheme.
+fn word(typed: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
+    let end = typed.find(|c| !is_word(c)).unwrap_or(typed.len());
+    match typed.split_at(end) {
+        (word, "") if word.len() <= MAX_WORD_BYTES => word.to_owned(),
+        (word, rest) if word.len() <= MAX_WORD_BYTES && rest.starts_with([':', '=']) => {
+            format!("{word}…")
+        }
+        _ => "…".to_owned(),
+    }
 }

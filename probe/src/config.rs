@@ -15,7 +15,7 @@ use crate::report::AGENTS;
 use crate::run::{self, Start};
 use crate::settings::{Format, Settings};
 
-/// Every variable this program reads, besides those that end in `_FILE`.
+/// Every variable this program reads that begins with `READY_`.
 const VARIABLES: &[&str] = &[
     "READY_TIMEOUT",
     "READY_GRACE",
@@ -29,6 +29,7 @@ const VARIABLES: &[&str] = &[
     "READY_REDIS",
     "READY_NATS",
     "READY_STORE",
+    "READY_STORE_FILE",
     "READY_NAMESPACE",
     "READY_NATS_MAX_AGE",
 ];

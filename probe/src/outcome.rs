@@ -96,13 +96,13 @@ impl Outcome {
         }
     }
 
-    /// A pass that has nothing to say says `note`.
-    pub fn with_note(self, note: String) -> Self {
+    /// A pass says `note` before what else it has to say.
+    pub fn with_first_note(self, note: &str) -> Self {
         match self {
-            Self::Pass(text) if text.is_empty() => Self::Pass(note),
-            outcome @ (Self::Pass(_) | Self::Blemished(_) | Self::Fail(_) | Self::Unknown(_)) => {
-                outcome
-            }
+            Self::Pass(text) if note.is_empty() => Self::Pass(text),
+            Self::Pass(text) if text.is_empty() => Self::Pass(note.to_owned()),
+            Self::Pass(text) => Self::Pass(format!("{note}; {text}")),
+            outcome @ (Self::Blemished(_) | Self::Fail(_) | Self::Unknown(_)) => outcome,
         }
     }
 

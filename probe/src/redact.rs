@@ -6,7 +6,27 @@ pub use ready_probe_sdk::connect::redact::Secrets;
 /// How much of a value is shown, so that a long one leaves room for what is wrong with it.
 const MAX_SHOWN_CHARS: usize = 60;
 
-/// A value that somebody set, in quotes.
+/// A value that somebody set, in quotes, with what nobody sees in it escaped.
 pub fn shown(value: &str) -> String {
-    format!("{:?}", Secrets::default().quote(value, MAX_SHOWN_CHARS))
+    let value = Secrets::default().hide(value);
+    let mut shown: String = value.chars().take(MAX_SHOWN_CHARS).collect();
+    if value.chars().nth(MAX_SHOWN_CHARS).is_some() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
+}
+
+/// A message of our own, on one line, at most `max` characters long. What is quoted in it may be an
+/// address that came into the wrong place, password and all, or hold what nobody sees.
+pub fn one_line(message: &str, max: usize) -> String {
+    let mut line = String::new();
+    for c in message.chars() {
+        match c {
+            '\n' | '\t' => line.push(' '),
+            // As `{:?}` does, but for quotes and backslashes, which are seen.
+            '"' | '\'' | '\\' => line.push(c),
+            c => line.extend(c.escape_debug()),
+        }
+    }
+    Secrets::default().quote(&line, max)
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::{Epoch, Mounts};
+use ready_probe_sdk::variable;
 
 use crate::cli;
 use crate::deadline::Deadline;
@@ -149,7 +150,7 @@ pub fn relay_with_signals(options: &cli::Options, start: &Start) -> Relayed {
 }
 
 fn relay_with(options: &cli::Options, start: &Start, with_signals: bool) -> Relayed {
-    let lookup = |name: &str| std::env::var_os(name);
+    let lookup = variable::read;
     let env = Env::new(&lookup);
     let mut needed = settings::files(options, &env);
     let (signals, setting) = settings::store_without_file(options, &env);
@@ -175,7 +176,7 @@ fn relay_with(options: &cli::Options, start: &Start, with_signals: bool) -> Rela
 
 /// A probe whose settings can't be read.
 fn unanswered(why: String, options: &cli::Options, start: &Start) -> Exit {
-    let lookup = |name: &str| std::env::var_os(name);
+    let lookup = variable::read;
     let row = Row::unknown(&why);
     let report = Report {
         verdict: verdict::fold(std::iter::once(row.ballot())),
@@ -229,7 +230,7 @@ fn resolve_with(
     start: &Start,
     resolve: impl Fn(&Env<'_>) -> Result<Settings, Invalid>,
 ) -> Result<Settings, Invalid> {
-    let lookup = |name: &str| std::env::var_os(name);
+    let lookup = variable::read;
     let env = Env::new(&lookup);
     start.end_by(settings::timeout_without_file(options, &env)?);
     if settings::reads_files(options, &env) {
@@ -289,9 +290,7 @@ fn log_to_stderr() {
 
 /// Colours the verdict where a person looks at it.
 fn coloured(text: String, verdict: Verdict) -> String {
-    if !std::io::stdout().is_terminal()
-        || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
-    {
+    if !std::io::stdout().is_terminal() || variable::read("NO_COLOR").is_some() {
         debug_assert!(text.len() <= MAX_BYTES);
         return text;
     }

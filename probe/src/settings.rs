@@ -22,6 +22,7 @@ use crate::link::store::Remote;
 use crate::redact::{Secrets, shown};
 use crate::target::Target;
 use crate::target::options::Options;
+use crate::target::variables::Unusable;
 use env::Env;
 use file::ConfigFile;
 pub use file::DEFAULT_PATH as DEFAULT_FILE;
@@ -103,7 +104,7 @@ impl Settings {
     fn common(options: &cli::Options, env: &Env<'_>) -> Result<(Self, Checked), Invalid> {
         let mut secrets = Secrets::default();
         let named = typed("--config", &options.config).or(env.variable("READY_CONFIG")?);
-        let file = ConfigFile::load(named.as_ref(), &mut secrets)?;
+        let file = ConfigFile::load(named.as_ref(), &|name| env.text(name), &mut secrets)?;
         let first = |flag, typed_value: &Option<String>, variable, in_file| {
             first_of(typed(flag, typed_value), env, variable, in_file)
         };
@@ -181,8 +182,8 @@ impl Settings {
         }
         for text in targets {
             let origin = Origin::Flag("TARGET");
-            let target = Target::parse(text, Options::default(), secrets)
-                .map_err(|e| Invalid::new(&origin, e))?;
+            let target = Target::parse_typed(text, &|name| env.text(name), secrets)
+                .map_err(|e| Invalid::target(&origin, e))?;
             checks.push(Setting::new(target, origin));
         }
         if !targets.is_empty() {
@@ -473,10 +474,40 @@ fn listed(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>, 
         .map_err(|_| Invalid::new(&list.origin, "its quotes are not closed"))?;
     words
         .iter()
-        .map(|word| {
-            Target::parse(word, Options::default(), secrets)
+        .enumerate()
+        .map(|(i, word)| {
+            if !word.contains(':') && !word.contains("${") {
+                return Err(Invalid::new(&list.origin, no_target(i, word)));
+            }
+            Target::parse_configured(word, Options::default(), &|name| env.text(name), secrets)
                 .map(|target| Setting::new(target, list.origin.clone()))
-                .map_err(|e| Invalid::new(&list.origin, e))
+                .map_err(|e| match e {
+                    Unusable::Text(why) if words.len() > 1 => {
+                        Invalid::new(&list.origin, format!("word {}: {why}", i + 1))
+                    }
+                    e => Invalid::target(&list.origin, e),
+                })
         })
         .collect()
+}
+
+/// Most often it is an argument of an `exec:` that nobody has quoted, and may be a secret: it is named
+/// by its place, and quoted where it is an option's name.
+fn no_target(i: usize, word: &str) -> String {
+    let letters = word.trim_start_matches('-');
+    let is_option = match word.len() - letters.len() {
+        1 => letters.len() == 1,
+        2 => letters.len() <= 20 && letters.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
+        _ => false,
+    };
+    let named = if is_option {
+        format!(" (\"{word}\")")
+    } else {
+        String::new()
+    };
+    format!(
+        "word {}{named} is no target, which is written SCHEME:…, and quoted if there are blanks in it: \
+         READY_CHECKS=\"'exec:CMD ARG' tcp://HOST:PORT\"",
+        i + 1
+    )
 }

@@ -1,8 +1,11 @@
 //! The target grammar: what a check asks, parsed once, so that nothing downstream can be invalid.
 
+mod itself;
 mod local;
 pub mod options;
 mod server;
+pub mod shell;
+pub mod variables;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -18,6 +21,7 @@ use crate::duration::{self, Grace};
 use crate::redact::Secrets;
 use crate::verdict::Scope;
 use options::Options;
+use variables::{Lookup, Unusable, Variables};
 
 /// How much of a target is printed and remembered at most: a path may be of any length, and hold
 /// line ends.
@@ -39,7 +43,7 @@ pub struct Target {
     pub grace: Option<Grace>,
     /// Reported, and never decides.
     pub optional: bool,
-    /// Pass and Fail change places.
+    /// Pass and Fail change places. Where something is expected, the kind's own `not` is set instead.
     pub not: bool,
     /// Whose fault it finds.
     pub scope: Scope,
@@ -100,6 +104,8 @@ pub struct RedisTarget {
     pub value: Option<String>,
     /// It has this role.
     pub role: Option<RedisRole>,
+    /// None of this may be so.
+    pub not: bool,
 }
 
 /// A role of a Redis server.
@@ -122,6 +128,8 @@ pub struct NatsTarget {
     pub jetstream: bool,
     /// This key-value bucket exists.
     pub bucket: Option<String>,
+    /// None of this may be so.
+    pub not: bool,
 }
 
 /// An HTTP endpoint and what is expected of it.
@@ -137,14 +145,36 @@ pub struct HttpTarget {
     pub path: String,
     /// The method.
     pub method: hyper::Method,
+    /// What to send.
+    pub body: Body,
     /// Headers to send.
     pub headers: hyper::HeaderMap,
     /// Which status codes are as expected.
     pub status: Vec<RangeInclusive<u16>>,
-    /// The body contains this.
-    pub contains: Option<String>,
-    /// At this JSON pointer the body holds this value.
-    pub json: Option<(String, String)>,
+    /// The body contains all of these.
+    pub contains: Vec<String>,
+    /// At these JSON pointers the body holds these values.
+    pub json: Vec<(String, String)>,
+    /// What must not be so.
+    pub not: Option<HttpNot>,
+}
+
+/// What is sent to an HTTP endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing.
+    None,
+    /// This text.
+    Text(String),
+    /// What is in this file at the time.
+    File(PathBuf),
+}
+
+/// What `not` turns round of what is expected of an HTTP endpoint: what the user has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpNot {
+    /// The status must not be one of those, which stand in the target.
+    pub status: bool,
 }
 
 /// A file and what is expected of it.
@@ -154,41 +184,136 @@ pub struct FileTarget {
     pub path: PathBuf,
     /// It was modified within this time.
     pub max_age: Option<Duration>,
-    /// It contains this.
-    pub contains: Option<String>,
+    /// It contains all of these.
+    pub contains: Vec<String>,
+    /// None of this may be so.
+    pub not: bool,
 }
 
 impl Target {
-    /// Parses a target with the options that stand in it, and `more` that stand beside it.
-    /// Secrets that it holds are added to `secrets`.
+    /// Parses a target with the options that stand in it, and `more` that stand beside it, as it is:
+    /// no variable is looked up. Secrets that it holds are added to `secrets`.
     ///
     /// The error quotes the target up to its scheme at most: what follows may hold a secret.
     pub fn parse(text: &str, more: Options, secrets: &mut Secrets) -> Result<Self, String> {
+        Self::parse_with(text, more, &Variables::default(), secrets)
+    }
+
+    /// The same with variables, which are looked up once. `exec:` has none: what a `$` means there
+    /// is its command's business.
+    pub fn parse_configured(
+        text: &str,
+        more: Options,
+        lookup: Lookup<'_>,
+        secrets: &mut Secrets,
+    ) -> Result<Self, Unusable> {
         let text = text.trim();
-        let Some((scheme, rest)) = text.split_once(':') else {
+        let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+        if scheme.eq_ignore_ascii_case("exec") || !text.contains("${") {
+            return Ok(Self::parse(text, more, secrets)?);
+        }
+        let (text, mut variables) = Variables::take(text, lookup)?;
+        if let Some(value) = variables.whole(&text) {
+            return Ok(Self::parse_value(value, &variables.names(), more, secrets)?);
+        }
+        match text.split_once(':') {
+            Some((scheme, rest)) if variables.shown(scheme) == scheme => {
+                variables.classify(&scheme.to_ascii_lowercase(), rest, secrets);
+            }
+            Some(_) | None => {
+                return Err(Unusable::Text(format!(
+                    "a variable holds no scheme unless it is the whole target: {}",
+                    variables.names()
+                )));
+            }
+        }
+        let parsed = Self::parse_with(&text, more, &variables, secrets);
+        Ok(parsed.map_err(|e| match variables.is_empty() {
+            true => e,
+            false => format!("{e} (with {})", variables.names()),
+        })?)
+    }
+
+    /// The same for a target that stands on the probe's own command line.
+    pub fn parse_typed(
+        text: &str,
+        lookup: Lookup<'_>,
+        secrets: &mut Secrets,
+    ) -> Result<Self, Unusable> {
+        let target = Self::parse_configured(text, Options::default(), lookup, secrets)?;
+        let typed = !text.trim().starts_with("${");
+        match &target.kind {
+            Kind::Exec(argv) if typed => match itself::found_by_typed(argv) {
+                Some(why) => Err(Unusable::Text(format!("the target \"exec:…\": {why}"))),
+                None => Ok(target),
+            },
+            Kind::Exec(_)
+            | Kind::Agent { .. }
+            | Kind::Peer { .. }
+            | Kind::Redis(_)
+            | Kind::Nats(_)
+            | Kind::Http(_)
+            | Kind::Connect(_)
+            | Kind::Process { .. }
+            | Kind::Pid(_)
+            | Kind::File(_)
+            | Kind::Any(_) => Ok(target),
+        }
+    }
+
+    /// A whole target that came from a variable. What has no scheme is not quoted, unlike a word that
+    /// somebody typed.
+    fn parse_value(
+        value: &str,
+        name: &str,
+        more: Options,
+        secrets: &mut Secrets,
+    ) -> Result<Self, String> {
+        let scheme = value.trim().split_once(':').map(|(scheme, _)| scheme);
+        let is_known =
+            |known: &str| scheme.is_some_and(|scheme| known.eq_ignore_ascii_case(scheme));
+        if !SCHEMES.split(", ").any(is_known) {
+            return Err(format!(
+                "the value of {name} is no target: it is written SCHEME:…"
+            ));
+        }
+        Self::parse(value, more, secrets).map_err(|e| format!("{e} (with {name})"))
+    }
+
+    fn parse_with(
+        text: &str,
+        more: Options,
+        variables: &Variables,
+        secrets: &mut Secrets,
+    ) -> Result<Self, String> {
+        let text = text.trim();
+        let Some((written, rest)) = text.split_once(':') else {
             return Err(no_scheme(text));
         };
+        // RFC 3986, 3.1.
+        let scheme = written.to_ascii_lowercase();
+        let text = &format!("{scheme}:{rest}");
         let in_target =
-            |e: String| format!("the target {:?}: {e}", format!("{}:…", clean(scheme, 20)));
-        let parsed = match scheme {
-            "agent" => local::agent(rest, more),
-            "process" => local::process(rest, more),
-            "pid" => local::pid(rest, more),
+            |e: String| format!("the target {:?}: {e}", format!("{}:…", clean(&scheme, 20)));
+        let parsed = match scheme.as_str() {
+            "agent" => local::agent(rest, more, variables),
+            "process" => local::process(rest, more, variables),
+            "pid" => local::pid(rest, more, variables),
             "exec" => local::exec(rest, more),
-            "file" => local::file(rest, more),
+            "file" => local::file(rest, more, variables),
             "redis" | "rediss" | "redis+unix" | "nats" | "tls" | "http" | "https" | "http+unix"
             | "tcp" | "unix"
                 if !rest.starts_with("//") =>
             {
                 Err(format!("it is written {scheme}://…"))
             }
-            "redis" | "rediss" | "redis+unix" => server::redis(text, more, secrets),
-            "nats" | "tls" => server::nats(text, more, secrets),
-            "http" | "https" | "http+unix" => server::http(text, more, secrets),
-            "tcp" => server::tcp(text, more),
-            "unix" => server::unix(text, more),
-            "peer" => local::peer(rest, more),
-            _ => return Err(unknown_scheme(scheme)),
+            "redis" | "rediss" | "redis+unix" => server::redis(text, more, variables, secrets),
+            "nats" | "tls" => server::nats(text, more, variables, secrets),
+            "http" | "https" | "http+unix" => server::http(text, more, variables, secrets),
+            "tcp" => server::tcp(text, more, variables),
+            "unix" => server::unix(text, more, variables),
+            "peer" => local::peer(rest, more, variables),
+            _ => return Err(unknown_scheme(written)),
         };
         parsed.map_err(in_target)
     }
@@ -196,13 +321,13 @@ impl Target {
     /// What `REDIS_URL` holds: also `host:port`, and the schemes of other clients.
     pub fn redis_of_application(text: &str, secrets: &mut Secrets) -> Result<Self, String> {
         let text = with_scheme(text, "redis");
-        server::redis(&text, Options::default(), secrets)
+        server::redis(&text, Options::default(), &Variables::default(), secrets)
     }
 
     /// What `NATS_URL` holds: also `host:port`.
     pub fn nats_of_application(text: &str, secrets: &mut Secrets) -> Result<Self, String> {
         let text = with_scheme(text, "nats");
-        server::nats(&text, Options::default(), secrets)
+        server::nats(&text, Options::default(), &Variables::default(), secrets)
     }
 
     /// A target that passes when one of several does.

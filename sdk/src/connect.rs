@@ -85,9 +85,12 @@ impl Endpoint {
     }
 }
 
-/// A name that is this machine, whatever a resolver says (RFC 6761, 6.3).
+/// A name that is this machine, whatever a resolver says: `localhost` and all names under it, with or
+/// without the dot of the root (RFC 6761, 6.3).
 fn is_localhost(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit('.').next().unwrap_or_default();
+    last.eq_ignore_ascii_case("localhost")
 }
 
 impl fmt::Display for Endpoint {

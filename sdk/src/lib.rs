@@ -24,6 +24,7 @@
 //! |---|---|
 //! | [`clock`], [`host`] | the only readers of clocks and of `/proc` |
 //! | `kept` | descriptors that are kept for longer than a moment |
+//! | [`variable`] | the one way to read the environment |
 //! | [`signal`] | the record: names, limits, encode and decode |
 //! | [`freshness`] | signal + now + this host → ready, or why not |
 //! | [`store`] | where signals live; [`store::local`] is the container's shared memory |
@@ -51,6 +52,7 @@ pub mod signal;
 pub mod store;
 #[cfg(any(feature = "agent", feature = "open"))]
 pub mod thread;
+pub mod variable;
 
 #[cfg(feature = "agent")]
 pub use agent::{Agent, AgentBuilder, Draining};

@@ -76,7 +76,12 @@ impl Name {
         if is_name(name, 128) {
             return Ok(Self(name.to_owned()));
         }
-        let shown = clean(name, 40);
+        // What nobody sees is shown by `{:?}`.
+        let shown: String = name.chars().take(40).collect();
+        let shown = match name.chars().nth(40) {
+            Some(_) => shown + "…",
+            None => shown,
+        };
         Err(Error::new(
             ErrorKind::InvalidName,
             format!("invalid name {shown:?}: a name is {NAME_RULE}"),

@@ -163,6 +163,15 @@ fn a_relative_folder_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_line_end_behind_the_variable_is_no_part_of_the_folder() {
+    let folder = Folder::new();
+    let written = format!("{}\r\n", folder.path().display());
+    let mut program = Program::start(Path::new(&written));
+    program.tell("register ended");
+    assert_eq!(folder.says("ended"), ["starting"]);
+}
+
+#[test]
 fn without_a_choice_the_store_is_in_shared_memory_or_else_in_tmp() {
     let dirs: Vec<_> = LocalStore::default().dirs().map(Path::to_owned).collect();
     assert_eq!(dirs, DEFAULT_DIRS.map(Path::new));

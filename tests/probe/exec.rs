@@ -57,6 +57,69 @@ fn there_is_no_shell_unless_one_is_written() {
 }
 
 #[test]
+fn what_only_a_shell_understands_is_told() {
+    let container = Container::new();
+    for (target, word) in [
+        ("exec:true || exit 1", "||"),
+        ("exec:true | cat", "|"),
+        ("exec:true && true", "&&"),
+        ("exec:true > /dev/null", ">"),
+        ("exec:true 2>/dev/null", ">"),
+        ("exec:true ; true", ";"),
+        ("exec:true $HOME", "$"),
+        ("exec:true ${HOME}/x", "$"),
+        ("exec:true $(hostname)", "$"),
+    ] {
+        let hint = format!("no shell reads the {word} in it: write exec:sh -c '…'");
+        let run = container.ask(target);
+        let is_one = |line: &str| line.ends_with(&hint);
+        assert!(run.stdout.lines().any(is_one), "{target}: {run:?}");
+        let fails = target.replacen("true", "false", 1);
+        let run = container.ask(&fails);
+        assert!(run.first_line().ends_with(&hint), "{run:?}");
+    }
+    for target in [
+        "exec:sh -c 'true || exit 1'",
+        "exec:bash -c 'echo $HOME > /dev/null'",
+        "exec:test '^x$' = ^x$",
+        "exec:test a-|-b = a-|-b",
+        "exec:true",
+    ] {
+        let run = container.ask(target);
+        assert_said(&run, 0, HEALTHY);
+        assert!(!run.stdout.contains("no shell"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_word_of_ready_checks_that_is_no_target_is_named() {
+    let container = Container::new();
+    for (checks, word) in [
+        ("exec:pg_isready -h db", "word 2 (\"-h\") is no target"),
+        (
+            "exec:redis-cli --pass hUnTeR2",
+            "word 2 (\"--pass\") is no target",
+        ),
+        ("exec:mysqladmin -phUnTeR2 ping", "word 2 is no target"),
+        ("exec:cat hUnTeR2", "word 2 is no target"),
+        ("tcp://h:1 agent", "word 2 is no target"),
+        (
+            "tcp://h:1 exec:true redis://:hUnTeR2@",
+            "word 3: the target \"redis:…\"",
+        ),
+    ] {
+        let run = run(container.probe([""; 0]).env("READY_CHECKS", checks));
+        assert_eq!(run.code(), 78, "{run:?}");
+        assert!(run.stderr.contains(word), "{run:?}");
+        assert!(!run.stderr.contains("hUnTeR2"), "{run:?}");
+        let shows_how = run
+            .stderr
+            .contains("READY_CHECKS=\"'exec:CMD ARG' tcp://HOST:PORT\"");
+        assert!(shows_how || word.contains("word 3"), "{run:?}");
+    }
+}
+
+#[test]
 fn a_command_that_cannot_start_is_not_an_answer() {
     let container = Container::new();
     let plain = container.file("plain", "text");

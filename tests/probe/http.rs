@@ -8,7 +8,7 @@ use ready_probe_test_support::hostile::{refuse, refused_port};
 use ready_probe_test_support::http::{HttpServer, Response};
 use ready_probe_test_support::process::Run;
 
-use crate::container::{Container, assert_mentions, assert_said};
+use crate::container::{Container, assert_mentions, assert_said, assert_starts};
 
 const HEALTHY: &str = "healthy: 1 check passes";
 
@@ -391,4 +391,68 @@ fn what_a_server_says_cannot_put_a_secret_into_the_report() {
     let run = Container::new().ask(target);
     assert_mentions(&run, 1, &["/you_sent is \"***\", not \"ok\""]);
     assert!(!run.stdout.contains("hUnTeR2"), "{run:?}");
+}
+
+#[test]
+fn a_body_is_posted_and_never_printed() {
+    let server = HttpServer::start(|request| {
+        let is_asked = request.method == "POST"
+            && request.body == br#"{"query":"{ health & more }","token":"hUnTeR2"}"#
+            && request.header("content-length") == Some("47");
+        Response::new(if is_asked { 200 } else { 400 })
+    });
+    let body = r#"{"query":"{ health & more }","token":"hUnTeR2"}"#;
+    let encoded = r#"{"query":"{ health %26 more }","token":"hUnTeR2"}"#;
+    let container = Container::new();
+    let file = container.file("body.json", body);
+    let url = server.url("/");
+    let header = "header=Content-Type:application/json";
+    for target in [
+        format!("{url}#body={encoded}&{header}"),
+        format!("{url}#body_file={}&{header}", file.display()),
+        format!("{url}#method=POST&body={encoded}"),
+    ] {
+        let run = container.ask(&target);
+        assert_said(&run, 0, HEALTHY);
+        assert!(!run.stdout.contains("hUnTeR2"), "{run:?}");
+    }
+    let put = container.ask(format!("{url}#method=PUT&body={encoded}"));
+    assert_mentions(&put, 1, &["status 400"]);
+    assert_eq!(server.requests().last().unwrap().method, "PUT");
+    assert!(!put.stdout.contains("hUnTeR2"), "{put:?}");
+    assert_eq!(
+        outcome(&format!("{url}#body_file=/no/such")),
+        "unknown body_file: /no/such: No such file or directory (os error 2); it has never passed"
+    );
+    let run = container.ask(format!("{url}#body=x&body_file=/x"));
+    assert_starts(&run, 64, "");
+    assert!(run.stderr.contains("body and body_file"), "{run:?}");
+    // A server that repeats what it was sent.
+    let echo = HttpServer::start(|request| {
+        let said = String::from_utf8_lossy(&request.body).into_owned();
+        Response::new(200).body(serde_json::json!({ "said": said }).to_string())
+    });
+    let run = container.ask(format!("{}#body={encoded}&json=/said=x", echo.url("/")));
+    assert_mentions(&run, 1, &["/said is"]);
+    assert!(!run.stdout.contains("hUnTeR2"), "{run:?}");
+}
+
+#[test]
+fn expectations_and_headers_may_be_several() {
+    let server = HttpServer::start(|request| {
+        let both = request.header("a") == Some("one") && request.header("b") == Some("two");
+        let body = r#"{"a":1,"b":2}"#;
+        Response::new(if both { 200 } else { 400 }).body(body)
+    });
+    let url = format!("{}#header=A:one&header=B:two", server.url("/"));
+    assert_eq!(outcome(&format!("{url}&json=/a=1&json=/b=2")), "pass");
+    assert_eq!(
+        outcome(&format!("{url}&json=/a=1&json=/b=3")),
+        "fail /b is \"2\", not \"3\""
+    );
+    assert_eq!(outcome(&format!("{url}&contains=a&contains=b")), "pass");
+    assert_eq!(
+        outcome(&format!("{url}&contains=a&contains=c")),
+        "fail the body does not contain \"c\""
+    );
 }

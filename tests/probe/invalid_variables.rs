@@ -18,7 +18,7 @@ fn an_invalid_variable_is_one_line_and_exit_78() {
         ("READY_GRACE", "always", "or forever"),
         ("READY_AGENT", ", ,", "it names no agent"),
         ("READY_AGENT", "a;b", "invalid name \"a;b\""),
-        ("READY_AGENT", "a\nb", "invalid name \"a b\""),
+        ("READY_AGENT", "a\nb", "invalid name \"a\\nb\""),
         ("READY_DIR", "./x", "absolute path"),
         ("READY_CONFIG", "/no/such.toml", "No such file"),
         ("READY_CONFIG", "/no/such\nfile.toml", "No such file"),

@@ -73,6 +73,11 @@ fn an_nkey() {
             format!("{}#nkey={}", nats.url(), file.display())
         };
         assert_passes(&with("seed", &user.seed().unwrap()));
+        // What `nk -gen user -pubout` writes.
+        let both = format!("{}\n{public}", user.seed().unwrap());
+        assert_passes(&with("both", &both));
+        let both = format!("{public}\n\n{}", user.seed().unwrap());
+        assert_passes(&with("both", &both));
         let seed = stranger.seed().unwrap();
         assert_refused(
             &with("stranger", &seed),

@@ -247,3 +247,45 @@ fn an_address_that_was_not_encoded_is_not_printed_either() {
         assert_clean(url, container.probe([""; 0]).env("READY_CHECKS", quoted));
     }
 }
+
+#[test]
+fn what_a_command_repeats_of_a_secret_is_hidden_however_it_is_encoded() {
+    let container = Container::new();
+    for said in [
+        "zQ9%2Fun%40us%23ual",
+        "zQ9%2fun@us%23ual",
+        "zQ9%252Fun%2540us",
+        r"zQ9\/un\u0040us#ual",
+        "zQ9&#x2f;un&#64;us#ual",
+        r"zQ9/un\@us\#ual",
+        "connecting to redis://u:zQ9#un@us/x y@h failed",
+        "connecting to redis://u:zQ9 un@us/x y@h failed",
+    ] {
+        let said = container.file("said", said);
+        let target = format!("exec:sh -c 'cat {}; exit 1'", said.display());
+        let mut probe = container.probe([""; 0]);
+        probe
+            .env("REDIS_URL", format!("redis://:{ENCODED}@127.0.0.1:1"))
+            .env("READY_CHECKS", format!("\"{target}\""));
+        assert_clean(&target, &mut probe);
+    }
+}
+
+#[test]
+fn a_secret_at_the_end_of_what_is_kept_of_an_output_is_hidden() {
+    let container = Container::new();
+    for kept in 1..ENCODED.len() {
+        let blanks = "\n".repeat(4_096 - kept);
+        let said = container.file("said", blanks + ENCODED);
+        let mut probe = container.probe([""; 0]);
+        probe
+            .env("REDIS_URL", format!("redis://:{ENCODED}@127.0.0.1:1"))
+            .env(
+                "READY_CHECKS",
+                format!("\"exec:sh -c 'cat {}; exit 1'\"", said.display()),
+            );
+        let run = run(&mut probe);
+        let told = row(&run, "exec:sh …").1;
+        assert_eq!(told, "exit status 1: ***", "{kept}: {run:?}");
+    }
+}

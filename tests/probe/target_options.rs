@@ -45,7 +45,7 @@ fn not_inverts_pass_and_fail_and_never_unknown() {
     let run = container.ask(&gone);
     assert_said(&run, 0, "healthy: 1 check passes");
     assert_eq!(row(&run, &gone), ("pass", "connection refused"));
-    let unknown = format!("redis://127.0.0.1:{}#not", dead.port());
+    let unknown = format!("redis://127.0.0.1:{}#key=k&not", dead.port());
     assert_mentions(
         &container.ask(&unknown),
         1,
@@ -227,4 +227,74 @@ fn a_file_that_is_not_there_is_named_also_where_nobody_answers() {
         let run = container.ask(&target);
         assert_mentions(&run, 1, &["/no/such.file: No such file"]);
     }
+}
+
+#[test]
+fn a_scheme_is_the_same_in_capitals() {
+    let redis = Redis::start();
+    let port = redis.port();
+    let container = Container::new();
+    for target in [
+        format!("REDIS://127.0.0.1:{port}"),
+        format!("Tcp://127.0.0.1:{port}"),
+        "FILE:/etc/passwd".to_owned(),
+        "Exec:true".to_owned(),
+        "PROCESS:no-such-process#not".to_owned(),
+    ] {
+        let run = container.ask(&target);
+        assert_said(&run, 0, "healthy: 1 check passes");
+        let (scheme, rest) = target.split_once(':').unwrap();
+        row(&run, &format!("{}:{rest}", scheme.to_lowercase()));
+    }
+    for store in [
+        format!("REDIS://127.0.0.1:{port}"),
+        "Nats://127.0.0.1:1".to_owned(),
+    ] {
+        let run = container.run(["config", "--store", &store]);
+        assert_eq!(run.code(), 0, "{run:?}");
+    }
+    let mut probe = container.probe([""; 0]);
+    let run = run(probe
+        .env("REDIS_URL", format!("REDIS://127.0.0.1:{port}"))
+        .env("READY_CHECKS", "exec:true"));
+    assert!(
+        run.stdout
+            .lines()
+            .filter(|line| line.starts_with(" pass"))
+            .count()
+            == 2,
+        "{run:?}"
+    );
+}
+
+#[test]
+fn names_under_localhost_are_this_machine() {
+    let redis = Redis::start();
+    let port = redis.port();
+    let container = Container::new();
+    for host in ["localhost.", "LOCALHOST", "app.localhost", "a.b.localhost."] {
+        let run = container.ask(format!("tcp://{host}:{port}"));
+        assert_said(&run, 0, "healthy: 1 check passes");
+        let config = container.run(["config", &format!("http://{host}:{port}/")]);
+        assert!(config.stdout.contains(" own "), "{config:?}");
+    }
+    let config = container.run(["config", "http://notlocalhost:1/"]);
+    assert!(config.stdout.contains(" dependency "), "{config:?}");
+}
+
+#[test]
+fn every_scheme_is_in_the_error_that_lists_them() {
+    let container = Container::new();
+    for (variable, value) in [("REDIS_URL", "mongo://h"), ("READY_STORE", "mongo://h")] {
+        let run = run(container.probe([""; 0]).env(variable, value));
+        for scheme in ["redis", "rediss", "redis+unix", "unix", "valkey", "valkeys"] {
+            assert!(run.stderr.contains(scheme), "{scheme}: {run:?}");
+        }
+    }
+}
+
+#[test]
+fn help_says_that_a_pattern_is_no_regular_expression() {
+    let run = Container::new().run(["--help"]);
+    assert!(run.stdout.contains("no regular expression"), "{run:?}");
 }

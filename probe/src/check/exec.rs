@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::far;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
+use crate::target::shell;
 
 /// How long what our commands have left may take to end, after the deadline.
 const REAP_MS: u64 = 20;
@@ -34,6 +35,21 @@ const MARK: &str = "READY_PROBE_EXEC";
 
 /// Runs a command to its end.
 pub async fn ask(argv: &[String], secrets: &Secrets) -> Outcome {
+    let outcome = run(argv, secrets).await;
+    match shell::unread(argv) {
+        None => outcome,
+        Some(word) => outcome.with_text(|text| {
+            let hint = format!("no shell reads the {word} in it: write exec:sh -c '…'");
+            if text.is_empty() {
+                hint
+            } else {
+                format!("{text}; {hint}")
+            }
+        }),
+    }
+}
+
+async fn run(argv: &[String], secrets: &Secrets) -> Outcome {
     let (mut running, output) = match start(argv) {
         Ok(started) => started,
         Err(e) => {
@@ -43,7 +59,7 @@ pub async fn ask(argv: &[String], secrets: &Secrets) -> Outcome {
             ));
         }
     };
-    let mut said = Vec::new();
+    let mut said = Said::default();
     // A grandchild may keep the pipe open for longer than the command lives: its end decides.
     let status = tokio::select! {
         status = running.ended() => status,
@@ -56,7 +72,32 @@ pub async fn ask(argv: &[String], secrets: &Secrets) -> Outcome {
     }
 }
 
-fn judge(status: ExitStatus, output: &[u8], secrets: &Secrets) -> Outcome {
+/// What a command has said, as far as it is kept.
+#[derive(Debug, Default)]
+struct Said {
+    bytes: Vec<u8>,
+    /// There was more of it.
+    cut: bool,
+}
+
+impl Said {
+    fn keep(&mut self, chunk: &[u8]) {
+        let room = MAX_OUTPUT_BYTES.saturating_sub(self.bytes.len());
+        self.bytes.extend(chunk.iter().take(room));
+        self.cut |= chunk.len() > room;
+    }
+
+    /// As text, which says by its last character that it was cut: it may end in half a secret.
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        if self.cut {
+            return format!("{text}…");
+        }
+        text.into_owned()
+    }
+}
+
+fn judge(status: ExitStatus, output: &Said, secrets: &Secrets) -> Outcome {
     if status.success() {
         return Outcome::pass();
     }
@@ -65,7 +106,7 @@ fn judge(status: ExitStatus, output: &[u8], secrets: &Secrets) -> Outcome {
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => "no exit status".to_owned(),
     };
-    let said = secrets.quote(&String::from_utf8_lossy(output), MAX_QUOTE_CHARS);
+    let said = secrets.quote(&output.text(), MAX_QUOTE_CHARS);
     if said.is_empty() {
         return Outcome::fail(how);
     }
@@ -125,19 +166,19 @@ fn start(argv: &[String]) -> io::Result<(Running, pipe::Receiver)> {
 
 /// Reads output as it comes, so that its writer never waits for us; what is beyond the bound is
 /// thrown away.
-async fn read(output: &pipe::Receiver, kept: &mut Vec<u8>) -> Infallible {
+async fn read(output: &pipe::Receiver, kept: &mut Said) -> Infallible {
     while output.readable().await.is_ok() && drain(output, kept) {}
     std::future::pending().await
 }
 
 /// Takes what is in the pipe now; says whether more may come.
-fn drain(output: &pipe::Receiver, kept: &mut Vec<u8>) -> bool {
+fn drain(output: &pipe::Receiver, kept: &mut Said) -> bool {
     let mut chunk = [0; 4_096];
     // A writer that is faster than we are must not keep us here: a pipe holds 16 of these.
     for _ in 0..16 {
         match output.try_read(&mut chunk) {
             Ok(0) => return false,
-            Ok(n) => keep(kept, chunk.get(..n).unwrap_or_default()),
+            Ok(n) => kept.keep(chunk.get(..n).unwrap_or_default()),
             Err(e) => return e.kind() == io::ErrorKind::WouldBlock,
         }
     }
@@ -146,20 +187,15 @@ fn drain(output: &pipe::Receiver, kept: &mut Vec<u8>) -> bool {
 
 /// Takes what is left in the pipe when its command has ended. The kernel is asked: the event loop
 /// need not have heard yet that there is something.
-fn read_rest(output: &pipe::Receiver, kept: &mut Vec<u8>) {
+fn read_rest(output: &pipe::Receiver, kept: &mut Said) {
     let mut chunk = [0; 4_096];
     // A child that lives on may go on writing; a pipe holds 16 of these.
     for _ in 0..16 {
         match rustix::io::read(output, &mut chunk) {
-            Ok(n) if n > 0 => keep(kept, chunk.get(..n).unwrap_or_default()),
+            Ok(n) if n > 0 => kept.keep(chunk.get(..n).unwrap_or_default()),
             Ok(_) | Err(_) => return,
         }
     }
-}
-
-fn keep(kept: &mut Vec<u8>, chunk: &[u8]) {
-    let room = MAX_OUTPUT_BYTES.saturating_sub(kept.len());
-    kept.extend(chunk.iter().take(room));
 }
 
 /// Ends and reaps, when it is dropped, every process that our commands have left. What was there
@@ -278,11 +314,9 @@ mod tests {
     #[test]
     fn truth_table() {
         let judge = |raw: i32, output: &str| {
-            let outcome = judge(
-                ExitStatus::from_raw(raw),
-                output.as_bytes(),
-                &Secrets::default(),
-            );
+            let mut said = Said::default();
+            said.keep(output.as_bytes());
+            let outcome = judge(ExitStatus::from_raw(raw), &said, &Secrets::default());
             format!("{} {}", outcome.word(), outcome.text())
         };
         assert_eq!(judge(0, "noise"), "pass ");

@@ -27,37 +27,53 @@ pub fn ask(target: &FileTarget) -> Outcome {
         Ok(metadata) => metadata.modified(),
         Err(e) => return missing(&e),
     };
+    let mut outcome = Outcome::pass();
     if let Some(max_age) = target.max_age {
-        let modified = match modified {
-            Ok(modified) => modified,
+        outcome = match modified {
+            // A time in the future is younger than any limit.
+            Ok(modified) => judge_age(age(modified), max_age, target.not),
             Err(e) => return Outcome::unknown(format!("its age can't be told: {e}")),
         };
-        // A time in the future is younger than any limit.
-        let age = age(modified);
-        if age > max_age {
-            return Outcome::fail(format!(
-                "last modified {} ago (limit {})",
-                Span(millis(age)),
-                Span(millis(max_age))
-            ));
-        }
     }
-    match &target.contains {
-        None => Outcome::pass(),
-        Some(text) => match read(&target.path, MAX_FILE_BYTES) {
-            Ok((bytes, _))
-                if bytes
-                    .windows(text.len())
-                    .any(|part| part == text.as_bytes()) =>
-            {
-                Outcome::pass()
-            }
-            Ok((_, true)) => Outcome::fail("it does not contain the text"),
-            Ok((_, false)) => {
-                Outcome::unknown("it is larger than 1 MiB, and the text is not in the first")
-            }
-            Err(e) => missing(&e),
-        },
+    if target.contains.is_empty() || !outcome.passes() {
+        return outcome;
+    }
+    match read(&target.path, MAX_FILE_BYTES) {
+        Ok((bytes, all)) => {
+            judge_content(&target.contains, &bytes, all, target.not).with_first_note(outcome.text())
+        }
+        Err(e) => missing(&e),
+    }
+}
+
+fn judge_age(age: Duration, max_age: Duration, not: bool) -> Outcome {
+    let (is, limit) = (Span(millis(age)), Span(millis(max_age)));
+    let is_old = format!("last modified {is} ago (limit {limit})");
+    match (age > max_age, not) {
+        (false, false) => Outcome::pass(),
+        (true, false) => Outcome::fail(is_old),
+        (true, true) => Outcome::Pass(is_old),
+        (false, true) => Outcome::fail(format!(
+            "last modified {is} ago, and must not be within {limit}"
+        )),
+    }
+}
+
+/// All texts must be there; with `not`, none may. `all` says whether these bytes are the whole file.
+fn judge_content(texts: &[String], bytes: &[u8], all: bool, not: bool) -> Outcome {
+    let is_there = |text: &String| {
+        let text = text.as_bytes();
+        bytes.windows(text.len()).any(|part| part == text)
+    };
+    let (found, missing): (Vec<bool>, Vec<bool>) =
+        texts.iter().map(is_there).partition(|is_there| *is_there);
+    let part = "it is larger than 1 MiB, and the text is not in the first";
+    match (not, found.is_empty(), missing.is_empty(), all) {
+        (false, _, true, _) => Outcome::pass(),
+        (true, false, _, _) => Outcome::fail("it contains the text, and must not"),
+        (false, _, false, true) => Outcome::fail("it does not contain the text"),
+        (true, true, _, true) => Outcome::Pass("it does not contain the text".to_owned()),
+        (false, _, false, false) | (true, true, _, false) => Outcome::unknown(part),
     }
 }
 
@@ -136,6 +152,41 @@ fn read(path: &Path, max: u64) -> io::Result<(Vec<u8>, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn truth_table_of_ages() {
+        let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+        for (age, max_age, not, want) in [
+            (minute, hour, false, "pass"),
+            (hour, minute, false, "fail"),
+            (minute, hour, true, "fail"),
+            (hour, minute, true, "pass"),
+        ] {
+            assert_eq!(judge_age(age, max_age, not).word(), want, "{age:?} {not}");
+        }
+    }
+
+    #[test]
+    fn truth_table_of_contents() {
+        let judge = |texts: &[&str], all, not| {
+            let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+            judge_content(&texts, b"red green", all, not).word()
+        };
+        for (texts, all, not, want) in [
+            (&["red"][..], true, false, "pass"),
+            (&["red", "green"], true, false, "pass"),
+            (&["red", "blue"], true, false, "fail"),
+            (&["red", "blue"], false, false, "unknown"),
+            (&["red", "green"], false, false, "pass"),
+            (&["red"], true, true, "fail"),
+            (&["red", "blue"], true, true, "fail"),
+            (&["red", "blue"], false, true, "fail"),
+            (&["blue", "black"], true, true, "pass"),
+            (&["blue"], false, true, "unknown"),
+        ] {
+            assert_eq!(judge(texts, all, not), want, "{texts:?} {all} {not}");
+        }
+    }
 
     #[test]
     fn truth_table_of_pid_files() {

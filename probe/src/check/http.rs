@@ -1,8 +1,8 @@
 //! Does an HTTP endpoint answer, and as expected? Redirects are answers; none is followed. A body is read to
 //! its end where it has one, so that the server does not fail in the middle of its answer.
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Body, Bytes, Incoming};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -12,16 +12,20 @@ use super::rest::Rest;
 use crate::link::connect::{self, NoConnection, Stream};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
-use crate::target::HttpTarget;
+use crate::target::{Body, HttpTarget};
 use crate::verdict::Scope;
+use ready_probe_sdk::connect::file;
 use ready_probe_sdk::connect::limited::Limited;
 use ready_probe_sdk::connect::tls::TlsOptions;
+use ready_probe_sdk::thread;
 
 /// How long the status line and headers may be.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// All that is read of an answer, head and body, as it comes over the wire. A health endpoint that
 /// says more than this is not one.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// No question is longer.
+const MAX_BODY_BYTES: u64 = 64 * 1024;
 /// A stream of events has no end (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 const EVENTS: &[u8] = b"text/event-stream";
 /// How much of a value is quoted.
@@ -29,6 +33,15 @@ const MAX_QUOTE_CHARS: usize = 60;
 
 /// Asks one endpoint. Beside the outcome: what is left of an answer whose verdict is known.
 pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> (Outcome, Option<Rest>) {
+    let body = match body(target).await {
+        Ok(body) => body,
+        Err(e) => return (Outcome::Unknown(e), None),
+    };
+    let mut secrets = secrets.clone();
+    if let Body::File(_) = &target.body {
+        secrets.add(&String::from_utf8_lossy(&body));
+    }
+    let secrets = &secrets;
     let stream = match reach(target, scope, secrets).await {
         Ok(stream) => stream,
         Err(outcome) => return (outcome, None),
@@ -41,7 +54,7 @@ pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> (Outco
         Ok(pair) => pair,
         Err(e) => return (Outcome::Unknown(plain(&e)), None),
     };
-    let request = match request(target) {
+    let request = match request(target, body) {
         Ok(request) => request,
         Err(e) => return (Outcome::Unknown(e), None),
     };
@@ -78,7 +91,7 @@ async fn reach(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Result<S
 
 /// Moves the connection's bytes. It ends before the answer is there only if something is wrong;
 /// a clean end leaves the last word to whoever reads the answer.
-async fn drive<T>(connection: hyper::client::conn::http1::Connection<T, Empty<Bytes>>) -> String
+async fn drive<T>(connection: hyper::client::conn::http1::Connection<T, Full<Bytes>>) -> String
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
@@ -92,11 +105,24 @@ where
     }
 }
 
-fn request(target: &HttpTarget) -> Result<Request<Empty<Bytes>>, String> {
+/// What is sent. Its file may be on a disk that hangs.
+async fn body(target: &HttpTarget) -> Result<Bytes, String> {
+    match &target.body {
+        Body::None => Ok(Bytes::new()),
+        Body::Text(text) => Ok(Bytes::from(text.clone())),
+        Body::File(path) => {
+            let path = path.clone();
+            let read = thread::run(move || file::read(&path, MAX_BODY_BYTES)).await?;
+            read.map(Bytes::from).map_err(|e| format!("body_file: {e}"))
+        }
+    }
+}
+
+fn request(target: &HttpTarget, body: Bytes) -> Result<Request<Full<Bytes>>, String> {
     let mut request = Request::builder()
         .method(target.method.clone())
         .uri(&target.path)
-        .body(Empty::new())
+        .body(Full::new(body))
         .map_err(|e| format!("the request can't be made: {e}"))?;
     let headers = request.headers_mut();
     let host = HeaderValue::try_from(&target.host).map_err(|_| "the host can't be sent")?;
@@ -141,10 +167,10 @@ async fn judge_response(
     let status = judge_status(target, scope, response.status());
     let has_end = has_end(response.headers(), response.body().size_hint().exact());
     let mut body = response.into_body();
-    let wants_body = target.contains.is_some() || target.json.is_some();
+    let wants_body = !target.contains.is_empty() || !target.json.is_empty();
     let outcome = match status {
         Outcome::Pass(note) if wants_body => match read_body(&mut body, target).await {
-            Ok(bytes) => judge_body(target, &bytes, secrets).with_note(note),
+            Ok(bytes) => judge_body(target, &bytes, secrets).with_first_note(&note),
             Err(cause) => Outcome::Unknown(cause),
         },
         decided @ (Outcome::Pass(_)
@@ -179,63 +205,92 @@ async fn read_on(mut body: Incoming, connection: impl Future<Output = String> + 
 /// A dependency that is overloaded or starting says so with these codes, or its proxy does.
 fn judge_status(target: &HttpTarget, scope: Scope, status: StatusCode) -> Outcome {
     let code = status.as_u16();
-    if target.status.iter().any(|range| range.contains(&code)) {
-        let caveat = target.tls.as_ref().and_then(TlsOptions::caveat);
-        return Outcome::Pass(caveat.unwrap_or_default().to_owned());
-    }
     let text = match status.canonical_reason() {
         Some(reason) => format!("status {code} {reason}"),
         None => format!("status {code}"),
     };
-    match (code, scope) {
-        (429 | 502 | 503 | 504, Scope::Dependency) => Outcome::Unknown(text),
-        (_, Scope::Own | Scope::Dependency) => Outcome::fail(text),
+    let is_expected = target.status.iter().any(|range| range.contains(&code));
+    let turned_round = target.not.is_some_and(|not| not.status);
+    let caveat = target.tls.as_ref().and_then(TlsOptions::caveat);
+    match (is_expected, turned_round, code, scope) {
+        (true, false, ..) => Outcome::pass(),
+        (true, true, ..) => Outcome::fail(format!("{text}, and must not be")),
+        (false, _, 429 | 502 | 503 | 504, Scope::Dependency) => Outcome::Unknown(text),
+        (false, false, ..) => Outcome::fail(text),
+        (false, true, ..) => Outcome::Pass(text),
     }
+    .with_first_note(caveat.unwrap_or_default())
 }
 
 /// Reads a body to its end, or until it is decided: a stream of events has none.
 async fn read_body(body: &mut Incoming, target: &HttpTarget) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
+    let mut wanted: Vec<&String> = target.contains.iter().collect();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| plain(&e))?;
         // What came before was searched before, but for what a match may begin with.
         let searched = bytes.len();
         bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-        if let (Some(text), None) = (&target.contains, &target.json)
-            && contains(
-                bytes
-                    .get(searched.saturating_sub(text.len())..)
-                    .unwrap_or_default(),
-                text,
-            )
-        {
+        let since = |text: &str| bytes.get(searched.saturating_sub(text.len())..);
+        wanted.retain(|text| !contains(since(text).unwrap_or_default(), text));
+        let is_decided = match target.not {
+            None => wanted.is_empty(),
+            Some(_) => wanted.len() < target.contains.len(),
+        };
+        if is_decided && target.json.is_empty() {
             break;
         }
     }
     Ok(bytes)
 }
 
+/// All that is expected must be so; with `not`, none of it may be.
 fn judge_body(target: &HttpTarget, body: &[u8], secrets: &Secrets) -> Outcome {
-    if let Some(text) = &target.contains
-        && !contains(body, text)
-    {
-        let text = secrets.quote(text, MAX_QUOTE_CHARS);
-        return Outcome::fail(format!("the body does not contain {text:?}"));
+    let quote = |text: &str| format!("{:?}", secrets.quote(text, MAX_QUOTE_CHARS));
+    let mut unmet = Vec::new();
+    for text in &target.contains {
+        match (contains(body, text), target.not) {
+            (true, None) => {}
+            (true, Some(_)) => {
+                let text = quote(text);
+                return Outcome::fail(format!("the body contains {text}, and must not"));
+            }
+            (false, _) => unmet.push(format!("the body does not contain {}", quote(text))),
+        }
     }
-    let Some((pointer, want)) = &target.json else {
-        return Outcome::pass();
-    };
-    let is = match json_pointer::find(body, pointer) {
-        Err(_) => return Outcome::fail("the body is not JSON"),
-        Ok(None) => return Outcome::fail(format!("the body has nothing at {pointer}")),
-        Ok(Some(value)) => value,
-    };
-    if is == *want {
-        return Outcome::pass();
+    for (path, want) in &target.json {
+        let pointer = secrets.quote(path, MAX_QUOTE_CHARS);
+        match (json_pointer::find(body, path), target.not) {
+            // What can't be read says neither that it is so nor that it is not.
+            (Err(_), _) => return Outcome::fail(format!("the body is not JSON{}", why(body))),
+            (Ok(None), _) => unmet.push(format!("the body has nothing at {pointer}")),
+            (Ok(Some(is)), None) if is == *want => {}
+            (Ok(Some(is)), Some(_)) if is == *want => {
+                let is = quote(&is);
+                return Outcome::fail(format!("{pointer} is {is}, and must not be"));
+            }
+            (Ok(Some(is)), _) => {
+                unmet.push(format!("{pointer} is {}, not {}", quote(&is), quote(want)));
+            }
+        }
     }
-    let is = secrets.quote(&is, MAX_QUOTE_CHARS);
-    let want = secrets.quote(want, MAX_QUOTE_CHARS);
-    Outcome::fail(format!("{pointer} is {is:?}, not {want:?}"))
+    match (unmet.into_iter().next(), target.not) {
+        (None, _) => Outcome::pass(),
+        (Some(first), None) => Outcome::fail(first),
+        (Some(first), Some(_)) => Outcome::Pass(first),
+    }
+}
+
+/// What keeps a body from being JSON that looks like JSON to whoever asks with another program.
+fn why(body: &[u8]) -> &'static str {
+    match body {
+        [0xef, 0xbb, 0xbf, ..] => ": it begins with a byte order mark",
+        // RFC 1952, 2.3.1; RFC 1950, 2.2; RFC 8878, 3.1.1.
+        [0x1f, 0x8b, ..] | [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            ": it is compressed, though nobody asked for that; try header=Accept-Encoding:identity"
+        }
+        _ => "",
+    }
 }
 
 fn contains(body: &[u8], text: &str) -> bool {

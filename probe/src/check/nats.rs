@@ -66,6 +66,17 @@ struct ApiError {
     description: String,
 }
 
+/// What JetStream's API says of what is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// It is there.
+    All,
+    /// There is no such bucket.
+    NoBucket,
+    /// There is no JetStream, and so no bucket; in which words.
+    NoJetStream(&'static str),
+}
+
 fn judge(target: &NatsTarget, info: &Info, heard: &Heard, secrets: &Secrets) -> Outcome {
     if let Some(error) = &heard.error {
         return Outcome::Unknown(secrets.quote(error, MAX_QUOTE_CHARS));
@@ -78,41 +89,54 @@ fn judge(target: &NatsTarget, info: &Info, heard: &Heard, secrets: &Secrets) -> 
             if info.jetstream {
                 Outcome::unknown("JetStream does not answer")
             } else {
-                Outcome::fail("JetStream is not enabled")
+                judge_found(target, Found::NoJetStream("JetStream is not enabled"))
             }
         }
-        Some(answer) => judge_api(target, &answer.payload, secrets),
+        Some(answer) => match found(&answer.payload, secrets) {
+            Ok(found) => judge_found(target, found),
+            Err(cause) => Outcome::Unknown(cause),
+        },
     };
     let speaks_tls = target.address.tls || info.tls_required;
-    match (outcome, target.tls.caveat()) {
-        (Outcome::Pass(_), Some(caveat)) if speaks_tls => Outcome::Pass(caveat.to_owned()),
-        (
-            outcome @ (Outcome::Pass(_)
-            | Outcome::Blemished(_)
-            | Outcome::Fail(_)
-            | Outcome::Unknown(_)),
-            _,
-        ) => outcome,
-    }
+    let caveat = target.tls.caveat().filter(|_| speaks_tls);
+    outcome.with_first_note(caveat.unwrap_or_default())
 }
 
 /// The error codes: 10039 JetStream not enabled for account, 10076 not enabled, 10059 stream not
 /// found (nats-server, server/errors.json).
-fn judge_api(target: &NatsTarget, payload: &[u8], secrets: &Secrets) -> Outcome {
-    let Ok(answer) = serde_json::from_slice::<ApiAnswer>(payload) else {
-        return Outcome::unknown("it does not speak JetStream's protocol");
-    };
+fn found(payload: &[u8], secrets: &Secrets) -> Result<Found, String> {
+    let answer = serde_json::from_slice::<ApiAnswer>(payload)
+        .map_err(|_| "it does not speak JetStream's protocol".to_owned())?;
     let Some(error) = answer.error else {
-        return Outcome::pass();
+        return Ok(Found::All);
     };
     match (error.err_code, error.code) {
-        (10_039, _) => Outcome::fail("JetStream is not enabled for this account"),
-        (10_076, _) => Outcome::fail("JetStream is not enabled"),
-        (10_059, _) | (0, 404) => {
-            let bucket = target.bucket.as_deref().unwrap_or_default();
-            Outcome::fail(format!("bucket {bucket} does not exist"))
+        (10_039, _) => Ok(Found::NoJetStream(
+            "JetStream is not enabled for this account",
+        )),
+        (10_076, _) => Ok(Found::NoJetStream("JetStream is not enabled")),
+        (10_059, _) | (0, 404) => Ok(Found::NoBucket),
+        (..) => Err(secrets.quote(&error.description, MAX_QUOTE_CHARS)),
+    }
+}
+
+fn judge_found(target: &NatsTarget, found: Found) -> Outcome {
+    let bucket = target.bucket.as_deref().unwrap_or_default();
+    let is_missing = format!("bucket {bucket} does not exist");
+    match (found, target.not) {
+        (Found::All, false) => Outcome::pass(),
+        (Found::NoBucket, false) => Outcome::fail(is_missing),
+        (Found::NoJetStream(why), false) => Outcome::fail(why),
+        (Found::All, true) if target.bucket.is_some() => {
+            Outcome::fail(format!("bucket {bucket} exists, and must not"))
         }
-        (..) => Outcome::Unknown(secrets.quote(&error.description, MAX_QUOTE_CHARS)),
+        (Found::All | Found::NoBucket, true) if target.jetstream => {
+            Outcome::fail("JetStream is enabled, and must not be")
+        }
+        (Found::All | Found::NoBucket, true) => Outcome::Pass(is_missing),
+        // Who was asked for a bucket alone can't tell without JetStream.
+        (Found::NoJetStream(why), true) if !target.jetstream => Outcome::fail(why),
+        (Found::NoJetStream(why), true) => Outcome::Pass(why.to_owned()),
     }
 }
 

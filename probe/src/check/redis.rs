@@ -1,7 +1,6 @@
 //! Does Redis answer, and as expected? All commands go out in one write.
 
 use ready_probe_sdk::connect::Endpoint;
-use ready_probe_sdk::signal::clean;
 use redis::{Cmd, Value};
 
 use crate::link::bounded::MAX_REPLY_BYTES;
@@ -81,7 +80,9 @@ async fn exchange(
         secrets,
     )
     .await?;
-    let refused = |replies: &[Value]| matches!(replies.last(), Some(Value::ServerError(_)));
+    // With `not`, a key of another type is an answer, and the role is to be heard as well.
+    let refused =
+        |replies: &[Value]| !target.not && matches!(replies.last(), Some(Value::ServerError(_)));
     link.exchange(request, expected, refused).await
 }
 
@@ -92,23 +93,47 @@ fn judge(
     closed: Option<String>,
     secrets: &Secrets,
 ) -> Outcome {
+    let mut unmet = Vec::new();
     for (step, reply) in steps.iter().zip(replies) {
         let outcome = match reply {
             Value::ServerError(e) => judge_error(*step, target, e, secrets),
-            answer => judge_answer(*step, target, answer),
+            answer => judge_answer(*step, target, answer, secrets),
         };
         match outcome {
             Outcome::Pass(_) | Outcome::Blemished(_) => {}
+            Outcome::Fail(failure) if target.not => unmet.push((*step, failure.reason)),
             answer @ (Outcome::Fail(_) | Outcome::Unknown(_)) => return answer,
         }
     }
+    let caveat = target.tls.caveat().filter(|_| target.address.tls);
     match closed {
         Some(cause) if replies.len() < steps.len() => Outcome::Unknown(cause),
-        Some(_) | None if target.address.tls => {
-            Outcome::Pass(target.tls.caveat().unwrap_or_default().to_owned())
-        }
+        Some(_) | None if target.not => turned_round(target, unmet, secrets),
         Some(_) | None => Outcome::pass(),
     }
+    .with_first_note(caveat.unwrap_or_default())
+}
+
+/// None of what is expected may be so. That a key holds a value is one expectation of two steps.
+fn turned_round(target: &RedisTarget, unmet: Vec<(Step, String)>, secrets: &Secrets) -> Outcome {
+    let is_met = |steps: &[Step]| !unmet.iter().any(|(step, _)| steps.contains(step));
+    if target.key.is_some() && is_met(&[Step::Exists, Step::Value]) {
+        let key = key(target, secrets);
+        return Outcome::fail(match target.value {
+            Some(_) => format!("key {key} holds that value, and must not"),
+            None => format!("key {key} exists, and must not"),
+        });
+    }
+    if let Some(role) = target.role
+        && is_met(&[Step::Role])
+    {
+        return Outcome::fail(match role {
+            RedisRole::Master => "it is a master, and must not be",
+            RedisRole::Replica => "it is a replica, and must not be",
+        });
+    }
+    let first = unmet.into_iter().next();
+    Outcome::Pass(first.map(|(_, reason)| reason).unwrap_or_default())
 }
 
 fn judge_error(
@@ -119,20 +144,22 @@ fn judge_error(
 ) -> Outcome {
     let said = format!("{} {}", e.code(), e.details().unwrap_or_default());
     match (step, e.code()) {
-        (Step::Value, "WRONGTYPE") => Outcome::fail(format!("key {} holds no text", key(target))),
+        (Step::Value, "WRONGTYPE") => {
+            Outcome::fail(format!("key {} holds no text", key(target, secrets)))
+        }
         (Step::Auth | Step::Select | Step::Ping | Step::Exists | Step::Value | Step::Role, _) => {
             Outcome::Unknown(secrets.quote(said.trim(), MAX_QUOTE_CHARS))
         }
     }
 }
 
-fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
+fn judge_answer(step: Step, target: &RedisTarget, answer: &Value, secrets: &Secrets) -> Outcome {
     let garbage = || Outcome::unknown(NO_REDIS);
     match (step, answer) {
         (Step::Auth | Step::Select, Value::Okay) => Outcome::pass(),
         (Step::Ping, Value::SimpleString(text)) if text == "PONG" => Outcome::pass(),
         (Step::Exists, Value::Int(0)) => {
-            Outcome::fail(format!("key {} does not exist", key(target)))
+            Outcome::fail(format!("key {} does not exist", key(target, secrets)))
         }
         (Step::Exists, Value::Int(_)) => Outcome::pass(),
         (Step::Value, Value::BulkString(is)) => {
@@ -143,7 +170,7 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
             {
                 Outcome::pass()
             } else {
-                Outcome::fail(format!("key {} holds another value", key(target)))
+                Outcome::fail(format!("key {} holds another value", key(target, secrets)))
             }
         }
         (Step::Role, Value::Array(parts)) => match (parts.first(), target.role) {
@@ -157,8 +184,8 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value) -> Outcome {
 }
 
 /// The key that is asked for, for people.
-fn key(target: &RedisTarget) -> String {
-    clean(target.key.as_deref().unwrap_or_default(), MAX_KEY_CHARS)
+fn key(target: &RedisTarget, secrets: &Secrets) -> String {
+    secrets.quote(target.key.as_deref().unwrap_or_default(), MAX_KEY_CHARS)
 }
 
 fn judge_role(is: &[u8], want: RedisRole) -> Outcome {
@@ -280,6 +307,58 @@ mod tests {
                 "redis://h#role=master",
                 "+PONG\r\n-NOPERM x\r\n",
                 "unknown NOPERM x",
+            ),
+        ];
+        for (target, wire, want) in table {
+            assert_eq!(verdict(target, wire), want, "{target} {wire:?}");
+        }
+    }
+
+    #[test]
+    fn truth_table_of_not() {
+        let (key, value) = ("redis://h#key=k&not", "redis://h#key=k&value=v&not");
+        let both = "redis://h#key=k&role=master&not";
+        let master = "+PONG\r\n:0\r\n*1\r\n$6\r\nmaster\r\n";
+        let replica = "+PONG\r\n:0\r\n*1\r\n$5\r\nslave\r\n";
+        let table = [
+            (key, "+PONG\r\n:0\r\n", "pass key k does not exist"),
+            (key, "+PONG\r\n:1\r\n", "fail key k exists, and must not"),
+            (key, "+PONG\r\n", "unknown connection closed"),
+            (key, "", "unknown connection closed"),
+            (key, "-LOADING x\r\n", "unknown LOADING x"),
+            (key, "+PONG\r\n-NOPERM x\r\n", "unknown NOPERM x"),
+            (
+                value,
+                "+PONG\r\n:0\r\n$0\r\n\r\n",
+                "pass key k does not exist",
+            ),
+            (
+                value,
+                "+PONG\r\n:1\r\n$1\r\nw\r\n",
+                "pass key k holds another value",
+            ),
+            (
+                value,
+                "+PONG\r\n:1\r\n$1\r\nv\r\n",
+                "fail key k holds that value, and must not",
+            ),
+            (
+                value,
+                "+PONG\r\n:1\r\n-WRONGTYPE x\r\n",
+                "pass key k holds no text",
+            ),
+            (value, "+PONG\r\n:1\r\n", "unknown connection closed"),
+            (both, master, "fail it is a master, and must not be"),
+            (both, replica, "pass key k does not exist"),
+            (
+                "redis://h#role=replica&not",
+                "+PONG\r\n*1\r\n$5\r\nslave\r\n",
+                "fail it is a replica, and must not be",
+            ),
+            (
+                "rediss://h#key=k&not&insecure",
+                "+PONG\r\n:0\r\n",
+                "pass certificate not verified; key k does not exist",
             ),
         ];
         for (target, wire, want) in table {

@@ -8,7 +8,7 @@ use ready_probe_sdk::host::Mounts;
 use ready_probe_sdk::store::local::LocalStore;
 
 use crate::check::Context;
-use crate::target::{Kind, Target};
+use crate::target::{Body, Kind, Target};
 
 /// Where such a mount is, for a question that has to ask one.
 pub fn of_target(mounts: &Mounts, target: &Target, context: Context<'_>) -> Option<PathBuf> {
@@ -61,10 +61,14 @@ fn paths(target: &Target, context: Context<'_>) -> Vec<PathBuf> {
             paths.extend(nats.address.auth.file().map(Path::to_owned));
             paths
         }
-        Kind::Http(http) => with_tls(
-            sockets(std::slice::from_ref(&http.endpoint)),
-            http.tls.as_ref(),
-        ),
+        Kind::Http(http) => {
+            let sockets = sockets(std::slice::from_ref(&http.endpoint));
+            let mut paths = with_tls(sockets, http.tls.as_ref());
+            if let Body::File(path) = &http.body {
+                paths.push(path.clone());
+            }
+            paths
+        }
         Kind::Connect(endpoint) => sockets(std::slice::from_ref(endpoint)),
         Kind::Pid(path) => vec![path.clone()],
         Kind::File(file) => vec![file.path.clone()],

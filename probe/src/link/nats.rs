@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
 use ready_probe_sdk::connect::Endpoint;
-use ready_probe_sdk::connect::nats::{NatsAddress, NatsAuth};
+use ready_probe_sdk::connect::nats::{NatsAddress, NatsAuth, seed_in};
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::store::Failure;
 use ready_probe_sdk::store::nats::{Link, MAX_BATCH, MOMENT, Replies, Reply, Request};
@@ -427,7 +427,7 @@ impl Proof {
             }
             NatsAuth::Nkey(path) => {
                 let seed = text_file::read(path).map_err(|e| format!("nkey: {e}"))?;
-                Self::Nkey(key_pair(seed.trim()).map_err(|e| format!("nkey: {e}"))?)
+                Self::Nkey(key_pair(seed_in(&seed)).map_err(|e| format!("nkey: {e}"))?)
             }
             NatsAuth::Creds(path) => {
                 let text = text_file::read(path).map_err(|e| format!("creds: {e}"))?;

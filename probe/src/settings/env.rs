@@ -1,7 +1,9 @@
-//! Settings from the environment. An empty variable is an unset one.
+//! Settings from the environment, read by the SDK's rule.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+use ready_probe_sdk::variable;
 
 use super::origin::{Invalid, Origin, Setting};
 use crate::redact::shown;
@@ -20,7 +22,11 @@ impl<'a> Env<'a> {
 
     /// Whether a variable is set, to whatever.
     pub fn is_set(&self, name: &str) -> bool {
-        (self.lookup)(name).is_some_and(|value| !value.is_empty())
+        self.value(name).is_some()
+    }
+
+    fn value(&self, name: &str) -> Option<OsString> {
+        (self.lookup)(name).and_then(variable::meant)
     }
 
     /// A variable that names a file or folder.
@@ -31,14 +37,17 @@ impl<'a> Env<'a> {
 
     /// A variable, if it is set.
     pub fn variable(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
-        let Some(value) = (self.lookup)(name).filter(|value| !value.is_empty()) else {
-            return Ok(None);
-        };
         let origin = Origin::Env(name.to_owned());
-        match value.into_string() {
-            Ok(value) => Ok(Some(Setting::new(value, origin))),
-            Err(_) => Err(Invalid::new(&origin, "it is not UTF-8")),
+        match self.text(name) {
+            Ok(value) => Ok(value.map(|value| Setting::new(value, origin))),
+            Err(why) => Err(Invalid::new(&origin, why)),
         }
+    }
+
+    /// Its value; the error does not name it.
+    pub fn text(&self, name: &str) -> Result<Option<String>, String> {
+        let text = self.value(name).map(OsString::into_string).transpose();
+        text.map_err(|_| "it is not UTF-8".to_owned())
     }
 
     /// A variable that may also come from the file that `NAME_FILE` names.
@@ -62,6 +71,13 @@ impl<'a> Env<'a> {
         };
         if text.is_empty() {
             return Err(Invalid::new(&origin, "the file is empty"));
+        }
+        // A host without its scheme can't be told from a password, and DNS is not to be asked for one.
+        if !text.contains("://") {
+            return Err(Invalid::new(
+                &origin,
+                "the file holds no address, which begins with its scheme, as in redis:// or nats://",
+            ));
         }
         Ok(Some(Setting::new(text, origin)))
     }

@@ -9,6 +9,7 @@ use super::origin::{Invalid, Origin, Setting};
 use crate::redact::Secrets;
 use crate::target::Target;
 use crate::target::options::Options;
+use crate::target::variables::{Lookup, Unusable, Variables};
 use crate::text_file;
 
 /// Read if it exists, and nothing else is named.
@@ -70,7 +71,11 @@ impl ConfigFile {
     }
 
     /// Reads the file that was named, or the default one if it exists.
-    pub fn load(named: Option<&Setting<String>>, secrets: &mut Secrets) -> Result<Self, Invalid> {
+    pub fn load(
+        named: Option<&Setting<String>>,
+        lookup: Lookup<'_>,
+        secrets: &mut Secrets,
+    ) -> Result<Self, Invalid> {
         if let Some(named) = named.filter(|named| named.value.is_empty()) {
             return Err(Invalid::new(&named.origin, "it names no file"));
         }
@@ -83,10 +88,15 @@ impl ConfigFile {
             Some(named) if !e.is_content() => Invalid::new(&named.origin, e),
             Some(_) | None => Invalid::new(&at(&path, ""), e.why()),
         })?;
-        Self::parse(&text, &path, secrets)
+        Self::parse(&text, &path, lookup, secrets)
     }
 
-    fn parse(text: &str, path: &Path, secrets: &mut Secrets) -> Result<Self, Invalid> {
+    fn parse(
+        text: &str,
+        path: &Path,
+        lookup: Lookup<'_>,
+        secrets: &mut Secrets,
+    ) -> Result<Self, Invalid> {
         let written: Written = toml::from_str(text).map_err(|e| {
             let why = match e.span() {
                 Some(span) => on_line(text, span.start, e.message()),
@@ -100,7 +110,8 @@ impl ConfigFile {
             .enumerate()
             .map(|(i, table)| {
                 let origin = at(path, &format!("check {}", i + 1));
-                let target = check(table, secrets).map_err(|e| Invalid::new(&origin, e))?;
+                let target =
+                    check(table, lookup, secrets).map_err(|e| Invalid::target(&origin, e))?;
                 Ok(Setting::new(target, origin))
             })
             .collect::<Result<_, _>>()?;
@@ -179,34 +190,39 @@ fn set<T>(path: &Path, key: &str, value: Option<T>) -> Option<Setting<T>> {
 /// One `[[check]]`: `target` or `any`, and options as keys.
 fn check(
     mut table: BTreeMap<String, toml::Value>,
+    lookup: Lookup<'_>,
     secrets: &mut Secrets,
-) -> Result<Target, String> {
+) -> Result<Target, Unusable> {
     let target = table.remove("target");
     let any = table.remove("any");
     let mut options = Options::default();
     for (key, value) in table {
         for value in option_values(&key, value)? {
-            options.push(&key, Some(value));
+            options.push(&key, Variables::option(&key, &value, lookup, secrets)?);
         }
     }
     match (target, any) {
-        (Some(toml::Value::String(text)), None) => Target::parse(&text, options, secrets),
+        (Some(toml::Value::String(text)), None) => {
+            Target::parse_configured(&text, options, lookup, secrets)
+        }
         (None, Some(toml::Value::Array(items))) => {
             let targets = items
                 .iter()
                 .map(|item| match item.as_str() {
                     Some(text) => {
-                        Target::parse(text, Options::default(), secrets).and_then(only_asks)
+                        let none = Options::default();
+                        let target = Target::parse_configured(text, none, lookup, secrets)?;
+                        Ok(only_asks(target)?)
                     }
-                    None => Err("any must be a list of texts".to_owned()),
+                    None => Err(Unusable::from("any must be a list of texts".to_owned())),
                 })
                 .collect::<Result<_, _>>()?;
-            Target::any(targets, options)
+            Ok(Target::any(targets, options)?)
         }
-        (Some(_), Some(_)) => Err("it has both target and any".to_owned()),
-        (Some(_), None) => Err("target must be a text".to_owned()),
-        (None, Some(_)) => Err("any must be a list of texts".to_owned()),
-        (None, None) => Err("it needs target = \"…\" or any = [\"…\"]".to_owned()),
+        (Some(_), Some(_)) => Err("it has both target and any".to_owned().into()),
+        (Some(_), None) => Err("target must be a text".to_owned().into()),
+        (None, Some(_)) => Err("any must be a list of texts".to_owned().into()),
+        (None, None) => Err("it needs target = \"…\" or any = [\"…\"]".to_owned().into()),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::redact::Secrets;
+use crate::redact::one_line;
+use crate::target::variables::Unusable;
 
 /// A value may be of any length, and hold line ends.
 const MAX_MESSAGE_CHARS: usize = 400;
@@ -98,15 +99,23 @@ impl Invalid {
     /// What is wrong with what was set at `origin`.
     pub fn new(origin: &Origin, why: impl fmt::Display) -> Self {
         Self {
-            message: one_line(&format!("{origin}: {why}")),
+            message: one_line(&format!("{origin}: {why}"), MAX_MESSAGE_CHARS),
             typed: origin.is_typed(),
+        }
+    }
+
+    /// Why what was set at `origin` can't be used, or a variable in it.
+    pub fn target(origin: &Origin, why: Unusable) -> Self {
+        match why {
+            Unusable::Variable(name, why) => Self::new(&Origin::Env(name), why),
+            Unusable::Text(why) => Self::new(origin, why),
         }
     }
 
     /// Something wrong with the command line as a whole.
     pub fn usage(message: impl Into<String>) -> Self {
         Self {
-            message: one_line(&message.into()),
+            message: one_line(&message.into(), MAX_MESSAGE_CHARS),
             typed: true,
         }
     }
@@ -115,11 +124,6 @@ impl Invalid {
     pub fn is_usage(&self) -> bool {
         self.typed
     }
-}
-
-/// What is quoted may be an address that came into the wrong place, password and all.
-fn one_line(message: &str) -> String {
-    Secrets::default().quote(message, MAX_MESSAGE_CHARS)
 }
 
 impl fmt::Display for Invalid {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use ready_probe_sdk::connect::tls::{self, TlsOptions};
 
+use super::variables::Variables;
 use crate::redact::HIDDEN;
 
 /// Options of every target.
@@ -15,38 +16,52 @@ pub const TLS: &[&str] = &["ca", "cert", "key_file", "server_name", "insecure"];
 const NOT_IDENTIFYING: &[&str] = &["timeout", "grace", "name", "optional", "scope"];
 /// Options that are there or not. A file writes them `not = true`.
 const FLAGS: &[&str] = &["optional", "not", "insecure", "jetstream"];
+/// Options that may stand more than once.
+const REPEATABLE: &[&str] = &["header", "json", "contains"];
 /// Options whose values are never printed.
-const SECRET: &[&str] = &["header", "value"];
+const SECRET: &[&str] = &["header", "value", "body"];
 
 /// Longer than any option's name.
 const MAX_NAME_BYTES: usize = 20;
 
+#[derive(Debug, Clone)]
+struct Pair {
+    key: String,
+    value: Option<String>,
+    /// The value as it is printed.
+    shown: Option<String>,
+}
+
 /// The options of one target, as they are used up while it is parsed.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    pairs: Vec<(String, Option<String>)>,
+    pairs: Vec<Pair>,
     /// They may be the rest of a password or query with a `#` in it.
     doubtful: bool,
 }
 
 impl Options {
     /// Splits what is written where the options begin: at the first `#`.
-    pub fn split(text: &str) -> Result<(&str, Self), String> {
+    pub fn split<'a>(text: &'a str, variables: &Variables) -> Result<(&'a str, Self), String> {
         let (before, fragment) = text.split_once('#').unwrap_or((text, ""));
-        let mut options = Self::parse(fragment)?;
+        let mut options = Self::parse(fragment, variables)?;
         options.doubtful = before.contains('?') || fragment.contains('@');
         Ok((before, options))
     }
 
     /// Parses what stands behind the `#`.
-    pub fn parse(fragment: &str) -> Result<Self, String> {
+    pub fn parse(fragment: &str, variables: &Variables) -> Result<Self, String> {
         let mut pairs = Vec::new();
         for pair in fragment.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = match pair.split_once('=') {
                 Some((key, value)) => (key, Some(decode(value)?)),
                 None => (pair, None),
             };
-            pairs.push((key.to_owned(), value));
+            pairs.push(Pair {
+                key: key.to_owned(),
+                value: value.as_deref().map(|value| variables.raw(value)),
+                shown: value.as_deref().map(|value| variables.shown(value)),
+            });
         }
         Ok(Self {
             pairs,
@@ -54,9 +69,13 @@ impl Options {
         })
     }
 
-    /// Adds an option that a file holds under a key of its own.
-    pub fn push(&mut self, key: &str, value: Option<String>) {
-        self.pairs.push((key.to_owned(), value));
+    /// Adds an option that a file holds under a key of its own, and how it is printed.
+    pub fn push(&mut self, key: &str, (value, shown): (String, String)) {
+        self.pairs.push(Pair {
+            key: key.to_owned(),
+            value: Some(value),
+            shown: Some(shown),
+        });
     }
 
     /// Adds the options of `other`.
@@ -66,12 +85,12 @@ impl Options {
 
     /// Whether every option is one of `known` (or of every target).
     pub fn all_known(&self, known: &[&str]) -> bool {
-        self.pairs.iter().all(|(key, _)| is_known(key, known))
+        self.pairs.iter().all(|pair| is_known(&pair.key, known))
     }
 
     /// Refuses what no target of this kind knows, and what is said twice.
     pub fn check_known(&self, kind: &str, known: &[&str]) -> Result<(), String> {
-        for (i, (key, _)) in self.pairs.iter().enumerate() {
+        for (i, Pair { key, .. }) in self.pairs.iter().enumerate() {
             if !is_known(key, known) {
                 let all = [known, COMMON].concat().join(", ");
                 let is_name = |c: char| c.is_ascii_alphabetic() || c == '_';
@@ -83,8 +102,8 @@ impl Options {
                      belongs to a password or query is written %23"
                 ));
             }
-            let twice = self.pairs.iter().take(i).any(|(other, _)| other == key);
-            if twice && key != "header" {
+            let twice = self.pairs.iter().take(i).any(|other| other.key == *key);
+            if twice && !REPEATABLE.contains(&key.as_str()) {
                 return Err(format!("the option {key} is given twice"));
             }
         }
@@ -96,9 +115,9 @@ impl Options {
         let shown: Vec<String> = self
             .pairs
             .iter()
-            .filter(|(key, _)| !NOT_IDENTIFYING.contains(&key.as_str()))
-            .filter(|(key, value)| !is_flag(key) || value.as_deref() != Some("false"))
-            .map(|(key, value)| match value {
+            .filter(|pair| !NOT_IDENTIFYING.contains(&pair.key.as_str()))
+            .filter(|pair| !is_flag(&pair.key) || pair.value.as_deref() != Some("false"))
+            .map(|Pair { key, shown, .. }| match shown {
                 Some(_) if is_flag(key) => key.clone(),
                 Some(_) if SECRET.contains(&key.as_str()) => format!("{key}={HIDDEN}"),
                 Some(value) => format!("{key}={}", ready_probe_sdk::signal::clean(value, 80)),
@@ -167,6 +186,19 @@ impl Options {
         }
     }
 
+    /// All values of an option that may be repeated, parsed.
+    pub fn all_parsed<T>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        let mut values = Vec::new();
+        while let Some(value) = self.parsed(key, &parse)? {
+            values.push(value);
+        }
+        Ok(values)
+    }
+
     /// `min=N`, 1 by default.
     pub fn min(&mut self) -> Result<usize, String> {
         let at_least_one = |text: &str| {
@@ -197,8 +229,8 @@ impl Options {
     }
 
     fn take(&mut self, key: &str) -> Option<Option<String>> {
-        let at = self.pairs.iter().position(|(known, _)| known == key)?;
-        Some(self.pairs.remove(at).1)
+        let at = self.pairs.iter().position(|pair| pair.key == key)?;
+        Some(self.pairs.remove(at).value)
     }
 }
 

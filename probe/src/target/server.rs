@@ -14,17 +14,24 @@ use ready_probe_sdk::connect::{Endpoint, store};
 use url::{Host, Url};
 
 use super::options::{Options, TLS};
-use super::{HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
+use super::variables::Variables;
+use super::{Body, HttpNot, HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget, Target};
 use crate::redact::Secrets;
 use crate::verdict::Scope;
 
-/// A query's value is only taken for a secret from this length on; it is never printed with its
-/// address, however short.
+/// A query's value and a body are only taken for a secret from this length on; they are never printed
+/// with their address, however short.
 const MIN_SECRET_BYTES: usize = 6;
 
-pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
+pub(super) fn redis(
+    text: &str,
+    more: Options,
+    variables: &Variables,
+    secrets: &mut Secrets,
+) -> Result<Target, String> {
     let known = [&["key", "value", "role"], TLS].concat();
-    let (text, mut options) = split(text, more, "redis", &known)?;
+    let (asked, written, mut options) = split(text, more, variables, "redis", &known)?;
+    let text = asked.as_str();
     let shown = options.redacted();
     let mut tls = options.tls()?;
     let asks_for_tls = tls != TlsOptions::default();
@@ -35,7 +42,8 @@ pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<
     if let Some(password) = &address.password {
         secrets.add(password.reveal());
     }
-    let target = RedisTarget {
+    let mut target = RedisTarget {
+        not: false,
         key: options.value("key")?,
         value: options.text("value")?,
         role: options.parsed("role", role)?,
@@ -48,7 +56,9 @@ pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<
     if let Some(value) = &target.value {
         secrets.add(value);
     }
-    let redacted = format!("{}{shown}", redacted(text));
+    let expects = target.key.is_some() || target.role.is_some();
+    target.not = turned_round(&mut options, expects, "key= or role=")?;
+    let redacted = format!("{}{shown}", redacted(&written));
     Target::with_common(
         Kind::Redis(target),
         &redacted,
@@ -57,9 +67,15 @@ pub(super) fn redis(text: &str, more: Options, secrets: &mut Secrets) -> Result<
     )
 }
 
-pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
+pub(super) fn nats(
+    text: &str,
+    more: Options,
+    variables: &Variables,
+    secrets: &mut Secrets,
+) -> Result<Target, String> {
     let known = [&["jetstream", "bucket", "creds", "nkey", "token_file"], TLS].concat();
-    let (text, mut options) = split(text, more, "nats", &known)?;
+    let (asked, written, mut options) = split(text, more, variables, "nats", &known)?;
+    let text = asked.as_str();
     let shown = options.redacted();
     let mut address = NatsAddress::parse(text).map_err(|e| e.to_string())?;
     match &address.auth {
@@ -83,7 +99,8 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     let tls = options.tls()?;
     // A server, or whoever stands in front of it, may not talk us out of what is asked for here.
     address.tls |= tls != TlsOptions::default();
-    let target = NatsTarget {
+    let mut target = NatsTarget {
+        not: false,
         tls,
         jetstream: options.flag("jetstream")?,
         bucket: options.parsed("bucket", |name| {
@@ -91,7 +108,9 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
         })?,
         address,
     };
-    let redacted = format!("{}{shown}", redacted(text));
+    let expects = target.jetstream || target.bucket.is_some();
+    target.not = turned_round(&mut options, expects, "bucket= or jetstream")?;
+    let redacted = format!("{}{shown}", redacted(&written));
     Target::with_common(
         Kind::Nats(target),
         &redacted,
@@ -100,10 +119,31 @@ pub(super) fn nats(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     )
 }
 
-pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<Target, String> {
-    let known = [&["status", "method", "header", "contains", "json"], TLS].concat();
-    let (text, mut options) = split(text, more, "http", &known)?;
+pub(super) fn http(
+    text: &str,
+    more: Options,
+    variables: &Variables,
+    secrets: &mut Secrets,
+) -> Result<Target, String> {
+    let own = [
+        "status",
+        "method",
+        "header",
+        "contains",
+        "json",
+        "body",
+        "body_file",
+    ];
+    let known = [&own, TLS].concat();
+    let (asked, written, mut options) = split(text, more, variables, "http", &known)?;
+    let text = asked.as_str();
     let shown = options.redacted();
+    if has_question_mark_in_password(text) {
+        return Err("a ? in a password is written %3F".to_owned());
+    }
+    if text.contains(char::is_control) {
+        return Err("it holds a control character, such as a line end".to_owned());
+    }
     let url = Url::parse(text).map_err(|e| format!("the address can't be used: {e}"))?;
     // A URL parser takes any number of slashes for two.
     if text
@@ -132,27 +172,50 @@ pub(super) fn http(text: &str, more: Options, secrets: &mut Secrets) -> Result<T
     } else {
         tcp_endpoint(&url)?
     };
-    let target = HttpTarget {
+    let body = match (options.value("body")?, options.value("body_file")?) {
+        (None, None) => Body::None,
+        (Some(text), None) => Body::Text(text),
+        (None, Some(path)) => Body::File(path.into()),
+        (Some(_), Some(_)) => {
+            return Err("body and body_file exclude each other".to_owned());
+        }
+    };
+    if let Body::Text(text) = &body
+        && text.len() >= MIN_SECRET_BYTES
+    {
+        secrets.add(text);
+    }
+    let usual_method = match &body {
+        Body::None => hyper::Method::GET,
+        Body::Text(_) | Body::File(_) => hyper::Method::POST,
+    };
+    let explicit_status = options.parsed("status", status)?;
+    let mut target = HttpTarget {
         tls: (url.scheme() == "https").then_some(tls),
         host,
         path,
-        method: options.parsed("method", method)?.unwrap_or_default(),
+        method: options.parsed("method", method)?.unwrap_or(usual_method),
+        body,
         headers,
-        status: match options.parsed("status", status)? {
-            Some(ranges) => ranges,
-            None => vec![200..=299],
-        },
-        contains: options.value("contains")?,
-        json: options.parsed("json", json)?,
+        contains: options.values("contains")?,
+        json: options.all_parsed("json", json)?,
+        not: None,
         endpoint,
+        status: explicit_status.clone().unwrap_or(vec![200..=299]),
     };
+    let expects =
+        explicit_status.is_some() || !target.contains.is_empty() || !target.json.is_empty();
+    target.not = (expects && options.flag("not")?).then_some(HttpNot {
+        status: explicit_status.is_some(),
+    });
     let scope = scope_of(&target.endpoint);
-    let redacted = format!("{}{shown}", redacted_url(text));
+    let redacted = format!("{}{shown}", redacted_url(&written));
     Target::with_common(Kind::Http(target), &redacted, scope, &mut options)
 }
 
-pub(super) fn tcp(text: &str, more: Options) -> Result<Target, String> {
-    let (text, mut options) = split(text, more, "tcp", &[])?;
+pub(super) fn tcp(text: &str, more: Options, variables: &Variables) -> Result<Target, String> {
+    let (asked, _, mut options) = split(text, more, variables, "tcp", &[])?;
+    let text = asked.as_str();
     let parsed = address::parse(text, 0).map_err(|e| match address::parse(text, 1) {
         Ok(_) => "it needs a port: tcp://host:port".to_owned(),
         Err(_) => e.to_string(),
@@ -170,8 +233,9 @@ pub(super) fn tcp(text: &str, more: Options) -> Result<Target, String> {
     Target::with_common(Kind::Connect(endpoint), &redacted, scope, &mut options)
 }
 
-pub(super) fn unix(text: &str, more: Options) -> Result<Target, String> {
-    let (text, mut options) = split(text, more, "unix", &[])?;
+pub(super) fn unix(text: &str, more: Options, variables: &Variables) -> Result<Target, String> {
+    let (asked, written, mut options) = split(text, more, variables, "unix", &[])?;
+    let text = asked.as_str();
     let mut parsed = address::parse(text, 0).map_err(|e| e.to_string())?;
     let endpoint = match (parsed.endpoints.pop(), parsed.query.is_empty()) {
         (Some(endpoint @ Endpoint::Unix(_)), true) => endpoint,
@@ -186,21 +250,46 @@ pub(super) fn unix(text: &str, more: Options) -> Result<Target, String> {
             return Err("it is written unix:///path".to_owned());
         }
     };
-    let redacted = format!("unix://{endpoint}{}", options.redacted());
+    let redacted = format!("{written}{}", options.redacted());
     Target::with_common(Kind::Connect(endpoint), &redacted, Scope::Own, &mut options)
 }
 
-/// In an address the options begin at the first `#`.
-fn split<'a>(
-    text: &'a str,
+/// The option `not` of a server that is asked whatever is expected of it. That it does not answer
+/// answers nothing.
+fn turned_round(options: &mut Options, expects: bool, what: &str) -> Result<bool, String> {
+    match (options.flag("not")?, expects) {
+        (true, false) => Err(format!(
+            "the option not needs {what} beside it: a server that does not answer is no answer"
+        )),
+        (not, _) => Ok(not),
+    }
+}
+
+/// In an address the options begin at the first `#`. Before it stands what is asked, and how that is
+/// written to be printed, with all its secrets.
+fn split(
+    text: &str,
     more: Options,
+    variables: &Variables,
     kind: &str,
     known: &[&str],
-) -> Result<(&'a str, Options), String> {
-    let (address, mut options) = Options::split(text)?;
+) -> Result<(String, String, Options), String> {
+    let (address, mut options) = Options::split(text, variables)?;
     options.extend(more);
     options.check_known(kind, known)?;
-    Ok((address, options))
+    let (asked, written) = (variables.encoded(address), variables.shown(address));
+    Ok((asked, written, options))
+}
+
+/// To a URL parser, `http://user:12?34@host/` names the host `user` and the port 12.
+fn has_question_mark_in_password(text: &str) -> bool {
+    let (_, rest) = text.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let query = rest
+        .strip_prefix(authority)
+        .and_then(|rest| rest.strip_prefix('?'));
+    let is_password = |part: &str| part.split('=').next().is_some_and(|key| key.contains('@'));
+    query.is_some_and(|query| query.split('&').any(is_password))
 }
 
 fn scope_of(endpoint: &Endpoint) -> Scope {
@@ -218,6 +307,7 @@ fn tcp_endpoint(url: &Url) -> Result<(Endpoint, String, String), String> {
         Some(Host::Domain(name)) if !name.is_empty() => name.to_owned(),
         Some(Host::Domain(_)) | None => return Err("it names no host".to_owned()),
     };
+    address::check_host(&host).map_err(|e| e.to_string())?;
     let port = match url.port_or_known_default() {
         Some(0) | None => return Err("port 0 can't be connected to".to_owned()),
         Some(port) => port,

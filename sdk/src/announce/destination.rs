@@ -8,7 +8,7 @@ use crate::connect::store::{
     DEFAULT_NAMESPACE, MAX_AGE_VARIABLE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
 };
 use crate::signal::{Name, check_ttl_ms};
-use crate::{Error, ErrorKind, Result};
+use crate::{Result, variable};
 
 /// No address is longer.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -31,16 +31,16 @@ impl Destination {
         let Some(mut address) = address else {
             return Ok(None);
         };
-        if let Some(max_age) = variable(MAX_AGE_VARIABLE)? {
-            let max_age = max_age_of(&max_age).map_err(|why| set_at(MAX_AGE_VARIABLE, &why))?;
+        if let Some(max_age) = variable::read_text(MAX_AGE_VARIABLE)? {
+            let max_age =
+                max_age_of(&max_age).map_err(|why| variable::invalid(MAX_AGE_VARIABLE, &why))?;
             address = address.with_max_age(max_age);
         }
         let namespace = match namespace {
             Some(namespace) => Name::new(namespace)?,
-            None => match variable(NAMESPACE_VARIABLE)? {
-                Some(name) => {
-                    Name::new(&name).map_err(|e| set_at(NAMESPACE_VARIABLE, &e.to_string()))?
-                }
+            None => match variable::read_text(NAMESPACE_VARIABLE)? {
+                Some(name) => Name::new(&name)
+                    .map_err(|e| variable::invalid(NAMESPACE_VARIABLE, &e.to_string()))?,
                 None => Name::new(DEFAULT_NAMESPACE)?,
             },
         };
@@ -50,11 +50,14 @@ impl Destination {
 
 fn from_env() -> Result<Option<StoreAddress>> {
     let file_variable = format!("{STORE_VARIABLE}_FILE");
-    let (text, at) = match (variable(STORE_VARIABLE)?, variable(&file_variable)?) {
+    let (text, at) = match (
+        variable::read_text(STORE_VARIABLE)?,
+        variable::read_text(&file_variable)?,
+    ) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
             let why = format!("{STORE_VARIABLE} is set as well; set one of them");
-            return Err(set_at(&file_variable, &why));
+            return Err(variable::invalid(&file_variable, &why));
         }
         (Some(text), None) => (text, STORE_VARIABLE.to_owned()),
         (None, Some(path)) => {
@@ -63,23 +66,15 @@ fn from_env() -> Result<Option<StoreAddress>> {
                 .and_then(|bytes| {
                     String::from_utf8(bytes).map_err(|_| format!("{path}: not UTF-8"))
                 });
-            (read.map_err(|e| set_at(&file_variable, &e))?, file_variable)
+            (
+                read.map_err(|e| variable::invalid(&file_variable, &e))?,
+                file_variable,
+            )
         }
     };
     StoreAddress::parse(text.trim())
         .map(Some)
-        .map_err(|e| set_at(&at, &e.to_string()))
-}
-
-/// A variable, if it is set; an empty one is not.
-fn variable(name: &str) -> Result<Option<String>> {
-    match std::env::var_os(name).filter(|value| !value.is_empty()) {
-        None => Ok(None),
-        Some(value) => value
-            .into_string()
-            .map(Some)
-            .map_err(|_| set_at(name, "it is not UTF-8")),
-    }
+        .map_err(|e| variable::invalid(&at, &e.to_string()))
 }
 
 fn max_age_of(text: &str) -> std::result::Result<Duration, String> {
@@ -88,11 +83,4 @@ fn max_age_of(text: &str) -> std::result::Result<Duration, String> {
     let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
     check_ttl_ms(max_age_ms).map_err(|e| e.to_string())?;
     Ok(max_age)
-}
-
-fn set_at(variable: &str, why: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidConfig,
-        format!("{variable} (environment): {why}"),
-    )
 }

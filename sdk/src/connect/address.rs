@@ -1,5 +1,6 @@
 //! Splitting a server address into its parts: `scheme://[user:password@]host[:port],…[/path][?query]`.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
@@ -103,6 +104,17 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
     let with_scheme;
     let text = match scheme {
         Some(scheme) if !text.contains("://") => {
+            // StackExchange's form: host:6379,password=…,ssl=False.
+            if text
+                .split('?')
+                .next()
+                .is_some_and(|member| member.contains('='))
+            {
+                return Err(invalid(
+                    "a server of a list holds no =; options belong into the query, and a = in a \
+                     password is written %3D",
+                ));
+            }
             with_scheme = format!("{scheme}://{text}");
             &with_scheme
         }
@@ -110,6 +122,10 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
     };
     if has_slash_in_password(text) {
         return Err(invalid("a / in a password is written %2F"));
+    }
+    // A URL parser drops line ends and tabs, wherever they stand.
+    if text.contains(char::is_control) {
+        return Err(invalid("it holds a control character, such as a line end"));
     }
     let url = Url::parse(text).map_err(|e| invalid(&e.to_string()))?;
     if url.scheme().contains("unix") {
@@ -121,9 +137,8 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
         Some(Host::Domain(name)) => decode(name)?,
         None => String::new(),
     };
-    if host.is_empty() {
-        return Err(invalid("it names no host"));
-    }
+    check_host(&host)?;
+    check_query(&url)?;
     let port = url.port_or_known_default().unwrap_or(default_port);
     if port == 0 {
         return Err(invalid("port 0 can't be connected to"));
@@ -138,6 +153,43 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
     })
 }
 
+/// Refuses what a resolver is not to be asked for: it may be a part of a password.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`]; the message never quotes the host.
+pub fn check_host(host: &str) -> Result<()> {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() {
+        return Err(invalid("it names no host"));
+    }
+    if host.chars().all(is_name) || host.parse::<Ipv6Addr>().is_ok() {
+        return Ok(());
+    }
+    Err(invalid(
+        "a host is letters, digits, '.', '-' and '_'; what else belongs to a password is \
+         percent-encoded",
+    ))
+}
+
+/// To a URL parser, `redis://user:12?34@host` names the host `user`, the port 12 and a query.
+fn check_query(url: &Url) -> Result<()> {
+    let is_pair = |pair: &str| match pair.split_once('=') {
+        Some((key, value)) => !key.contains('@') && (!value.contains('@') || is_login(key)),
+        None => pair.is_empty(),
+    };
+    if url.query().unwrap_or_default().split('&').all(is_pair) {
+        return Ok(());
+    }
+    Err(invalid(
+        "a query is written key=value; in a password ? is written %3F and @ is written %40",
+    ))
+}
+
+/// The keys of a query whose values are somebody's choice.
+fn is_login(key: &str) -> bool {
+    matches!(key, "username" | "user" | "password" | "pass")
+}
+
 /// What stands behind the first slash is no path of a server if there is an `@` in it: to a URL
 /// parser, `redis://u:8/secret@host` names the host `u` and the port 8.
 fn has_slash_in_password(text: &str) -> bool {
@@ -150,8 +202,13 @@ fn has_slash_in_password(text: &str) -> bool {
 /// `redis+unix:///path`, `redis+unix://user:password@/path` (which a URL parser refuses for its
 /// empty host) is not supported: such credentials go into the query.
 fn unix(url: &Url) -> Result<Address> {
-    let path = decode(url.path())?;
-    if url.host_str().is_some_and(|host| !host.is_empty()) || !path.starts_with('/') {
+    let path = match (url.host_str().unwrap_or_default(), url.path()) {
+        ("", path) => decode(path)?,
+        // As in http+unix://%2Frun%2Fapp.sock: a variable whose value is the path.
+        (host, "") => decode(host)?,
+        (_, _) => String::new(),
+    };
+    if !path.starts_with('/') {
         return Err(invalid(
             "a unix socket is written with three slashes and an absolute path, as in \
              redis+unix:///run/redis.sock",
@@ -326,13 +383,41 @@ mod tests {
     }
 
     #[test]
-    fn a_list_with_two_paths_or_a_slash_in_a_password_is_refused() {
+    fn what_may_be_a_password_in_the_wrong_place_is_refused() {
         for bad in [
             "redis://a/1,b/2",
             "redis://u:8/secret@h",
             "redis://a/1,u:8/secret@b",
             "redis://u:se/cret@h",
+            "redis://a:1,password=secret",
+            "redis://a:1,password=s@secret",
+            "redis://u:12?secret@h",
+            "redis://u:12?secret",
+            "redis://u:12?a=secret@h",
+            "redis://se%20cret",
+            "redis://secret=1",
+            "redis://a\nsecret",
         ] {
+            let error = parse(bad, 1).expect_err(bad).to_string();
+            assert!(!error.contains("cret"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_query_may_hold_an_at() {
+        let query = parse("redis://h:1?password=p@ss&db=1", 1).unwrap().query;
+        assert_eq!(query[0], ("password".to_owned(), "p@ss".to_owned()));
+    }
+
+    #[test]
+    fn the_path_of_a_socket_may_be_encoded_as_a_whole() {
+        for text in ["unix:///run/r.sock", "unix://%2Frun%2Fr.sock"] {
+            assert_eq!(
+                parse(text, 1).unwrap().endpoints,
+                [Endpoint::Unix("/run/r.sock".into())]
+            );
+        }
+        for bad in ["unix://run%2Fr.sock", "unix://%2Frun/r.sock", "unix://"] {
             assert!(parse(bad, 1).is_err(), "{bad}");
         }
     }

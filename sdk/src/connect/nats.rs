@@ -10,6 +10,9 @@ use crate::Result;
 /// The port of NATS.
 pub const DEFAULT_PORT: u16 = 4222;
 
+/// The schemes of an address; the second one demands TLS.
+pub(super) const SCHEMES: [&str; 2] = ["nats", "tls"];
+
 /// No file with credentials is larger.
 pub(crate) const MAX_FILE_BYTES: u64 = 64 * 1024;
 
@@ -73,6 +76,15 @@ impl NatsAuth {
             }
         }
     }
+}
+
+/// The seed in a file with an nkey. `nk -gen user -pubout` writes the public key below it.
+#[must_use]
+pub fn seed_in(text: &str) -> &str {
+    let mut lines = text.lines().map(str::trim);
+    // Seeds begin with an S, public keys never do (nats-io/nkeys, "Prefixes").
+    let seed = lines.find(|line| line.starts_with('S'));
+    seed.unwrap_or(text.trim())
 }
 
 impl NatsAddress {

@@ -1,122 +1,141 @@
 //! Keeping secrets out of what is printed.
 //!
 //! Our own texts are built without secrets. What comes from elsewhere (a server's message, a
-//! command's output) is quoted through [`Secrets::quote`].
+//! command's output) is quoted through [`Secrets::quote`], the one place that knows in which forms
+//! a secret comes back.
+
+mod foreign;
+mod form;
+
+use data_encoding::BASE64;
 
 use super::address::HIDDEN;
 use crate::signal::clean;
 
+/// What marks a text as cut.
+const CUT: char = '…';
+/// So many characters of a secret at the end of a text are its beginning, not a coincidence.
+const MIN_BEGUN_CHARS: usize = 4;
+/// No more of what somebody says is looked at: a few hundred characters are quoted.
+const MAX_BYTES: usize = 8 * 1024;
+/// Shorter secrets are not looked for in base64, where they would be found by coincidence.
+const MIN_BASE64_BYTES: usize = 4;
+
 /// Every secret that is known, such as those that the settings hold.
 #[derive(Clone, Default)]
-pub struct Secrets(Vec<String>);
+pub struct Secrets {
+    known: Vec<String>,
+    /// The secrets and their base64, as sequences of characters that may each be encoded.
+    patterns: Vec<Vec<char>>,
+}
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Secrets({})", self.0.len())
+        write!(f, "Secrets({})", self.known.len())
     }
 }
 
 impl Secrets {
     /// Remembers a secret.
     pub fn add(&mut self, secret: &str) {
-        if !secret.is_empty() && !self.0.iter().any(|known| known == secret) {
-            self.0.push(secret.to_owned());
-            // The longest first: a secret may be a part of another one.
-            self.0.sort_by_key(|known| std::cmp::Reverse(known.len()));
+        if self.known.iter().any(|known| known == secret) {
+            return;
         }
+        self.known.push(secret.to_owned());
+        let texts = [secret.to_owned()].into_iter().chain(in_base64(secret));
+        let patterns = texts.map(|text| form::pattern(&text));
+        self.patterns
+            .extend(patterns.filter(|pattern| !pattern.is_empty()));
     }
 
-    /// Quotes what somebody else said: without our secrets, without the userinfo and query of any
-    /// address, on one line, at most `max` characters.
+    /// Quotes what somebody else said: without our secrets, in whatever form they come back, without
+    /// the userinfo and query of any address, on one line, at most `max` characters. A text that ends
+    /// in `…` was cut before it came here.
     pub fn quote(&self, text: &str, max: usize) -> String {
-        let mut text = text.to_owned();
-        for secret in &self.0 {
-            text = text.replace(secret.as_str(), HIDDEN);
-        }
-        self.hide_begun(&mut text);
-        let words: Vec<String> = text.split_whitespace().map(hide_userinfo).collect();
+        let mut ends = (0..=MAX_BYTES).rev();
+        let end = ends.find(|end| text.is_char_boundary(*end));
+        let text = match end.and_then(|end| text.get(..end)) {
+            Some(beginning) if text.len() > MAX_BYTES => self.hide(&format!("{beginning}{CUT}")),
+            Some(_) | None => self.hide(text),
+        };
+        let words: Vec<&str> = text.split_whitespace().collect();
         clean(&words.join(" "), max)
     }
-}
 
-impl Secrets {
-    /// A text that was cut before it came here may end in the beginning of a secret.
-    fn hide_begun(&self, text: &mut String) {
-        let Some(cut) = text.strip_suffix('…') else {
-            return;
-        };
-        let begun = self.0.iter().filter_map(|secret| {
-            let parts = secret.char_indices().rev().map(|(end, _)| &secret[..end]);
-            let mut parts = parts.filter(|part| !part.is_empty());
-            parts.find(|part| cut.ends_with(part)).map(str::len)
-        });
-        if let Some(length) = begun.max() {
-            let kept = cut.len() - length;
-            text.replace_range(kept.., HIDDEN);
+    /// The same text, with everything else in it as it was.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
+        foreign::hide(&self.hide_known(text))
+    }
+
+    fn hide_known(&self, text: &str) -> String {
+        if self.patterns.is_empty() {
+            return text.to_owned();
         }
+        let (body, min_begun) = match text.strip_suffix(CUT) {
+            Some(body) => (body, 1),
+            None => (text, MIN_BEGUN_CHARS),
+        };
+        let mut shown = String::new();
+        let mut shown_to = 0;
+        let mut hidden: Option<form::Span> = None;
+        for (start, _) in body.char_indices() {
+            let spans = self.patterns.iter();
+            let found = spans.filter_map(|pattern| form::find(body, start, pattern, min_begun));
+            let Some(span) = found.max_by_key(|span| (span.end, span.begun)) else {
+                continue;
+            };
+            match &mut hidden {
+                // Two secrets may share characters: none of either is shown.
+                Some(last) if start < last.end => {
+                    if span.end > last.end {
+                        *last = span;
+                    }
+                }
+                Some(_) | None => {
+                    if let Some(last) = hidden.replace(span) {
+                        shown_to = last.end;
+                    }
+                    shown.push_str(body.get(shown_to..start).unwrap_or_default());
+                    shown.push_str(HIDDEN);
+                }
+            }
+        }
+        let begun = hidden.as_ref().is_some_and(|last| last.begun);
+        if let Some(last) = hidden {
+            shown_to = last.end;
+        }
+        let rest = body.get(shown_to..).unwrap_or_default();
+        shown.push_str(rest);
+        if body.len() < text.len() && !(begun && rest.is_empty()) {
+            shown.push(CUT);
+        }
+        shown
     }
 }
 
-/// `redis://user:pass@host/?token=x` → `redis://***@host/?***`, wherever in a word it stands.
-fn hide_userinfo(word: &str) -> String {
-    let Some((before, after)) = word.split_once("://") else {
-        return word.to_owned();
-    };
-    let end = after
-        .find(['/', '?', '#', '"', '\''])
-        .unwrap_or(after.len());
-    let (authority, rest) = after.split_at(end);
-    let authority = match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{HIDDEN}@{host}"),
-        None => authority.to_owned(),
-    };
-    let rest = match rest.split_once('?') {
-        Some((path, _)) => format!("{path}?{HIDDEN}"),
-        None => hide_userinfo(rest),
-    };
-    format!("{before}://{authority}{rest}")
+/// What is the same in every base64 text that holds `secret`, wherever in it that begins: six bits
+/// are one character, so what stands before and behind decides only the first and the last ones.
+fn in_base64(secret: &str) -> Vec<String> {
+    if secret.len() < MIN_BASE64_BYTES {
+        return Vec::new();
+    }
+    let mut texts = Vec::new();
+    for before in 0..3 {
+        let mut bytes = vec![0; before];
+        bytes.extend_from_slice(secret.as_bytes());
+        let first = (before * 8).div_ceil(6);
+        let end = bytes.len() * 8 / 6;
+        let coded = BASE64.encode(&bytes);
+        let core = coded.get(first..end).unwrap_or_default().to_owned();
+        let url = core.replace('+', "-").replace('/', "_");
+        if url != core {
+            texts.push(url);
+        }
+        texts.push(core);
+    }
+    texts
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_and_userinfo_never_pass() {
-        let mut secrets = Secrets::default();
-        secrets.add("hunter2");
-        secrets.add("hunter2-long");
-        assert_eq!(
-            secrets.quote(
-                "WRONGPASS hunter2-long for\r\nredis://u:p@h/0 is hunter2",
-                200
-            ),
-            "WRONGPASS *** for redis://***@h/0 is ***"
-        );
-        assert_eq!(
-            secrets.quote("see http://h/p?token=abc,next", 99),
-            "see http://h/p?***"
-        );
-    }
-
-    #[test]
-    fn the_beginning_of_a_secret_at_a_cut_does_not_pass() {
-        let mut secrets = Secrets::default();
-        secrets.add("hünter2-long");
-        for (cut, want) in [
-            ("for hünter2-lon…", "for ***"),
-            ("for hü…", "for ***"),
-            ("for hunter2…", "for hunter2…"),
-            ("for hünter2-lon", "for hünter2-lon"),
-        ] {
-            assert_eq!(secrets.quote(cut, 99), want);
-        }
-    }
-
-    #[test]
-    fn control_characters_and_length_are_bounded() {
-        let secrets = Secrets::default();
-        assert_eq!(secrets.quote("a\u{1b}[31mred\u{7}", 20), "a [31mred ");
-        assert_eq!(secrets.quote("aaaaaaaa", 4), "aaa…");
-    }
-}
+mod tests;

@@ -10,6 +10,16 @@ use crate::Result;
 /// The port of Redis.
 pub const DEFAULT_PORT: u16 = 6379;
 
+/// The schemes of an address, each with whether it means TLS.
+pub(super) const SCHEMES: [(&str, bool); 6] = [
+    ("redis", false),
+    ("rediss", true),
+    ("redis+unix", false),
+    ("unix", false),
+    ("valkey", false),
+    ("valkeys", true),
+];
+
 /// A Redis server, or several of which any will do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisAddress {
@@ -37,10 +47,10 @@ impl RedisAddress {
     /// [`crate::ErrorKind::InvalidConfig`]; the message never quotes the address.
     pub fn parse(text: &str, tls: &mut TlsOptions) -> Result<Self> {
         // Before the rest, which may make no sense in another scheme.
-        let speaks_tls = match address::scheme(text).as_str() {
-            "redis" | "valkey" | "redis+unix" | "unix" => false,
-            "rediss" | "valkeys" => true,
-            _ => return Err(invalid("its scheme must be redis, rediss or redis+unix")),
+        let scheme = address::scheme(text);
+        let Some((_, speaks_tls)) = SCHEMES.iter().find(|(known, _)| *known == scheme) else {
+            let known = SCHEMES.map(|(known, _)| known).join(" or ");
+            return Err(invalid(&format!("its scheme must be {known}")));
         };
         let address = address::parse(text, DEFAULT_PORT)?;
         let mut redis = Self {
@@ -50,7 +60,7 @@ impl RedisAddress {
                 database(&address.path)?
             },
             endpoints: address.endpoints,
-            tls: speaks_tls,
+            tls: *speaks_tls,
             user: address.user,
             password: address.password,
         };

@@ -6,10 +6,10 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::Endpoint;
-use super::address::{invalid, redacted};
-use super::nats::{NatsAddress, NatsAuth};
+use super::address::{self, invalid, redacted};
+use super::nats::{NatsAddress, NatsAuth, SCHEMES as NATS_SCHEMES};
 use super::redact::Secrets;
-use super::redis::RedisAddress;
+use super::redis::{self, RedisAddress};
 use super::tls::{self, CertificateName, TlsOptions};
 use crate::signal::clean;
 use crate::{Error, ErrorKind, Result};
@@ -28,13 +28,6 @@ pub const DEFAULT_BUCKET: &str = "ready";
 /// How long a bucket keeps a record where a record has no TTL of its own.
 pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(60);
 
-const REDIS_SCHEMES: [&str; 5] = [
-    "redis://",
-    "rediss://",
-    "redis+unix://",
-    "valkey://",
-    "valkeys://",
-];
 const MAX_SHOWN_CHARS: usize = 200;
 
 /// A store's address in parts.
@@ -91,16 +84,18 @@ struct Options {
 }
 
 impl StoreAddress {
-    /// Parses `redis://…`, `rediss://…`, `redis+unix:///…`, `nats://…` and `tls://…`, each with the
-    /// options of TLS behind a `#`: `ca=FILE`, `cert=FILE&key_file=FILE`, `server_name=NAME`, `insecure`; for
-    /// NATS also `creds=FILE`, `nkey=FILE`, `token_file=FILE` and `bucket=NAME`.
+    /// Parses `redis://…`, `rediss://…`, `redis+unix:///…` and their relatives `valkey://…`,
+    /// `valkeys://…` and `unix:///…`, `nats://…` and `tls://…`, each with the options of TLS behind a `#`:
+    /// `ca=FILE`, `cert=FILE&key_file=FILE`, `server_name=NAME`, `insecure`; for NATS also `creds=FILE`,
+    /// `nkey=FILE`, `token_file=FILE` and `bucket=NAME`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`]; the message never quotes the address.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
-        let is_nats = address.starts_with("nats://") || address.starts_with("tls://");
+        let scheme = address::scheme(address);
+        let is_nats = NATS_SCHEMES.contains(&scheme.as_str());
         let Options {
             mut tls,
             auth,
@@ -123,13 +118,12 @@ impl StoreAddress {
                     ..Bucket::default()
                 },
             )
-        } else if !REDIS_SCHEMES
-            .iter()
-            .any(|scheme| address.starts_with(scheme))
-        {
-            return Err(invalid(
-                "it is written redis://…, rediss://…, redis+unix:///…, nats://… or tls://…",
-            ));
+        } else if !redis::SCHEMES.iter().any(|(known, _)| *known == scheme) {
+            let known = redis::SCHEMES.map(|(known, _)| known);
+            let known = [&known[..], &NATS_SCHEMES].concat().join(", ");
+            return Err(invalid(&format!(
+                "it begins with one of these schemes and ://: {known}"
+            )));
         } else {
             let redis = RedisAddress::parse(address, &mut tls)?;
             if asks_for_tls && !redis.tls {
@@ -336,6 +330,11 @@ mod tests {
             "",
             "secret",
             "http://secret",
+            "h:1,password=secret,ssl=False",
+            "redis://h:1,password=secret,ssl=False",
+            "redis://u:12?secret@h",
+            "nats://u:12?secret@h",
+            "nats://secret=x",
             "redis://h#secret",
             "redis://h#ca=/secret",
             "redis://h#bucket=secret",

@@ -16,6 +16,7 @@ use self::insecure::Unverified;
 use self::verify::Verifier;
 pub use self::words::explain;
 use super::file;
+use crate::variable;
 
 /// Where the images people build on keep their certificate authorities.
 const SYSTEM_BUNDLES: [&str; 5] = [
@@ -138,9 +139,7 @@ impl TlsOptions {
 }
 
 fn named_by_environment() -> Option<PathBuf> {
-    std::env::var_os("SSL_CERT_FILE")
-        .filter(|file| !file.is_empty())
-        .map(PathBuf::from)
+    variable::read("SSL_CERT_FILE").map(PathBuf::from)
 }
 
 /// The certificates of `ca`, or of the first place that has some.

@@ -21,7 +21,7 @@ pub use read::{Believed, Found};
 pub use write::{Publication, rewrite};
 
 use crate::signal::Name;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, variable};
 
 /// Where signals go when `READY_DIR` is not set: the first of these that can be written. Readers
 /// look in all of them.
@@ -119,10 +119,10 @@ impl LocalStore {
     /// # Errors
     /// As [`LocalStore::at`].
     pub fn from_env() -> Result<Self> {
-        match std::env::var_os(DIR_VARIABLE) {
-            Some(dir) if !dir.is_empty() => Self::at(Path::new(&dir))
-                .map_err(|e| Error::new(e.kind(), format!("{DIR_VARIABLE} (environment): {e}"))),
-            Some(_) | None => Ok(Self::default()),
+        match variable::read(DIR_VARIABLE) {
+            Some(dir) => Self::at(Path::new(&dir))
+                .map_err(|e| variable::invalid(DIR_VARIABLE, &e.to_string())),
+            None => Ok(Self::default()),
         }
     }
 

@@ -71,6 +71,9 @@ fn an_nkey() {
         let folder = Folder::new();
         let file = folder.put("files", "seed", user.seed().unwrap());
         assert_lets_in(&nats, &format!("{}#nkey={}", nats.url(), file.display()));
+        let both = format!("{}\n{public}\n", user.seed().unwrap());
+        let file = folder.put("files", "both", both);
+        assert_lets_in(&nats, &format!("{}#nkey={}", nats.url(), file.display()));
         let broken = folder.put("files", "broken", "SUhUnTeR2");
         let url = format!("{}#nkey={}", nats.url(), broken.display());
         let _agent = ready_agent(&folder, "broken", &url);

@@ -40,6 +40,16 @@ fn an_agent_is_announced_where_the_environment_says() {
             vec![("READY_STORE", url.as_str()), ("READY_NAMESPACE", "blue.1")],
             "blue.1",
         ),
+        // An env file written on Windows, a YAML block.
+        (
+            vec![
+                ("READY_STORE_FILE", with_end(file).as_str()),
+                ("READY_NAMESPACE", "blue.2 \r\n"),
+                ("READY_NATS_MAX_AGE", "\r\n"),
+                ("READY_STORE", " \n"),
+            ],
+            "blue.2",
+        ),
     ] {
         let mut program = program(&folder, &variables);
         program.tell("register told");
@@ -51,6 +61,10 @@ fn an_agent_is_announced_where_the_environment_says() {
         program.tell("drop");
         assert_eq!(keys(&redis, "*"), Vec::<String>::new());
     }
+}
+
+fn with_end(value: &str) -> String {
+    format!("{value}\r\n")
 }
 
 #[test]
@@ -72,6 +86,8 @@ fn settings_that_can_not_be_used_are_refused_by_name_and_without_secrets() {
     let folder = Folder::new();
     let secret = folder.put("settings", "secret", "redis://:hUnTeR2@h:port");
     let secret = secret.to_str().unwrap();
+    let password = folder.put("settings", "password", "hUnTeR2\n");
+    let password = password.to_str().unwrap();
     let none = folder.path().join("none");
     let none = none.to_str().unwrap();
     let table: &[(&[(&str, &str)], &str)] = &[
@@ -87,6 +103,28 @@ fn settings_that_can_not_be_used_are_refused_by_name_and_without_secrets() {
         (
             &[("READY_STORE", "http://u:hUnTeR2@h")],
             "READY_STORE (environment): ",
+        ),
+        (
+            &[("READY_STORE", "127.0.0.1:1,password=hUnTeR2,ssl=False")],
+            "READY_STORE (environment): ",
+        ),
+        (
+            &[(
+                "READY_STORE",
+                "redis://127.0.0.1:1,password=hUnTeR2,ssl=False",
+            )],
+            "READY_STORE (environment): ",
+        ),
+        (
+            &[("READY_STORE_FILE", password)],
+            "READY_STORE_FILE (environment): ",
+        ),
+        (
+            &[
+                ("READY_NAMESPACE", "a\u{200b}"),
+                ("READY_STORE", "redis://h"),
+            ],
+            "READY_NAMESPACE (environment): invalid name \"a\\u{200b}\"",
         ),
         (
             &[("READY_STORE_FILE", secret)],

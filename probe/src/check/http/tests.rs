@@ -82,10 +82,111 @@ fn truth_table_of_bodies() {
 }
 
 #[test]
+fn truth_table_of_not() {
+    let status = |text: &str, scope, code: u16| {
+        let status = StatusCode::from_u16(code).unwrap();
+        judge_status(&target(text), scope, status).word()
+    };
+    let (own, dependency) = (Scope::Own, Scope::Dependency);
+    for (text, scope, code, want) in [
+        ("http://h#status=500&not", own, 200, "pass"),
+        ("http://h#status=500&not", own, 500, "fail"),
+        ("http://h#status=500&not", own, 503, "pass"),
+        ("http://h#status=500&not", dependency, 503, "unknown"),
+        ("http://h#status=503&not", dependency, 503, "fail"),
+        // Only what is written is turned round.
+        ("http://h#contains=x&not", own, 200, "pass"),
+        ("http://h#contains=x&not", own, 500, "fail"),
+        ("http://h#json=/a=x&not", dependency, 503, "unknown"),
+    ] {
+        assert_eq!(status(text, scope, code), want, "{text} {code}");
+    }
+    let body = |text: &str, body: &str| {
+        let outcome = judge_body(&target(text), body.as_bytes(), &Secrets::default());
+        format!("{} {}", outcome.word(), outcome.text())
+    };
+    let two = "http://h#json=/s=red&json=/s=blue&not";
+    for (text, said, want) in [
+        (
+            "http://h#json=/s=red&not",
+            r#"{"s":"green"}"#,
+            r#"pass /s is "green", not "red""#,
+        ),
+        (
+            "http://h#json=/s=red&not",
+            r#"{"s":"red"}"#,
+            r#"fail /s is "red", and must not be"#,
+        ),
+        (
+            "http://h#json=/s=red&not",
+            "{}",
+            "pass the body has nothing at /s",
+        ),
+        (
+            "http://h#json=/s=red&not",
+            "<html>",
+            "fail the body is not JSON",
+        ),
+        ("http://h#json=/s=red&not", "", "fail the body is not JSON"),
+        (
+            two,
+            r#"{"s":"blue"}"#,
+            r#"fail /s is "blue", and must not be"#,
+        ),
+        (two, r#"{"s":"green"}"#, r#"pass /s is "green", not "red""#),
+        (
+            "http://h#contains=a&contains=b&not",
+            "xbx",
+            r#"fail the body contains "b", and must not"#,
+        ),
+        (
+            "http://h#contains=a&not",
+            "",
+            r#"pass the body does not contain "a""#,
+        ),
+    ] {
+        assert_eq!(body(text, said), want, "{text} {said}");
+    }
+}
+
+#[test]
+fn every_expectation_of_several_must_be_met() {
+    let judge = |text: &str, body: &str| {
+        let outcome = judge_body(&target(text), body.as_bytes(), &Secrets::default());
+        format!("{} {}", outcome.word(), outcome.text())
+    };
+    let two = "http://h#json=/a=1&json=/b=2";
+    assert_eq!(judge(two, r#"{"a":1,"b":2}"#), "pass ");
+    assert_eq!(judge(two, r#"{"a":1,"b":3}"#), r#"fail /b is "3", not "2""#);
+    let two = "http://h#contains=a&contains=b";
+    assert_eq!(judge(two, "ba"), "pass ");
+    assert_eq!(judge(two, "aa"), r#"fail the body does not contain "b""#);
+}
+
+#[test]
+fn what_keeps_a_body_from_being_json_is_told() {
+    let judge = |body: &[u8]| {
+        let outcome = judge_body(&target("http://h#json=/a=1"), body, &Secrets::default());
+        outcome.text().to_owned()
+    };
+    assert!(
+        judge(b"\xef\xbb\xbf{\"a\":1}").ends_with("not JSON: it begins with a byte order mark")
+    );
+    for start in [&b"\x1f\x8b\x08"[..], b"\x78\x9c", b"\x28\xb5\x2f\xfd"] {
+        assert!(
+            judge(start).contains("header=Accept-Encoding:identity"),
+            "{start:?}"
+        );
+    }
+    assert!(judge(b"<html>").ends_with("not JSON"));
+}
+
+#[test]
 fn what_the_user_sends_replaces_what_we_send() {
-    let request = request(&target(
-        "http://h#header=host:other&header=x-a:1&header=x-a:2",
-    ))
+    let request = request(
+        &target("http://h#header=host:other&header=x-a:1&header=x-a:2"),
+        Bytes::new(),
+    )
     .unwrap();
     assert_eq!(request.headers()["host"], "other");
     assert_eq!(request.headers().get_all("x-a").iter().count(), 2);

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{Failure, Link, MOMENT, Replies, Reply, Request};
 use crate::connect::Endpoint;
 use crate::connect::file;
-use crate::connect::nats::{MAX_FILE_BYTES, NatsAddress, NatsAuth};
+use crate::connect::nats::{MAX_FILE_BYTES, NatsAddress, NatsAuth, seed_in};
 use crate::connect::tls::{TlsOptions, explain};
 use crate::thread;
 
@@ -340,7 +340,7 @@ fn log_in(auth: &NatsAuth) -> Result<ConnectOptions, Failure> {
         }
         NatsAuth::Token(token) => ConnectOptions::with_token(token.reveal().to_owned()),
         NatsAuth::TokenFile(path) => ConnectOptions::with_token(text("token_file", path)?),
-        NatsAuth::Nkey(path) => ConnectOptions::with_nkey(text("nkey", path)?),
+        NatsAuth::Nkey(path) => ConnectOptions::with_nkey(seed_in(&text("nkey", path)?).to_owned()),
         NatsAuth::Creds(path) => {
             // async-nats wants the last line to end.
             let creds = format!("{}\n", text("creds", path)?);

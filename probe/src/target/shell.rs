@@ -1,0 +1,82 @@
+//! What a shell would make of a command, and what is left to nobody where there is none.
+
+const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "busybox", "zsh", "ksh"];
+/// What is an argument like any other without a shell.
+const OPERATORS: [&str; 8] = ["||", "|", "&&", "&", ";", ">>", ">", "<"];
+
+/// What stands behind a shell's `-c`.
+pub(super) fn script(argv: &[String]) -> Option<&str> {
+    let at = argv
+        .iter()
+        .position(|word| SHELLS.contains(&base_name(word)))?;
+    let args = argv.get(at + 1..)?;
+    let is_command = |arg: &String| {
+        let letters = arg.strip_prefix('-').unwrap_or_default();
+        !letters.starts_with('-') && letters.contains('c')
+    };
+    let flag = args.iter().position(is_command)?;
+    args.get(flag + 1).map(String::as_str)
+}
+
+/// The words of a script, roughly: all that matters is which programs and options are in it.
+pub(super) fn words(script: &str) -> Vec<&str> {
+    let is_between = |c: char| c.is_whitespace() || ";|&()<>$`\"'{}".contains(c);
+    script.split(is_between).filter(|w| !w.is_empty()).collect()
+}
+
+pub(super) fn base_name(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
+}
+
+/// What stands in a command without a shell that only a shell understands.
+pub fn unread(argv: &[String]) -> Option<&'static str> {
+    if script(argv).is_some() {
+        return None;
+    }
+    let args = argv.get(1..).unwrap_or_default();
+    args.iter().find_map(|arg| operator(arg))
+}
+
+fn operator(arg: &str) -> Option<&'static str> {
+    // 2>/dev/null
+    let redirected = arg.trim_start_matches(|c: char| c.is_ascii_digit());
+    let found = OPERATORS.iter().find(|operator| match **operator {
+        ">>" | ">" | "<" => redirected.starts_with(**operator),
+        operator => arg == operator,
+    });
+    let variable = arg.match_indices('$').any(|(at, _)| {
+        let next = arg.get(at + 1..).and_then(|rest| rest.chars().next());
+        next.is_some_and(|c| c.is_ascii_alphabetic() || matches!(c, '_' | '{' | '('))
+    });
+    found.copied().or(variable.then_some("$"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truth_table() {
+        for (command, want) in [
+            ("curl -f http://h || exit 1", Some("||")),
+            ("a | b", Some("|")),
+            ("a && b", Some("&&")),
+            ("a ; b", Some(";")),
+            ("a >/dev/null", Some(">")),
+            ("a 2>/dev/null", Some(">")),
+            ("a >> b", Some(">>")),
+            ("a < b", Some("<")),
+            ("a $B", Some("$")),
+            ("a \"x ${B}\"", Some("$")),
+            ("a '$(b)'", Some("$")),
+            ("sh -c 'a || $B > c'", None),
+            ("/bin/bash -ec 'a | b'", None),
+            ("grep '^x$' f", None),
+            ("a 5 -> b|c x=>y", None),
+            ("a", None),
+        ] {
+            let argv = shell_words::split(command).unwrap();
+            assert_eq!(unread(&argv), want, "{command}");
+        }
+    }
+}
