@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use nats::{Nats, NatsBuilder, NatsVersion};
+pub use nats::{Nats, NatsBuilder, NatsCluster, NatsVersion};
 pub use redis::{Redis, RedisBinary, RedisBuilder};
 
 use crate::process::workspace_root;
