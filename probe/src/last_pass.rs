@@ -4,6 +4,7 @@
 //! said; nothing else depends on it. What is remembered decides nothing by itself.
 
 mod keeper;
+mod roster;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use crate::duration::{Grace, millis};
 use crate::outcome::Outcome;
 use crate::verdict::Tolerance;
 pub use keeper::Keeper;
+pub use roster::{Fleets, Roster};
 
 /// The version of the file.
 const VERSION: u32 = 1;
@@ -33,6 +35,9 @@ pub struct Memory {
     #[serde(default)]
     written_ms: u64,
     checks: BTreeMap<String, Past>,
+    /// Who was ready, of the checks that ask a store.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    peers: BTreeMap<String, Roster>,
 }
 
 /// What is remembered of one check.

@@ -7,7 +7,7 @@ use ready_probe_sdk::freshness::{self, Observed};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::{DecodeError, Name, Signal, State};
 use ready_probe_sdk::store::local::LocalStore;
-use ready_probe_sdk::store::{Failure, Seen, Store};
+use ready_probe_sdk::store::{Expiry, Failure, Seen, Store};
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -149,7 +149,12 @@ fn list_local(store: &LocalStore, names: &[Name]) -> Result<Vec<Row>, String> {
 }
 
 fn row_of_seen(seen: &Seen) -> Row {
-    let dead = seen.immortal.then(|| "its record has no TTL".to_owned());
+    let dead = match seen.expiry {
+        Expiry::Timely => None,
+        expiry @ (Expiry::Never | Expiry::Late { .. } | Expiry::Overdue { .. }) => {
+            Some(expiry.to_string())
+        }
+    };
     row(
         seen.agent.clone(),
         seen.instance.clone(),

@@ -6,6 +6,7 @@ mod config;
 mod deadline;
 mod duration;
 mod exit;
+mod fleet;
 mod last_pass;
 mod link;
 mod list;

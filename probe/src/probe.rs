@@ -8,7 +8,8 @@ use ready_probe_sdk::host::Epoch;
 
 use crate::check::{self, Answer, Context};
 use crate::duration::Grace;
-use crate::last_pass::{Answered, Keeper, Memory, Past};
+use crate::fleet::Fleet;
+use crate::last_pass::{Answered, Fleets, Keeper, Memory, Past, Roster};
 use crate::link::store::Remote;
 use crate::outcome::Outcome;
 use crate::report::{Report, Row};
@@ -126,8 +127,9 @@ impl<'a> Probe<'a> {
         let recalled = self.keeper.recall();
         let before = recalled.memory;
         for (question, answer) in plan.questions.iter().zip(&mut answers) {
-            let past = before.past(&question.key);
-            answer.outcome = in_the_light_of(past, answer.outcome.clone());
+            let (past, roster) = (before.past(&question.key), before.roster(&question.key));
+            let outcome = answer.outcome.clone();
+            answer.outcome = in_the_light_of(past, roster, outcome, &answer.fleets, now_ms);
         }
         let mut notes: Vec<String> = Vec::new();
         notes.extend(recalled.problem.map(|why| format!("no grace: {why}")));
@@ -136,9 +138,10 @@ impl<'a> Probe<'a> {
         let learned: Vec<(&str, &Outcome)> = asked
             .map(|(question, answer)| (question.key.as_str(), &answer.outcome))
             .collect();
-        if memory.add(&learned, now_ms)
-            && let Err(why) = self.keeper.remember(&learned, now_ms)
-        {
+        let fleets: &Fleets<'_> = &fleets_of(&plan.questions, &answers);
+        let mut changed = memory.add(&learned, now_ms);
+        changed |= memory.add_fleets(fleets, now_ms);
+        if changed && let Err(why) = self.keeper.remember(&learned, fleets, now_ms) {
             notes.push(format!("grace can't be counted: {why}"));
         }
         let rows: Vec<Row> = plan
@@ -199,6 +202,7 @@ impl<'a> Probe<'a> {
             Scope::Own => Grace::For(std::time::Duration::ZERO),
             Scope::Dependency => self.settings.grace.value,
         });
+        let grace = after.grace(&question.key, &answer.fleets, grace, now_ms);
         let past = after.past(&question.key);
         let tolerance = match past {
             Some(past) if self.tolerant => past.tolerance(grace, now_ms),
@@ -265,19 +269,42 @@ impl Plan {
     }
 }
 
-/// What is not there, and was there when it was last known: whoever tells may have lost it.
-fn in_the_light_of(past: Option<&Past>, outcome: Outcome) -> Outcome {
+/// What was not enough, where enough were ready at the last answer: whoever tells may have lost them. Where
+/// it is not remembered who they were, as by older probes, that is taken for so as long as nobody is there.
+fn in_the_light_of(
+    past: Option<&Past>,
+    roster: Option<&Roster>,
+    outcome: Outcome,
+    fleets: &[Fleet],
+    now_ms: u64,
+) -> Outcome {
+    let passed_last = past.is_some_and(|past| past.definite == Some(Answered::Pass));
     match outcome {
-        Outcome::Fail(failure)
-            if failure.absent && past.is_some_and(|past| past.definite == Some(Answered::Pass)) =>
-        {
-            Outcome::Unknown(failure.reason)
+        Outcome::Fail(failure) if passed_last => {
+            let may_be_back = match roster {
+                Some(roster) => roster.may_be_enough(fleets, now_ms),
+                None => failure.absent,
+            };
+            if may_be_back {
+                Outcome::Unknown(failure.reason)
+            } else {
+                Outcome::Fail(failure)
+            }
         }
         outcome @ (Outcome::Pass(_)
         | Outcome::Blemished(_)
         | Outcome::Fail(_)
         | Outcome::Unknown(_)) => outcome,
     }
+}
+
+/// Whom the checks have seen that have asked a store and had an answer.
+fn fleets_of<'a>(questions: &'a [Question], answers: &'a [Answer]) -> Vec<(&'a str, &'a [Fleet])> {
+    let asked = questions.iter().zip(answers);
+    asked
+        .filter(|(_, answer)| !answer.fleets.is_empty())
+        .map(|(question, answer)| (question.key.as_str(), answer.fleets.as_slice()))
+        .collect()
 }
 
 /// A target as a key of a file that must stay small.
@@ -295,6 +322,7 @@ fn settled(outcome: &Outcome) -> Answer {
     Answer {
         outcome: outcome.clone(),
         elapsed: std::time::Duration::ZERO,
+        fleets: Vec::new(),
     }
 }
 

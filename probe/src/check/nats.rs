@@ -1,7 +1,7 @@
 //! Does NATS answer, and as expected?
 
 use ready_probe_sdk::connect::Endpoint;
-use ready_probe_sdk::store::nats::{Replies, Reply, Request};
+use ready_probe_sdk::store::nats::{Cluster, Replies, Reply, Request};
 use serde::Deserialize;
 
 use crate::link::bounded::MAX_REPLY_BYTES;
@@ -55,6 +55,8 @@ fn question(target: &NatsTarget) -> Option<Request> {
 #[derive(Debug, Deserialize)]
 struct ApiAnswer {
     error: Option<ApiError>,
+    /// Of a stream: the servers that keep it.
+    cluster: Option<Cluster>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,16 +101,20 @@ fn judge_api(target: &NatsTarget, payload: &[u8], secrets: &Secrets) -> Outcome 
     let Ok(answer) = serde_json::from_slice::<ApiAnswer>(payload) else {
         return Outcome::unknown("it does not speak JetStream's protocol");
     };
+    let bucket = target.bucket.as_deref().unwrap_or_default();
     let Some(error) = answer.error else {
-        return Outcome::pass();
+        // It is there, on this server, and of no use: without a leader nothing is written to it.
+        return match answer.cluster {
+            Some(cluster) if !cluster.has_leader() => {
+                Outcome::Unknown(format!("bucket {bucket} has no leader"))
+            }
+            Some(_) | None => Outcome::pass(),
+        };
     };
     match (error.err_code, error.code) {
         (10_039, _) => Outcome::fail("JetStream is not enabled for this account"),
         (10_076, _) => Outcome::fail("JetStream is not enabled"),
-        (10_059, _) | (0, 404) => {
-            let bucket = target.bucket.as_deref().unwrap_or_default();
-            Outcome::fail(format!("bucket {bucket} does not exist"))
-        }
+        (10_059, _) | (0, 404) => Outcome::fail(format!("bucket {bucket} does not exist")),
         (..) => Outcome::Unknown(secrets.quote(&error.description, MAX_QUOTE_CHARS)),
     }
 }

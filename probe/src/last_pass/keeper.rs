@@ -15,10 +15,10 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Answers, Memory};
+use super::{Answers, Fleets, Memory};
 
-/// A memory of hundreds of checks is smaller.
-const MAX_FILE_BYTES: u64 = 256 * 1024;
+/// The largest memory is smaller: of hundreds of checks, with thousands of instances.
+const MAX_FILE_BYTES: u64 = 512 * 1024;
 /// How long the lock is waited for: another probe holds it for as long as a rename takes.
 const LOCK_MS: u64 = 10;
 /// A volume outlives many containers; what they left is removed when it was not written for so
@@ -75,11 +75,17 @@ impl Keeper {
         recalled
     }
 
-    /// Adds what these checks answered now. Answers of probes that ran meanwhile are kept.
-    pub fn remember(&self, answers: &Answers<'_>, now_ms: u64) -> Result<(), String> {
+    /// Adds what these checks answered now, and whom they have seen. Answers of probes that ran meanwhile
+    /// are kept.
+    pub fn remember(
+        &self,
+        answers: &Answers<'_>,
+        fleets: &Fleets<'_>,
+        now_ms: u64,
+    ) -> Result<(), String> {
         let mut problem = "no folder".to_owned();
         for (path, dir) in self.store.probe_dirs(true) {
-            match dir.and_then(|dir| self.remember_in(&dir, answers, now_ms)) {
+            match dir.and_then(|dir| self.remember_in(&dir, answers, fleets, now_ms)) {
                 Ok(()) => return Ok(()),
                 Err(e) => problem = format!("{}: {e}", path.display()),
             }
@@ -87,7 +93,13 @@ impl Keeper {
         Err(problem)
     }
 
-    fn remember_in(&self, dir: &OwnedFd, answers: &Answers<'_>, now_ms: u64) -> io::Result<()> {
+    fn remember_in(
+        &self,
+        dir: &OwnedFd,
+        answers: &Answers<'_>,
+        fleets: &Fleets<'_>,
+        now_ms: u64,
+    ) -> io::Result<()> {
         let stem = self.file.trim_end_matches(".json");
         let _lock = lock(dir, &format!("{stem}.lock"))?;
         // What can't be believed is replaced.
@@ -95,6 +107,7 @@ impl Keeper {
         let is_new = known.is_none();
         let mut memory = known.unwrap_or_default();
         memory.add(answers, now_ms);
+        memory.add_fleets(fleets, now_ms);
         let temp = format!("{stem}.tmp");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | SAFELY;
         let mut file = File::from(fs::openat(dir, &temp, flags, FILE_MODE)?);

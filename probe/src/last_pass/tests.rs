@@ -119,7 +119,7 @@ fn keeper(dir: &Path) -> Keeper {
 }
 
 fn remember(keeper: &Keeper, key: &str, outcome: &Outcome, at_ms: u64) -> Result<(), String> {
-    keeper.remember(&[(key, outcome)], at_ms)
+    keeper.remember(&[(key, outcome)], &[], at_ms)
 }
 
 /// The file in which the memory is kept.

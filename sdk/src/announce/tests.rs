@@ -5,7 +5,7 @@ use ready_probe_test_support::servers::Redis;
 use super::*;
 use crate::connect::store::StoreAddress;
 use crate::signal::{Instance, Signal, State, VERSION};
-use crate::store::connected;
+use crate::store::{Expiry, connected};
 
 const OURS: &str = "4d8e2f0c";
 
@@ -48,7 +48,7 @@ fn seen(signal: &Signal) -> Seen {
         agent: signal.agent.clone(),
         instance: signal.instance.as_str().to_owned(),
         signal: Ok(signal.clone()),
-        immortal: false,
+        expiry: Expiry::Timely,
     }
 }
 

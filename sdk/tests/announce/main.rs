@@ -24,6 +24,7 @@ mod nats;
 mod nats_auth;
 mod nats_refused;
 mod permissions;
+mod quorum;
 mod redis;
 mod refused;
 mod secrets;
