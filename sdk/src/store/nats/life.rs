@@ -18,7 +18,7 @@ const SLACK: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Life {
     pub(super) lifetimes: Lifetimes,
-    /// The time at the server that leads the stream; servers before 2.10 do not tell it.
+    /// The time at the server that leads the stream; nats-server 2.9 does not tell it.
     now: Option<SystemTime>,
 }
 

@@ -159,7 +159,7 @@ pub(super) struct StreamInfo {
     total: usize,
     #[serde(default)]
     cluster: Option<Cluster>,
-    /// When the server answered, by its own clock. Since 2.10.
+    /// When the server answered, by its own clock. 2.9 does not say.
     #[serde(default)]
     ts: Option<String>,
 }
