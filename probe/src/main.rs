@@ -11,6 +11,7 @@ mod last_pass;
 mod link;
 mod list;
 mod mark;
+mod newest;
 mod outcome;
 mod probe;
 mod redact;

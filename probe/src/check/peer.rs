@@ -7,6 +7,7 @@ use ready_probe_sdk::store::{Expiry, Seen};
 
 use crate::fleet::{Fleet, Id};
 use crate::link::store::Remote;
+use crate::newest::newest;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::time_limit::TimeLimit;
@@ -25,7 +26,7 @@ pub async fn ask(
     name: &Name,
     min: usize,
 ) -> (Outcome, Option<Fleet>) {
-    let judge = |looks: &Looks| judge(&looks.newest(), &looks.failures, min);
+    let judge = |looks: &Looks| judge(&newest(&looks.seen), &looks.failures, min);
     let enough = |looks: &Looks| judge(looks).decides();
     let looks = look::look(remote, limit, secrets, (name, min), enough).await;
     let quote = |text: &str| remote.quote(text, secrets, MAX_QUOTE_CHARS);
@@ -42,7 +43,7 @@ pub async fn ask(
     let fleet = match outcome {
         Outcome::Unknown(_) => None,
         Outcome::Pass(_) | Outcome::Blemished(_) | Outcome::Fail(_) => {
-            Some(fleet(name, min, &looks.newest()))
+            Some(fleet(name, min, &newest(&looks.seen)))
         }
     };
     (outcome, fleet)

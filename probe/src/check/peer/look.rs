@@ -1,9 +1,5 @@
-//! Looks for an agent on each of the store's servers.
-//!
-//! They are one store: an agent announces to one of them at a time, and to another when that one fails. So
-//! an instance's newest word may be on any of them, and what one lacks another may have.
+//! Looks for an agent on each of the store's servers: what one of them lacks another may have.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -30,29 +26,6 @@ pub struct Looks {
     pub seen: Vec<Seen>,
     /// Why others could not be asked: one line a server, which names it where there are several.
     pub failures: Vec<String>,
-}
-
-impl Looks {
-    /// The newest word of each instance, whichever server has it.
-    pub fn newest(&self) -> Vec<&Seen> {
-        let mut newest: BTreeMap<&str, &Seen> = BTreeMap::new();
-        for seen in &self.seen {
-            let known = newest.entry(&seen.instance).or_insert(seen);
-            if order(seen) > order(known) {
-                *known = seen;
-            }
-        }
-        newest.into_values().collect()
-    }
-}
-
-/// Of one instance's words the one that was said last stands above the others. One writer counts them;
-/// what is no record says nothing. Of two that can't be told apart the one that is not ready counts.
-fn order(seen: &Seen) -> (bool, u64, Option<u64>, bool) {
-    match &seen.signal {
-        Ok(signal) => (true, signal.seq, signal.mono_ms, !seen.is_ready()),
-        Err(_) => (false, 0, None, true),
-    }
 }
 
 /// Asks all servers at once, until all have answered or what they have shown is `enough`, and a moment

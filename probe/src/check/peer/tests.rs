@@ -39,16 +39,6 @@ fn overdue(seen: Seen) -> Seen {
     }
 }
 
-/// The same word, said as the nth.
-fn nth(seen: Seen, seq: u64, mono_ms: u64) -> Seen {
-    let signal = seen.signal.map(|signal| Signal {
-        seq,
-        mono_ms: Some(mono_ms),
-        ..signal
-    });
-    Seen { signal, ..seen }
-}
-
 fn immortal(seen: Seen) -> Seen {
     Seen {
         expiry: Expiry::Never,
@@ -173,60 +163,4 @@ fn truth_table() {
         let refs: Vec<&Seen> = seen.iter().collect();
         assert_eq!(judge(&refs, &failures, min), want, "{seen:?} {failures:?}");
     }
-}
-
-#[test]
-fn the_newest_word_of_an_instance_is_the_one_that_counts() {
-    let table: Vec<([Seen; 2], &str)> = vec![
-        ([nth(ready("x"), 1, 9), nth(no("x"), 2, 1)], "no"),
-        ([nth(ready("x"), 3, 1), nth(no("x"), 2, 9)], "ready"),
-        ([nth(ready("x"), 0, 1), nth(no("x"), 0, 2)], "no"),
-        ([nth(ready("x"), 0, 3), nth(no("x"), 0, 2)], "ready"),
-        // They can't be told apart.
-        ([ready("x"), no("x")], "no"),
-        ([malformed(ready("x")), ready("x")], "ready"),
-        ([malformed(ready("x")), no("x")], "no"),
-        (
-            [nth(late(ready("x")), 2, 2), nth(ready("x"), 1, 1)],
-            "doubtful",
-        ),
-        (
-            [nth(late(ready("x")), 1, 1), nth(ready("x"), 2, 2)],
-            "ready",
-        ),
-        (
-            [nth(immortal(ready("x")), 1, 1), nth(ready("x"), 2, 2)],
-            "ready",
-        ),
-    ];
-    for (words, want) in table {
-        for seen in [words.to_vec(), words.iter().rev().cloned().collect()] {
-            let looks = Looks {
-                seen,
-                failures: Vec::new(),
-            };
-            let newest = looks.newest();
-            let got = match newest.as_slice() {
-                [one] => word(one),
-                others => panic!("one word, not {others:?}"),
-            };
-            let got = match got {
-                Word::Ready => "ready",
-                Word::No(_) => "no",
-                Word::Doubtful(_) => "doubtful",
-            };
-            assert_eq!(got, want, "{words:?}");
-        }
-    }
-}
-
-#[test]
-fn instances_of_several_servers_stand_beside_each_other() {
-    let looks = Looks {
-        seen: vec![ready("y"), ready("x"), ready("y")],
-        failures: Vec::new(),
-    };
-    let newest = looks.newest();
-    let instances: Vec<&str> = newest.iter().map(|seen| seen.instance.as_str()).collect();
-    assert_eq!(instances, ["x", "y"]);
 }
