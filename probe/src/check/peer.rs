@@ -29,7 +29,7 @@ pub async fn ask(
     let judge = |looks: &Looks| judge(&newest(&looks.seen), &looks.failures, min);
     let enough = |looks: &Looks| judge(looks).decides();
     let looks = look::look(remote, limit, secrets, (name, min), enough).await;
-    let quote = |text: &str| remote.quote(text, secrets, MAX_QUOTE_CHARS);
+    let quote = |text: &str| secrets.quote(text, MAX_QUOTE_CHARS);
     let outcome = match judge(&looks) {
         Judged::Ready(note) => Outcome::Pass(quote(&note)),
         Judged::No(reason) => Outcome::fail(quote(&reason)),
@@ -37,7 +37,9 @@ pub async fn ask(
         Judged::Doubtful(cause) => Outcome::Unknown(quote(&cause)),
         Judged::Away(cause) => {
             let store = remote.address.redacted();
-            Outcome::Unknown(format!("{store}: {}", quote(&cause)))
+            // A server may repeat what it was told to log in, which may stand in a file.
+            let cause = remote.quote(&cause, secrets, MAX_QUOTE_CHARS);
+            Outcome::Unknown(format!("{store}: {cause}"))
         }
     };
     let fleet = match outcome {
@@ -122,7 +124,8 @@ fn judge(seen: &[&Seen], failures: &[String], min: usize) -> Judged {
         (false, true, _) => Judged::No(reason),
         // The others may be back with the next beat, if the store has lost them.
         (false, false, []) => Judged::Absent(reason),
-        (false, false, failures) => Judged::Away(failures.join("; ")),
+        (false, false, failures) if ready == 0 => Judged::Away(failures.join("; ")),
+        (false, false, failures) => Judged::Away(format!("{reason}; {}", failures.join("; "))),
     }
 }
 

@@ -63,7 +63,7 @@ fn truth_table() {
     let is_no = |text: &str| Judged::No(text.to_owned());
     let is_absent = |text: &str| Judged::Absent(text.to_owned());
     let is_doubtful = |text: &str| Judged::Doubtful(text.to_owned());
-    let is_away = || Judged::Away(AWAY.to_owned());
+    let is_away = |text: &str| Judged::Away(text.to_owned());
     let kept = "the store would keep its record for 1h; its TTL is 1m (instance x)";
     let over = "the store still has its record, which should have expired 9s ago (instance x)";
     let for_ever = "its record has no TTL, so it says nothing about its life (instance x)";
@@ -133,8 +133,13 @@ fn truth_table() {
             2,
             is_absent("1 of 1 instances ready, 2 needed"),
         ),
-        (vec![], away, 1, is_away()),
-        (vec![ready("x")], away, 2, is_away()),
+        (vec![], away, 1, is_away(AWAY)),
+        (
+            vec![ready("x")],
+            away,
+            2,
+            is_away(&format!("1 of 1 instances ready, 2 needed; {AWAY}")),
+        ),
         // What the store does not end is neither, whatever it says.
         (vec![late(ready("x"))], quiet, 1, is_doubtful(kept)),
         (vec![late(ready("x"))], away, 1, is_doubtful(kept)),
