@@ -27,6 +27,7 @@ use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::thread;
 
 use self::rest::Rests;
+use crate::fleet::Fleet;
 use crate::link::connect;
 use crate::link::store::Remote;
 use crate::outcome::{self, Outcome};
@@ -55,7 +56,12 @@ pub struct Answer {
     pub outcome: Outcome,
     /// From the question to the answer.
     pub elapsed: Duration,
+    /// Whom it has seen in a store, if that answered.
+    pub fleets: Vec<Fleet>,
 }
+
+/// The outcome of a question, and whom it has seen in a store.
+type Said = (Outcome, Vec<Fleet>);
 
 /// The agents that have published in this life of the container.
 pub fn discover(context: Context<'_>) -> Result<Vec<Name>, String> {
@@ -110,7 +116,7 @@ pub fn ask_now(target: &Target, context: Context<'_>) -> Option<Answer> {
     };
     let started = clock::instant();
     let outcome = agent::ask(context.store, context.epoch, context.secrets, name, *min);
-    Some(finish(target, outcome, started))
+    Some(finish(target, (outcome, Vec::new()), started))
 }
 
 async fn ask(target: &Target, context: Context<'_>, limit: TimeLimit, rests: &Rests) -> Answer {
@@ -123,85 +129,118 @@ async fn ask(target: &Target, context: Context<'_>, limit: TimeLimit, rests: &Re
         Some(_) | None => limit,
     };
     let own = TimeLimit { at, set };
-    let asked = async { Ok(question(target, context, limit, rests).await) };
-    let outcome = own.hold(asked).await.unwrap_or_else(Outcome::Unknown);
-    finish(target, outcome, started)
+    let asked = async { Ok(question(target, context, own, rests).await) };
+    let said = own.hold(asked).await;
+    let said = said.unwrap_or_else(|cause| (Outcome::Unknown(cause), Vec::new()));
+    finish(target, said, started)
 }
 
-fn finish(target: &Target, outcome: Outcome, started: Instant) -> Answer {
+fn finish(target: &Target, (outcome, fleets): Said, started: Instant) -> Answer {
     let elapsed = clock::instant().saturating_duration_since(started);
     tracing::debug!(target = %target.label(), outcome = outcome.word(), text = outcome.text(), ?elapsed);
+    if target.not {
+        // Who was ready is no reason to wait for anybody: that was the wrong answer.
+        return Answer {
+            outcome: outcome.inverted(),
+            elapsed,
+            fleets: Vec::new(),
+        };
+    }
     Answer {
-        outcome: if target.not {
-            outcome.inverted()
-        } else {
-            outcome
-        },
+        outcome,
         elapsed,
+        fleets,
     }
 }
 
 /// Boxed, because `any` asks targets again.
+type Asked<'a> = Pin<Box<dyn Future<Output = Said> + 'a>>;
+
 fn question<'a>(
     target: &'a Target,
     context: Context<'a>,
     limit: TimeLimit,
     rests: &'a Rests,
-) -> Pin<Box<dyn Future<Output = Outcome> + 'a>> {
+) -> Asked<'a> {
     let secrets = context.secrets;
     match &target.kind {
-        Kind::Agent { name, min } => Box::pin(async move {
+        Kind::Agent { name, min } => outside_stores(async move {
             agent::ask(context.store, context.epoch, context.secrets, name, *min)
         }),
         Kind::Peer { name, min } => match context.remote {
-            Some(remote) => Box::pin(any_endpoint(remote.address.endpoints(), move |endpoint| {
-                peer::ask(remote, endpoint, secrets, name, *min)
-            })),
+            Some(remote) => Box::pin(async move {
+                let (outcome, fleet) = peer::ask(remote, limit, secrets, name, *min).await;
+                (outcome, fleet.into_iter().collect())
+            }),
             // Settings refuse such a target.
-            None => Box::pin(std::future::ready(Outcome::unknown(
+            None => outside_stores(std::future::ready(Outcome::unknown(
                 "READY_STORE is not set",
             ))),
         },
-        Kind::Redis(redis) => Box::pin(any_endpoint(&redis.address.endpoints, move |endpoint| {
-            redis::ask(redis, endpoint, secrets)
-        })),
-        Kind::Nats(nats) => Box::pin(any_endpoint(&nats.address.endpoints, move |endpoint| {
-            nats::ask(nats, endpoint, secrets)
-        })),
-        Kind::Http(http) => Box::pin(async move {
+        Kind::Redis(redis) => {
+            outside_stores(any_endpoint(&redis.address.endpoints, move |endpoint| {
+                redis::ask(redis, endpoint, secrets)
+            }))
+        }
+        Kind::Nats(nats) => {
+            outside_stores(any_endpoint(&nats.address.endpoints, move |endpoint| {
+                nats::ask(nats, endpoint, secrets)
+            }))
+        }
+        Kind::Http(http) => outside_stores(async move {
             let (outcome, rest) = http::ask(http, target.scope, secrets).await;
             if let Some(rest) = rest {
                 rests.add(rest, limit);
             }
             outcome
         }),
-        Kind::Connect(endpoint) => Box::pin(ask_connect(endpoint, target.scope)),
+        Kind::Connect(endpoint) => outside_stores(ask_connect(endpoint, target.scope)),
         Kind::Process { pattern, min } => {
             let (pattern, min) = (pattern.clone(), *min);
-            Box::pin(blocking(move || process::ask(&pattern, min)))
+            outside_stores(blocking(move || process::ask(&pattern, min)))
         }
         Kind::Pid(path) => {
             let path = path.clone();
-            Box::pin(blocking(move || file::ask_pid(&path)))
+            outside_stores(blocking(move || file::ask_pid(&path)))
         }
-        Kind::Exec(argv) => Box::pin(exec::ask(argv, secrets)),
+        Kind::Exec(argv) => outside_stores(exec::ask(argv, secrets)),
         Kind::File(file) => {
             let file = file.clone();
-            Box::pin(blocking(move || file::ask(&file)))
+            outside_stores(blocking(move || file::ask(&file)))
         }
         Kind::Any(targets) => Box::pin(async move {
             let answers = join_all(targets.iter().map(|t| ask(t, context, limit, rests))).await;
-            let labels = targets.iter().map(|t| t.label().to_owned());
-            outcome::any(labels.zip(answers.into_iter().map(|a| a.outcome)).collect())
+            any(targets, answers)
         }),
     }
+}
+
+fn outside_stores<'a>(asked: impl Future<Output = Outcome> + 'a) -> Asked<'a> {
+    Box::pin(async { (asked.await, Vec::new()) })
+}
+
+/// One of several, and whom all of them have seen.
+fn any(targets: &[Target], answers: Vec<Answer>) -> Said {
+    let labels = targets.iter().map(|t| t.label().to_owned());
+    let (outcomes, fleets): (Vec<Outcome>, Vec<Vec<Fleet>>) =
+        answers.into_iter().map(|a| (a.outcome, a.fleets)).unzip();
+    let outcome = outcome::any(labels.zip(outcomes).collect());
+    let fleets = match outcome {
+        // Not an answer.
+        Outcome::Unknown(_) => Vec::new(),
+        Outcome::Pass(_) | Outcome::Blemished(_) | Outcome::Fail(_) => {
+            fleets.into_iter().flatten().collect()
+        }
+    };
+    (outcome, fleets)
 }
 
 async fn blocking(work: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
     thread::run(work).await.unwrap_or_else(Outcome::Unknown)
 }
 
-/// Asks every server of a list at once; the first that passes answers for all.
+/// Asks every server of a list at once; the first that passes answers for all. (What is announced in a
+/// store has no such answer: see `peer`.)
 async fn any_endpoint<'a, F: Future<Output = Outcome>>(
     endpoints: &'a [Endpoint],
     ask: impl Fn(&'a Endpoint) -> F,

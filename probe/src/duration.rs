@@ -19,6 +19,17 @@ pub enum Grace {
     Forever,
 }
 
+impl Grace {
+    /// The same, but no longer than so many milliseconds.
+    pub fn at_most_ms(self, most_ms: u64) -> Self {
+        let most = Duration::from_millis(most_ms);
+        match self {
+            Self::For(grace) => Self::For(grace.min(most)),
+            Self::Forever => Self::For(most),
+        }
+    }
+}
+
 impl fmt::Display for Grace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,6 +4,7 @@
 //! said; nothing else depends on it. What is remembered decides nothing by itself.
 
 mod keeper;
+mod roster;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ use crate::far::Stuck;
 use crate::outcome::Outcome;
 use crate::verdict::Tolerance;
 pub use keeper::Keeper;
+pub use roster::{Fleets, Roster};
 
 /// The version of the file.
 const VERSION: u32 = 1;
@@ -27,6 +29,17 @@ const REWRITE_MS: u64 = 3_600_000;
 /// Checks by their identity, and what they answer now.
 pub type Answers<'a> = [(&'a str, &'a Outcome)];
 
+/// What one round of a probe has learned.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct News<'a> {
+    /// What the checks answer now.
+    pub answers: &'a Answers<'a>,
+    /// Whom those that ask a store have seen there.
+    pub fleets: &'a Fleets<'a>,
+    /// Mounts that were asked by a child, and the child where it was left behind.
+    pub children: &'a [(String, Option<Stuck>)],
+}
+
 /// What is remembered of every check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
@@ -37,6 +50,9 @@ pub struct Memory {
     /// Children that wait for a file system, by where that is mounted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     stuck: BTreeMap<String, Stuck>,
+    /// Who was ready, of the checks that ask a store.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    peers: BTreeMap<String, Roster>,
 }
 
 /// What is remembered of one check.
@@ -85,9 +101,17 @@ impl Memory {
         self.stuck.get(point)
     }
 
+    /// Adds what was learned now; says whether that is worth writing.
+    pub fn learn(&mut self, news: &News<'_>, now_ms: u64) -> bool {
+        // Whom a check has seen is taken for what its answer is now.
+        let has_answered = self.add(news.answers, now_ms);
+        let has_seen = self.add_fleets(news.fleets, now_ms);
+        self.note_children(news.children) | has_answered | has_seen
+    }
+
     /// Notes which children were left behind, and which mounts have answered; says whether that is
     /// worth writing.
-    pub fn note_children(&mut self, children: &[(String, Option<Stuck>)]) -> bool {
+    fn note_children(&mut self, children: &[(String, Option<Stuck>)]) -> bool {
         let mut changed = false;
         for (point, stuck) in children {
             changed |= match stuck {
@@ -99,7 +123,7 @@ impl Memory {
     }
 
     /// Adds what was answered now; says whether that is worth writing.
-    pub fn add(&mut self, answers: &Answers<'_>, now_ms: u64) -> bool {
+    fn add(&mut self, answers: &Answers<'_>, now_ms: u64) -> bool {
         let mut changed = now_ms.saturating_sub(self.written_ms) >= REWRITE_MS;
         for (key, outcome) in answers {
             let next = Past::after(self.past(key), (*outcome).into(), now_ms);

@@ -7,13 +7,14 @@ use ready_probe_sdk::freshness::{self, Observed};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::{DecodeError, Name, Signal, State};
 use ready_probe_sdk::store::local::LocalStore;
-use ready_probe_sdk::store::{Failure, Seen, Store};
+use ready_probe_sdk::store::{Expiry, Failure, Seen, Store};
 use serde_json::{Value, json};
 
 use crate::cli;
 use crate::exit::Exit;
 use crate::far::relay::Relayed;
 use crate::link::store::{Connected, Remote};
+use crate::newest::newest;
 use crate::redact::Secrets;
 use crate::run::{self, Start};
 use crate::settings::{Format, Invalid, Origin, Settings};
@@ -87,20 +88,24 @@ fn list_remote(
     let event_loop = run::event_loop()?;
     let limit = TimeLimit::from(start.at, settings.timeout.value);
     event_loop.block_on(async {
-        let read = remote.first(limit, async |endpoint| {
+        let read = remote.each(limit, async |endpoint| {
             let mut store = remote
                 .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
                 .await?;
             let (agents, seen) = read_all(&mut store, names).await.map_err(|e| e.cause)?;
             Ok((store, agents, seen))
         });
-        let (mut store, agents, seen) = read
+        let read = read
             .await
             .map_err(|why| remote.quote(&why, &settings.secrets, MAX_QUOTE_CHARS))?;
-        remote
-            .tidy(&mut store, &agents, limit, &settings.secrets)
-            .await;
-        Ok(seen.iter().map(row_of_seen).collect())
+        let mut all = Vec::new();
+        for (mut store, agents, seen) in read {
+            remote
+                .tidy(&mut store, &agents, limit, &settings.secrets)
+                .await;
+            all.extend(seen);
+        }
+        Ok(newest(&all).into_iter().map(row_of_seen).collect())
     })
 }
 
@@ -155,7 +160,12 @@ fn list_local(store: &LocalStore, names: &[Name]) -> Result<Vec<Row>, String> {
 }
 
 fn row_of_seen(seen: &Seen) -> Row {
-    let dead = seen.immortal.then(|| "its record has no TTL".to_owned());
+    let dead = match seen.expiry {
+        Expiry::Timely => None,
+        expiry @ (Expiry::Never | Expiry::Late { .. } | Expiry::Overdue { .. }) => {
+            Some(expiry.to_string())
+        }
+    };
     row(
         seen.agent.clone(),
         seen.instance.clone(),

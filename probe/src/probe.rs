@@ -16,7 +16,8 @@ use crate::duration::Grace;
 use crate::far::asked::Line;
 use crate::far::child::{Asking, Hearings};
 use crate::far::{self, Stuck};
-use crate::last_pass::{Answered, Answers, Keeper, Memory, Past};
+use crate::fleet::Fleet;
+use crate::last_pass::{Answered, Keeper, Memory, News, Past, Roster};
 use crate::link::store::Remote;
 use crate::outcome::Outcome;
 use crate::report::{Report, Row};
@@ -249,8 +250,9 @@ impl<'a> Probe<'a> {
         let recalled = self.keeper.recall();
         let before = recalled.memory;
         for (question, answer) in plan.questions.iter().zip(&mut answers) {
-            let past = before.past(&question.key);
-            answer.outcome = in_the_light_of(past, answer.outcome.clone());
+            let (past, roster) = (before.past(&question.key), before.roster(&question.key));
+            let outcome = answer.outcome.clone();
+            answer.outcome = in_the_light_of(past, roster, outcome, &answer.fleets, now_ms);
         }
         let mut notes: Vec<String> = Vec::new();
         notes.extend(recalled.problem.map(|why| format!("no grace: {why}")));
@@ -259,8 +261,13 @@ impl<'a> Probe<'a> {
         let learned: Vec<(&str, &Outcome)> = asked
             .map(|(question, answer)| (question.key.as_str(), &answer.outcome))
             .collect();
-        let has_changed = memory.add(&learned, now_ms) | memory.note_children(&plan.children);
-        let remembered = self.remember(&learned, &plan.children, has_changed, now_ms);
+        let news = News {
+            answers: &learned,
+            fleets: &fleets_of(&plan.questions, &answers),
+            children: &plan.children,
+        };
+        let has_changed = memory.learn(&news, now_ms);
+        let remembered = self.remember(&news, has_changed, now_ms);
         if let Err(why) = &remembered {
             notes.push(format!("grace can't be counted: {why}"));
         }
@@ -285,15 +292,9 @@ impl<'a> Probe<'a> {
 
     /// Writes what was answered, if that is news. An Unknown is written each time: only where it can
     /// be is it tolerated, or every probe would see the first one anew.
-    fn remember(
-        &self,
-        learned: &Answers<'_>,
-        children: &[(String, Option<Stuck>)],
-        has_changed: bool,
-        now_ms: u64,
-    ) -> Result<(), String> {
+    fn remember(&self, news: &News<'_>, has_changed: bool, now_ms: u64) -> Result<(), String> {
         let is_unknown = |(_, outcome): &(&str, &Outcome)| matches!(outcome, Outcome::Unknown(_));
-        let has_unknown = self.tolerant && learned.iter().any(is_unknown);
+        let has_unknown = self.tolerant && news.answers.iter().any(is_unknown);
         if !has_changed && !has_unknown {
             return Ok(());
         }
@@ -303,7 +304,7 @@ impl<'a> Probe<'a> {
         } else {
             SHORT_PATIENCE
         };
-        self.keeper.remember(learned, children, now_ms, patience)
+        self.keeper.remember(news, now_ms, patience)
     }
 
     fn context(&self) -> Context<'_> {
@@ -350,6 +351,9 @@ impl<'a> Probe<'a> {
             Scope::Own => Grace::For(Duration::ZERO),
             Scope::Dependency => self.settings.grace.value,
         });
+        let grace = pasts
+            .after
+            .grace(&question.key, &answer.fleets, grace, now_ms);
         let past = pasts.after.past(&question.key);
         let tolerance = match past {
             Some(past) if self.tolerant && pasts.is_kept => past.tolerance(grace, now_ms),
@@ -427,19 +431,42 @@ impl Plan {
     }
 }
 
-/// What is not there, and was there when it was last known: whoever tells may have lost it.
-fn in_the_light_of(past: Option<&Past>, outcome: Outcome) -> Outcome {
+/// What was not enough, where enough were ready at the last answer: whoever tells may have lost them. Where
+/// it is not remembered who they were, as by older probes, that is taken for so as long as nobody is there.
+fn in_the_light_of(
+    past: Option<&Past>,
+    roster: Option<&Roster>,
+    outcome: Outcome,
+    fleets: &[Fleet],
+    now_ms: u64,
+) -> Outcome {
+    let passed_last = past.is_some_and(|past| past.definite == Some(Answered::Pass));
     match outcome {
-        Outcome::Fail(failure)
-            if failure.absent && past.is_some_and(|past| past.definite == Some(Answered::Pass)) =>
-        {
-            Outcome::Unknown(failure.reason)
+        Outcome::Fail(failure) if passed_last => {
+            let may_be_back = match roster {
+                Some(roster) => roster.may_be_enough(fleets, now_ms),
+                None => failure.absent,
+            };
+            if may_be_back {
+                Outcome::Unknown(failure.reason)
+            } else {
+                Outcome::Fail(failure)
+            }
         }
         outcome @ (Outcome::Pass(_)
         | Outcome::Blemished(_)
         | Outcome::Fail(_)
         | Outcome::Unknown(_)) => outcome,
     }
+}
+
+/// Whom the checks have seen that have asked a store and had an answer.
+fn fleets_of<'a>(questions: &'a [Question], answers: &'a [Answer]) -> Vec<(&'a str, &'a [Fleet])> {
+    let asked = questions.iter().zip(answers);
+    asked
+        .filter(|(_, answer)| !answer.fleets.is_empty())
+        .map(|(question, answer)| (question.key.as_str(), answer.fleets.as_slice()))
+        .collect()
 }
 
 /// A target as a key of a file that must stay small.
@@ -457,6 +484,7 @@ fn settled(outcome: &Outcome) -> Answer {
     Answer {
         outcome: outcome.clone(),
         elapsed: Duration::ZERO,
+        fleets: Vec::new(),
     }
 }
 

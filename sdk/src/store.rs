@@ -12,6 +12,7 @@ pub mod any;
 pub mod connected;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod expiry;
 pub mod local;
 pub mod memory;
 #[cfg(feature = "stores")]
@@ -25,6 +26,7 @@ use std::fmt;
 
 use crate::Result;
 use crate::signal::{DecodeError, Instance, Name, Signal, State, clean};
+pub use expiry::Expiry;
 
 /// How much of what a server says is kept.
 pub(crate) const MAX_CAUSE_CHARS: usize = 256;
@@ -50,8 +52,8 @@ pub(crate) const MAX_CAUSE_CHARS: usize = 256;
 /// - **remove** takes instances away at once, from a full store as well; what is not there is not an error. Nobody else's
 ///   instance is touched.
 /// - **expiry** is the store's own: it needs neither the writer nor a reader, and no clock but the
-///   store's. A record that would never expire is seen as [`immortal`](Seen::immortal), and no
-///   store writes one.
+///   store's. A record that would never expire, or that the store keeps for longer than its TTL, is
+///   seen [so](Seen::expiry); no store writes one.
 /// - **tidy** removes from the store's indexes what has no record any more. No read depends on it.
 /// - A [`Failure`] says that the store as a whole could not be asked; a [`Stored`] that one record
 ///   was refused.
@@ -149,8 +151,8 @@ pub struct Seen {
     pub instance: String,
     /// The record, or why it is none.
     pub signal: Result<Signal, DecodeError>,
-    /// Nothing will ever remove it: it says nothing about its agent's life.
-    pub immortal: bool,
+    /// How the store is going to end it. What does not end in time says nothing about its agent's life.
+    pub expiry: Expiry,
 }
 
 impl Seen {
@@ -158,29 +160,44 @@ impl Seen {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let state = self.signal.as_ref().map(|signal| signal.state);
-        state == Ok(State::Ready) && !self.immortal
+        state == Ok(State::Ready) && self.expiry == Expiry::Timely
     }
 
-    /// What stands in the place of an instance. A record must say what its place says.
-    pub(crate) fn at(agent: &Name, instance: &str, bytes: &[u8], immortal: bool) -> Self {
-        let signal = Signal::decode(bytes).and_then(|signal| {
-            let said = (&signal.agent, signal.instance.as_str());
-            if said == (agent, instance) {
-                return Ok(signal);
-            }
-            let (said_agent, said_instance) = said;
-            Err(DecodeError::Malformed(clean(
-                &format!("it names {said_agent} {said_instance}, its place {agent} {instance}"),
-                MAX_CAUSE_CHARS,
-            )))
-        });
+    /// What stands in the place of an instance; `expiry` is told the record's TTL in milliseconds. A record
+    /// must say what its place says, and have a TTL.
+    pub(crate) fn at(
+        agent: &Name,
+        instance: &str,
+        bytes: &[u8],
+        expiry: impl FnOnce(u64) -> Expiry,
+    ) -> Self {
+        let signal = Signal::decode(bytes).and_then(|signal| belongs(signal, agent, instance));
+        let ttl_ms = signal.as_ref().ok().and_then(|signal| signal.ttl_ms);
         Self {
             agent: agent.clone(),
             instance: instance.to_owned(),
             signal,
-            immortal,
+            expiry: ttl_ms.map_or(Expiry::Timely, expiry),
         }
     }
+}
+
+/// A signal that may stand in this place of a store.
+fn belongs(signal: Signal, agent: &Name, instance: &str) -> Result<Signal, DecodeError> {
+    if signal.ttl_ms.is_none() {
+        return Err(DecodeError::Malformed(
+            "ttl_ms is null, which a record has in its container only".to_owned(),
+        ));
+    }
+    let said = (&signal.agent, signal.instance.as_str());
+    if said == (agent, instance) {
+        return Ok(signal);
+    }
+    let (said_agent, said_instance) = said;
+    Err(DecodeError::Malformed(clean(
+        &format!("it names {said_agent} {said_instance}, its place {agent} {instance}"),
+        MAX_CAUSE_CHARS,
+    )))
 }
 
 /// Why a store could not be asked.

@@ -2,11 +2,13 @@
 
 use std::process::Command;
 
+use ready_probe_test_support::hostile::refused_port;
 use ready_probe_test_support::process::{Guard, Run, free_port, run};
 use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 use serde_json::Value;
 
 use crate::container::Container;
+use crate::peer::{announce, record};
 use crate::records::publish;
 
 fn list(container: &Container, store: Option<&str>, args: &[&str]) -> Run {
@@ -98,6 +100,41 @@ fn signals_of_a_store_are_listed_one_row_an_instance() {
                 .unwrap()
                 .len(),
             1
+        );
+    }
+}
+
+#[test]
+fn no_server_of_several_hides_what_another_one_has() {
+    let (a, b) = (Redis::start(), Redis::start());
+    let dead = refused_port();
+    let put = |redis: &Redis, agent: &str, state: &str, seq: u64| {
+        let mut record = record(agent, "x-1", state);
+        record["seq"] = seq.into();
+        announce(redis, "default", &record, Some(60_000));
+    };
+    put(&a, "left", "ready", 1);
+    put(&b, "left", "not_ready", 2);
+    put(&b, "moved", "ready", 1);
+    for ports in [
+        [dead.port(), a.port(), b.port()],
+        [b.port(), a.port(), dead.port()],
+    ] {
+        let servers = ports.map(|port| format!("127.0.0.1:{port}")).join(",");
+        let store = format!("redis://{servers}");
+        let listed = json(&Container::new(), Some(&store), &[]);
+        let signals = listed["signals"].as_array().unwrap();
+        let rows: Vec<(&Value, &Value)> = signals
+            .iter()
+            .map(|signal| (&signal["agent"], &signal["state"]))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                (&Value::from("left"), &Value::from("not_ready")),
+                (&Value::from("moved"), &Value::from("ready"))
+            ],
+            "{listed}"
         );
     }
 }

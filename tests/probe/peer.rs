@@ -11,12 +11,12 @@ use crate::container::{Container, assert_mentions, assert_said};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-fn record(agent: &str, instance: &str, state: &str) -> Value {
+pub fn record(agent: &str, instance: &str, state: &str) -> Value {
     json!({ "v": 1, "agent": agent, "instance": instance, "state": state, "ttl_ms": 60_000 })
 }
 
 /// As docs/signal.md says it, with nothing but a Redis client.
-fn announce(redis: &Redis, namespace: &str, record: &Value, ttl_ms: Option<u32>) {
+pub fn announce(redis: &Redis, namespace: &str, record: &Value, ttl_ms: Option<u32>) {
     let (agent, instance) = (text(record, "agent"), text(record, "instance"));
     let set = format!("ready:{namespace}:{{{agent}}}");
     let key = format!("{set}:{instance}");
@@ -34,7 +34,7 @@ fn text(record: &Value, key: &str) -> String {
     record[key].as_str().unwrap().to_owned()
 }
 
-fn ask(container: &Container, store: &str, targets: &[&str]) -> Run {
+pub fn ask(container: &Container, store: &str, targets: &[&str]) -> Run {
     run(container.probe(targets).env("READY_STORE", store))
 }
 

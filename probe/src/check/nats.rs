@@ -1,7 +1,7 @@
 //! Does NATS answer, and as expected?
 
 use ready_probe_sdk::connect::Endpoint;
-use ready_probe_sdk::store::nats::{Replies, Reply, Request};
+use ready_probe_sdk::store::nats::{Cluster, Replies, Reply, Request};
 use serde::Deserialize;
 
 use crate::link::bounded::MAX_REPLY_BYTES;
@@ -55,6 +55,8 @@ fn question(target: &NatsTarget) -> Option<Request> {
 #[derive(Debug, Deserialize)]
 struct ApiAnswer {
     error: Option<ApiError>,
+    /// Of a stream: the servers that keep it.
+    cluster: Option<Cluster>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,7 +94,7 @@ fn judge(target: &NatsTarget, info: &Info, heard: &Heard, secrets: &Secrets) -> 
                 judge_found(target, Found::NoJetStream("JetStream is not enabled"))
             }
         }
-        Some(answer) => match found(&answer.payload, secrets) {
+        Some(answer) => match found(&answer.payload, target, secrets) {
             Ok(found) => judge_found(target, found),
             Err(cause) => Outcome::Unknown(cause),
         },
@@ -104,11 +106,18 @@ fn judge(target: &NatsTarget, info: &Info, heard: &Heard, secrets: &Secrets) -> 
 
 /// The error codes: 10039 JetStream not enabled for account, 10076 not enabled, 10059 stream not
 /// found (nats-server, server/errors.json).
-fn found(payload: &[u8], secrets: &Secrets) -> Result<Found, String> {
+fn found(payload: &[u8], target: &NatsTarget, secrets: &Secrets) -> Result<Found, String> {
     let answer = serde_json::from_slice::<ApiAnswer>(payload)
         .map_err(|_| "it does not speak JetStream's protocol".to_owned())?;
     let Some(error) = answer.error else {
-        return Ok(Found::All);
+        // It is there, on this server, and of no use: without a leader nothing is written to it.
+        return match answer.cluster {
+            Some(cluster) if !cluster.has_leader() => {
+                let bucket = target.bucket.as_deref().unwrap_or_default();
+                Err(format!("bucket {bucket} has no leader"))
+            }
+            Some(_) | None => Ok(Found::All),
+        };
     };
     match (error.err_code, error.code) {
         (10_039, _) => Ok(Found::NoJetStream(

@@ -1,91 +1,174 @@
 //! Is an agent ready, wherever it runs? What `READY_STORE` says of it.
 
-use ready_probe_sdk::connect::Endpoint;
-use ready_probe_sdk::signal::Name;
-use ready_probe_sdk::store::{Seen, Store};
+mod look;
 
+use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::store::{Expiry, Seen};
+
+use crate::fleet::{Fleet, Id};
 use crate::link::store::Remote;
+use crate::newest::newest;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
+use crate::time_limit::TimeLimit;
+use look::Looks;
 
 /// How much of what others say is quoted.
 const MAX_QUOTE_CHARS: usize = 400;
 /// How many instances are named in a report.
 const MAX_NAMED: usize = 3;
-/// A thousand instances of one agent take less, unless they tell a good deal.
-const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
-/// Asks one of the store's servers.
+/// Asks the store. Whom it has seen stands beside an answer only.
 pub async fn ask(
     remote: &Remote,
-    endpoint: &Endpoint,
+    limit: TimeLimit,
     secrets: &Secrets,
     name: &Name,
     min: usize,
-) -> Outcome {
-    let unknown = |cause: &str| {
-        let store = remote.address.redacted();
-        let cause = remote.quote(cause, secrets, MAX_QUOTE_CHARS);
-        Outcome::unknown(format!("{store}: {cause}"))
+) -> (Outcome, Option<Fleet>) {
+    let judge = |looks: &Looks| judge(&newest(&looks.seen), &looks.failures, min);
+    let enough = |looks: &Looks| judge(looks).decides();
+    let looks = look::look(remote, limit, secrets, (name, min), enough).await;
+    let quote = |text: &str| secrets.quote(text, MAX_QUOTE_CHARS);
+    let outcome = match judge(&looks) {
+        Judged::Ready(note) => Outcome::Pass(quote(&note)),
+        Judged::No(reason) => Outcome::fail(quote(&reason)),
+        Judged::Absent(reason) => Outcome::absent(quote(&reason)),
+        Judged::Doubtful(cause) => Outcome::Unknown(quote(&cause)),
+        Judged::Away(cause) => {
+            let store = remote.address.redacted();
+            // A server may repeat what it was told to log in, which may stand in a file.
+            let cause = remote.quote(&cause, secrets, MAX_QUOTE_CHARS);
+            Outcome::Unknown(format!("{store}: {cause}"))
+        }
     };
-    let opened = remote.open(endpoint, MAX_REPLY_BYTES, secrets).await;
-    let mut store = match opened {
-        Ok(store) => store,
-        Err(cause) => return unknown(&cause),
+    let fleet = match outcome {
+        Outcome::Unknown(_) => None,
+        Outcome::Pass(_) | Outcome::Blemished(_) | Outcome::Fail(_) => {
+            Some(fleet(name, min, &newest(&looks.seen)))
+        }
     };
-    match store.find_ready(name, min).await {
-        Ok(seen) => judge(&seen, min, secrets),
-        Err(failure) => unknown(&failure.cause),
+    (outcome, fleet)
+}
+
+/// What the instances in a store say together.
+#[derive(Debug, PartialEq, Eq)]
+enum Judged {
+    /// Enough of them are ready; with a note about the others.
+    Ready(String),
+    /// Too few, as some of them say.
+    No(String),
+    /// Too few are there.
+    Absent(String),
+    /// There would be enough if records could be believed that the store does not end in time.
+    Doubtful(String),
+    /// Too few are there, and some servers could not be asked.
+    Away(String),
+}
+
+impl Judged {
+    /// Whether it stands, whatever other servers may lack or not answer.
+    fn decides(&self) -> bool {
+        match self {
+            Self::Ready(_) | Self::No(_) => true,
+            Self::Absent(_) | Self::Doubtful(_) | Self::Away(_) => false,
+        }
     }
 }
 
-/// What the instances in the store say together. Their life is the store's to end: what is there is
-/// alive, unless nothing could ever remove it.
-fn judge(seen: &[Seen], min: usize, secrets: &Secrets) -> Outcome {
-    let mut ready = 0_usize;
+/// What one instance says.
+enum Word {
+    Ready,
+    No(String),
+    Doubtful(String),
+}
+
+/// Their life is the store's to end: what is there is alive, unless the store does not end it. A "no" that
+/// one server shows counts although another one is away, where an absence does not.
+fn judge(seen: &[&Seen], failures: &[String], min: usize) -> Judged {
+    let (mut ready, mut doubtful) = (0_usize, Vec::new());
     let mut others = Vec::new();
-    for one in seen {
-        match judge_one(one) {
-            Ok(()) => ready += 1,
-            Err(why) => others.push(secrets.quote(&why, MAX_QUOTE_CHARS)),
+    for word in seen.iter().map(|seen| word(seen)) {
+        match word {
+            Word::Ready => ready += 1,
+            Word::No(why) => others.push(why),
+            Word::Doubtful(why) => doubtful.push(why),
         }
     }
-    let count = ready + others.len();
+    let is_doubtful = ready + doubtful.len() >= min;
+    let says_no = !others.is_empty();
+    // What matters most is named first.
+    if is_doubtful {
+        others.splice(0..0, doubtful);
+    } else {
+        others.append(&mut doubtful);
+    }
     if ready >= min {
-        if others.is_empty() {
-            return Outcome::pass();
-        }
-        return Outcome::Pass(format!("{ready} of {count} instances; {}", named(&others)));
+        return Judged::Ready(match others.len() {
+            0 => String::new(),
+            _ => format!("{ready} of {} instances; {}", seen.len(), named(&others)),
+        });
     }
-    match (ready, others.len()) {
-        (0, 0) => Outcome::absent("no signal in the store"),
-        // The others may be back with the next beat, if the store has lost them.
-        (_, 0) => Outcome::absent(format!("{ready} of {count} instances ready, {min} needed")),
-        (0, 1) if min == 1 => Outcome::fail(named(&others)),
-        (..) => Outcome::fail(format!(
-            "{ready} of {count} instances ready, {min} needed; {}",
+    let reason = match (ready, others.len()) {
+        (0, 0) => "no signal in the store".to_owned(),
+        (_, 0) => format!("{ready} of {ready} instances ready, {min} needed"),
+        (0, 1) if min == 1 => named(&others),
+        (..) => format!(
+            "{ready} of {} instances ready, {min} needed; {}",
+            seen.len(),
             named(&others)
-        )),
+        ),
+    };
+    match (is_doubtful, says_no, failures) {
+        (true, ..) => Judged::Doubtful(reason),
+        (false, true, _) => Judged::No(reason),
+        // The others may be back with the next beat, if the store has lost them.
+        (false, false, []) => Judged::Absent(reason),
+        (false, false, failures) if ready == 0 => Judged::Away(failures.join("; ")),
+        (false, false, failures) => Judged::Away(format!("{reason}; {}", failures.join("; "))),
     }
 }
 
-fn judge_one(seen: &Seen) -> Result<(), String> {
+fn word(seen: &Seen) -> Word {
     if seen.is_ready() {
-        return Ok(());
+        return Word::Ready;
     }
+    let instance = &seen.instance;
     let signal = match &seen.signal {
         Ok(signal) => signal,
-        Err(e) => return Err(format!("{e} (instance {})", seen.instance)),
+        Err(e) => return Word::No(format!("{e} (instance {instance})")),
     };
-    if seen.immortal {
-        return Err(format!(
-            "its record has no TTL, so it says nothing about its life (instance {})",
-            seen.instance
-        ));
+    match seen.expiry {
+        Expiry::Timely => {}
+        Expiry::Never => {
+            return Word::No(format!(
+                "its record has no TTL, so it says nothing about its life (instance {instance})"
+            ));
+        }
+        Expiry::Late { .. } | Expiry::Overdue { .. } => {
+            return Word::Doubtful(format!("{} (instance {instance})", seen.expiry));
+        }
     }
-    match (signal.state, signal.reason.as_deref().map(str::trim)) {
-        (state, Some(reason)) if !reason.is_empty() => Err(format!("{state}: {reason}")),
-        (state, _) => Err(state.to_string()),
+    Word::No(
+        match (signal.state, signal.reason.as_deref().map(str::trim)) {
+            (state, Some(reason)) if !reason.is_empty() => format!("{state}: {reason}"),
+            (state, _) => state.to_string(),
+        },
+    )
+}
+
+fn fleet(name: &Name, min: usize, seen: &[&Seen]) -> Fleet {
+    let (ready, others): (Vec<&Seen>, Vec<&Seen>) = seen.iter().partition(|seen| seen.is_ready());
+    let id = |seen: &Seen| Id::of(&seen.instance);
+    let ttl_ms = |seen: &Seen| seen.signal.as_ref().ok().and_then(|signal| signal.ttl_ms);
+    Fleet {
+        agent: name.clone(),
+        min,
+        ready: ready
+            .into_iter()
+            .filter_map(|seen| Some((id(seen), ttl_ms(seen)?)))
+            .collect(),
+        others: others.into_iter().map(id).collect(),
     }
 }
 
@@ -100,80 +183,4 @@ fn named(others: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ready_probe_sdk::signal::{DecodeError, Signal};
-
-    fn seen(state: &str, reason: Option<&str>) -> Seen {
-        let record = serde_json::json!({
-            "v": 1, "agent": "a", "instance": "h-1", "state": state, "reason": reason, "ttl_ms": 60_000,
-        });
-        Seen {
-            agent: Name::new("a").unwrap(),
-            instance: "h-1".to_owned(),
-            signal: Signal::decode(record.to_string().as_bytes()),
-            immortal: false,
-        }
-    }
-
-    #[test]
-    fn truth_table() {
-        let ready = || seen("ready", None);
-        let no = || seen("not_ready", Some("reloading"));
-        let immortal = || Seen {
-            immortal: true,
-            ..ready()
-        };
-        let malformed = || Seen {
-            signal: Err(DecodeError::TooLarge),
-            ..ready()
-        };
-        let table: [(Vec<Seen>, usize, &str); 12] = [
-            (vec![ready()], 1, "pass "),
-            (vec![ready(), ready()], 2, "pass "),
-            (vec![no()], 1, "fail not_ready: reloading"),
-            (vec![seen("starting", None)], 1, "fail starting"),
-            (
-                vec![seen("stopping", Some("deploy"))],
-                1,
-                "fail stopping: deploy",
-            ),
-            (
-                vec![ready(), no()],
-                1,
-                "pass 1 of 2 instances; not_ready: reloading",
-            ),
-            (
-                vec![ready(), no()],
-                2,
-                "fail 1 of 2 instances ready, 2 needed; not_ready: reloading",
-            ),
-            (vec![], 1, "absent no signal in the store"),
-            (vec![ready()], 2, "absent 1 of 1 instances ready, 2 needed"),
-            (
-                vec![immortal()],
-                1,
-                "fail its record has no TTL, so it says nothing about its life (instance h-1)",
-            ),
-            (
-                vec![malformed()],
-                1,
-                "fail record larger than 4096 bytes (instance h-1)",
-            ),
-            (
-                vec![no(), no(), no(), no()],
-                1,
-                "fail 0 of 4 instances ready, 1 needed; not_ready: reloading; not_ready: reloading; \
-                 not_ready: reloading; 1 more",
-            ),
-        ];
-        for (seen, min, want) in table {
-            let outcome = judge(&seen, min, &Secrets::default());
-            let word = match &outcome {
-                Outcome::Fail(failure) if failure.absent => "absent",
-                outcome => outcome.word(),
-            };
-            assert_eq!(format!("{word} {}", outcome.text()), want);
-        }
-    }
-}
+mod tests;

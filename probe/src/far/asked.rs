@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Answer;
+use crate::fleet::Fleet;
 use crate::outcome::Outcome;
 
 /// One answer, as a child prints it.
@@ -18,6 +19,9 @@ pub struct Line {
     pub outcome: Outcome,
     /// How long it took, in microseconds.
     elapsed_us: u64,
+    /// Whom the check has seen in a store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fleets: Vec<Fleet>,
     /// It is about an agent that was found there, of which the parent knows nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub discovered: bool,
@@ -30,6 +34,7 @@ impl Line {
             key: key.to_owned(),
             outcome: answer.outcome.clone(),
             elapsed_us: u64::try_from(answer.elapsed.as_micros()).unwrap_or(u64::MAX),
+            fleets: answer.fleets.clone(),
             discovered,
         }
     }
@@ -39,6 +44,7 @@ impl Line {
         Answer {
             outcome: self.outcome,
             elapsed: Duration::from_micros(self.elapsed_us),
+            fleets: self.fleets,
         }
     }
 

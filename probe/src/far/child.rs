@@ -171,6 +171,7 @@ impl Hearings {
         let unasked = || Answer {
             outcome: Outcome::unknown("nobody has asked"),
             elapsed: Duration::ZERO,
+            fleets: Vec::new(),
         };
         let Some(heard) = self.0.iter_mut().find(|heard| heard.point == point) else {
             return unasked();
@@ -181,6 +182,7 @@ impl Hearings {
             None => Answer {
                 outcome: heard.otherwise.clone(),
                 elapsed: heard.elapsed,
+                fleets: Vec::new(),
             },
         }
     }

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 
 use super::Stuck;
 use crate::exit::Exit;
-use crate::last_pass::Keeper;
+use crate::last_pass::{Keeper, News};
 use crate::time_limit::TimeLimit;
 
 /// What a list of the largest fleet takes.
@@ -88,9 +88,12 @@ pub fn if_needed(
         }
     };
     let now_ms = clock::mono_ms();
-    let left = [(key.clone(), stuck)];
+    let news = News {
+        children: &[(key.clone(), stuck)],
+        ..News::default()
+    };
     // What can't be remembered costs one process more the next time.
-    if let Err(why) = keeper.remember(&[], &left, now_ms, Duration::from_millis(10)) {
+    if let Err(why) = keeper.remember(&news, now_ms, Duration::from_millis(10)) {
         tracing::debug!("{why}");
     }
     failed(format!("does not answer within {}", limit.shown()))

@@ -16,11 +16,10 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Answers, Memory};
-use crate::far::Stuck;
+use super::{Memory, News};
 
-/// A memory of hundreds of checks is smaller.
-const MAX_FILE_BYTES: u64 = 256 * 1024;
+/// The largest memory is smaller: of hundreds of checks, with thousands of instances.
+const MAX_FILE_BYTES: u64 = 512 * 1024;
 /// A probe that rewrites the file in place needs microseconds; a pause lets it run on a busy host.
 const TORN_PAUSE: Duration = Duration::from_millis(1);
 /// How often a file that makes no sense is read again.
@@ -87,20 +86,12 @@ impl Keeper {
         recalled
     }
 
-    /// Adds what these checks answered now. Answers of probes that ran meanwhile are kept. The lock
-    /// is waited for no longer than `patience`. The error says of each folder what is wrong with it.
-    pub fn remember(
-        &self,
-        answers: &Answers<'_>,
-        children: &[(String, Option<Stuck>)],
-        now_ms: u64,
-        patience: Duration,
-    ) -> Result<(), String> {
+    /// Adds what was learned now. What probes that ran meanwhile have learned is kept. The lock is
+    /// waited for no longer than `patience`. The error says of each folder what is wrong with it.
+    pub fn remember(&self, news: &News<'_>, now_ms: u64, patience: Duration) -> Result<(), String> {
         let mut problems = Vec::new();
         for (path, dir) in self.store.probe_dirs(true) {
-            let remembered =
-                dir.and_then(|dir| self.remember_in(&dir, answers, children, now_ms, patience));
-            match remembered {
+            match dir.and_then(|dir| self.remember_in(&dir, news, now_ms, patience)) {
                 Ok(()) => return Ok(()),
                 Err(e) => problems.push(format!("{}: {e}", path.display())),
             }
@@ -114,8 +105,7 @@ impl Keeper {
     fn remember_in(
         &self,
         dir: &OwnedFd,
-        answers: &Answers<'_>,
-        children: &[(String, Option<Stuck>)],
+        news: &News<'_>,
         now_ms: u64,
         patience: Duration,
     ) -> io::Result<()> {
@@ -125,8 +115,7 @@ impl Keeper {
         let known = read(dir, &self.file).unwrap_or_default();
         let is_new = known.is_none();
         let mut memory = known.unwrap_or_default();
-        memory.add(answers, now_ms);
-        memory.note_children(children);
+        memory.learn(news, now_ms);
         replace(dir, &self.file, &format!("{stem}.tmp"), &memory)?;
         if is_new {
             // Best effort: a few hundred bytes more or less decide nothing.

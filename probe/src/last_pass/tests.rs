@@ -120,7 +120,11 @@ fn keeper(dir: &Path) -> Keeper {
 }
 
 fn remember(keeper: &Keeper, key: &str, outcome: &Outcome, at_ms: u64) -> Result<(), String> {
-    keeper.remember(&[(key, outcome)], &[], at_ms, Duration::from_millis(10))
+    let news = News {
+        answers: &[(key, outcome)],
+        ..News::default()
+    };
+    keeper.remember(&news, at_ms, Duration::from_millis(10))
 }
 
 /// The file in which the memory is kept.

@@ -80,18 +80,46 @@ impl Remote {
         limit: TimeLimit,
         ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
     ) -> Result<T, String> {
-        let mut failure = String::new();
+        let (answers, failure) = self.ask_in_turn(limit, ask, 1).await;
+        answers.into_iter().next().ok_or(failure)
+    }
+
+    /// Asks each of them, and returns what those say that answer within the limit. The error is as
+    /// above, if none does.
+    pub async fn each<T>(
+        &self,
+        limit: TimeLimit,
+        ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        let (answers, failure) = self.ask_in_turn(limit, ask, usize::MAX).await;
+        if answers.is_empty() {
+            return Err(failure);
+        }
+        Ok(answers)
+    }
+
+    /// Up to so many answers, and why the last one failed that gave none.
+    async fn ask_in_turn<T>(
+        &self,
+        limit: TimeLimit,
+        ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
+        wanted: usize,
+    ) -> (Vec<T>, String) {
+        let (mut answers, mut failure) = (Vec::new(), String::new());
         // One that is silent must leave the others their time.
         let mut left = u32::try_from(self.address.endpoints().len()).unwrap_or(u32::MAX);
         for endpoint in self.address.endpoints() {
             let share = limit.share(left);
             left -= 1;
             match share.hold(ask(endpoint)).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => answers.push(answer),
                 Err(e) => failure = format!("{endpoint}: {e}"),
             }
+            if answers.len() == wanted {
+                break;
+            }
         }
-        Err(failure)
+        (answers, failure)
     }
 
     /// Connects to one of the store's servers, for answers of up to `max_bytes`. The error is for

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use super::{Published, Record, Seen, Store};
+use super::{Expiry, Published, Record, Seen, Store};
 use crate::clock;
 use crate::signal::{DecodeError, Instance, MAX_RECORD_BYTES, Name, Signal, State, VERSION};
 
@@ -30,6 +30,9 @@ pub trait Backend {
     const SHORT_MS: u64 = 1_000;
     /// A TTL that no test waits for, where there can be one.
     const LONG_MS: u64 = 60_000;
+
+    /// Whether it keeps each record for as long as whoever put it asked for.
+    const KEEPS_EACH: bool = true;
 
     /// The store, through a connection of its own.
     async fn store(&mut self) -> Self::Store;
@@ -85,6 +88,7 @@ macro_rules! store_contract {
                 corrupt_records_are_seen_with_the_reason,
                 a_record_in_another_ones_place_is_not_believed,
                 a_record_for_ever_is_not_believed,
+                a_record_that_is_kept_for_too_long_is_seen_so,
                 tidying_leaves_the_living,
                 many_records_are_put_at_once,
             );
@@ -190,7 +194,7 @@ pub async fn a_record_that_was_put_is_read<B: Backend>(backend: &mut B) {
         assert_eq!(seen.agent, record.published.agent);
         assert_eq!(seen.instance, record.published.instance.as_str());
         assert_eq!(seen.signal.unwrap().encode().unwrap(), record.bytes);
-        assert!(!seen.immortal);
+        assert_eq!(seen.expiry, Expiry::Timely);
     }
 }
 
@@ -511,11 +515,34 @@ pub async fn a_record_for_ever_is_not_believed<B: Backend>(backend: &mut B) {
         .await
     {
         let [seen] = read(&mut store, "a").await.try_into().unwrap();
-        assert!(seen.immortal);
+        assert_eq!(seen.expiry, Expiry::Never);
         // Its own writer puts it right.
         put(&mut store, &[record]).await;
         let [seen] = read(&mut store, "a").await.try_into().unwrap();
-        assert!(!seen.immortal);
+        assert_eq!(seen.expiry, Expiry::Timely);
+    }
+}
+
+pub async fn a_record_that_is_kept_for_too_long_is_seen_so<B: Backend>(backend: &mut B) {
+    let mut store = backend.store().await;
+    let record = record(backend, "a", 1, B::SHORT_MS);
+    let too_long_ms = 10 * B::LONG_MS;
+    // A local record ends with its process, and where a bucket keeps all equally long none is kept longer.
+    if backend
+        .put_raw(&record.published, &record.bytes, Some(too_long_ms))
+        .await
+    {
+        let [seen] = read(&mut store, "a").await.try_into().unwrap();
+        if B::KEEPS_EACH {
+            assert!(seen.expiry.is_doubtful(), "{:?}", seen.expiry);
+            assert!(!seen.is_ready());
+        } else {
+            assert_eq!(seen.expiry, Expiry::Timely);
+        }
+        // Its own writer puts it right.
+        put(&mut store, &[record]).await;
+        let [seen] = read(&mut store, "a").await.try_into().unwrap();
+        assert_eq!(seen.expiry, Expiry::Timely);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Failure, Published, Record, Seen, Store, Stored};
+use super::{Expiry, Failure, Published, Record, Seen, Store, Stored};
 use crate::clock;
 use crate::signal::{Instance, Name};
 
@@ -67,8 +67,12 @@ impl Store for MemoryStore {
         let keys = self.records.keys().filter(wanted);
         let seen = keys.filter_map(|key| {
             let kept = self.records.get(key)?;
-            let immortal = kept.until_ms.is_none();
-            Some(Seen::at(&key.0, key.1.as_str(), &kept.bytes, immortal))
+            let now_ms = clock::mono_ms();
+            let expiry = |ttl_ms| match kept.until_ms {
+                Some(until_ms) => Expiry::within(until_ms.saturating_sub(now_ms), ttl_ms),
+                None => Expiry::Never,
+            };
+            Some(Seen::at(&key.0, key.1.as_str(), &kept.bytes, expiry))
         });
         Ok(seen.collect())
     }

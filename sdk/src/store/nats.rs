@@ -10,6 +10,7 @@
 #[cfg(feature = "nats")]
 pub mod client;
 mod hint;
+mod life;
 mod link;
 mod refused;
 mod stream;
@@ -24,9 +25,11 @@ use crate::clock;
 use crate::connect::store::Bucket;
 use crate::freshness::Span;
 use crate::signal::Name;
+use life::Life;
 use link::DENIED;
 pub use link::{Link, MOMENT, Replies, Reply, Request};
 use refused::Refused;
+pub use stream::Cluster;
 use stream::{Answer, ApiError, Lifetimes, StreamInfo, Terms};
 
 /// How often it is looked whether the bucket still is what it was.
@@ -110,6 +113,17 @@ impl<L: Link> NatsStore<L> {
         )
     }
 
+    /// What an answer says of the stream; nothing, if there is none. Without a leader it is as if the
+    /// server could not be asked: nobody ends the life of what is there, or puts what is not.
+    fn info(&self, reply: &Reply) -> Result<Option<StreamInfo>, Failure> {
+        match stream_info(reply)? {
+            Ok(info) if info.has_leader() => Ok(Some(info)),
+            Ok(_) => Err(self.bucket.has_no_leader()),
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e.failure()),
+        }
+    }
+
     /// What this bucket is like. It is made, if it is not there and may be.
     async fn terms(&mut self) -> Result<Terms, Failure> {
         let now_ms = clock::mono_ms();
@@ -119,10 +133,9 @@ impl<L: Link> NatsStore<L> {
         }
         let info = self.info_request(None, 0);
         let reply = self.ask_one(info).await?;
-        let terms = match stream_info(&reply)? {
-            Ok(info) => info.terms(),
-            Err(e) if e.is_not_found() => self.create().await?,
-            Err(e) => return Err(e.failure()),
+        let terms = match self.info(&reply)? {
+            Some(info) => info.terms(),
+            None => self.create().await?,
         };
         self.known = Some((terms, now_ms));
         Ok(terms)
@@ -214,13 +227,11 @@ impl<L: Link> NatsStore<L> {
     /// What the server says of a record.
     fn acknowledged(&mut self, reply: &Reply) -> Result<Result<(), Refused>, Failure> {
         match reply.status {
-            // Nobody listens to the bucket's subjects: it was removed.
+            // Nobody listens to the bucket's subjects: it was removed, or nobody leads it. The next
+            // turn looks, and says which.
             Some(503) => {
                 self.known = None;
-                return Err(Failure::answered(format!(
-                    "bucket {} is gone",
-                    self.bucket.name
-                )));
+                return Err(self.bucket.takes_nothing());
             }
             Some(DENIED) => {
                 return Ok(Err(Refused {
@@ -260,7 +271,7 @@ impl<L: Link> NatsStore<L> {
     }
 
     /// Seen records, out of the answers of direct gets.
-    fn seen(&self, replies: &[Reply], lifetimes: Lifetimes) -> Result<Vec<Seen>, Failure> {
+    fn seen(&self, replies: &[Reply], life: Life) -> Result<Vec<Seen>, Failure> {
         let mut seen = Vec::new();
         for reply in replies {
             match reply.status {
@@ -280,14 +291,12 @@ impl<L: Link> NatsStore<L> {
             let Some((agent, instance)) = self.place(subject) else {
                 continue;
             };
-            let mortal = match lifetimes {
-                Lifetimes::MaxAge(_) | Lifetimes::Own(Some(_)) => true,
-                Lifetimes::Own(None) => reply.has_ttl(),
-                Lifetimes::Never => false,
-                // Nothing in it can be believed, whatever it says.
-                Lifetimes::Several => return Err(Failure::answered(self.bucket.keeps_several())),
-            };
-            seen.push(Seen::at(&agent, &instance, &reply.payload, !mortal));
+            // Nothing in it can be believed, whatever it says.
+            if life.lifetimes == Lifetimes::Several {
+                return Err(Failure::answered(self.bucket.keeps_several()));
+            }
+            let expiry = |ttl_ms| life.expiry(reply, ttl_ms);
+            seen.push(Seen::at(&agent, &instance, &reply.payload, expiry));
         }
         Ok(seen)
     }
@@ -315,14 +324,12 @@ impl<L: Link> NatsStore<L> {
         let mut replies = self.link.ask(requests).await?.into_iter();
         let info = replies.next().unwrap_or_default();
         let info = info.first().ok_or_else(no_answer)?;
-        let lifetimes = match stream_info(info)? {
-            Ok(info) => info.lifetimes(),
-            // Nobody has published yet.
-            Err(e) if e.is_not_found() => return Ok(Vec::new()),
-            Err(e) => return Err(e.failure()),
+        // Nobody has published yet.
+        let Some(info) = self.info(info)? else {
+            return Ok(Vec::new());
         };
         let replies: Vec<Reply> = replies.flatten().collect();
-        self.seen(&replies, lifetimes)
+        self.seen(&replies, Life::of(&info))
     }
 
     /// Before 2.11: which subjects there are, and then all of them at once.
@@ -330,19 +337,16 @@ impl<L: Link> NatsStore<L> {
         let filters = agents.iter().map(|agent| self.subjects(agent));
         let requests = filters.map(|filter| self.info_request(Some(&filter), 0));
         let requests: Vec<Request> = requests.collect();
-        let mut lifetimes = Lifetimes::Never;
+        let mut life = None;
         let mut gets = Vec::new();
         for reply in self.link.ask(requests).await?.iter().flatten() {
-            let info = match stream_info(reply)? {
-                Ok(info) => info,
-                Err(e) if e.is_not_found() => return Ok(Vec::new()),
-                Err(e) => return Err(e.failure()),
+            let Some(info) = self.info(reply)? else {
+                return Ok(Vec::new());
             };
-            let terms = info.terms();
-            if !terms.allow_direct {
+            if !info.terms().allow_direct {
                 return Err(self.bucket.is_not_direct());
             }
-            lifetimes = terms.lifetimes;
+            life = Some(Life::of(&info));
             if info.total() > MAX_BATCH {
                 return Err(self.has_too_many());
             }
@@ -350,11 +354,11 @@ impl<L: Link> NatsStore<L> {
                 gets.push(self.get_last(subject));
             }
         }
-        if gets.is_empty() {
+        let Some(life) = life.filter(|_| !gets.is_empty()) else {
             return Ok(Vec::new());
-        }
+        };
         let replies: Vec<Reply> = self.link.ask(gets).await?.into_iter().flatten().collect();
-        self.seen(&replies, lifetimes)
+        self.seen(&replies, life)
     }
 }
 
@@ -450,10 +454,8 @@ impl<L: Link> Store for NatsStore<L> {
         loop {
             let request = self.info_request(Some(&filter), offset);
             let reply = self.ask_one(request).await?;
-            let info = match stream_info(&reply)? {
-                Ok(info) => info,
-                Err(e) if e.is_not_found() => return Ok(Vec::new()),
-                Err(e) => return Err(e.failure()),
+            let Some(info) = self.info(&reply)? else {
+                return Ok(Vec::new());
             };
             let places = info.subjects().filter_map(|subject| self.place(subject));
             names.extend(places.map(|(agent, _)| agent));

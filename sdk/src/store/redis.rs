@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 
 use redis::{Cmd, Value, cmd};
 
-use super::{Failure, Published, Record, Seen, Store, Stored};
+use super::{Expiry, Failure, Published, Record, Seen, Store, Stored};
 use crate::clock;
 use crate::signal::{DecodeError, Instance, MAX_RECORD_BYTES, MAX_TTL_MS, Name};
 
@@ -381,15 +381,19 @@ impl<L: Link> Store for RedisStore<L> {
                         agent: agent.clone(),
                         instance: instance.clone(),
                         signal: Err(DecodeError::Malformed("its key holds no string".to_owned())),
-                        immortal: false,
+                        expiry: Expiry::Timely,
                     });
                 }
                 (refused @ Value::ServerError(_), _) | (_, refused @ Value::ServerError(_)) => {
                     return Err(error(refused).unwrap_or_else(too_few));
                 }
                 (Value::Nil, _) | (_, Value::Int(-2)) => {}
-                (Value::BulkString(bytes), Value::Int(ttl_ms)) => {
-                    seen.push(Seen::at(agent, instance, bytes, *ttl_ms < 0));
+                (Value::BulkString(bytes), Value::Int(left_ms)) => {
+                    let expiry = |ttl_ms| {
+                        let left_ms = u64::try_from(*left_ms);
+                        left_ms.map_or(Expiry::Never, |left_ms| Expiry::within(left_ms, ttl_ms))
+                    };
+                    seen.push(Seen::at(agent, instance, bytes, expiry));
                 }
                 _ => return Err(no_redis()),
             }

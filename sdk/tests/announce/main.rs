@@ -27,6 +27,7 @@ mod nats_auth;
 mod nats_refused;
 mod partition;
 mod permissions;
+mod quorum;
 mod redis;
 mod refused;
 mod secrets;

@@ -145,7 +145,8 @@ fn who_may_not_make_the_bucket_is_told_the_command_that_makes_it() {
         ),
         (
             NatsVersion::V2_15,
-            "nats kv add ready --history=1 --marker-ttl=1s (Permissions Violation for Publish to ",
+            "nats kv add ready --history=1 && nats stream edit KV_ready --allow-msg-ttl -f (Permissions \
+             Violation for Publish to ",
         ),
     ] {
         let folder = Folder::new();
@@ -159,11 +160,11 @@ fn who_may_not_make_the_bucket_is_told_the_command_that_makes_it() {
         // As that command makes it.
         let life = match version {
             NatsVersion::V2_9 => Bucket::max_age(Duration::from_secs(60)),
-            NatsVersion::V2_15 => json!({
-                "allow_msg_ttl": true, "subject_delete_marker_ttl": 1_000_000_000,
-            }),
+            NatsVersion::V2_15 => json!({ "allow_msg_ttl": true }),
         };
-        Bucket::with_login(&nats, "admin", "pw").make(&life);
+        let bucket = Bucket::with_login(&nats, "admin", "pw");
+        bucket.make(&json!({}));
+        bucket.edit(&life);
         assert_heals(&folder, "may-not-make");
     }
 }

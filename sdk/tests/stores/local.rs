@@ -44,6 +44,7 @@ impl Drop for Folder {
 
 impl Backend for Folder {
     type Store = LocalStore;
+    const KEEPS_EACH: bool = false;
 
     async fn store(&mut self) -> LocalStore {
         LocalStore::at(self.dir.path()).unwrap()

@@ -85,6 +85,7 @@ impl<const OWN_TTL: bool> Backend for Server<OWN_TTL> {
     type Store = NatsStore<Client>;
     const SHORT_MS: u64 = if OWN_TTL { 1_000 } else { 3_000 };
     const LONG_MS: u64 = if OWN_TTL { 60_000 } else { 3_000 };
+    const KEEPS_EACH: bool = OWN_TTL;
 
     async fn store(&mut self) -> Self::Store {
         let address = NatsAddress::parse(&self.0.url()).unwrap();

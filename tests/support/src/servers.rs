@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use nats::{Nats, NatsBuilder, NatsVersion};
+pub use nats::{Nats, NatsBuilder, NatsCluster, NatsVersion};
 pub use openssl::OpensslServer;
 pub use redis::{Redis, RedisBinary, RedisBuilder};
 

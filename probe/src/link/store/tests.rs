@@ -108,6 +108,7 @@ impl<const OWN_TTL: bool> Backend for NatsServer<OWN_TTL> {
     type Store = Connected;
     const SHORT_MS: u64 = if OWN_TTL { 1_000 } else { 3_000 };
     const LONG_MS: u64 = if OWN_TTL { 60_000 } else { 3_000 };
+    const KEEPS_EACH: bool = OWN_TTL;
 
     async fn store(&mut self) -> Connected {
         connected(&self.0.url(), Duration::from_millis(Self::SHORT_MS)).await

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::freshness::{self, NotReady, Observed};
 use crate::host::Epoch;
 use crate::signal::{Name, Signal};
-use crate::store::{Failure, Published, Record, Seen, Store, Stored};
+use crate::store::{Expiry, Failure, Published, Record, Seen, Store, Stored};
 
 impl Store for LocalStore {
     async fn put(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {
@@ -41,7 +41,7 @@ impl Store for LocalStore {
                 },
                 signal: record.signal,
                 // It ends with its process.
-                immortal: false,
+                expiry: Expiry::Timely,
             }));
         }
         Ok(seen)

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::stream::Terms;
+use super::life::Life;
+use super::token;
 use super::{Failure, Link, NatsStore, Record, Replies, Reply, Request, Seen};
-use super::{stream_info, token};
 use crate::clock;
 use crate::signal::{Instance, Name};
 
@@ -84,7 +84,7 @@ impl<L: Link> NatsStore<L> {
         let hint = hint.filter(|reply| reply.status.is_none());
         let hint = hint.map(|reply| Hint::decode(&reply.payload));
         let info = replies.next().flatten();
-        let info = info.and_then(|reply| stream_info(&reply).ok()?.ok());
+        let info = info.and_then(|reply| self.info(&reply).ok()?);
         let (Some(info), Some(hint)) = (info, hint) else {
             return Ok(Vec::new());
         };
@@ -92,15 +92,11 @@ impl<L: Link> NatsStore<L> {
         let gets: Vec<Request> = instances
             .map(|instance| self.get_last(&self.subject(agent, instance)))
             .collect();
-        let Terms {
-            lifetimes,
-            allow_direct,
-        } = info.terms();
-        if gets.is_empty() || !allow_direct {
+        if gets.is_empty() || !info.terms().allow_direct {
             return Ok(Vec::new());
         }
         let replies: Vec<Reply> = self.link.ask(gets).await?.into_iter().flatten().collect();
-        self.seen(&replies, lifetimes)
+        self.seen(&replies, Life::of(&info))
     }
 
     /// Before 2.11: adds to the hints, once in a while, where these records are.

@@ -1,8 +1,9 @@
 //! Questions to a NATS server and their answers, whatever connection they go over.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::Failure;
+use super::stream::time;
 
 /// The status of an answer that a denied permission keeps from coming.
 pub(super) const DENIED: u16 = 403;
@@ -66,14 +67,17 @@ impl Reply {
         })
     }
 
-    /// Whether the record that it brings ends by itself. The server knows this header in these letters
-    /// only, and keeps for ever what has another.
-    pub(super) fn has_ttl(&self) -> bool {
-        let own = self.headers.iter().find(|(name, _)| name == "Nats-TTL");
-        own.is_some_and(|(_, ttl)| {
-            ttl.starts_with(|c: char| c.is_ascii_digit())
-                && ttl.contains(|c: char| ('1'..='9').contains(&c))
-        })
+    /// The TTL that the record it brings asks for, in milliseconds. The server knows this header in these
+    /// letters only, and keeps for ever what has another.
+    pub(super) fn ttl_ms(&self) -> Option<u64> {
+        let mut headers = self.headers.iter();
+        let (_, ttl) = headers.find(|(name, _)| name == "Nats-TTL")?;
+        ttl_ms(ttl).filter(|ttl_ms| *ttl_ms > 0)
+    }
+
+    /// When the record that it brings was put, by the clock of the server that led the stream then.
+    pub(super) fn time(&self) -> Option<SystemTime> {
+        time(self.header("Nats-Time-Stamp")?)
     }
 
     /// A header's value.
@@ -92,6 +96,38 @@ impl Reply {
     }
 }
 
+/// A TTL as the server reads it: whole seconds, or a duration of Go such as `1m30s` (ADR-43). `never` is
+/// none.
+fn ttl_ms(text: &str) -> Option<u64> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return seconds.checked_mul(1_000);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let (number, after) = split(rest, |c| c.is_ascii_digit() || c == '.');
+        let (unit, after) = split(after, char::is_alphabetic);
+        let seconds = match unit {
+            "h" => 3_600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" | "μs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
+        total = total.checked_add(part)?;
+        rest = after;
+    }
+    u64::try_from(total.as_millis()).ok()
+}
+
+/// What it begins with, and what follows.
+fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(|c| !belongs(c)).unwrap_or(text.len()))
+}
+
 /// A connection to a NATS server.
 #[allow(
     async_fn_in_trait,
@@ -103,4 +139,48 @@ pub trait Link {
 
     /// The version of the server that answers.
     fn server_version(&self) -> (u64, u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What nats-server 2.15.1 takes, and what it refuses.
+    #[test]
+    fn a_ttl_is_read_as_the_server_reads_it() {
+        for (text, want) in [
+            ("60", Some(60_000)),
+            ("60s", Some(60_000)),
+            ("+5s", Some(5_000)),
+            ("1m0s", Some(60_000)),
+            ("1h30m", Some(5_400_000)),
+            ("1.5h", Some(5_400_000)),
+            ("1500ms", Some(1_500)),
+            ("never", None),
+            ("2d", None),
+            ("60s ", None),
+            ("-1", None),
+            ("x", None),
+            ("99999999999999999999h", None),
+        ] {
+            assert_eq!(ttl_ms(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_header_that_the_server_knows_is_a_ttl() {
+        for (name, ttl, want) in [
+            ("Nats-TTL", "5s", Some(5_000)),
+            ("Nats-TTL", "0s", None),
+            ("Nats-TTL", "", None),
+            ("Nats-Ttl", "5s", None),
+            ("nats-ttl", "5s", None),
+        ] {
+            let reply = Reply {
+                headers: vec![(name.to_owned(), ttl.to_owned())],
+                ..Reply::default()
+            };
+            assert_eq!(reply.ttl_ms(), want, "{name}: {ttl}");
+        }
+    }
 }

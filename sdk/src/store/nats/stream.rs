@@ -1,7 +1,7 @@
 //! The stream behind a bucket: how it is made, what it says of itself, how it ends a record's life.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -45,19 +45,34 @@ impl Bucket {
         config
     }
 
-    /// How a person makes it.
+    /// How a person makes it. Not with `--marker-ttl`: such a bucket expires nothing without a quorum.
     pub(super) fn command(&self, supports_ttl: bool) -> String {
-        let life = if supports_ttl {
-            "--marker-ttl=1s".to_owned()
-        } else {
-            format!("--ttl={}", Span(millis(self.max_age)))
-        };
-        format!("nats kv add {} --history=1 {life}", self.name)
+        let add = format!("nats kv add {} --history=1", self.name);
+        if supports_ttl {
+            return format!("{add} && {} -f", self.edit("--allow-msg-ttl"));
+        }
+        format!("{add} --ttl={}", Span(millis(self.max_age)))
     }
 
     /// How a person changes it.
     pub(super) fn edit(&self, option: &str) -> String {
         format!("nats stream edit {} {option}", self.stream())
+    }
+
+    /// Why nothing that it says of its records is worth anything, and nothing can be put there.
+    pub(super) fn has_no_leader(&self) -> Failure {
+        Failure::answered(format!(
+            "bucket {} has no leader: too few of its servers are up",
+            self.name
+        ))
+    }
+
+    /// Why a record was not taken, when nobody listens to the bucket's subjects.
+    pub(super) fn takes_nothing(&self) -> Failure {
+        Failure::answered(format!(
+            "bucket {} takes no records: it is gone, or has no leader",
+            self.name
+        ))
     }
 
     /// Why a bucket can't be read.
@@ -114,6 +129,18 @@ impl Lifetimes {
             Self::Never | Self::Several => false,
         }
     }
+
+    /// How long a record is kept that asks for so long; nothing, if for ever.
+    pub(super) fn kept_ms(self, asked_ms: Option<u64>) -> Option<u64> {
+        match self {
+            Self::Own(None) => asked_ms,
+            Self::Own(Some(max_age_ms)) => {
+                Some(asked_ms.map_or(max_age_ms, |asked_ms| asked_ms.min(max_age_ms)))
+            }
+            Self::MaxAge(max_age_ms) => Some(max_age_ms),
+            Self::Never | Self::Several => None,
+        }
+    }
 }
 
 /// What a writer has to know of a bucket.
@@ -132,6 +159,28 @@ pub(super) struct StreamInfo {
     state: State,
     #[serde(default)]
     total: usize,
+    #[serde(default)]
+    cluster: Option<Cluster>,
+    /// When the server answered, by its own clock. 2.9 does not say.
+    #[serde(default)]
+    ts: Option<String>,
+}
+
+/// What a stream says of the servers that keep it; one that no cluster keeps may say nothing.
+#[derive(Debug, Deserialize)]
+pub struct Cluster {
+    /// Who leads the stream. Nobody, when too few of its servers are left to elect one: then nobody
+    /// writes to it, and some buckets expire nothing, while each server still answers for itself.
+    #[serde(default)]
+    leader: String,
+}
+
+impl Cluster {
+    /// Whether somebody leads the stream.
+    #[must_use]
+    pub fn has_leader(&self) -> bool {
+        !self.leader.is_empty()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -173,6 +222,15 @@ impl StreamInfo {
             (false, 0) => Lifetimes::Never,
             (false, nanos) => Lifetimes::MaxAge(nanos / 1_000_000),
         }
+    }
+
+    pub(super) fn has_leader(&self) -> bool {
+        self.cluster.as_ref().is_none_or(Cluster::has_leader)
+    }
+
+    /// The time at the server that has answered, if it tells.
+    pub(super) fn now(&self) -> Option<SystemTime> {
+        time(self.ts.as_deref()?)
     }
 
     pub(super) fn subjects(&self) -> impl Iterator<Item = &str> {
@@ -230,6 +288,11 @@ impl ApiError {
             _ => Failure::answered(&self.description),
         }
     }
+}
+
+/// A time as a server writes it: RFC 3339 in UTC.
+pub(super) fn time(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(text).ok()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -2,8 +2,8 @@ use std::cell::RefCell;
 
 use super::*;
 use crate::signal::{Instance, State, VERSION};
-use crate::store::Record;
 use crate::store::memory::MemoryStore;
+use crate::store::{Expiry, Record};
 
 const OURS: &str = "4d8e2f0c";
 
@@ -48,7 +48,7 @@ fn seen(signal: &Signal) -> Seen {
         agent: signal.agent.clone(),
         instance: signal.instance.as_str().to_owned(),
         signal: Ok(signal.clone()),
-        immortal: false,
+        expiry: Expiry::Timely,
     }
 }
 

@@ -1,5 +1,8 @@
 //! nats-server.
 
+mod cluster;
+mod request;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -21,6 +24,8 @@ use crate::{
     process::{Signal, free_port, wait_until},
     tls::ServerIdentity,
 };
+pub use cluster::NatsCluster;
+use request::Answer;
 
 /// For it to reload.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -84,6 +89,34 @@ impl Nats {
     /// When it is stopped.
     pub fn pid(&self) -> u32 {
         self.daemon.pid()
+    }
+
+    /// Asks it something, with headers. `None` when it does not answer.
+    ///
+    /// # Panics
+    /// When it can't be talked to.
+    pub fn request(&self, subject: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
+        match request::request(self.port, subject, headers, body) {
+            Ok(answer) => Some(answer),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+                ) =>
+            {
+                None
+            }
+            Err(e) => panic!("{subject} on {}: {e}", self.url()),
+        }
+    }
+
+    /// Asks JetStream's API, as in `STREAM.INFO.KV_ready`. `None` when it does not answer.
+    ///
+    /// # Panics
+    /// When it can't be talked to.
+    pub fn api(&self, what: &str, body: &Value) -> Option<Value> {
+        let (_, body) = self.request(&format!("$JS.API.{what}"), &[], &body.to_string())?;
+        Some(serde_json::from_str(&body).unwrap_or_default())
     }
 
     /// What it has logged since it was last started.

@@ -1,5 +1,7 @@
 //! Redis and Valkey.
 
+mod clock;
+
 use std::{
     fs, io,
     net::TcpStream,
@@ -124,6 +126,15 @@ impl Redis {
         self.daemon.pid()
     }
 
+    /// Sets its clock so many seconds ahead of the kernel's, or behind it.
+    ///
+    /// # Panics
+    /// When it was started without a clock of its own.
+    pub fn set_clock(&self, seconds: i64) {
+        assert!(self.builder.own_clock, "it runs by the kernel's clock");
+        clock::set(self.dir.path(), seconds);
+    }
+
     /// What it has logged since it was last started.
     pub fn log(&self) -> String {
         self.daemon.log_text()
@@ -195,6 +206,7 @@ pub struct RedisBuilder {
     client_certificates: bool,
     config: String,
     login: Option<(Option<String>, String)>,
+    own_clock: bool,
 }
 
 impl RedisBuilder {
@@ -240,6 +252,12 @@ impl RedisBuilder {
     /// Who [`Redis::command`] logs in as; without, it uses the password of `requirepass`, if there is one.
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.login = Some((Some(user.to_owned()), password.to_owned()));
+        self
+    }
+
+    /// With a clock that [`Redis::set_clock`] sets.
+    pub fn own_clock(mut self) -> Self {
+        self.own_clock = true;
         self
     }
 
@@ -321,6 +339,9 @@ impl RedisBuilder {
             ]);
         }
         command.args(&self.args);
+        if self.own_clock {
+            clock::give_clock(&mut command, dir);
+        }
         command
     }
 }

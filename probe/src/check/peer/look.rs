@@ -1,0 +1,78 @@
+//! Looks for an agent on each of the store's servers: what one of them lacks another may have.
+
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use ready_probe_sdk::clock;
+use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::signal::Name;
+use ready_probe_sdk::store::{Seen, Store};
+
+use crate::link::store::Remote;
+use crate::redact::Secrets;
+use crate::time_limit::TimeLimit;
+
+/// Once servers have shown enough to decide, the others get so long to show a newer word. They are each
+/// other's neighbours, and answer in much less; one that hangs must not make every probe as slow as its
+/// deadline.
+const MOMENT: Duration = Duration::from_millis(300);
+/// A thousand instances of one agent take less, unless they tell a good deal.
+const MAX_REPLY_BYTES: usize = 1024 * 1024;
+
+/// What the servers have shown.
+#[derive(Debug, Default)]
+pub struct Looks {
+    /// Everything that those have shown that have answered.
+    pub seen: Vec<Seen>,
+    /// Why others could not be asked: one line a server, which names it where there are several.
+    pub failures: Vec<String>,
+}
+
+/// Asks all servers at once, until all have answered or what they have shown is `enough`, and a moment
+/// longer.
+pub async fn look(
+    remote: &Remote,
+    limit: TimeLimit,
+    secrets: &Secrets,
+    (name, min): (&Name, usize),
+    enough: impl Fn(&Looks) -> bool,
+) -> Looks {
+    let endpoints = remote.address.endpoints();
+    let asked = endpoints.iter().map(|endpoint| async move {
+        let asked = ask(remote, endpoint, secrets, name, min);
+        (endpoint, limit.hold(asked).await)
+    });
+    let mut asked: FuturesUnordered<_> = asked.collect();
+    let mut looks = Looks::default();
+    let mut until = None;
+    loop {
+        let next = match until {
+            None => asked.next().await,
+            Some(until) => match tokio::time::timeout_at(until, asked.next()).await {
+                Ok(next) => next,
+                Err(_) => break,
+            },
+        };
+        match next {
+            None => break,
+            Some((_, Ok(seen))) => looks.seen.extend(seen),
+            Some((_, Err(cause))) if endpoints.len() == 1 => looks.failures.push(cause),
+            Some((endpoint, Err(cause))) => looks.failures.push(format!("{endpoint}: {cause}")),
+        }
+        if until.is_none() && !asked.is_empty() && enough(&looks) {
+            until = Some((clock::instant() + MOMENT).into());
+        }
+    }
+    looks
+}
+
+async fn ask(
+    remote: &Remote,
+    endpoint: &Endpoint,
+    secrets: &Secrets,
+    name: &Name,
+    min: usize,
+) -> Result<Vec<Seen>, String> {
+    let mut store = remote.open(endpoint, MAX_REPLY_BYTES, secrets).await?;
+    store.find_ready(name, min).await.map_err(|e| e.cause)
+}
