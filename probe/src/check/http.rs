@@ -1,5 +1,5 @@
 //! Does an HTTP endpoint answer, and as expected? Redirects are answers; none is followed. A body is read to
-//! its end where it has one, so that the server does not fail in the middle of its answer.
+//! its end where it has one, so that the server is not cut off.
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};

@@ -1,5 +1,5 @@
-//! What goes on after a check has its answer: a server that hears no more of us in the middle of its own
-//! answer takes that for an error, and says so in its log.
+//! What goes on after a check has its answer: a server that is cut off in the middle of its own answer
+//! takes that for an error, and logs it.
 
 use std::cell::RefCell;
 use std::pin::Pin;
