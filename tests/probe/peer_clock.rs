@@ -28,12 +28,12 @@ fn a_record_that_a_clock_set_back_keeps_is_no_answer_until_the_next_beat() {
     assert_mentions(
         &ask(&container, &redis.url(), &["peer:b"]),
         0,
-        &["degraded: peer:b: ", why, "its TTL is 1m", "of 3m grace"],
+        &["degraded: dependency peer:b: ", why, "its TTL is 1m", "of 3m grace"],
     );
     assert_mentions(
         &ask(&stranger, &redis.url(), &["peer:b"]),
         1,
-        &["unhealthy: peer:b: ", why, "it has never passed"],
+        &["unhealthy: dependency peer:b: ", why, "it has never passed"],
     );
     let listed = run(container.probe(["list"]).env("READY_STORE", redis.url()));
     assert!(
@@ -54,6 +54,6 @@ fn a_record_without_a_ttl_of_its_own_is_malformed() {
     assert_mentions(
         &run,
         1,
-        &["unhealthy: peer:b: malformed record: ttl_ms is null"],
+        &["unhealthy: dependency peer:b: malformed record: ttl_ms is null"],
     );
 }

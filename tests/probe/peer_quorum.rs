@@ -104,7 +104,7 @@ fn a_dead_agent_is_not_ready_for_ever_at_a_server_without_quorum() {
         &ask(&Container::new(), &store, &["peer:b"]),
         1,
         &[
-            "unhealthy: peer:b: ",
+            "unhealthy: dependency peer:b: ",
             "bucket ready has no leader",
             "it has never passed",
         ],
@@ -195,7 +195,7 @@ fn a_record_that_its_bucket_keeps_too_long_is_no_answer() {
             &ask(&Container::new(), &nats.url(), &["peer:b"]),
             1,
             &[
-                "unhealthy: peer:b: ",
+                "unhealthy: dependency peer:b: ",
                 &format!("the store would keep its record for {kept}"),
                 "its TTL is 5s",
                 "never passed",
@@ -204,7 +204,7 @@ fn a_record_that_its_bucket_keeps_too_long_is_no_answer() {
     }
     put(&nats, Some("never"));
     let run = ask(&Container::new(), &nats.url(), &["peer:b"]);
-    assert_mentions(&run, 1, &["unhealthy: peer:b: its record has no TTL"]);
+    assert_mentions(&run, 1, &["unhealthy: dependency peer:b: its record has no TTL"]);
     // The server counts whole seconds.
     for ttl in ["5s", "6s", "5"] {
         put(&nats, Some(ttl));

@@ -45,7 +45,7 @@ fn an_empty_server_does_not_hide_a_no() {
         assert_said(
             &ask(&container, &store, &["peer:b"]),
             1,
-            "unhealthy: peer:b: not_ready",
+            "unhealthy: dependency peer:b: not_ready",
         );
     }
 }
@@ -60,7 +60,7 @@ fn the_newest_word_of_an_instance_counts_whichever_server_has_it() {
         assert_said(
             &ask(&container, &store, &["peer:b"]),
             1,
-            "unhealthy: peer:b: not_ready",
+            "unhealthy: dependency peer:b: not_ready",
         );
         put(&a, &word("ready", 9));
         assert_said(&ask(&container, &store, &["peer:b"]), 0, HEALTHY);
@@ -77,7 +77,7 @@ fn instances_on_different_servers_are_counted_together_and_once() {
     assert_said(
         &ask(&container, &store, &["peer:b#min=2"]),
         1,
-        "unhealthy: peer:b#min=2: 1 of 1 instances ready, 2 needed",
+        "unhealthy: dependency peer:b#min=2: 1 of 1 instances ready, 2 needed",
     );
     put(&b, &record("b", "x-2", "ready"));
     assert_said(&ask(&container, &store, &["peer:b#min=2"]), 0, HEALTHY);
@@ -94,7 +94,7 @@ fn a_server_that_is_away_or_silent_hides_and_delays_nothing() {
             let container = Container::new();
             for (state, seq, code, said) in [
                 ("ready", 1, 0, HEALTHY),
-                ("not_ready", 2, 1, "unhealthy: peer:b: not_ready"),
+                ("not_ready", 2, 1, "unhealthy: dependency peer:b: not_ready"),
             ] {
                 put(&redis, &word(state, seq));
                 let start = Instant::now();
@@ -113,7 +113,7 @@ fn what_no_server_shows_is_unknown_while_one_of_them_is_away_and_each_is_named_o
     let store = list(&[one, redis.port(), two]);
     let run = ask(&Container::new(), &store, &["peer:b"]);
     let said = format!(
-        "unhealthy: peer:b: {store}: 127.0.0.1:{one}: connection refused; 127.0.0.1:{two}: connection \
+        "unhealthy: dependency peer:b: {store}: 127.0.0.1:{one}: connection refused; 127.0.0.1:{two}: connection \
          refused; it has never passed"
     );
     assert_said(&run, 1, &said);

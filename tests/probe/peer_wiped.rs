@@ -61,18 +61,18 @@ fn a_no_that_comes_back_first_is_not_the_word_of_those_that_were_ready() {
     let passes = "healthy: 1 check passes";
     assert_said(&fleet.ask("peer:b"), 0, passes);
     fleet.wipe();
-    assert_mentions(&fleet.ask("peer:b"), 0, &["degraded: peer:b: no signal"]);
+    assert_mentions(&fleet.ask("peer:b"), 0, &["degraded: dependency peer:b: no signal"]);
     fleet.put("x-2", "not_ready");
     assert_mentions(
         &fleet.ask("peer:b"),
         0,
-        &["degraded: peer:b: not_ready", "of 1m grace"],
+        &["degraded: dependency peer:b: not_ready", "of 1m grace"],
     );
     // Its own no is one, also if the store loses that as well.
     fleet.put("x-1", "not_ready");
-    assert_mentions(&fleet.ask("peer:b"), 1, &["unhealthy: peer:b: 0 of 2"]);
+    assert_mentions(&fleet.ask("peer:b"), 1, &["unhealthy: dependency peer:b: 0 of 2"]);
     fleet.wipe();
-    assert_mentions(&fleet.ask("peer:b"), 1, &["unhealthy: peer:b: no signal"]);
+    assert_mentions(&fleet.ask("peer:b"), 1, &["unhealthy: dependency peer:b: no signal"]);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_store_that_has_lost_an_agent_is_believed_once_its_ttl_has_passed() {
     assert_mentions(
         &fleet.ask("peer:b"),
         0,
-        &["degraded: peer:b: no signal in the store", "of 2s grace"],
+        &["degraded: dependency peer:b: no signal in the store", "of 2s grace"],
     );
     wait_until(LIMIT, "the probe to stop waiting", || {
         (fleet.ask("peer:b").code() == 1).then_some(())
@@ -134,7 +134,7 @@ fn an_instance_that_closes_while_another_stays_is_not_missed() {
     assert_said(&fleet.ask("peer:b"), 0, HEALTHY);
     // Nor later, when the other one says no.
     fleet.put("x-1", "not_ready");
-    assert_mentions(&fleet.ask("peer:b"), 1, &["unhealthy: peer:b: not_ready"]);
+    assert_mentions(&fleet.ask("peer:b"), 1, &["unhealthy: dependency peer:b: not_ready"]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_memory_of_before_is_read_and_bounded_by_the_grace() {
     std::fs::write(fleet.container.memory(), memory.to_string()).unwrap();
     fleet.wipe();
     let run = fleet.ask("peer:b");
-    assert_mentions(&run, 0, &["degraded: peer:b: no signal", "of 3m grace"]);
+    assert_mentions(&run, 0, &["degraded: dependency peer:b: no signal", "of 3m grace"]);
     assert!(!run.stdout.contains("no grace: "), "{run:?}");
 }
 
