@@ -33,6 +33,70 @@ impl<F: AsFd> Kept<F> {
     }
 }
 
+/// A connection, which breaks once its descriptor was closed by others.
+#[cfg(feature = "open")]
+mod stream {
+    use std::io::{IoSlice, Result};
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use rustix::fd::AsFd;
+    use rustix::io::Errno;
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::{Kept, file};
+
+    impl<F: AsFd + Unpin> Kept<F> {
+        fn stream(self: Pin<&mut Self>) -> Result<Pin<&mut F>> {
+            let kept = self.get_mut();
+            let own = kept.file;
+            let stream = kept.fd.as_mut();
+            let stream = stream.filter(|fd| file(&**fd).is_ok_and(|file| file == own));
+            Ok(Pin::new(stream.ok_or(Errno::BADF)?))
+        }
+    }
+
+    impl<F: AsFd + AsyncRead + Unpin> AsyncRead for Kept<F> {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<Result<()>> {
+            self.stream()?.poll_read(context, buf)
+        }
+    }
+
+    impl<F: AsFd + AsyncWrite + Unpin> AsyncWrite for Kept<F> {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<Result<usize>> {
+            self.stream()?.poll_write(context, buf)
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<Result<usize>> {
+            self.stream()?.poll_write_vectored(context, bufs)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            self.fd.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+            self.stream()?.poll_flush(context)
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+            self.stream()?.poll_shutdown(context)
+        }
+    }
+}
+
 impl<F: AsFd> Drop for Kept<F> {
     fn drop(&mut self) {
         if self.get().is_none() {

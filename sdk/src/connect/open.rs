@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -17,6 +18,7 @@ use super::redact::Secrets;
 use super::secured::Secured;
 use super::tls::{CertificateName, TlsOptions, explain};
 use super::{Endpoint, is_localhost};
+use crate::kept::Kept;
 use crate::thread;
 
 /// Anything bytes go through.
@@ -83,7 +85,7 @@ pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
     match endpoint {
         Endpoint::Unix(path) => loop {
             match UnixStream::connect(path).await {
-                Ok(stream) => return Ok(Box::new(stream)),
+                Ok(stream) => return kept(stream),
                 // Its backlog is full, see connect(2): it listens, and is busy.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     tokio::time::sleep(BACKLOG_PAUSE).await;
@@ -96,9 +98,18 @@ pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
             let stream = race(&addresses).await?;
             // What is sent is little and seldom; none of it is to wait for more.
             let _ = stream.set_nodelay(true);
-            Ok(Box::new(stream))
+            kept(stream)
         }
     }
+}
+
+/// Agents' connections are open for as long as their process, which may close all descriptors.
+fn kept(
+    stream: impl AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+) -> Result<Stream, NoConnection> {
+    let kept = Kept::new(stream);
+    let kept = kept.map_err(|e| NoConnection::Other(plain(&e.into())))?;
+    Ok(Box::new(kept))
 }
 
 /// What TLS needs of a client.
