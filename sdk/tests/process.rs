@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::Folder;
 use common::program::Program;
 
@@ -22,6 +24,27 @@ fn a_process_that_is_killed_is_not_ready_at_once_and_its_record_stays() {
         says[0].starts_with(&format!("process {pid} is gone, last beat ")),
         "{says:?}"
     );
+}
+
+#[test]
+fn processes_are_looked_up_only_where_proc_is_that_of_their_own_pid_namespace() {
+    let folder = Folder::new();
+    for (mount_proc, wants) in [
+        (Some("--mount-proc"), ["Alive { start: ", "Gone"]),
+        // What it shows as process 1 is another one, and 77 may live unseen.
+        (None, ["Unreadable", "Unreadable"]),
+    ] {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--pid", "--fork", "--kill-child"]);
+        unshare
+            .args(mount_proc)
+            .arg(std::env::current_exe().unwrap());
+        let mut program = Program::start_with(&folder.path(), unshare);
+        for (pid, want) in ["1", "77"].into_iter().zip(wants) {
+            let found = program.ask(&format!("process {pid}"));
+            assert!(found.starts_with(want), "{pid}, {mount_proc:?}: {found}");
+        }
+    }
 }
 
 #[test]

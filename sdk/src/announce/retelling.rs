@@ -36,8 +36,8 @@ impl Back {
 }
 
 impl Retelling {
-    /// A turn has failed. Whether its connection was lost does not matter: where there was none yet, a
-    /// predecessor's may be.
+    /// A turn has failed. It does not matter whether that has cost a connection: a process that has had none
+    /// yet may follow one that had, and that has left something under way.
     pub(super) fn broke(&mut self) {
         self.is_broken = true;
     }
@@ -96,7 +96,7 @@ mod tests {
         retelling.broke();
         assert!(retelling.is_going_on());
         assert_eq!(retelling.due_ms(), None, "it is away");
-        // The answer counts, not the question: only then nothing more comes from before.
+        // Counted from the answer: until then it was away.
         retelling.came_through(9_000, 10_000);
         for due_ms in [11_000, 15_000, 25_000, 55_000, 130_000] {
             assert_eq!(retelling.due_ms(), Some(due_ms));

@@ -217,6 +217,8 @@ impl<L: Link> NatsStore<L> {
         records: &[Record],
         lifetimes: Lifetimes,
     ) -> Result<Vec<Stored>, Failure> {
+        let noes = records.iter().filter(|record| !record.is_ready());
+        self.put.extend(noes.map(|record| record.published.clone()));
         self.purge_all().await?;
         // Once it is mended, the next beat is to know.
         self.known = None;
@@ -486,6 +488,7 @@ impl<L: Link> Store for NatsStore<L> {
         let lifetimes = self.terms().await?.lifetimes;
         // A marker would stay for ever.
         if !lifetimes.end() {
+            self.put.extend(published.iter().cloned());
             return self.purge_all().await;
         }
         for one in published {

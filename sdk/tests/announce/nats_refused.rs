@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ready_probe_test_support::proxy::{Fault, Proxy};
 use ready_probe_test_support::servers::{Nats, NatsVersion};
 use serde_json::json;
 
@@ -269,6 +270,32 @@ fn a_bucket_that_comes_to_keep_everything_for_ever_is_noticed_and_nothing_is_lef
         bucket.delete();
         assert_heals(&folder, "becomes");
     }
+}
+
+/// A connection that is new does not know what the one before has put there.
+#[test]
+fn a_bucket_that_came_to_keep_everything_for_ever_while_it_was_away_keeps_nothing_of_who_is_not_ready()
+ {
+    let nats = Nats::builder(NatsVersion::V2_9).jetstream().start();
+    let proxy = Proxy::start(([127, 0, 0, 1], nats.port()).into());
+    let url = format!("nats://127.0.0.1:{}", proxy.port());
+    let folder = Folder::new();
+    let (says_no, closes) = (
+        announced_agent(&folder, "says-no", &url),
+        announced_agent(&folder, "closes", &url),
+    );
+    let bucket = Bucket::of(&nats);
+    assert_eq!(bucket.subjects().len(), 2);
+    proxy.set(Fault::Refuse);
+    says_no.mark_not_ready("overloaded").unwrap();
+    until_told(&folder, "says-no", "connection refused");
+    drop(closes);
+    bucket.edit(&json!({ "max_age": 0, "duplicate_window": 6_000_000_000_u64 }));
+    proxy.set(Fault::None);
+    until_told(&folder, "says-no", "for ever");
+    until("nothing is left", || {
+        bucket.subjects().is_empty().then_some(())
+    });
 }
 
 /// A longer TTL of a record's own does not outlive the bucket's `max_age`.

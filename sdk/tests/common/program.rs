@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ready_probe_sdk::host::Process;
 use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::{Agent, Result, close_all, mark_agent_not_ready, mark_agent_ready};
 use rustix::fs::Mode;
@@ -167,6 +168,11 @@ pub fn main_if_asked() {
             let found = store.read(&super::name(agent)).unwrap();
             let says: Vec<_> = found.believed.iter().map(super::verdict).collect();
             println!("{ANSWER}{}", says.join("; "));
+            continue;
+        }
+        if verb == "process" {
+            let process = Process::in_own_namespace(rest.parse().unwrap());
+            println!("{ANSWER}{process:?}");
             continue;
         }
         if verb == "exit" {

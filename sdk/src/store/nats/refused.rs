@@ -58,7 +58,8 @@ impl<L: Link> NatsStore<L> {
         answers.collect()
     }
 
-    /// Removes everything that was put over this connection from a bucket that would keep it for ever.
+    /// Removes everything that was put over this connection, or has to go, from a bucket that would keep it
+    /// for ever.
     /// Whoever refuses the records says what to mend, so a purge that is refused says nothing more.
     pub(super) async fn purge_all(&mut self) -> Result<(), Failure> {
         let places: Vec<Published> = self.put.drain().collect();
