@@ -447,10 +447,13 @@ fn in_the_light_of(
                 Some(roster) => roster.may_be_enough(fleets, now_ms),
                 None => failure.absent,
             };
-            if may_be_back {
-                Outcome::Unknown(failure.reason)
-            } else {
-                Outcome::Fail(failure)
+            match (may_be_back, failure.absent) {
+                (true, true) => Outcome::Unknown(failure.reason),
+                (true, false) => {
+                    let reason = failure.reason;
+                    Outcome::Unknown(format!("{reason}; others that were ready are missing"))
+                }
+                (false, _) => Outcome::Fail(failure),
             }
         }
         outcome @ (Outcome::Pass(_)

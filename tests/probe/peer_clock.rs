@@ -28,7 +28,12 @@ fn a_record_that_a_clock_set_back_keeps_is_no_answer_until_the_next_beat() {
     assert_mentions(
         &ask(&container, &redis.url(), &["peer:b"]),
         0,
-        &["degraded: dependency peer:b: ", why, "its TTL is 1m", "of 3m grace"],
+        &[
+            "degraded: dependency peer:b: ",
+            why,
+            "its TTL is 1m",
+            "of 3m grace",
+        ],
     );
     assert_mentions(
         &ask(&stranger, &redis.url(), &["peer:b"]),

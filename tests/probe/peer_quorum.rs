@@ -204,7 +204,11 @@ fn a_record_that_its_bucket_keeps_too_long_is_no_answer() {
     }
     put(&nats, Some("never"));
     let run = ask(&Container::new(), &nats.url(), &["peer:b"]);
-    assert_mentions(&run, 1, &["unhealthy: dependency peer:b: its record has no TTL"]);
+    assert_mentions(
+        &run,
+        1,
+        &["unhealthy: dependency peer:b: its record has no TTL"],
+    );
     // The server counts whole seconds.
     for ttl in ["5s", "6s", "5"] {
         put(&nats, Some(ttl));

@@ -213,3 +213,15 @@ fn many_start_at_once() {
         wait_until(Duration::from_secs(5), "a PONG", || ping(redis.port()));
     }
 }
+
+#[test]
+fn a_clock_of_its_own_is_set_and_keys_expire_by_it() {
+    let redis = Redis::builder().own_clock().start();
+    redis.command(&["SET", "k", "v", "PX", "60000"]);
+    let left_ms = || redis.command(&["PTTL", "k"]).parse::<i64>().unwrap();
+    assert!(left_ms() <= 60_000);
+    redis.set_clock(-3_600);
+    assert!(left_ms() > 3_600_000);
+    redis.set_clock(3_600);
+    assert_eq!(redis.command(&["GET", "k"]), "(nil)");
+}
