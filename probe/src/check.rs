@@ -92,7 +92,9 @@ pub async fn ask_each(
     limit: TimeLimit,
     mut tell: impl FnMut(usize, Answer),
 ) {
-    let commands = targets.iter().any(|target| runs_commands(target));
+    let commands = targets
+        .iter()
+        .any(|target| target.asks(|kind| matches!(kind, Kind::Exec(_))));
     // Dropped with the answers there, and also when nobody waits for them any longer.
     let _reaper = commands.then(exec::Reaper::new);
     let rests = Rests::default();
@@ -269,21 +271,5 @@ async fn ask_connect(endpoint: &Endpoint, scope: Scope) -> Outcome {
         (Ok(_), _) => Outcome::pass(),
         (Err(connect::NoConnection::Refused(text)), Scope::Own) => Outcome::fail(text),
         (Err(e), Scope::Own | Scope::Dependency) => Outcome::Unknown(e.text()),
-    }
-}
-
-fn runs_commands(target: &Target) -> bool {
-    match &target.kind {
-        Kind::Exec(_) => true,
-        Kind::Any(targets) => targets.iter().any(runs_commands),
-        Kind::Agent { .. }
-        | Kind::Peer { .. }
-        | Kind::Redis(_)
-        | Kind::Nats(_)
-        | Kind::Http(_)
-        | Kind::Connect(_)
-        | Kind::Process { .. }
-        | Kind::Pid(_)
-        | Kind::File(_) => false,
     }
 }

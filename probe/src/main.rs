@@ -14,6 +14,7 @@ mod list;
 mod mark;
 mod newest;
 mod outcome;
+mod plan;
 mod probe;
 mod redact;
 mod report;

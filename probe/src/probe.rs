@@ -1,7 +1,6 @@
 //! One probe: plan → ask → recall → judge.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,21 +12,19 @@ use ready_probe_sdk::host::{Epoch, Mounts};
 
 use crate::check::{self, Answer, Context};
 use crate::duration::Grace;
+use crate::far;
 use crate::far::asked::Line;
 use crate::far::child::{Asking, Hearings};
-use crate::far::{self, Stuck};
 use crate::fleet::Fleet;
 use crate::last_pass::{Answered, Keeper, Memory, News, Past, Roster};
-use crate::link::store::Remote;
 use crate::outcome::Outcome;
+use crate::plan::{Plan, Question};
 use crate::report::{Report, Row};
 use crate::settings::Settings;
 use crate::target::Target;
 use crate::time_limit::TimeLimit;
 use crate::verdict::{self, Scope, Tolerance};
 
-/// The longest target that is a key of [`Memory`] as it is.
-const MAX_KEY_BYTES: usize = 200;
 /// How long a probe waits for others that write the memory, where nothing depends on its own answer
 /// being in it.
 const SHORT_PATIENCE: Duration = Duration::from_millis(10);
@@ -45,31 +42,12 @@ pub struct Probe<'a> {
     tolerant: bool,
 }
 
-/// What is asked in one round.
-pub struct Plan {
-    questions: Vec<Question>,
-    /// Mounts that were asked by a child, and the child where it was left behind.
-    children: Vec<(String, Option<Stuck>)>,
-}
-
 /// What is remembered of all checks: without the answers of this round, and with them.
 struct Pasts<'a> {
     before: &'a Memory,
     after: &'a Memory,
     /// The next probe will find it.
     is_kept: bool,
-}
-
-/// One check of a round, and its answer where nobody needs to be asked.
-struct Question {
-    target: Target,
-    /// The check's identity from one probe to the next.
-    key: String,
-    settled: Option<Outcome>,
-    /// Where a mount that may hang has to be asked.
-    mount: Option<PathBuf>,
-    /// It is about an agent that nobody has named.
-    discovered: bool,
 }
 
 impl<'a> Probe<'a> {
@@ -106,10 +84,7 @@ impl<'a> Probe<'a> {
 
     /// Lists what is to be asked: what is configured, and the agents that are there.
     pub fn plan(&self) -> Plan {
-        let mut plan = Plan {
-            questions: Vec::new(),
-            children: Vec::new(),
-        };
+        let mut plan = Plan::default();
         if self.settings.discover {
             let mount = self
                 .mounts
@@ -397,40 +372,6 @@ impl<'a> Probe<'a> {
     }
 }
 
-impl Plan {
-    /// A peer of one store or namespace says nothing about its namesake in another.
-    fn tell_stores_apart(&mut self, remote: Option<&Remote>) {
-        let Some(Remote { address, namespace }) = remote else {
-            return;
-        };
-        let place = format!(" in {namespace} of {}", address.redacted());
-        let asking = self.questions.iter_mut().filter(|q| q.target.asks_store());
-        for question in asking {
-            question.key = short(&format!("{}{place}", question.key));
-        }
-    }
-
-    fn add(&mut self, target: Target, settled: Option<Outcome>, discovered: bool) {
-        // Two checks may differ in a secret only: they must not share a memory.
-        let same = self
-            .questions
-            .iter()
-            .filter(|other| other.target.redacted == target.redacted)
-            .count();
-        let key = match same {
-            0 => short(&target.redacted),
-            n => format!("{} ({})", short(&target.redacted), n + 1),
-        };
-        self.questions.push(Question {
-            target,
-            key,
-            settled,
-            mount: None,
-            discovered,
-        });
-    }
-}
-
 /// What was not enough, where enough were ready at the last answer: whoever tells may have lost them. Where
 /// it is not remembered who they were, as by older probes, that is taken for so as long as nobody is there.
 fn in_the_light_of(
@@ -470,17 +411,6 @@ fn fleets_of<'a>(questions: &'a [Question], answers: &'a [Answer]) -> Vec<(&'a s
         .filter(|(_, answer)| !answer.fleets.is_empty())
         .map(|(question, answer)| (question.key.as_str(), answer.fleets.as_slice()))
         .collect()
-}
-
-/// A target as a key of a file that must stay small.
-fn short(target: &str) -> String {
-    if target.len() <= MAX_KEY_BYTES {
-        return target.to_owned();
-    }
-    let mut hasher = DefaultHasher::new();
-    target.hash(&mut hasher);
-    let start: String = target.chars().take(MAX_KEY_BYTES / 4).collect();
-    format!("{start}…{:016x}", hasher.finish())
 }
 
 fn settled(outcome: &Outcome) -> Answer {

@@ -371,18 +371,14 @@ impl Target {
 
     /// Whether it is about signals in `READY_STORE`.
     pub fn asks_store(&self) -> bool {
+        self.asks(|kind| matches!(kind, Kind::Peer { .. }))
+    }
+
+    /// Whether it is such a question, or has one among several.
+    pub fn asks(&self, is_one: impl Fn(&Kind) -> bool + Copy) -> bool {
         match &self.kind {
-            Kind::Peer { .. } => true,
-            Kind::Any(targets) => targets.iter().any(Self::asks_store),
-            Kind::Agent { .. }
-            | Kind::Redis(_)
-            | Kind::Nats(_)
-            | Kind::Http(_)
-            | Kind::Connect(_)
-            | Kind::Process { .. }
-            | Kind::Pid(_)
-            | Kind::Exec(_)
-            | Kind::File(_) => false,
+            Kind::Any(targets) => targets.iter().any(|target| target.asks(is_one)),
+            kind => is_one(kind),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::target::{Body, Kind, Target};
 
 /// Where such a mount is, for a question that has to ask one.
 pub fn of_target(mounts: &Mounts, target: &Target, context: Context<'_>) -> Option<PathBuf> {
-    if asks_agents(target)
+    if target.asks(|kind| matches!(kind, Kind::Agent { .. }))
         && let Some(point) = of_store(mounts, context.store)
     {
         return Some(point);
@@ -26,22 +26,6 @@ pub fn of_target(mounts: &Mounts, target: &Target, context: Context<'_>) -> Opti
 pub fn of_store(mounts: &Mounts, store: &LocalStore) -> Option<PathBuf> {
     let mut hanging = store.dirs().filter_map(|dir| mounts.hanging_around(dir));
     hanging.next().map(|mount| mount.point().to_owned())
-}
-
-fn asks_agents(target: &Target) -> bool {
-    match &target.kind {
-        Kind::Agent { .. } => true,
-        Kind::Any(targets) => targets.iter().any(asks_agents),
-        Kind::Peer { .. }
-        | Kind::Redis(_)
-        | Kind::Nats(_)
-        | Kind::Http(_)
-        | Kind::Connect(_)
-        | Kind::Process { .. }
-        | Kind::Pid(_)
-        | Kind::Exec(_)
-        | Kind::File(_) => false,
-    }
 }
 
 /// The files and sockets that a question looks at.
