@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ready_probe_sdk::host::Process;
 use ready_probe_sdk::signal::Signal;
 use ready_probe_test_support::servers::{Nats, Redis};
 use rustix::process::Signal as Kill;
@@ -66,6 +67,10 @@ fn assert_succeeds(store: &str, look: impl Fn() -> Vec<u32>) {
 
     // Dead as well, though nobody has reaped it yet.
     second.kill();
+    let pid = second.pid();
+    until("it has died", || {
+        matches!(Process::of(pid), Process::Zombie { .. }).then_some(())
+    });
     let third = start(&folder, store);
     let mut living = vec![paused.pid(), third.pid()];
     living.sort_unstable();
