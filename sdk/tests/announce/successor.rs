@@ -96,6 +96,28 @@ fn what_a_killed_process_left_in_nats_is_removed_by_its_successor() {
     }
 }
 
+#[test]
+fn who_comes_before_its_predecessor_has_died_removes_what_that_left_all_the_same() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    let start = || {
+        let mut program = Program::announcing(&folder.path(), &redis.url());
+        // With beats of a second, and a TTL that nobody waits for.
+        program.tell("register succeeded 60000 1000");
+        program.tell("wait_announced");
+        program
+    };
+    let (mut first, second) = (start(), start());
+    let mut both = vec![first.pid(), second.pid()];
+    both.sort_unstable();
+    // Its first look is over.
+    throughout(BEAT / 2, || assert_eq!(in_redis(&redis), both));
+    first.kill();
+    first.reap();
+    until("the dead one is gone", || {
+        (in_redis(&redis) == [second.pid()]).then_some(())
+    });
+}
+
 /// In a PID namespace of its own the same number is another process.
 #[test]
 fn what_a_process_of_another_pid_namespace_left_is_nobodys_to_remove() {
