@@ -278,8 +278,8 @@ impl Announcer {
             };
             let tidied = tokio::time::timeout(limit, self.successor.succeed(store, names)).await;
             let failure = match tidied {
-                Ok(Ok(())) => {
-                    self.lock().tidied(names);
+                Ok(Ok(siblings)) => {
+                    self.lock().tidied(names, &siblings, clock::mono_ms());
                     continue;
                 }
                 Ok(Err(failure)) => failure,
@@ -292,7 +292,7 @@ impl Announcer {
                 session.leave();
                 return;
             }
-            self.lock().tidied(names);
+            self.lock().tidied(names, &[], clock::mono_ms());
         }
     }
 

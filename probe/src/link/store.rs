@@ -61,7 +61,7 @@ impl Remote {
         let successor = Successor::current();
         let succeeded = limit.hold(async {
             let succeeded = successor.succeed(store, agents).await;
-            succeeded.map_err(|e| e.cause)
+            succeeded.map(drop).map_err(|e| e.cause)
         });
         self.note(succeeded.await, secrets);
     }

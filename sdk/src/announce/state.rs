@@ -9,6 +9,11 @@ use crate::clock;
 use crate::signal::{MAX_TTL_MS, Name};
 use crate::store::{Published, Record};
 
+/// How often it is looked again whether an agent's sibling has died: a look reads the whole fleet.
+const LOOKS: u8 = 2;
+/// And no sooner than so long after the look before.
+const LOOK_PAUSE_MS: u64 = 1_000;
+
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// There is a task, and it has not come to its end.
@@ -41,8 +46,12 @@ pub(super) struct Entry {
 /// What those before an agent have left in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Predecessors {
-    /// It has not been looked for.
-    ToLookFor,
+    /// It is looked for by the first turn from then on; and so many times more, while a process lives that may
+    /// be about to die: some supervisors start the next one first.
+    ToLookFor {
+        from_ms: u64,
+        more: u8,
+    },
     /// It has been, while some of it could still be under way.
     ToLookForAgain,
     LookedFor,
@@ -91,7 +100,10 @@ impl State {
             beat_ms,
             changed: true,
             renew_ms: u64::MAX,
-            predecessors: Predecessors::ToLookFor,
+            predecessors: Predecessors::ToLookFor {
+                from_ms: 0,
+                more: LOOKS,
+            },
             is_refused: false,
         };
         self.agents.insert(name.clone(), entry);
@@ -185,7 +197,7 @@ impl State {
                 due.push(Due {
                     agent,
                     is_new: match entry.predecessors {
-                        Predecessors::ToLookFor => true,
+                        Predecessors::ToLookFor { from_ms, .. } => from_ms <= now_ms,
                         Predecessors::ToLookForAgain => retells,
                         Predecessors::LookedFor => false,
                     },
@@ -195,16 +207,30 @@ impl State {
         due
     }
 
-    /// What was there before these agents has been looked for.
-    pub(super) fn tidied(&mut self, names: &[Name]) {
+    /// What was there before these agents has been looked for; some have living siblings.
+    pub(super) fn tidied(&mut self, names: &[Name], siblings: &[Name], now_ms: u64) {
+        let is_going_on = self.retelling.is_going_on();
         for name in names {
-            if let Some(entry) = self.agents.get_mut(name) {
-                entry.predecessors = if self.retelling.is_going_on() {
-                    Predecessors::ToLookForAgain
-                } else {
-                    Predecessors::LookedFor
-                };
-            }
+            let Some(entry) = self.agents.get_mut(name) else {
+                continue;
+            };
+            entry.predecessors = match entry.predecessors {
+                Predecessors::ToLookFor { more, .. } if more > 0 && siblings.contains(name) => {
+                    Predecessors::ToLookFor {
+                        from_ms: now_ms.saturating_add(LOOK_PAUSE_MS),
+                        more: more - 1,
+                    }
+                }
+                Predecessors::ToLookFor { .. }
+                | Predecessors::ToLookForAgain
+                | Predecessors::LookedFor => {
+                    if is_going_on {
+                        Predecessors::ToLookForAgain
+                    } else {
+                        Predecessors::LookedFor
+                    }
+                }
+            };
         }
     }
 

@@ -72,16 +72,22 @@ impl Successor {
         dead.collect()
     }
 
-    /// Removes what predecessors of these agents have left in a store, and tidies up after others.
+    /// Removes what predecessors of these agents have left in a store, and tidies up after others. Returns
+    /// those agents that another process of this PID namespace publishes as well, as far as it is known to
+    /// live: it may be about to die.
     ///
     /// # Errors
     /// [`Failure`]: why the store could not be asked.
-    pub async fn succeed(&self, store: &mut impl Store, agents: &[Name]) -> Result<(), Failure> {
+    pub async fn succeed(
+        &self,
+        store: &mut impl Store,
+        agents: &[Name],
+    ) -> Result<Vec<Name>, Failure> {
         let removed = self.remove_predecessors(store, agents).await;
         match &removed {
             Err(failure) if failure.reconnect => {}
             // Whoever may not read, or removes nobody, can still tidy up.
-            Ok(()) | Err(_) => store.tidy(agents).await?,
+            Ok(_) | Err(_) => store.tidy(agents).await?,
         }
         removed
     }
@@ -90,12 +96,20 @@ impl Successor {
         &self,
         store: &mut impl Store,
         agents: &[Name],
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<Name>, Failure> {
         if self.container.is_none() && !self.knows_its_epoch() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let seen = store.read(agents).await?;
-        store.remove(&self.predecessors(&seen)).await
+        let dead = self.predecessors(&seen);
+        store.remove(&dead).await?;
+        let signals = seen.iter().filter_map(|seen| seen.signal.as_ref().ok());
+        let siblings = signals.filter(|signal| {
+            let is_dead = dead.iter().any(|dead| dead.instance == signal.instance);
+            let is_own = signal.pid == Some(std::process::id());
+            self.shares_processes_with(signal) && !is_dead && !is_own
+        });
+        Ok(siblings.map(|signal| signal.agent.clone()).collect())
     }
 }
 

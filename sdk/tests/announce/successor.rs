@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ready_probe_sdk::host::Process;
 use ready_probe_sdk::signal::Signal;
 use ready_probe_test_support::servers::{Nats, Redis};
 use rustix::process::Signal as Kill;
@@ -66,6 +67,10 @@ fn assert_succeeds(store: &str, look: impl Fn() -> Vec<u32>) {
 
     // Dead as well, though nobody has reaped it yet.
     second.kill();
+    let pid = second.pid();
+    until("it has died", || {
+        matches!(Process::of(pid), Process::Zombie { .. }).then_some(())
+    });
     let third = start(&folder, store);
     let mut living = vec![paused.pid(), third.pid()];
     living.sort_unstable();
@@ -89,6 +94,28 @@ fn what_a_killed_process_left_in_nats_is_removed_by_its_successor() {
         let bucket = Bucket::of(&nats);
         assert_succeeds(&nats.url(), || in_bucket(&bucket));
     }
+}
+
+#[test]
+fn who_comes_before_its_predecessor_has_died_removes_what_that_left_all_the_same() {
+    let (redis, folder) = (Redis::start(), Folder::new());
+    let start = || {
+        let mut program = Program::announcing(&folder.path(), &redis.url());
+        // With beats of a second, and a TTL that nobody waits for.
+        program.tell("register succeeded 60000 1000");
+        program.tell("wait_announced");
+        program
+    };
+    let (mut first, second) = (start(), start());
+    let mut both = vec![first.pid(), second.pid()];
+    both.sort_unstable();
+    // Its first look is over.
+    throughout(BEAT / 2, || assert_eq!(in_redis(&redis), both));
+    first.kill();
+    first.reap();
+    until("the dead one is gone", || {
+        (in_redis(&redis) == [second.pid()]).then_some(())
+    });
 }
 
 /// In a PID namespace of its own the same number is another process.

@@ -207,14 +207,14 @@ async fn who_comes_takes_the_place_of_its_predecessor_and_of_nobody_else() {
     let successor = successor(Some(OURS), here.clone());
     let both = ["a", "b"].map(|name| Name::new(name).unwrap());
     let mut left = async || {
-        successor.succeed(&mut store, &both[..1]).await.unwrap();
+        let siblings = successor.succeed(&mut store, &both[..1]).await.unwrap();
         let seen = store.read(&both).await.unwrap();
         let mut left: Vec<String> = seen
             .into_iter()
             .map(|seen| format!("{} {}", seen.agent, seen.instance))
             .collect();
         left.sort();
-        left
+        (left, siblings)
     };
     let named = |signals: &[&Signal]| {
         let mut named: Vec<String> = signals
@@ -233,8 +233,10 @@ async fn who_comes_takes_the_place_of_its_predecessor_and_of_nobody_else() {
         sibling_of_other_agent,
     ] = &signals;
     let stay = [another, other_agent, own, sibling_of_other_agent];
-    assert_eq!(left().await, named(&[&stay[..], &[sibling]].concat()));
+    let (all, siblings) = left().await;
+    assert_eq!(all, named(&[&stay[..], &[sibling]].concat()));
+    assert_eq!(siblings, both[..1], "it may be about to die");
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(left().await, named(&stay));
+    assert_eq!(left().await, (named(&stay), Vec::new()));
 }
