@@ -4,7 +4,7 @@
 use super::shell::{base_name, script, words};
 
 const FINDERS: [&str; 3] = ["pgrep", "pkill", "pidof"];
-const INSTEAD: &str = "write process:PATTERN, which leaves these out";
+const INSTEAD: &str = "whose command line holds the pattern; write process:PATTERN instead";
 
 /// Why a command finds itself that stands on the probe's own command line.
 pub(super) fn found_by_typed(argv: &[String]) -> Option<String> {
@@ -14,8 +14,7 @@ pub(super) fn found_by_typed(argv: &[String]) -> Option<String> {
     };
     let finder = finder(&words)?;
     Some(format!(
-        "{finder} -f finds the probe, whose command line holds the pattern, too, and so always passes; \
-         {INSTEAD}"
+        "{finder} -f would always pass, since it finds the probe itself, {INSTEAD}"
     ))
 }
 
@@ -26,16 +25,17 @@ pub(super) fn found_by_shell(argv: &[String]) -> Option<String> {
     let words = words(script);
     let has = |word: &str| words.iter().any(|w| base_name(w) == word);
     // A shell becomes its last command, dash and bash do, where there is no other.
-    let waits = script.contains(['|', '&', ';', '\n', '`']) || script.contains("$(");
+    let joined = script.replace(">&", ">");
+    let waits = joined.contains(['|', '&', ';', '\n', '`']) || joined.contains("$(");
     let what = if has("ps") && has("grep") && !script.contains('[') && !leaves_out(&words) {
-        "ps and grep find"
+        "ps and grep"
     } else if waits && finder(&words).is_some() {
-        "pgrep -f finds"
+        "pgrep -f"
     } else {
         return None;
     };
     Some(format!(
-        "{what} the shell, whose command line holds the pattern, too, and so always passes; {INSTEAD}"
+        "{what} would always pass, since that finds the shell that runs it, {INSTEAD}"
     ))
 }
 
@@ -76,6 +76,7 @@ mod tests {
             ("env A=b pgrep -f agent.py", true, false),
             ("sh -c 'pgrep -f agent.py'", true, false),
             ("sh -c 'exec pgrep -f agent.py > /dev/null'", true, false),
+            ("sh -c 'pgrep -f agent.py >/dev/null 2>&1'", true, false),
             ("sh -c 'pgrep -f agent.py || exit 1'", true, true),
             (
                 "busybox sh -c 'test $(pgrep -fc agent.py) -gt 0'",
