@@ -3,21 +3,19 @@
 //! An agent announces to one of them at a time, and to another when that one fails: what it has said before
 //! may still stand on the first.
 
-use std::collections::BTreeMap;
-
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::Seen;
 
 /// One word of each instance, whichever server has it; in the order of agents and instances.
 pub fn newest(seen: &[Seen]) -> Vec<&Seen> {
-    let mut newest: BTreeMap<(&Name, &str), &Seen> = BTreeMap::new();
-    for seen in seen {
-        let known = newest.entry((&seen.agent, &seen.instance)).or_insert(seen);
-        if order(seen) > order(known) {
-            *known = seen;
-        }
-    }
-    newest.into_values().collect()
+    let mut newest: Vec<&Seen> = seen.iter().collect();
+    newest.sort_by(|a, b| place(a).cmp(&place(b)).then(order(b).cmp(&order(a))));
+    newest.dedup_by(|later, first| place(later) == place(first));
+    newest
+}
+
+fn place(seen: &Seen) -> (&Name, &str) {
+    (&seen.agent, &seen.instance)
 }
 
 /// Of one instance's words the one that was said last stands above the others. One writer counts them;

@@ -103,24 +103,37 @@ fn ttl_ms(text: &str) -> Option<u64> {
         return seconds.checked_mul(1_000);
     }
     let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut total = Duration::ZERO;
+    let mut total_ns = 0_u64;
     while !rest.is_empty() {
         let (number, after) = split(rest, |c| c.is_ascii_digit() || c == '.');
         let (unit, after) = split(after, char::is_alphabetic);
-        let seconds = match unit {
-            "h" => 3_600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" | "μs" => 1e-6,
-            "ns" => 1e-9,
+        let unit_ns = match unit {
+            "h" => 3_600_000_000_000,
+            "m" => 60_000_000_000,
+            "s" => 1_000_000_000,
+            "ms" => 1_000_000,
+            "us" | "µs" | "μs" => 1_000,
+            "ns" => 1,
             _ => return None,
         };
-        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        total = total.checked_add(part)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let whole_ns = whole.parse::<u64>().ok()?.checked_mul(unit_ns)?;
+        let fraction_ns = fraction_ns(fraction, unit_ns)?;
+        total_ns = total_ns.checked_add(whole_ns)?.checked_add(fraction_ns)?;
         rest = after;
     }
-    u64::try_from(total.as_millis()).ok()
+    Some(total_ns / 1_000_000)
+}
+
+/// What stands behind the point; of more than three digits the rest is less than anybody counts.
+fn fraction_ns(digits: &str, unit_ns: u64) -> Option<u64> {
+    let mut total_ns = 0;
+    let mut place_ns = unit_ns;
+    for digit in digits.chars().take(3) {
+        place_ns /= 10;
+        total_ns += u64::from(digit.to_digit(10)?) * place_ns;
+    }
+    Some(total_ns)
 }
 
 /// What it begins with, and what follows.
@@ -155,6 +168,7 @@ mod tests {
             ("1m0s", Some(60_000)),
             ("1h30m", Some(5_400_000)),
             ("1.5h", Some(5_400_000)),
+            ("0.25m1.125s", Some(16_125)),
             ("1500ms", Some(1_500)),
             ("never", None),
             ("2d", None),
