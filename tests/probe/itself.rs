@@ -194,8 +194,8 @@ fn a_command_that_finds_its_own_pattern_is_refused() {
         assert_eq!(said.code(), 0, "{said:?}");
     }
     // It does not stand on the probe's own command line there.
-    let checks = "'exec:pgrep -f no-such-agent'";
-    let said = run(container.probe(["config"]).env("READY_CHECKS", checks));
+    let checks = format!("'exec:pgrep -f no-such-agent-of-{}'", std::process::id());
+    let said = run(container.probe(["config"]).env("READY_CHECKS", &checks));
     assert_eq!(said.code(), 0, "{said:?}");
     let said = run(container
         .probe([""; 0])
