@@ -94,7 +94,7 @@ pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit 
     match relay(options, start) {
         Relayed::No => {}
         Relayed::Done(exit) => return exit,
-        Relayed::Failed(why) => return unanswered(why, options, start),
+        Relayed::Failed(why) => return unanswered(&why, options, start),
     }
     let settings = match resolve(options, targets, start) {
         Ok(settings) => settings,
@@ -175,9 +175,9 @@ fn relay_with(options: &cli::Options, start: &Start, with_signals: bool) -> Rela
 }
 
 /// A probe whose settings can't be read.
-fn unanswered(why: String, options: &cli::Options, start: &Start) -> Exit {
+fn unanswered(why: &str, options: &cli::Options, start: &Start) -> Exit {
     let lookup = variable::read;
-    let row = Row::unknown(&why);
+    let row = Row::unknown(why);
     let report = Report {
         verdict: verdict::fold(std::iter::once(row.ballot())),
         rows: vec![row],

@@ -48,7 +48,7 @@ fn records_of_agents_are_not_looked_at() {
     let container = Container::new();
     let process = Guard::spawn(Command::new("sleep").arg("1000"));
     publish(&container, "a", process.pid(), |record| {
-        record["state"] = "not_ready".into()
+        record["state"] = "not_ready".into();
     });
     let checks = [("READY_CHECKS", "exec:true")];
     for off in [&["--agent", "off"][..], &[]] {

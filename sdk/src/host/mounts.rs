@@ -124,9 +124,7 @@ impl Mounts {
             if !self.is_near(mount) {
                 return Some(mount);
             }
-            let Some(name) = rest.pop() else {
-                return None;
-            };
+            let name = rest.pop()?;
             if name == ".." {
                 at.pop();
                 mount = self.holding(&at)?;
