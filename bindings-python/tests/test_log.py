@@ -39,6 +39,27 @@ def test_a_process_whose_agent_stalls_ends(start, folder):
     assert folder.files("t") == []
 
 
+def test_without_logging_there_are_warnings_only(start):
+    program = start(
+        """
+        import sys
+        from time import sleep
+        from ready_probe import Agent
+        agent = Agent("t", watchdog=0.1)
+        for _ in range(2):
+            agent.mark_ready()
+            while agent.state == "ready":
+                sleep(0.01)
+            agent.tick()
+        agent.close()
+        print("logging" in sys.modules)
+        """
+    )
+    status, out, err = program.end()
+    assert (status, out) == (0, "False\n")
+    assert err.count("agent stalled") == len(err.splitlines()) == 2, err
+
+
 def test_the_main_thread_stays_the_main_thread(start):
     program = start(
         """
@@ -114,10 +135,15 @@ HANDLER = """
     """
 
 
-def test_a_fork_waits_for_a_handler_that_holds_a_lock(start, refused):
-    body = "lock.acquire(); called.set(); sleep(0.03); lock.release()"
+@pytest.mark.parametrize("first", ["logging", "ready_probe"])
+def test_a_fork_waits_for_a_handler_that_holds_a_lock(start, refused, first):
+    # Of two hooks the later one runs first, and logging's takes the lock that getLogger waits for.
+    body = "lock.acquire(); called.set(); sleep(0.03); logging.getLogger('other'); lock.release()"
     program = start(
-        HANDLER.format(body=body)
+        f"""
+    import {first}
+    """
+        + HANDLER.format(body=body)
         + refused
         + """
     called.wait()
@@ -239,7 +265,7 @@ def test_what_is_logged_while_there_are_no_descriptors_does_not_end_the_log(star
     """
     )
     assert program.reads() == "used up"
-    # The one line that is logged without a handler goes to stderr.
+    # Without logging a warning goes to stderr.
     assert "can't be written" in program.process.stderr.readline()
     program.tell()
     assert program.reads() == "back"

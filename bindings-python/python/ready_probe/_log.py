@@ -1,13 +1,15 @@
 """The thread that hands what the SDK logs to the logger ``ready_probe``.
 
 It runs handlers and filters of the application's, which may import modules and take locks. It is
-waited for before a fork: a lock that it held would stay locked in the child for ever. What it needs
-itself is imported together with the package, in the caller's thread: until 3.12 CPython takes the
-thread that imports ``threading`` first for the main thread, whose end the interpreter awaits.
+waited for before a fork: a lock that it held would stay locked in the child for ever.
+
+It imports nothing itself. ``threading`` is imported together with the package, in the caller's thread:
+until 3.12 CPython takes the thread that imports it first for the main thread, whose end the interpreter
+awaits. ``logging``, which takes several times as long as this package, is left to the application:
+without it there is no handler, and warnings go to stderr as they do from ``logging.lastResort``.
 """
 
 import _thread
-import logging
 import os
 import sys
 import threading
@@ -18,11 +20,15 @@ from ready_probe import _native
 _GREEN_PAUSE = 0.2
 # How long a fork waits for lines that are being handed over, in seconds.
 _FORK_PATIENCE = 0.1
+# logging.WARNING
+_WARNING = 30
 
 # Held while lines are handed over. Of this process: a forked child has no thread that would release it.
 _turn = None
-# The turns that threads have taken for a fork.
+# The turns that threads have taken for a fork; nothing where it was not to be had in time.
 _taken: dict = {}
+# logging is imported, and its hooks for a fork are older than ours.
+_before_logging_s_hooks = False
 
 
 def start():
@@ -78,15 +84,29 @@ def _start_green(start_thread):
 def _hand_over(lines, caught=Exception):
     """Logs them. What a handler or a filter raises must not silence all that follows: in a thread of
     ours nothing, also not SystemExit."""
+    get_logger = _get_logger()
     for level, text, agent in lines:
         try:
-            logging.getLogger("ready_probe").log(level, "%s", text, extra={"agent": agent})
+            if get_logger is not None:
+                get_logger("ready_probe").log(level, "%s", text, extra={"agent": agent})
+            elif level >= _WARNING and sys.stderr is not None:
+                print(text, file=sys.stderr, flush=True)
         except caught:
             _report()
 
 
+def _get_logger():
+    """Nothing where the application has not imported logging, or is about to."""
+    global _before_logging_s_hooks
+    get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
+    if get_logger is not None and not _before_logging_s_hooks:
+        _register_at_fork()
+        _before_logging_s_hooks = True
+    return get_logger
+
+
 def _report():
-    if logging.raiseExceptions:
+    if getattr(sys.modules.get("logging"), "raiseExceptions", True):
         try:
             sys.excepthook(*sys.exc_info())
         except BaseException:
@@ -95,10 +115,11 @@ def _report():
 
 
 def _before_fork():
-    turn = _turn
+    turn, thread = _turn, _thread.get_ident()
+    if turn is None or thread in _taken:
+        return
     # Gives up the GIL, which the thread needs to get done.
-    if turn is not None and turn.acquire(timeout=_FORK_PATIENCE):
-        _taken[_thread.get_ident()] = turn
+    _taken[thread] = turn if turn.acquire(timeout=_FORK_PATIENCE) else None
 
 
 def _after_fork_in_parent():
@@ -113,10 +134,14 @@ def _after_fork_in_child():
     _taken.clear()
 
 
-# The hook that is registered last runs first: before logging's own, which takes a lock that the thread
-# may need to get done.
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)
+def _register_at_fork():
+    """The hook that is registered last runs first. It has to run before logging's own, which takes a
+    lock that the thread may need to get done: so once more when logging is there."""
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
+
+
+_register_at_fork()
