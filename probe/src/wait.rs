@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::{self, Mounts};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tokio::net::unix::pipe;
 
 use crate::cli;
 use crate::duration::{self, millis};
@@ -130,39 +131,45 @@ fn say_once(said: &mut String, report: &Report, quiet: bool) {
     let _ = writeln!(std::io::stderr(), "waiting: {line}");
 }
 
+/// Each is told by a pipe of its own.
 struct Signals {
-    terminate: Option<Signal>,
-    interrupt: Option<Signal>,
+    terminate: Option<pipe::Receiver>,
+    interrupt: Option<pipe::Receiver>,
 }
 
 impl Signals {
     /// What was ignored when we were started stays so: the command inherits that, see execve(2).
     fn catch() -> std::io::Result<Self> {
         let ignored = host::ignored_signals();
-        let catch = |kind: SignalKind| {
-            let bit = 1_u64 << (kind.as_raw_value() - 1);
-            (ignored & bit == 0).then(|| signal(kind)).transpose()
+        let catch = |number: i32| {
+            let bit = 1_u64 << (number - 1);
+            (ignored & bit == 0).then(|| catch(number)).transpose()
         };
         Ok(Self {
-            terminate: catch(SignalKind::terminate())?,
-            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SIGTERM)?,
+            interrupt: catch(SIGINT)?,
         })
     }
 
     async fn next(&mut self) -> i32 {
         tokio::select! {
-            () = caught(self.terminate.as_mut()) => SignalKind::terminate().as_raw_value(),
-            () = caught(self.interrupt.as_mut()) => SignalKind::interrupt().as_raw_value(),
+            () = caught(self.terminate.as_ref()) => SIGTERM,
+            () = caught(self.interrupt.as_ref()) => SIGINT,
         }
     }
 }
 
-async fn caught(signal: Option<&mut Signal>) {
+fn catch(number: i32) -> std::io::Result<pipe::Receiver> {
+    let (reader, writer) = std::io::pipe()?;
+    signal_hook::low_level::pipe::register(number, writer)?;
+    pipe::Receiver::from_owned_fd(reader.into())
+}
+
+/// It ends what waits for it, so nobody reads what is in the pipe.
+async fn caught(signal: Option<&pipe::Receiver>) {
     match signal {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
+        Some(signal) if signal.readable().await.is_ok() => {}
+        Some(_) | None => std::future::pending().await,
     }
 }
 

@@ -83,7 +83,7 @@ impl Heartbeat {
 }
 
 fn start_thread(process: &Arc<Process>, succeeds: bool) -> Result<Arc<Life>> {
-    let life = Arc::new(Life::new());
+    let life = Arc::new(Life::new(succeeds));
     let (process, own) = (Arc::downgrade(process), Arc::clone(&life));
     thread::Builder::new()
         .name("ready-probe".to_owned())
@@ -117,24 +117,45 @@ enum End {
     Done,
     /// There is something to announce, and the runtime has no I/O.
     NeedsIo,
+    /// A runtime with I/O can't be had.
+    NoIo(String),
     Failed(String),
+}
+
+/// Whether a round can announce.
+#[derive(Clone, Copy)]
+enum Io {
+    Has,
+    /// Not before this time: until then there is nothing to announce, or no I/O to be had.
+    From(u64),
 }
 
 /// Beats for as long as the process's table lives. A panic is said, and beating goes on.
 fn beat_on(process: &Weak<Process>, life: &Arc<Life>) {
     THREAD.set(Some((Weak::clone(process), Arc::clone(life))));
-    let mut failures = 0;
-    let mut has_io = false;
+    let (mut failures, mut io_failures) = (0, 0);
+    let mut io = Io::From(0);
     while process.strong_count() > 0 {
         let begun_ms = clock::mono_ms();
-        let why = match round(process, life, has_io) {
+        let why = match round(process, life, io) {
             End::Done => return,
             End::NeedsIo => {
-                has_io = true;
+                io = Io::Has;
+                continue;
+            }
+            End::NoIo(why) => {
+                if io_failures == 0 {
+                    log(|| {
+                        tracing::error!("nothing can be announced, the heartbeat goes on: {why}")
+                    });
+                }
+                io = Io::From(begun_ms + backoff_ms(io_failures));
+                io_failures = io_failures.saturating_add(1);
                 continue;
             }
             End::Failed(why) => why,
         };
+        io_failures = 0;
         abandon_announcing(process);
         log(|| tracing::error!("heartbeat restarted: {why}"));
         if clock::mono_ms().saturating_sub(begun_ms) > SOUND_MS {
@@ -146,14 +167,20 @@ fn beat_on(process: &Weak<Process>, life: &Arc<Life>) {
 }
 
 /// Beats on a runtime of its own, which a panic ends.
-fn round(process: &Weak<Process>, life: &Arc<Life>, has_io: bool) -> End {
-    let runtime = match runtime(process, life, has_io) {
+fn round(process: &Weak<Process>, life: &Arc<Life>, io: Io) -> End {
+    let built = match io {
+        Io::Has => runtime_with_io(process, life).map_err(End::NoIo),
+        // Without I/O it has no descriptors.
+        Io::From(_) => (Builder::new_current_thread().enable_time().build())
+            .map_err(|e| End::Failed(format!("no runtime: {e}"))),
+    };
+    let runtime = match built {
         Ok(runtime) => runtime,
-        Err(e) => return End::Failed(format!("no runtime: {e}")),
+        Err(end) => return end,
     };
     let tasks = LocalSet::new();
     // A panic drops what block_on is given.
-    let mut beats = Box::pin(beat(process, life, has_io));
+    let mut beats = Box::pin(beat(process, life, io));
     let end = catch_unwind(AssertUnwindSafe(|| {
         tasks.block_on(&runtime, beats.as_mut())
     }));
@@ -168,19 +195,47 @@ fn round(process: &Weak<Process>, life: &Arc<Life>, has_io: bool) -> End {
     end.unwrap_or_else(|_| End::Failed("it panicked".to_owned()))
 }
 
-/// Without I/O a runtime has no descriptors.
-fn runtime(process: &Weak<Process>, life: &Arc<Life>, has_io: bool) -> std::io::Result<Runtime> {
-    let mut builder = Builder::new_current_thread();
-    if !has_io {
-        return builder.enable_time().build();
+fn runtime_with_io(process: &Weak<Process>, life: &Arc<Life>) -> Result<Runtime, String> {
+    if life.succeeds && TOKIO_HAS_A_SIGNAL_PIPE {
+        return Err(
+            "the process has closed the pipe in which tokio hears signals, and tokio makes no other; \
+             close descriptors before the first agent, or build tokio without its features signal \
+             and process"
+                .to_owned(),
+        );
     }
+    let mut builder = Builder::new_current_thread();
     let (process, own) = (Weak::clone(process), Arc::clone(life));
     let look = move || look_after(&process, &own);
     // Before it polls what may be the application's, and before it reads, writes or closes that.
     builder.on_thread_park(look.clone()).on_thread_unpark(look);
     hook_panics();
-    life.with_descriptors(|| builder.enable_all().build())
+    // Tokio panics where it can't have that pipe.
+    catch_unwind(AssertUnwindSafe(|| {
+        life.with_descriptors(|| builder.enable_all().build())
+    }))
+    .map_err(|_| "tokio panicked".to_owned())?
+    .map_err(|e| e.to_string())
 }
+
+/// Tokio hears signals in a pipe that is there once in a process: with one of the features `signal`
+/// and `process` each runtime with I/O reads it, under whatever number it had. Another crate may have
+/// asked for them, and only tokio's names tell: these here count where it has none.
+const TOKIO_HAS_A_SIGNAL_PIPE: bool = {
+    mod signal {
+        pub mod unix {
+            pub struct SignalKind;
+        }
+    }
+    mod process {
+        pub struct Command;
+    }
+    {
+        #[allow(clippy::wildcard_imports, unused_imports)]
+        use tokio::*;
+        size_of::<signal::unix::SignalKind>() + size_of::<process::Command>() > 0
+    }
+};
 
 thread_local! {
     /// What the panic hook has to know of the thread that panics.
@@ -258,7 +313,7 @@ fn log(line: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(line));
 }
 
-async fn beat(table: &Weak<Process>, life: &Arc<Life>, has_io: bool) -> End {
+async fn beat(table: &Weak<Process>, life: &Arc<Life>, io: Io) -> End {
     let mut due_ms = u64::MAX;
     let mut announcing = JoinSet::new();
     loop {
@@ -272,10 +327,11 @@ async fn beat(table: &Weak<Process>, life: &Arc<Life>, has_io: bool) -> End {
         let agents = process.agents();
         let next_ms = agents.iter().map(|agent| agent.attend(now_ms, gap)).min();
         for announcer in process.announcers() {
-            if !has_io && !announcer.is_idle() {
-                return End::NeedsIo;
-            }
-            if announcer.start() {
+            if let Io::From(from_ms) = io {
+                if !announcer.is_idle() && now_ms >= from_ms {
+                    return End::NeedsIo;
+                }
+            } else if announcer.start() {
                 let (table, life) = (Weak::clone(table), Arc::clone(life));
                 announcing.spawn_local(watched(table, life, announcer.run()));
             }

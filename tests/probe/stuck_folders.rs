@@ -46,6 +46,17 @@ fn a_default_folder_that_hangs_ends_at_the_deadline() {
 }
 
 #[test]
+fn what_hangs_over_the_path_of_the_probe_itself_is_not_taken_for_its_own() {
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let program = folder.path().join("ready-probe");
+    std::fs::copy(probe().get_program(), &program).unwrap();
+    let mut probe = Command::new(program);
+    probe.arg("agent:never-there").env("READY_TIMEOUT", "1s");
+    let run = without_answer_below("/tmp", &probe);
+    assert_mentions(&run, 1, &["unhealthy: ", "/tmp does not answer within 1s"]);
+}
+
+#[test]
 fn a_folder_that_hangs_and_is_not_looked_at_is_no_obstacle() {
     let container = Container::new();
     let probe = container.probe(["agent:never-there"]);

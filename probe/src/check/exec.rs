@@ -9,12 +9,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ready_probe_sdk::{clock, host};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group};
+use signal_hook::consts::SIGCHLD;
 use tokio::net::unix::pipe;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::far;
 use crate::outcome::Outcome;
@@ -146,8 +147,10 @@ fn start(argv: &[String]) -> io::Result<(Running, pipe::Receiver)> {
     let myself = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(myself))?;
     // Whoever started us may ignore the ends of its children, and that is inherited: the kernel would
-    // reap ours before we see how they ended, see sigaction(2). Once there is a handler, it stays.
-    drop(signal(SignalKind::child())?);
+    // reap ours before we see how they ended, see sigaction(2). Signal-hook's own handler
+    // stays when ours is taken back.
+    let handler = signal_hook::flag::register(SIGCHLD, Arc::default())?;
+    signal_hook::low_level::unregister(handler);
     let (read_end, write_end) = io::pipe()?;
     let child = Command::new(program)
         .args(args)

@@ -13,6 +13,8 @@ use crate::kept::Kept;
 pub(super) struct Life {
     /// Of its process: a forked child has no such thread, even if a logger forked in it.
     pid: u32,
+    /// It took the place of one that has lost its descriptors.
+    pub(super) succeeds: bool,
     /// Has it look at its agents. A runtime with I/O is woken by a write to a descriptor of its own:
     /// not to be notified once those are lost.
     pub(super) wake: Notify,
@@ -22,9 +24,10 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(succeeds: bool) -> Self {
         Self {
             pid: std::process::id(),
+            succeeds,
             wake: Notify::new(),
             witnesses: ArcSwapOption::empty(),
         }

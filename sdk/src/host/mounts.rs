@@ -5,8 +5,11 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 /// A container has a few dozen mounts, a host with many containers some thousand.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -95,10 +98,7 @@ impl Mounts {
             return None;
         }
         let mut mounts = Self::parse(&text)?;
-        mounts.own = fs::read_link("/proc/self/exe")
-            .ok()
-            .and_then(|program| mounts.holding(&program))
-            .map(|mount| mount.id);
+        mounts.own = own();
         Some(mounts)
     }
 
@@ -201,6 +201,20 @@ impl Mounts {
         }
         Some(top)
     }
+}
+
+/// The mount that the running program lies on: by its number, since another one may be mounted over
+/// its path by now. See `/proc/[pid]/fdinfo` in proc(5).
+fn own() -> Option<u64> {
+    let program = rustix::fs::open(
+        "/proc/self/exe",
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let program = program.ok()?;
+    let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd())).ok()?;
+    let number = told.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+    number.trim().parse().ok()
 }
 
 /// The names in a path, the last one first.

@@ -25,12 +25,15 @@ use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::store::{Store, connected};
 use ready_probe_sdk::{Agent, clock};
 use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const ASKED: &str = "READY_PROBE_TEST_DAEMON";
 /// libtest writes to the same output.
 const ANSWER: &str = "answer: ";
 /// When the descriptors are closed.
 const IN_THE_LOG: &str = "in the log";
+/// None are closed: there are enough for the agent's record, and too few for a store.
+const SCARCE: &str = "scarce";
 const PATIENCE: Duration = Duration::from_secs(20);
 const TTL: Duration = Duration::from_secs(1);
 
@@ -192,6 +195,19 @@ fn with_a_store_that_hangs_the_agent_beats_on_and_is_announced_once_it_answers()
 }
 
 #[test]
+fn with_too_few_descriptors_for_a_store_the_agent_beats_on_and_is_announced_once_there_are_more() {
+    let redis = Redis::start();
+    let mut daemon = Daemon::start_with(Some(&redis.url()), SCARCE);
+    daemon.tell("mark");
+    daemon.watch();
+    daemon.tell("lift_limit");
+    daemon.tell("wait_announced");
+    daemon.watch();
+    let said = daemon.end();
+    assert!(said.starts_with("exit status: 0"), "{said}");
+}
+
+#[test]
 fn with_redis_the_agent_is_announced_anew() {
     let redis = Redis::start();
     announced_anew(&redis.url());
@@ -293,6 +309,12 @@ fn program() {
     };
     CLOSES.store(closes == IN_THE_LOG, SeqCst);
     log::on_event(close_once);
+    let limit = getrlimit(Resource::Nofile);
+    if closes == SCARCE {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let current = Some(u64::try_from(open).unwrap() + 2);
+        setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
+    }
     let agent = Agent::builder("daemon").ttl(TTL).heartbeat(TTL / 5);
     let mut agent = Some(agent.register().unwrap());
     agent.as_ref().unwrap().mark_ready(()).unwrap();
@@ -321,6 +343,10 @@ fn program() {
                 Ok(())
             }
             "wait_announced" => held().wait_announced(PATIENCE).map_err(|e| e.to_string()),
+            "lift_limit" => {
+                setrlimit(Resource::Nofile, limit).unwrap();
+                Ok(())
+            }
             "close" => {
                 agent = None;
                 Ok(())
