@@ -135,7 +135,7 @@ pub struct Options {
     #[arg(long, global = true, value_name = "PATH")]
     pub dir: Option<String>,
     /// The store where signals are announced for everybody: redis://…, rediss://…,
-    /// redis+unix:///…, nats://… or tls://… [env: READY_STORE]
+    /// redis+unix:///…, valkey://…, valkeys://…, unix:///…, nats://… or tls://… [env: READY_STORE]
     #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
     /// The namespace in it, which keeps fleets apart; `default` by default [env: READY_NAMESPACE]

@@ -1,7 +1,8 @@
 //! What a check answered before, in this life of the container: what grace is counted from.
 //!
 //! [`Keeper`] keeps it in a file. One that is missing, foreign or corrupt means: no grace, which is
-//! said; nothing else depends on it. What is remembered decides nothing by itself.
+//! said. It makes an Unknown tolerable, or of a "no" of peers an Unknown, where those that were ready are
+//! missing; never a "yes".
 
 mod keeper;
 mod roster;

@@ -51,6 +51,11 @@ pub fn run(args: &cli::List, options: &cli::Options, start: &Start) -> Exit {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
+    match run::relay_resolved(&settings, start) {
+        Relayed::No => {}
+        Relayed::Done(exit) => return exit,
+        Relayed::Failed(why) => return Exit::failed(why),
+    }
     let names: Result<Vec<Name>, Invalid> = args
         .names
         .iter()

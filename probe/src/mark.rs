@@ -43,6 +43,11 @@ pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
+    match run::relay_resolved(&settings, start) {
+        Relayed::No => {}
+        Relayed::Done(exit) => return exit,
+        Relayed::Failed(why) => return Exit::failed(why),
+    }
     let pid_start = match believable(marked.pid, marked.ttl_ms) {
         Ok(pid_start) => pid_start,
         Err(why) => return Exit::failed(why),

@@ -208,7 +208,7 @@ impl<'a> Probe<'a> {
             .collect()
     }
 
-    /// What to say when nothing can be asked: no event loop can be had.
+    /// What to say when nothing can be asked: no event loop can be started.
     pub fn unasked(plan: &Plan, cause: &str) -> Vec<Answer> {
         plan.questions
             .iter()
@@ -330,16 +330,25 @@ impl<'a> Probe<'a> {
             .after
             .grace(&question.key, &answer.fleets, grace, now_ms);
         let past = pasts.after.past(&question.key);
-        let tolerance = match past {
-            Some(past) if self.tolerant && pasts.is_kept => past.tolerance(grace, now_ms),
+        let within = match past {
+            Some(past) if self.tolerant => past.tolerance(grace, now_ms),
             Some(_) | None => Tolerance::Exhausted,
+        };
+        // It may have passed before, when that could not be remembered either.
+        let never = |past: &Past| past.definite.is_none() && grace != Grace::For(Duration::ZERO);
+        let might = within == Tolerance::Tolerated || past.is_some_and(never);
+        let is_lost = might && self.tolerant && !pasts.is_kept;
+        let tolerance = if is_lost {
+            Tolerance::Exhausted
+        } else {
+            within
         };
         let outcome = match (answer.outcome, past) {
             (Outcome::Unknown(cause), Some(past)) if self.tolerant => {
-                let said = if pasts.is_kept {
-                    with_grace(&cause, past, grace, tolerance, now_ms)
-                } else {
+                let said = if is_lost {
                     format!("{cause}; no grace: this can't be remembered")
+                } else {
+                    with_grace(&cause, past, grace, tolerance, now_ms)
                 };
                 Outcome::Unknown(said)
             }

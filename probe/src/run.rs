@@ -149,6 +149,28 @@ pub fn relay_with_signals(options: &cli::Options, start: &Start) -> Relayed {
     relay_with(options, start, true)
 }
 
+/// The same once the settings are read: for the folder and the store that they name.
+pub fn relay_resolved(settings: &Settings, start: &Start) -> Relayed {
+    let signals = &settings.store;
+    let mut needed: Vec<Needed> = (signals.value.dirs())
+        .map(|dir| relay::needed(signals.origin.to_string(), dir))
+        .collect();
+    if let Some(remote) = &settings.remote {
+        let files = remote.value.address.files();
+        needed.extend(
+            files
+                .iter()
+                .map(|file| relay::needed(remote.origin.to_string(), file)),
+        );
+    }
+    let set = settings.timeout.value;
+    let limit = TimeLimit {
+        at: start.plus(set),
+        set,
+    };
+    relay::if_needed(&needed, &signals.value, start.mounts(), limit)
+}
+
 fn relay_with(options: &cli::Options, start: &Start, with_signals: bool) -> Relayed {
     let lookup = variable::read;
     let env = Env::new(&lookup);
@@ -269,7 +291,7 @@ pub fn event_loop() -> Result<tokio::runtime::Runtime, String> {
                 .enable_all()
                 .build()
         })
-        .map_err(|e| format!("no event loop to be had: {e}"))
+        .map_err(|e| format!("an event loop can't be started: {e}"))
 }
 
 /// Whether there are the descriptors that the event loop takes, and some for what runs on it: where

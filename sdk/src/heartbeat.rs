@@ -133,6 +133,8 @@ enum Io {
 /// Beats for as long as the process's table lives. A panic is said, and beating goes on.
 fn beat_on(process: &Weak<Process>, life: &Arc<Life>) {
     THREAD.set(Some((Weak::clone(process), Arc::clone(life))));
+    let own = Arc::clone(life);
+    crate::thread::abandoned_if(move || own.has_lost_descriptors());
     let (mut failures, mut io_failures) = (0, 0);
     let mut io = Io::From(0);
     while process.strong_count() > 0 {
@@ -146,7 +148,7 @@ fn beat_on(process: &Weak<Process>, life: &Arc<Life>) {
             End::NoIo(why) => {
                 if io_failures == 0 {
                     log(|| {
-                        tracing::error!("nothing can be announced, the heartbeat goes on: {why}")
+                        tracing::error!("nothing can be announced, the heartbeat goes on: {why}");
                     });
                 }
                 io = Io::From(begun_ms + backoff_ms(io_failures));

@@ -3,12 +3,27 @@
 //!
 //! Each has a thread of its own and is abandoned at the deadline: the process ends without it.
 
+use std::cell::RefCell;
+use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::oneshot;
 
 /// glibc's resolver keeps buffers of 64 KiB on its stack.
 const STACK_BYTES: usize = 512 * 1024;
+
+type Question = Arc<dyn Fn() -> bool + Send + Sync>;
+
+thread_local! {
+    static ABANDONED: RefCell<Option<Question>> = const { RefCell::new(None) };
+}
+
+/// Tells whether the calling thread's runtime is abandoned: what ends on another thread must not wake it
+/// then, by a write to a descriptor that is somebody else's by now.
+#[cfg(feature = "agent")]
+pub(crate) fn abandoned_if(question: impl Fn() -> bool + Send + Sync + 'static) {
+    ABANDONED.set(Some(Arc::new(question)));
+}
 
 /// Runs `work` on a thread of its own.
 ///
@@ -18,12 +33,19 @@ pub async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     let (answer, answered) = oneshot::channel();
+    let abandoned = ABANDONED.with_borrow(Clone::clone);
     thread::Builder::new()
         .stack_size(STACK_BYTES)
         .spawn(move || {
-            // Nobody listens after the deadline.
-            let _ = answer.send(work());
+            let done = work();
+            if abandoned.is_some_and(|abandoned| abandoned()) {
+                // To drop it would wake, too.
+                std::mem::forget(answer);
+            } else {
+                // Nobody listens after the deadline.
+                let _ = answer.send(done);
+            }
         })
-        .map_err(|e| format!("no thread to be had: {e}"))?;
+        .map_err(|e| format!("no thread available: {e}"))?;
     answered.await.map_err(|_| "the thread died".to_owned())
 }

@@ -69,7 +69,7 @@ fn probe_that_can_have_no_thread_says_so() {
     let unknown = probe
         .stdout
         .lines()
-        .filter(|row| row.contains("no thread to be had"));
+        .filter(|row| row.contains("no thread available"));
     assert_eq!(unknown.count(), 2, "file: and the host name: {probe:?}");
     assert!(
         probe.stdout.contains("fail     tcp://127.0.0.1:1 "),

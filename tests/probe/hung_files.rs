@@ -294,17 +294,32 @@ fn a_command_whose_settings_hang_ends_too() {
     let list = run(&mut world.probe(&["list", "--config", &config]));
     assert_eq!(list.code(), 0, "{list:?}");
     world.fuse.hang();
+    let in_file = format!("dir = \"{ready}\"");
+    let near = world.container.file("near.toml", in_file);
+    let near = near.to_str().unwrap();
+    let socket = format!("redis+unix://{}", world.far("socket"));
+    let certificate = format!("rediss://127.0.0.1:1#ca={config}");
     for args in [
         &["config", "--config", &config, "--dir", &ready][..],
         &["list", "--dir", &ready],
         &["mark", "a", "--dir", &ready],
+        &["list", "--config", near],
+        &["mark", "a", "--config", near],
+        &["list", "--store", &socket],
+        &["mark", "a", "--store", &certificate],
     ] {
-        let run = run(&mut world.probe(args));
+        let mut probe = world.probe(args);
+        if args.contains(&near) {
+            // The environment goes before the file.
+            probe.env_remove("READY_DIR");
+        }
+        let run = run(&mut probe);
         let says = format!("{} does not answer", world.point());
         assert_mentions(&run, 1, &["ready-probe: ", &says]);
         assert_in_time(&run);
     }
-    assert_eq!(world.left().len(), 1);
+    // One is remembered in READY_DIR, and one in a default folder, where READY_DIR itself hangs.
+    assert_eq!(world.left().len(), 2);
 }
 
 #[test]

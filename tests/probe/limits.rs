@@ -72,7 +72,7 @@ fn without_a_thread_a_name_is_not_resolved_and_nothing_else_suffers() {
         "pid:/x",
     ] {
         let run = ask(&["agent:a", target]);
-        assert_mentions(&run, 1, &["unhealthy: ", "no thread to be had: "]);
+        assert_mentions(&run, 1, &["unhealthy: ", "no thread available: "]);
         assert!(run.stdout.contains("\n pass     agent:a "), "{run:?}");
     }
     let run = ask(&["exec:true"]);

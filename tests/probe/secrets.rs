@@ -287,7 +287,7 @@ fn a_secret_at_the_end_of_what_is_kept_of_an_output_is_hidden() {
         let run = run(&mut probe);
         // Of a run of these it says since when it fails.
         let told = row(&run, "exec:sh …").1;
-        let (told, _) = told.split_once(", for ").unwrap_or((&told, ""));
+        let (told, _) = told.split_once(", for ").unwrap_or((told, ""));
         assert_eq!(told, "exit status 1: ***", "{kept}: {run:?}");
     }
 }

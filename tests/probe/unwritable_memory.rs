@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ready_probe_test_support::process::{Run, probe_binary, run, wait_until};
 use ready_probe_test_support::servers::Redis;
@@ -116,12 +116,18 @@ fn a_disk_that_has_become_read_only_is_no_grace() {
     assert_mentions(&run, 0, &["degraded: ", " of 1m grace"]);
 }
 
+/// Holds a lock until it is dropped.
+fn hold(path: &Path) -> fs::File {
+    let lock = fs::File::open(path).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    lock
+}
+
 #[test]
 fn a_lock_that_is_held_is_no_grace() {
     let container = Container::new();
     let url = gone_after_a_pass(&container);
-    let lock = fs::File::open(container.memory().with_extension("lock")).unwrap();
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let lock = hold(&container.memory().with_extension("lock"));
     for _ in 0..5 {
         let run = ask(&container, &url);
         assert_mentions(&run, 1, &["unhealthy: ", NO_GRACE]);
@@ -162,6 +168,14 @@ impl Scratch {
         mount(&["--bind", "/proc"], &container.path("proc"));
         let shm = Disk::on(&container.path("dev/shm"));
         Self { container, shm }
+    }
+
+    /// The lock of the memory in its first folder.
+    fn lock(&self) -> PathBuf {
+        let files = fs::read_dir(self.shm.0.join("ready-probe/.probe")).unwrap();
+        let mut paths = files.map(|file| file.unwrap().path());
+        let is_lock = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "lock");
+        paths.find(is_lock).unwrap()
     }
 
     fn ask(&self, url: &str) -> Run {
@@ -215,4 +229,45 @@ fn a_full_shared_memory_is_counted_in() {
         "the end of a second of grace",
         || (scratch.ask(&redis.url()).code() == 1).then_some(()),
     );
+}
+
+#[test]
+fn grace_goes_on_in_the_next_folder_where_the_first_one_becomes_read_only() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.container.path("tmp")).unwrap();
+    let mut redis = Redis::start();
+    assert_said(&scratch.ask(&redis.url()), 0, HEALTHY);
+    mount(&["-o", "remount,ro"], &scratch.shm.0);
+    redis.kill();
+    let first = Instant::now();
+    for _ in 0..3 {
+        let run = scratch.ask(&redis.url());
+        if first.elapsed() < Duration::from_millis(900) {
+            assert_mentions(&run, 0, &["degraded: ", " of 1s grace"]);
+        }
+    }
+    wait_until(
+        Duration::from_secs(5),
+        "the end of a second of grace",
+        || (scratch.ask(&redis.url()).code() == 1).then_some(()),
+    );
+}
+
+#[test]
+fn a_no_that_was_written_to_the_next_folder_leaves_no_grace_in_the_first() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.container.path("tmp")).unwrap();
+    let mut redis = Redis::start();
+    let target = format!("{}#key=k", redis.url());
+    redis.command(&["SET", "k", "v"]);
+    assert_said(&scratch.ask(&target), 0, HEALTHY);
+    redis.command(&["DEL", "k"]);
+    {
+        let _held = hold(&scratch.lock());
+        assert_mentions(&scratch.ask(&target), 1, &["unhealthy: "]);
+    }
+    redis.kill();
+    for _ in 0..3 {
+        assert_mentions(&scratch.ask(&target), 1, &["unhealthy: "]);
+    }
 }

@@ -90,7 +90,7 @@ def _hand_over(lines, caught=Exception):
             if get_logger is not None:
                 get_logger("ready_probe").log(level, "%s", text, extra={"agent": agent})
             elif level >= _WARNING and sys.stderr is not None:
-                print(text, file=sys.stderr, flush=True)
+                print(f"ready_probe: {text}", file=sys.stderr, flush=True)
         except caught:
             _report()
 

@@ -111,10 +111,10 @@ impl Keeper {
     ) -> io::Result<()> {
         let stem = self.file.trim_end_matches(".json");
         let _lock = lock(dir, &format!("{stem}.lock"), patience)?;
-        // What can't be believed is replaced.
-        let known = read(dir, &self.file).unwrap_or_default();
-        let is_new = known.is_none();
-        let mut memory = known.unwrap_or_default();
+        let is_new = !matches!(read(dir, &self.file), Ok(Some(_)));
+        // Of all folders: the last probe may not have been able to write into this one. What can't be
+        // believed is replaced.
+        let mut memory = self.recall().memory;
         memory.learn(news, now_ms);
         replace(dir, &self.file, &format!("{stem}.tmp"), &memory)?;
         if is_new {

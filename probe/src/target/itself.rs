@@ -4,6 +4,22 @@
 use super::shell::{base_name, script, words};
 
 const FINDERS: [&str; 3] = ["pgrep", "pkill", "pidof"];
+const FILTERS: [&str; 8] = ["grep", "egrep", "fgrep", "rg", "awk", "gawk", "mawk", "sed"];
+/// They run a command and wait for it, with its words on their own command lines.
+const WAITERS: [&str; 10] = [
+    "timeout",
+    "sudo",
+    "doas",
+    "su",
+    "runuser",
+    "flock",
+    "time",
+    "xargs",
+    "tini",
+    "dumb-init",
+];
+/// The letters of pgrep's options that take a value.
+const WITH_VALUE: &str = "dFgGPrstuU";
 const INSTEAD: &str = "whose command line holds the pattern; write process:PATTERN instead";
 
 /// Why a command finds itself that stands on the probe's own command line.
@@ -14,52 +30,90 @@ pub(super) fn found_by_typed(argv: &[String]) -> Option<String> {
     };
     let finder = finder(&words)?;
     Some(format!(
-        "{finder} -f would always pass, since it finds the probe itself, {INSTEAD}"
+        "{finder} -f always finds the probe itself, {INSTEAD}"
     ))
 }
 
-/// Why a command finds itself, wherever it stands: it is run by a shell that waits for it, with the
-/// pattern on its own command line.
+/// Why a command finds itself, wherever it stands: it is run by a program that waits for it, or looks
+/// at each process itself, with the pattern on its own command line.
 pub(super) fn found_by_shell(argv: &[String]) -> Option<String> {
-    let script = script(argv)?;
+    let typed: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let program = argv.first().map_or("", |word| base_name(word));
+    let Some(script) = script(argv) else {
+        let what = if WAITERS.contains(&program) && finder(&typed).is_some() {
+            "pgrep -f"
+        } else if FILTERS.contains(&program) && reads_own_command_line(&typed.join(" ")) {
+            program
+        } else {
+            return None;
+        };
+        return Some(format!("{what} always finds {program} itself, {INSTEAD}"));
+    };
     let words = words(script);
-    let has = |word: &str| words.iter().any(|w| base_name(w) == word);
+    let filters = words.iter().any(|word| FILTERS.contains(&base_name(word)));
+    let lists = words.iter().any(|word| base_name(word) == "ps");
     // A shell becomes its last command, dash and bash do, where there is no other.
     let joined = script.replace(">&", ">");
-    let waits = joined.contains(['|', '&', ';', '\n', '`']) || joined.contains("$(");
-    let what = if has("ps") && has("grep") && !script.contains('[') && !leaves_out(&words) {
-        "ps and grep"
+    let waits = joined.contains(['|', '&', ';', '\n', '`'])
+        || joined.contains("$(")
+        || words.iter().any(|word| WAITERS.contains(&base_name(word)));
+    let what = if filters && lists && !script.contains('[') && !leaves_out(script, &words) {
+        "ps with a filter"
+    } else if filters && reads_own_command_line(script) && !leaves_out(script, &words) {
+        "a filter of /proc/*/cmdline"
     } else if waits && finder(&words).is_some() {
         "pgrep -f"
     } else {
         return None;
     };
     Some(format!(
-        "{what} would always pass, since that finds the shell that runs it, {INSTEAD}"
+        "{what} always finds the shell that runs it, {INSTEAD}"
     ))
 }
 
-/// The program that looks for whole command lines. A pattern like `[a]gent` does not match itself.
+/// The program that looks for whole command lines. A pattern like `[a]gent` does not match itself, nor
+/// does one that has to match all of a line.
 fn finder<'a>(words: &[&'a str]) -> Option<&'a str> {
     let at = words
         .iter()
         .position(|word| FINDERS.contains(&base_name(word)))?;
     let (program, args) = words.get(at..)?.split_first()?;
-    let is_full = |arg: &&str| {
-        let letters = arg.strip_prefix('-').unwrap_or_default();
-        *arg == "--full" || !letters.starts_with('-') && letters.contains('f')
+    let has = |letter: char, name: &str| {
+        args.iter().any(|arg| match arg.strip_prefix("--") {
+            // Of a long name its beginning is enough, see getopt_long(3).
+            Some(long) => !long.is_empty() && name.starts_with(long),
+            None => letters(arg).contains(letter),
+        })
     };
     let escapes = args.iter().any(|arg| arg.contains('['));
-    (args.iter().any(is_full) && !escapes).then(|| base_name(program))
+    (has('f', "full") && !has('x', "exact") && !escapes).then(|| base_name(program))
 }
 
-/// `grep -v`
-fn leaves_out(words: &[&str]) -> bool {
+/// The letters of a group of short options, as far as none takes the rest for its value.
+fn letters(arg: &str) -> &str {
+    let letters = arg.strip_prefix('-').unwrap_or_default();
+    let end = letters.find(|c| WITH_VALUE.contains(c));
+    letters
+        .get(..end.unwrap_or(letters.len()))
+        .unwrap_or_default()
+}
+
+/// Whether `/proc/*/cmdline` or the like is read, with a pattern that matches itself.
+fn reads_own_command_line(script: &str) -> bool {
+    let script = script
+        .replace("/proc/[0-9]*/", "/proc/*/")
+        .replace("/proc/[1-9]*/", "/proc/*/");
+    let reads = |who: &str| script.contains(&format!("/proc/{who}/cmdline"));
+    (reads("*") || reads("self")) && !script.contains('[')
+}
+
+/// `grep -v`, `awk '/x/ && !/awk/'`
+fn leaves_out(script: &str, words: &[&str]) -> bool {
     let is_inverted = |word: &&str| {
         let letters = word.strip_prefix('-').unwrap_or_default();
         *word == "--invert-match" || !letters.starts_with('-') && letters.contains('v')
     };
-    words.iter().any(is_inverted)
+    words.iter().any(is_inverted) || script.contains("!/")
 }
 
 #[cfg(test)]
@@ -92,6 +146,27 @@ mod tests {
             ),
             ("sh -c 'ps aux | grep [a]gent.py'", false, false),
             ("pgrep -f '[a]gent.py'", false, false),
+            ("pgrep --ful agent.py", true, false),
+            ("pgrep -fx agent.py", false, false),
+            ("pgrep -ufoo agent.py", false, false),
+            ("timeout 2 pgrep -f agent.py", true, true),
+            ("sh -c 'timeout 2 pgrep -f agent.py'", true, true),
+            ("sh -c 'ps -ef | egrep -q agent.py'", false, true),
+            (
+                "sh -c \"ps -ef | awk '/agent.py/{f=1} END{exit !f}'\"",
+                false,
+                true,
+            ),
+            (
+                "sh -c \"ps -ef | awk '/agent.py/ && !/awk/'\"",
+                false,
+                false,
+            ),
+            ("sh -c 'grep -q agent.py /proc/*/cmdline'", false, true),
+            ("sh -c 'grep -q agent.py /proc/[0-9]*/cmdline'", false, true),
+            ("sh -c 'grep -q [a]gent.py /proc/*/cmdline'", false, false),
+            ("grep -qs agent.py /proc/self/cmdline", false, true),
+            ("grep -q agent.py /proc/1/cmdline", false, false),
             ("pgrep agent", false, false),
             ("pgrep --pidfile /run/f", false, false),
             ("grep -f patterns file", false, false),

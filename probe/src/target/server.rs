@@ -39,8 +39,8 @@ pub(super) fn redis(
     if asks_for_tls && !address.tls {
         return Err("options of TLS make no sense without rediss://".to_owned());
     }
-    if let Some(password) = &address.password {
-        secrets.add(password.reveal());
+    if let Some(secret) = address.secret() {
+        secrets.add(secret);
     }
     let mut target = RedisTarget {
         not: false,
@@ -161,10 +161,12 @@ pub(super) fn http(
     for header in options.values("header")? {
         add_header(&header, &mut headers, secrets)?;
     }
-    for (_, value) in url.query_pairs() {
+    for (key, value) in url.query_pairs() {
+        // `?TOKEN` and `?TOKEN=`.
+        let secret = if value.is_empty() { key } else { value };
         // `?v=1` is no secret, and hiding each 1 would garble every message.
-        if value.len() >= MIN_SECRET_BYTES {
-            secrets.add(&value);
+        if secret.len() >= MIN_SECRET_BYTES {
+            secrets.add(&secret);
         }
     }
     let (endpoint, host, path) = if url.scheme() == "http+unix" {
@@ -357,8 +359,11 @@ fn add_basic_auth(url: &Url, headers: &mut HeaderMap, secrets: &mut Secrets) -> 
     pair.push(b':');
     pair.extend(decode(url.password().unwrap_or_default()));
     let encoded = BASE64.encode(&pair);
-    if let Some(password) = url.password() {
-        secrets.add(&String::from_utf8_lossy(&decode(password)));
+    // `https://TOKEN@host` and `https://TOKEN:x-oauth-basic@host` are as usual as a password.
+    for part in [url.username(), url.password().unwrap_or_default()] {
+        if part == url.password().unwrap_or_default() || part.len() >= MIN_SECRET_BYTES {
+            secrets.add(&String::from_utf8_lossy(&decode(part)));
+        }
     }
     secrets.add(&encoded);
     let value = HeaderValue::try_from(format!("Basic {encoded}"))
@@ -379,6 +384,12 @@ fn add_header(text: &str, headers: &mut HeaderMap, secrets: &mut Secrets) -> Res
     // "Bearer TOKEN" may come back as "TOKEN".
     if let Some((_, credentials)) = value.split_once(' ') {
         secrets.add(credentials.trim());
+        // "Basic BASE64" as "USER:PASSWORD".
+        let pair = BASE64.decode(credentials.trim().as_bytes());
+        let pair = pair.ok().and_then(|pair| String::from_utf8(pair).ok());
+        if let Some((_, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) {
+            secrets.add(password);
+        }
     }
     headers.append(name, parsed);
     Ok(())

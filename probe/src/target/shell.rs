@@ -6,6 +6,10 @@ const OPERATORS: [&str; 8] = ["||", "|", "&&", "&", ";", ">>", ">", "<"];
 
 /// What stands behind a shell's `-c`.
 pub(super) fn script(argv: &[String]) -> Option<&str> {
+    argv.get(script_at(argv)?).map(String::as_str)
+}
+
+fn script_at(argv: &[String]) -> Option<usize> {
     let at = argv
         .iter()
         .position(|word| SHELLS.contains(&base_name(word)))?;
@@ -15,7 +19,7 @@ pub(super) fn script(argv: &[String]) -> Option<&str> {
         !letters.starts_with('-') && letters.contains('c')
     };
     let flag = args.iter().position(is_command)?;
-    args.get(flag + 1).map(String::as_str)
+    Some(at + 1 + flag + 1)
 }
 
 /// The words of a script, roughly: all that matters is which programs and options are in it.
@@ -30,8 +34,12 @@ pub(super) fn base_name(program: &str) -> &str {
 
 /// What stands in a command without a shell that only a shell understands.
 pub fn unread(argv: &[String]) -> Option<&'static str> {
-    if script(argv).is_some() {
-        return None;
+    if let Some(at) = script_at(argv) {
+        // Of `sh -c a | b` the script is `a` alone.
+        let behind = argv.get(at + 1..).unwrap_or_default();
+        return OPERATORS
+            .into_iter()
+            .find(|operator| behind.iter().any(|arg| arg == operator));
     }
     let args = argv.get(1..).unwrap_or_default();
     args.iter().find_map(|arg| operator(arg))
@@ -71,6 +79,8 @@ mod tests {
             ("a '$(b)'", Some("$")),
             ("sh -c 'a || $B > c'", None),
             ("/bin/bash -ec 'a | b'", None),
+            ("sh -c true | false", Some("|")),
+            ("sh -c 'echo $1' x '$y'", None),
             ("grep '^x$' f", None),
             ("a 5 -> b|c x=>y", None),
             ("a", None),

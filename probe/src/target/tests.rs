@@ -249,3 +249,24 @@ proptest::proptest! {
         proptest::prop_assert!(!is_address || !shown.contains(secret), "{}", shown);
     }
 }
+
+#[test]
+fn what_a_target_holds_of_credentials_is_a_secret_in_every_place() {
+    for text in [
+        "http://zQ9secret@h/",
+        "http://zQ9secret:x-oauth-basic@h/",
+        "http://u:zQ9secret@h/",
+        "http://h/?zQ9secret",
+        "http://h/?zQ9secret=",
+        "http://h/?token=zQ9secret",
+        "http://h/#header=Authorization:Basic dTp6UTlzZWNyZXQ=",
+        "http://h/#header=Authorization:Bearer zQ9secret",
+        "redis://zQ9secret@h",
+        "redis://:zQ9secret@h",
+        "nats://zQ9secret@h",
+    ] {
+        let mut secrets = Secrets::default();
+        Target::parse(text, Options::default(), &mut secrets).unwrap();
+        assert_eq!(secrets.quote("no zQ9secret", 99), "no ***", "{text}");
+    }
+}

@@ -251,7 +251,7 @@ fn stand_in(at: usize) -> Option<char> {
 
 /// What an address has behind the userinfo of each of its servers, and before any path.
 fn hosts(address: &str) -> String {
-    let authority = address.trim_start_matches('/');
+    let authority = address.strip_prefix("//").unwrap_or(address);
     let authority = authority.split(['/', '?']).next().unwrap_or_default();
     let Some((_, host)) = authority.rsplit_once('@') else {
         return authority.to_owned();
@@ -343,6 +343,7 @@ mod tests {
                 "/${IP}#max_age=::1&contains=${IP}",
             ),
             ("agent", "${IP}#min=${IP}", "::1#min=::1"),
+            ("unix", "///${IP}/x.sock", "///${IP}/x.sock"),
         ];
         for (scheme, text, want) in table {
             let (without, mut variables) = Variables::take(text, &lookup).unwrap();

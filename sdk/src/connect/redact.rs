@@ -26,7 +26,7 @@ const MIN_BASE64_BYTES: usize = 4;
 pub struct Secrets {
     known: Vec<String>,
     /// The secrets and their base64, as sequences of characters that may each be encoded.
-    patterns: Vec<Vec<char>>,
+    patterns: Vec<form::Pattern>,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -42,10 +42,14 @@ impl Secrets {
             return;
         }
         self.known.push(secret.to_owned());
-        let texts = [secret.to_owned()].into_iter().chain(in_base64(secret));
-        let patterns = texts.map(|text| form::pattern(&text));
+        let coded = in_base64(secret).into_iter().map(|text| (text, true));
+        let texts = [(secret.to_owned(), false)].into_iter().chain(coded);
+        let patterns = texts.map(|(text, wraps)| form::Pattern {
+            chars: form::pattern(&text),
+            wraps,
+        });
         self.patterns
-            .extend(patterns.filter(|pattern| !pattern.is_empty()));
+            .extend(patterns.filter(|pattern| !pattern.chars.is_empty()));
     }
 
     /// Quotes what somebody else said: without our secrets, in whatever form they come back, without

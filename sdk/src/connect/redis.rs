@@ -20,6 +20,9 @@ pub(super) const SCHEMES: [(&str, bool); 6] = [
     ("valkeys", true),
 ];
 
+/// A shorter user is no password.
+const MIN_USER_BYTES: usize = 6;
+
 /// A Redis server, or several of which any will do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisAddress {
@@ -36,6 +39,17 @@ pub struct RedisAddress {
 }
 
 impl RedisAddress {
+    /// What must never be printed: the password; or where there is none the user, which is then most
+    /// often a password whose colon was forgotten.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        let user = self
+            .user
+            .as_deref()
+            .filter(|user| user.len() >= MIN_USER_BYTES);
+        self.password.as_ref().map(Secret::reveal).or(user)
+    }
+
     /// Parses `redis://`, `rediss://`, `redis+unix://` and, since application variables hold
     /// them, `valkey://`, `valkeys://` and `unix://` addresses.
     ///

@@ -120,9 +120,9 @@ impl StoreAddress {
             )
         } else if !redis::SCHEMES.iter().any(|(known, _)| *known == scheme) {
             let known = redis::SCHEMES.map(|(known, _)| known);
-            let known = [&known[..], &NATS_SCHEMES].concat().join(", ");
+            let known = [&known[..], &NATS_SCHEMES].concat().join("://, ");
             return Err(invalid(&format!(
-                "it begins with one of these schemes and ://: {known}"
+                "it must begin with one of these schemes: {known}://"
             )));
         } else {
             let redis = RedisAddress::parse(address, &mut tls)?;
@@ -211,17 +211,17 @@ impl StoreAddress {
     /// What must never be printed, of what it holds itself.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let secret = match &self.server {
-            Server::Redis(redis) => redis.password.as_ref(),
+            Server::Redis(redis) => redis.secret(),
             Server::Nats(nats, _) => match &nats.auth {
-                NatsAuth::Password { password, .. } => Some(password),
-                NatsAuth::Token(token) => Some(token),
+                NatsAuth::Password { password, .. } => Some(password.reveal()),
+                NatsAuth::Token(token) => Some(token.reveal()),
                 NatsAuth::None
                 | NatsAuth::TokenFile(_)
                 | NatsAuth::Creds(_)
                 | NatsAuth::Nkey(_) => None,
             },
         };
-        secret.map(super::Secret::reveal).into_iter()
+        secret.into_iter()
     }
 }
 

@@ -217,7 +217,7 @@ impl<L: Link> RedisStore<L> {
             };
             // The first denial is what has to be mended.
             if !(why.starts_with("NOPERM") && refused.starts_with("NOPERM")) {
-                why.push_str("; the signal before stays until its TTL ends: ");
+                why.push_str("; the previous signal stays until its TTL ends: ");
                 why.push_str(&refused);
             }
         }

@@ -91,7 +91,7 @@ fn a_redis_that_refuses_the_removal_as_well_is_quoted() {
     until_told(
         &folder,
         "oom-undeletable",
-        "; the signal before stays until its TTL ends: NOPERM",
+        "; the previous signal stays until its TTL ends: NOPERM",
     );
 }
 
@@ -139,7 +139,7 @@ fn who_may_not_purge_a_full_bucket_is_told_which_permission_is_missing() {
         until_told(
             &folder,
             "may-not-purge",
-            "bucket ready: maximum messages per subject exceeded; the signal before stays until its \
+            "bucket ready: maximum messages per subject exceeded; the previous signal stays until its \
              TTL ends, since this user may not publish $JS.API.STREAM.PURGE.KV_ready",
         );
         assert_eq!(bucket.record("may-not-purge").unwrap().state, State::Ready);

@@ -73,7 +73,7 @@ fn a_process_that_can_have_no_more_threads_says_so_and_goes_on() {
     let mut program = announced(&folder, &names, &copy, 61_001, &url);
     program.tell("no_more_threads");
     redis.restart();
-    until_told(&folder, "named", "no thread to be had");
+    until_told(&folder, "named", "no thread available");
     program.tell("not_ready still here");
     assert_eq!(folder.says("named"), ["not_ready: still here"]);
     program.tell("threads_again");
@@ -90,7 +90,7 @@ fn with_nats_as_well() {
         let mut program = announced(&folder, &names, &copy, user, &url);
         program.tell("no_more_threads");
         nats.restart();
-        until_told(&folder, "named", "no thread to be had");
+        until_told(&folder, "named", "no thread available");
         program.tell("not_ready still here");
         program.tell("threads_again");
         assert_heals(&folder, "named");

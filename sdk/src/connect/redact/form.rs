@@ -20,7 +20,15 @@ pub(super) struct Span {
     pub(super) begun: bool,
 }
 
-/// A text as what is looked for. Blanks around it are no secret, and how many stand in one place
+/// What is looked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pattern {
+    pub(super) chars: Vec<char>,
+    /// Lines may end anywhere in it, as in base64.
+    pub(super) wraps: bool,
+}
+
+/// The characters of a text that is looked for. Blanks around it are no secret, and how many stand in one place
 /// changes with every quotation.
 pub(super) fn pattern(text: &str) -> Vec<char> {
     let words: Vec<&str> = text.split(is_blank).filter(|w| !w.is_empty()).collect();
@@ -29,7 +37,11 @@ pub(super) fn pattern(text: &str) -> Vec<char> {
 
 /// Finds the pattern at `start`: all of it, or at least `min_begun` characters if the text ends
 /// there. A pattern that is shorter than that is found as a whole or not at all.
-pub(super) fn find(text: &str, start: usize, pattern: &[char], min_begun: usize) -> Option<Span> {
+pub(super) fn find(text: &str, start: usize, pattern: &Pattern, min_begun: usize) -> Option<Span> {
+    let Pattern {
+        chars: pattern,
+        wraps,
+    } = pattern;
     // Most of what stands in a text begins no form of the first character.
     let first = text.get(start..)?.chars().next()?;
     if pattern.first() != Some(&first) && !"%\\&'".contains(first) {
@@ -42,6 +54,13 @@ pub(super) fn find(text: &str, start: usize, pattern: &[char], min_begun: usize)
             && let Some(end) = ends.iter().filter_map(|end| tail(text, *end)).max()
         {
             begun = Some(Span { end, begun: true });
+        }
+        if *wraps && matched > 0 {
+            let behind = |at: &usize| {
+                let rest = text.get(*at..).unwrap_or_default();
+                text.len() - rest.trim_start_matches(['\r', '\n']).len()
+            };
+            ends.extend(ends.iter().map(behind).collect::<Vec<_>>());
         }
         let mut next = Vec::new();
         for at in &ends {
@@ -174,7 +193,7 @@ fn coded_bytes(text: &str, at: usize, bytes: &[u8], ends: &mut Vec<usize>) {
     ends.extend(from);
 }
 
-/// `\"`, `\n`, `\u00fc`, `\U000000fc`, `\u{fc}`, behind any number of backslashes: what was quoted
+/// `\"`, `\n`, `\xfc`, `\u00fc`, `\U000000fc`, `\u{fc}`, `\x{fc}`, behind any number of backslashes: what was quoted
 /// is quoted again.
 fn escaped(text: &str, at: usize, c: char, ends: &mut Vec<usize>) {
     let Some((slashes, unescaped)) = backslashes(text.get(at..).unwrap_or_default()) else {
@@ -191,12 +210,19 @@ fn escaped(text: &str, at: usize, c: char, ends: &mut Vec<usize>) {
     if let Some(letter) = letter.filter(|letter| unescaped.starts_with(*letter)) {
         ends.push(here + letter.len_utf8());
     }
+    // Python's, of a character; [`coded_bytes`] knows the ones of bytes.
+    if let Some(digits) = unescaped.strip_prefix('x')
+        && number(digits, 2, 16) == Some(u32::from(c))
+    {
+        ends.push(here + 3);
+    }
     if let Some(digits) = unescaped.strip_prefix('U')
         && number(digits, 8, 16) == Some(u32::from(c))
     {
         ends.push(here + 9);
     }
-    if let Some(digits) = unescaped.strip_prefix("u{") {
+    let in_braces = ["u{", "x{"].iter().find_map(|p| unescaped.strip_prefix(p));
+    if let Some(digits) = in_braces {
         let length = digits.find('}').unwrap_or_default();
         if length > 0 && number(digits, length, 16) == Some(u32::from(c)) {
             ends.push(here + "u{}".len() + length);

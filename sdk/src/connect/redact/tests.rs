@@ -65,7 +65,10 @@ fn a_known_secret_is_recognised_in_every_form_in_which_it_comes_back() {
         r#"p/ss w\"rd\'\u{fc}$1"#,
         "p/ss w&quot;rd&#39;&#xfc;$1",
         "p/ss  w\"rd'ü$1",
+        r#"p/ss w"rd'\xfc$1"#,
+        r#"p/ss w"rd'\x{fc}$1"#,
         "cC9zcyB3InJkJ8O8JDE=",
+        "cC9zcyB3\nInJkJ8O\r\n8JDE=",
         "cC9zcyB3InJkJ8O8JDE",
         "dXNlcjpwL3NzIHcicmQnw7wkMQ==",
     ] {

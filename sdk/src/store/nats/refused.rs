@@ -179,7 +179,7 @@ impl<L: Link> NatsStore<L> {
             format!("it can't be purged: {}", purge.why)
         };
         format!(
-            "bucket {}: {}; the signal before stays until its TTL ends, since {cause}",
+            "bucket {}: {}; the previous signal stays until its TTL ends, since {cause}",
             self.bucket.name, refused.why
         )
     }
