@@ -11,6 +11,7 @@ use ready_probe_sdk::store::{Expiry, Failure, Seen, Store};
 use serde_json::{Value, json};
 
 use crate::cli;
+use crate::event_loop;
 use crate::exit::Exit;
 use crate::far::relay::Relayed;
 use crate::link::store::{Connected, Remote};
@@ -90,7 +91,7 @@ fn list_remote(
     settings: &Settings,
     start: &Start,
 ) -> Result<Vec<Row>, String> {
-    let event_loop = run::event_loop()?;
+    let event_loop = event_loop::start()?;
     let limit = TimeLimit::from(start.at, settings.timeout.value);
     event_loop.block_on(async {
         let read = remote.each(limit, async |endpoint| {

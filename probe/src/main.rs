@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod deadline;
 mod duration;
+mod event_loop;
 mod exit;
 mod far;
 mod fleet;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::cli;
 use crate::duration::{self, millis};
+use crate::event_loop;
 use crate::exit::Exit;
 use crate::far::relay::Relayed;
 use crate::link::store::Remote;
@@ -93,7 +94,7 @@ fn announce(
 ) -> Result<Option<String>, String> {
     let record = Record::of(&elsewhere(signal)).map_err(|e| e.to_string())?;
     let limit = TimeLimit::from(start.at, settings.timeout.value);
-    run::event_loop()?.block_on(async {
+    event_loop::start()?.block_on(async {
         let put = remote.first(limit, async |endpoint| {
             let mut store = remote
                 .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)

@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::io::IsTerminal;
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use ready_probe_sdk::variable;
 
 use crate::cli;
 use crate::deadline::Deadline;
+use crate::event_loop;
 use crate::exit::Exit;
 use crate::far;
 use crate::far::relay::{self, Needed, Relayed};
@@ -112,7 +112,7 @@ pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit 
     let mut plan = probe.plan();
     let answers = match probe.ask_now(&plan) {
         Some(answers) => answers,
-        None => match event_loop() {
+        None => match event_loop::start() {
             Ok(event_loop) => {
                 let answers = event_loop.block_on(probe.ask(&mut plan, limit));
                 // What still waits, waits for nobody.
@@ -129,7 +129,7 @@ pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit 
 /// As the child of a probe. What it has to say is printed by then, and its status is no verdict.
 fn answer_parent(probe: &Probe<'_>, limit: TimeLimit) -> Exit {
     let plan = probe.plan();
-    match event_loop() {
+    match event_loop::start() {
         Ok(event_loop) => {
             event_loop.block_on(probe.answer_parent(&plan, limit));
             event_loop.shutdown_background();
@@ -281,24 +281,6 @@ fn reads_one_record(settings: &Settings) -> bool {
         && !settings.verbose.value
         && settings.store.origin == Origin::Default
         && settings.timeout.value >= QUICK_TIMEOUT
-}
-
-/// The event loop, on this thread.
-pub fn event_loop() -> Result<tokio::runtime::Runtime, String> {
-    enough_descriptors()
-        .and_then(|()| {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-        })
-        .map_err(|e| format!("an event loop can't be started: {e}"))
-}
-
-/// Whether there are the descriptors that the event loop takes, and some for what runs on it: where
-/// its part for signals finds none, tokio panics (signal/unix.rs).
-fn enough_descriptors() -> std::io::Result<()> {
-    let spare: std::io::Result<Vec<_>> = (0..4).map(|_| UnixStream::pair()).collect();
-    spare.map(drop)
 }
 
 fn log_to_stderr() {

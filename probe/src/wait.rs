@@ -14,6 +14,7 @@ use tokio::net::unix::pipe;
 
 use crate::cli;
 use crate::duration::{self, millis};
+use crate::event_loop;
 use crate::exit::Exit;
 use crate::probe::Probe;
 use crate::report::Report;
@@ -42,7 +43,7 @@ pub fn run(args: &cli::Wait, options: &cli::Options, start: &Start) -> Exit {
         only_dependencies(&mut settings);
     }
     let end = start.end_by(limit);
-    let waited = match run::event_loop() {
+    let waited = match event_loop::start() {
         Ok(event_loop) => event_loop.block_on(until_healthy(&settings, start.mounts(), end)),
         Err(cause) => return Exit::failed(cause),
     };

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe;
 
 use super::Stuck;
+use crate::event_loop;
 use crate::exit::Exit;
 use crate::last_pass::{Keeper, News};
 use crate::time_limit::TimeLimit;
@@ -75,7 +76,7 @@ pub fn if_needed(
             ));
         }
     };
-    let spoken = crate::run::event_loop().and_then(|event_loop| {
+    let spoken = event_loop::start().and_then(|event_loop| {
         let spoken = event_loop.block_on(limit.hold(listen(&mut child)));
         event_loop.shutdown_background();
         spoken
