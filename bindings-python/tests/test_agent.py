@@ -114,7 +114,7 @@ def test_durations_are_seconds_or_timedeltas(folder):
         ({"name": "x", "ttl": "1m"}, TypeError, "ttl is a number of seconds or a timedelta, not str"),
         ({"name": "x", "heartbeat": 50}, ready_probe.ConfigError, "half the TTL"),
         ({"name": "x", "watchdog": 0.01}, ready_probe.ConfigError, "watchdog"),
-        ({"name": "x", "store": "http://x"}, ready_probe.ConfigError, "redis, rediss"),
+        ({"name": "x", "store": "http://x"}, ready_probe.ConfigError, "redis://"),
         ({"name": "x", "store": "redis://x", "namespace": "a b"}, ready_probe.InvalidName, "a b"),
     ],
 )
