@@ -95,8 +95,10 @@ def test_waiting_does_not_hold_the_gil_and_ctrl_c_ends_it(start, redis, folder):
     redis.stop()
     program = start(
         f"""
-        import _thread, logging, threading, time
+        import _thread, logging, signal, threading, time
         logging.getLogger("ready_probe").setLevel("ERROR")
+        # A shell's background job ignores it, and so do its children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         from ready_probe import Agent
         agent = Agent("waits", store={redis.url!r})
         def interrupt():
