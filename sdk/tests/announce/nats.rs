@@ -116,12 +116,12 @@ fn a_store_that_is_away_holds_nobody_up_and_is_told_when_it_comes() {
     for version in VERSIONS {
         let folder = Folder::new();
         let port = free_port();
-        let agent = ready_agent(&folder, "away", &format!("nats://127.0.0.1:{port}"));
-        until_told(&folder, "away", "connection refused");
+        let agent = ready_agent(&folder, "nats-away", &format!("nats://127.0.0.1:{port}"));
+        until_told(&folder, "nats-away", "connection refused");
         assert_holds_nobody_up(&agent, 50);
         let nats = Nats::builder(version).jetstream().port(port).start();
-        assert_heals(&folder, "away");
-        assert!(Bucket::of(&nats).record("away").is_some());
+        assert_heals(&folder, "nats-away");
+        assert!(Bucket::of(&nats).record("nats-away").is_some());
     }
 }
 

@@ -54,18 +54,22 @@ fn a_permission_denied_is_told_and_announcing_heals_when_it_is_given() {
 fn an_agent_that_may_not_be_announced_keeps_no_other_from_it() {
     for version in VERSIONS {
         let folder = Folder::new();
-        let (nats, url) = start(version, "\"$KV.ready.default.denied.*\"");
-        let denied = ready_agent(&folder, "denied", &url);
+        let (nats, url) = start(version, "\"$KV.ready.default.denied-one.*\"");
+        let denied = ready_agent(&folder, "denied-one", &url);
         let allowed = announced_agent(&folder, "allowed", &url);
         allowed.mark_not_ready("heard").unwrap();
         allowed.wait_announced(PATIENCE).unwrap();
-        until_told(&folder, "denied", "Permissions Violation for Publish to ");
+        until_told(
+            &folder,
+            "denied-one",
+            "Permissions Violation for Publish to ",
+        );
         let bucket = Bucket::with_login(&nats, "admin", "pw");
         assert_eq!(
             bucket.record("allowed").unwrap().reason.as_deref(),
             Some("heard")
         );
-        assert!(bucket.record("denied").is_none());
+        assert!(bucket.record("denied-one").is_none());
         drop(denied);
     }
 }
@@ -282,7 +286,7 @@ fn a_bucket_that_came_to_keep_everything_for_ever_while_it_was_away_keeps_nothin
     let folder = Folder::new();
     let (says_no, closes) = (
         announced_agent(&folder, "says-no", &url),
-        announced_agent(&folder, "closes", &url),
+        announced_agent(&folder, "closes-later", &url),
     );
     let bucket = Bucket::of(&nats);
     assert_eq!(bucket.subjects().len(), 2);

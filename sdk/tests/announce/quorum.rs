@@ -44,12 +44,12 @@ fn an_agent_whose_bucket_has_lost_its_leader_says_so() {
         let survivor = (leader + 1) % 3;
         let store = cluster.server(survivor).url();
         let folder = Folder::new();
-        let agent = announced_agent(&folder, "kept", &store);
+        let agent = announced_agent(&folder, "without-quorum", &store);
         cluster.kill_all_but(survivor);
         cluster.wait_leaderless(survivor, "KV_ready");
         until_told(
             &folder,
-            "kept",
+            "without-quorum",
             "bucket ready has no leader: too few of its servers are up",
         );
         let why = agent.wait_announced(Duration::ZERO).unwrap_err();
@@ -63,7 +63,7 @@ fn an_agent_whose_bucket_has_lost_its_leader_says_so() {
             let address = StoreAddress::parse(&store).unwrap();
             let namespace = Name::new("default").unwrap();
             let mut store = connected::connect(&address, &namespace).await.unwrap();
-            let names = [Name::new("kept").unwrap()];
+            let names = [Name::new("without-quorum").unwrap()];
             for failure in [
                 store.read(&names).await.unwrap_err(),
                 store.find_ready(&names[0], 1).await.unwrap_err(),
