@@ -98,7 +98,10 @@ impl Mounts {
             return None;
         }
         let mut mounts = Self::parse(&text)?;
-        mounts.own = own();
+        // Where all of them are near, it makes no difference.
+        if mounts.all.iter().any(|mount| !mount.is_near()) {
+            mounts.own = own();
+        }
         Some(mounts)
     }
 
