@@ -56,6 +56,7 @@ pub struct Mount {
     parent: u64,
     point: PathBuf,
     kind: String,
+    is_near: bool,
 }
 
 impl Mount {
@@ -69,10 +70,6 @@ impl Mount {
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
-    }
-
-    fn is_near(&self) -> bool {
-        NEAR.contains(&self.kind.as_str())
     }
 }
 
@@ -99,7 +96,7 @@ impl Mounts {
         }
         let mut mounts = Self::parse(&text)?;
         // Where all of them are near, it makes no difference.
-        if mounts.all.iter().any(|mount| !mount.is_near()) {
+        if mounts.all.iter().any(|mount| !mount.is_near) {
             mounts.own = own();
         }
         Some(mounts)
@@ -118,6 +115,10 @@ impl Mounts {
     /// included. None where only near ones have to be.
     #[must_use]
     pub fn hanging(&self, path: &Path) -> Option<&Mount> {
+        // As in most containers: nothing needs to be looked at.
+        if self.all.iter().all(|mount| self.is_near(mount)) {
+            return None;
+        }
         let mut at = PathBuf::from("/");
         let mut mount = self.root()?;
         let mut rest: Vec<OsString> = components(path);
@@ -163,12 +164,12 @@ impl Mounts {
     /// As [`Mounts::hanging`], with what is mounted below a folder.
     #[must_use]
     pub fn hanging_around(&self, folder: &Path) -> Option<&Mount> {
-        let below = |mount: &&Mount| mount.point.starts_with(folder) && !self.is_near(mount);
+        let below = |mount: &&Mount| !self.is_near(mount) && mount.point.starts_with(folder);
         self.hanging(folder).or_else(|| self.all.iter().find(below))
     }
 
     fn is_near(&self, mount: &Mount) -> bool {
-        mount.is_near() || Some(mount.id) == self.own
+        mount.is_near || Some(mount.id) == self.own
     }
 
     /// What is mounted at `/`: of several, the uppermost.
@@ -240,11 +241,13 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let parent = number(fields.next()?)?;
     let point = fields.nth(2)?;
     fields.find(|field| *field == b"-")?;
+    let kind = String::from_utf8_lossy(fields.next()?).into_owned();
     Some(Mount {
         id,
         parent,
         point: PathBuf::from(OsString::from_vec(unescaped(point))),
-        kind: String::from_utf8_lossy(fields.next()?).into_owned(),
+        is_near: NEAR.contains(&kind.as_str()),
+        kind,
     })
 }
 
