@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::cli;
 use crate::duration::millis;
 use crate::exit::Exit;
-use crate::far::relay::Relayed;
 use crate::link::store::Remote;
 use crate::report::AGENTS;
 use crate::run::{self, Start};
@@ -36,10 +35,8 @@ const VARIABLES: &[&str] = &[
 
 /// Runs the command.
 pub fn run(args: &cli::Config, options: &cli::Options, start: &Start) -> Exit {
-    match run::relay(options, start) {
-        Relayed::No => {}
-        Relayed::Done(exit) => return exit,
-        Relayed::Failed(why) => return Exit::failed(why),
+    if let Err(exit) = run::relay(options, start).here() {
+        return exit;
     }
     let settings = match run::resolve(options, &args.targets.targets, start) {
         Ok(settings) => settings,

@@ -21,10 +21,18 @@ pub mod relay;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use ready_probe_sdk::clock;
+use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::{self, Process};
+use ready_probe_sdk::signal::clean;
 use serde::{Deserialize, Serialize};
+
+use crate::time_limit::TimeLimit;
+
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// In the environment of a child: its parent's process id, a colon, and what it is for. Whoever has it
 /// without being that parent's child is no child of a probe.
@@ -82,8 +90,37 @@ fn start(role: &str, hears_stderr: bool) -> io::Result<Child> {
         .spawn()
 }
 
+/// Starts a child about a mount, unless the one that was left there still waits. The error says why there
+/// is none.
+fn start_for(
+    point: &Path,
+    before: Option<&Stuck>,
+    role: &str,
+    hears_stderr: bool,
+) -> Result<Child, String> {
+    let shown = shown(point);
+    if let Some(stuck) = before.filter(|stuck| stuck.lives()) {
+        let waited = Span(clock::mono_ms().saturating_sub(stuck.since_ms));
+        return Err(format!(
+            "{shown} does not answer: process {} has waited for it for {waited}",
+            stuck.pid
+        ));
+    }
+    start(role, hears_stderr)
+        .map_err(|e| format!("{shown} may hang, and no process can be had to ask it: {e}"))
+}
+
+/// What is said of a mount that has not answered by then.
+fn unanswered(point: &Path, limit: TimeLimit) -> String {
+    format!("{} does not answer within {}", shown(point), limit.shown())
+}
+
+fn shown(point: &Path) -> String {
+    clean(&point.display().to_string(), MAX_SHOWN_CHARS)
+}
+
 /// Kills a child that does not answer, and tells how to know it again. None if it has ended.
-fn leave(child: &mut Child, now_ms: u64) -> Option<Stuck> {
+fn leave(child: &mut Child) -> Option<Stuck> {
     // It is gone already, or goes when the file system answers.
     let _ = child.kill();
     let pid = child.id();
@@ -91,7 +128,7 @@ fn leave(child: &mut Child, now_ms: u64) -> Option<Stuck> {
     let stuck = Stuck {
         pid,
         start,
-        since_ms: now_ms,
+        since_ms: clock::mono_ms(),
     };
     // One that waits for nothing takes a moment to end.
     for _ in 0..ENDING_LOOKS {

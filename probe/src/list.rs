@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use crate::cli;
 use crate::event_loop;
 use crate::exit::Exit;
-use crate::far::relay::Relayed;
 use crate::link::store::{Connected, Remote};
 use crate::newest::newest;
 use crate::redact::Secrets;
@@ -43,20 +42,10 @@ struct Row {
 
 /// Runs the command.
 pub fn run(args: &cli::List, options: &cli::Options, start: &Start) -> Exit {
-    match run::relay_with_signals(options, start) {
-        Relayed::No => {}
-        Relayed::Done(exit) => return exit,
-        Relayed::Failed(why) => return Exit::failed(why),
-    }
     let settings = match run::resolve_alone(options, start) {
         Ok(settings) => settings,
-        Err(invalid) => return invalid.into(),
+        Err(exit) => return exit,
     };
-    match run::relay_resolved(&settings, start) {
-        Relayed::No => {}
-        Relayed::Done(exit) => return exit,
-        Relayed::Failed(why) => return Exit::failed(why),
-    }
     let names: Result<Vec<Name>, Invalid> = args
         .names
         .iter()

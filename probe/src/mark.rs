@@ -14,7 +14,6 @@ use crate::cli;
 use crate::duration::{self, millis};
 use crate::event_loop;
 use crate::exit::Exit;
-use crate::far::relay::Relayed;
 use crate::link::store::Remote;
 use crate::redact::shown;
 use crate::run::{self, Start};
@@ -31,24 +30,14 @@ const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
 /// Runs the command.
 pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
-    match run::relay_with_signals(options, start) {
-        Relayed::No => {}
-        Relayed::Done(exit) => return exit,
-        Relayed::Failed(why) => return Exit::failed(why),
-    }
     let marked = match Marked::parse(args) {
         Ok(marked) => marked,
         Err(invalid) => return invalid.into(),
     };
     let settings = match run::resolve_alone(options, start) {
         Ok(settings) => settings,
-        Err(invalid) => return invalid.into(),
+        Err(exit) => return exit,
     };
-    match run::relay_resolved(&settings, start) {
-        Relayed::No => {}
-        Relayed::Done(exit) => return exit,
-        Relayed::Failed(why) => return Exit::failed(why),
-    }
     let pid_start = match believable(marked.pid, marked.ttl_ms) {
         Ok(pid_start) => pid_start,
         Err(why) => return Exit::failed(why),

@@ -198,12 +198,11 @@ impl<'a> Probe<'a> {
             return Vec::new();
         }
         let memory = self.keeper.recall().memory;
-        let now_ms = clock::mono_ms();
         counts
             .into_iter()
             .map(|(point, count)| {
                 let before = memory.stuck(&point.display().to_string());
-                (Asking::start(point, before, now_ms), count)
+                (Asking::start(point, before), count)
             })
             .collect()
     }

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::deadline::Deadline;
 use crate::event_loop;
 use crate::exit::Exit;
 use crate::far;
-use crate::far::relay::{self, Needed, Relayed};
+use crate::far::relay::{self, Relayed};
 use crate::probe::Probe;
 use crate::report::{MAX_BYTES, Report, Row};
 use crate::settings::env::Env;
@@ -46,8 +47,13 @@ impl Start {
     }
 
     /// What is mounted, if that can be known.
-    pub fn mounts(&self) -> Option<&Mounts> {
+    fn mounts(&self) -> Option<&Mounts> {
         self.mounts.get_or_init(Mounts::current).as_ref()
+    }
+
+    /// The same, if any of it may hang.
+    pub fn far_mounts(&self) -> Option<&Mounts> {
+        self.mounts().filter(|mounts| mounts.may_hang())
     }
 
     /// Has the deadline hold whatever blocks from now on.
@@ -58,6 +64,14 @@ impl Start {
     /// That long after the start.
     pub fn plus(&self, duration: Duration) -> Instant {
         self.at + duration
+    }
+
+    /// The end of a run that may take so long, to the last moment.
+    fn limit(&self, timeout: Duration) -> TimeLimit {
+        TimeLimit {
+            at: self.plus(timeout),
+            set: timeout,
+        }
     }
 
     /// The time since.
@@ -105,7 +119,7 @@ pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit 
         start.watch();
     }
     let limit = TimeLimit::from(start.at, settings.timeout.value);
-    let probe = Probe::new(&settings, start.mounts());
+    let probe = Probe::new(&settings, start.far_mounts());
     if let Some(mount) = far::asked::mount() {
         return answer_parent(&probe.asking(mount), limit);
     }
@@ -141,59 +155,41 @@ fn answer_parent(probe: &Probe<'_>, limit: TimeLimit) -> Exit {
 
 /// Leaves a command to a child, if the files that its settings are in may hang.
 pub fn relay(options: &cli::Options, start: &Start) -> Relayed {
-    relay_with(options, start, false)
-}
-
-/// The same for a command that reads or writes the folder of signals by itself.
-pub fn relay_with_signals(options: &cli::Options, start: &Start) -> Relayed {
-    relay_with(options, start, true)
-}
-
-/// The same once the settings are read: for the folder and the store that they name.
-pub fn relay_resolved(settings: &Settings, start: &Start) -> Relayed {
-    let signals = &settings.store;
-    let mut needed: Vec<Needed> = (signals.value.dirs())
-        .map(|dir| relay::needed(signals.origin.to_string(), dir))
-        .collect();
-    if let Some(remote) = &settings.remote {
-        let files = remote.value.address.files();
-        needed.extend(
-            files
-                .iter()
-                .map(|file| relay::needed(remote.origin.to_string(), file)),
-        );
-    }
-    let set = settings.timeout.value;
-    let limit = TimeLimit {
-        at: start.plus(set),
-        set,
+    let Some(mounts) = start.far_mounts() else {
+        return Relayed::No;
     };
-    relay::if_needed(&needed, &signals.value, start.mounts(), limit)
-}
-
-fn relay_with(options: &cli::Options, start: &Start, with_signals: bool) -> Relayed {
     let lookup = variable::read;
     let env = Env::new(&lookup);
-    let mut needed = settings::files(options, &env);
-    let (signals, setting) = settings::store_without_file(options, &env);
-    if with_signals {
-        needed.extend(
-            signals
-                .dirs()
-                .map(|dir| (setting.to_owned(), dir.to_owned())),
-        );
-    }
-    let needed: Vec<Needed> = needed
-        .into_iter()
-        .map(|(setting, path)| relay::needed(setting, &path))
-        .collect();
+    let signals = settings::store_without_file(options, &env);
     // One that can't be used is told by whoever resolves the settings.
     let timeout = settings::timeout_without_file(options, &env).unwrap_or(DEFAULT_TIMEOUT);
-    let limit = TimeLimit {
-        at: start.plus(timeout),
-        set: timeout,
+    let files = settings::files(options, &env);
+    relay::if_needed(files, &signals, mounts, start.limit(timeout))
+}
+
+/// The same for what its settings name: the folder of signals, and the files and sockets of a store.
+fn relay_resolved(settings: &Settings, start: &Start) -> Relayed {
+    let Some(mounts) = start.far_mounts() else {
+        return Relayed::No;
     };
-    relay::if_needed(&needed, &signals, start.mounts(), limit)
+    let signals = &settings.store;
+    let dirs = signals.value.dirs().map(Path::to_owned);
+    let dirs = dirs.map(|dir| (signals.origin.to_string(), dir));
+    let files = settings.remote.iter().flat_map(|remote| {
+        let files = remote.value.address.files().into_iter();
+        files.map(|file| (remote.origin.to_string(), file))
+    });
+    let limit = start.limit(settings.timeout.value);
+    relay::if_needed(dirs.chain(files), &signals.value, mounts, limit)
+}
+
+/// The settings of a command that checks nothing, where nothing that they name may hang. The error is how
+/// the command ends.
+pub fn resolve_alone(options: &cli::Options, start: &Start) -> Result<Settings, Exit> {
+    relay(options, start).here()?;
+    let settings = resolve_with(options, start, |env| Settings::resolve_alone(options, env))?;
+    relay_resolved(&settings, start).here()?;
+    Ok(settings)
 }
 
 /// A probe whose settings can't be read.
@@ -240,11 +236,6 @@ pub fn resolve(
     resolve_with(options, start, |env| {
         Settings::resolve(options, targets, env)
     })
-}
-
-/// The same for a command that checks nothing.
-pub fn resolve_alone(options: &cli::Options, start: &Start) -> Result<Settings, Invalid> {
-    resolve_with(options, start, |env| Settings::resolve_alone(options, env))
 }
 
 fn resolve_with(

@@ -232,18 +232,14 @@ pub fn files(options: &cli::Options, env: &Env<'_>) -> Vec<(String, PathBuf)> {
     files
 }
 
-/// The local store as far as it is known before any file is read, and where it was set.
-pub fn store_without_file(options: &cli::Options, env: &Env<'_>) -> (LocalStore, &'static str) {
-    let typed = options
-        .dir
-        .as_ref()
-        .map(|dir| (PathBuf::from(dir), "--dir"));
-    let in_env = || Some((env.path(DIR_VARIABLE)?, DIR_VARIABLE));
+/// The local store as far as it is known before any file is read.
+pub fn store_without_file(options: &cli::Options, env: &Env<'_>) -> LocalStore {
+    let typed = options.dir.as_ref().map(PathBuf::from);
+    let chosen = typed.or_else(|| env.path(DIR_VARIABLE));
     // A folder that can't be used is told by whoever resolves the settings.
-    let chosen = typed
-        .or_else(in_env)
-        .and_then(|(dir, setting)| Some((LocalStore::at(&dir).ok()?, setting)));
-    chosen.unwrap_or((LocalStore::default(), "signals"))
+    chosen
+        .and_then(|dir| LocalStore::at(&dir).ok())
+        .unwrap_or_default()
 }
 
 /// How to report as far as that is known before any file is read.

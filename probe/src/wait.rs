@@ -44,7 +44,7 @@ pub fn run(args: &cli::Wait, options: &cli::Options, start: &Start) -> Exit {
     }
     let end = start.end_by(limit);
     let waited = match event_loop::start() {
-        Ok(event_loop) => event_loop.block_on(until_healthy(&settings, start.mounts(), end)),
+        Ok(event_loop) => event_loop.block_on(until_healthy(&settings, start.far_mounts(), end)),
         Err(cause) => return Exit::failed(cause),
     };
     match waited {

@@ -5,8 +5,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
-use ready_probe_sdk::freshness::Span;
-use ready_probe_sdk::signal::{Name, clean};
+use ready_probe_sdk::signal::Name;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 
@@ -20,18 +19,12 @@ use crate::time_limit::TimeLimit;
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// A child that has answered everything ends at once, unless something of it hangs.
 const ENDING: Duration = Duration::from_millis(100);
-const MAX_SHOWN_CHARS: usize = 200;
 
 /// A mount, and how its questions are asked.
 pub struct Asking {
     point: PathBuf,
-    state: State,
-}
-
-enum State {
-    Started(Child),
-    /// Why there is no child.
-    Refused(Outcome),
+    /// Why there is none, else.
+    child: Result<Child, String>,
 }
 
 /// What came of asking about one mount.
@@ -53,37 +46,17 @@ pub struct Heard {
 
 impl Asking {
     /// Starts a child for a mount, unless the one that was left there still waits.
-    pub fn start(point: &Path, before: Option<&Stuck>, now_ms: u64) -> Self {
-        let shown = shown(point);
-        let state = match before {
-            Some(stuck) if stuck.lives() => {
-                let waited = Span(now_ms.saturating_sub(stuck.since_ms));
-                State::Refused(Outcome::unknown(format!(
-                    "{shown} does not answer: process {} has waited for it for {waited}",
-                    stuck.pid
-                )))
-            }
-            Some(_) | None => match super::start(&role(point), false) {
-                Ok(child) => State::Started(child),
-                Err(e) => State::Refused(Outcome::unknown(format!(
-                    "{shown} may hang, and no process can be had to ask it: {e}"
-                ))),
-            },
-        };
+    pub fn start(point: &Path, before: Option<&Stuck>) -> Self {
         Self {
             point: point.to_owned(),
-            state,
+            child: super::start_for(point, before, &role(point), false),
         }
     }
 
     /// Hears the child out, until so many questions are answered or the limit has come.
     pub async fn hear(self, questions: usize, limit: TimeLimit) -> Heard {
         let mut heard = Heard {
-            otherwise: Outcome::unknown(format!(
-                "{} does not answer within {}",
-                shown(&self.point),
-                limit.shown()
-            )),
+            otherwise: Outcome::unknown(super::unanswered(&self.point, limit)),
             point: self.point,
             lines: Vec::new(),
             stuck: None,
@@ -91,10 +64,10 @@ impl Asking {
             elapsed: Duration::ZERO,
         };
         let started = clock::instant();
-        let mut child = match self.state {
-            State::Started(child) => child,
-            State::Refused(why) => {
-                heard.otherwise = why;
+        let mut child = match self.child {
+            Ok(child) => child,
+            Err(why) => {
+                heard.otherwise = Outcome::unknown(why);
                 return heard;
             }
         };
@@ -110,10 +83,10 @@ impl Asking {
                     heard.otherwise = Outcome::unknown("the process that was to ask has died");
                 }
             }
-            Ok(false) => heard.stuck = super::leave(&mut child, clock::mono_ms()),
+            Ok(false) => heard.stuck = super::leave(&mut child),
             Err(e) => {
                 heard.otherwise = Outcome::unknown(format!("its answer can't be read: {e}"));
-                heard.stuck = super::leave(&mut child, clock::mono_ms());
+                heard.stuck = super::leave(&mut child);
             }
         }
         heard.elapsed = clock::instant().saturating_duration_since(started);
@@ -205,8 +178,4 @@ impl Hearings {
 /// What the child is told it is for.
 fn role(point: &Path) -> String {
     format!("asks {}", point.display())
-}
-
-fn shown(point: &Path) -> String {
-    clean(&point.display().to_string(), MAX_SHOWN_CHARS)
 }

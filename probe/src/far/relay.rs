@@ -1,18 +1,17 @@
 //! Where a command's settings lie on a mount that may hang, all of the command is a child's. This process
 //! passes on what the child says, and how it ends.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
-use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::{Epoch, Mounts};
 use ready_probe_sdk::store::local::LocalStore;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe;
 
-use super::Stuck;
 use crate::event_loop;
 use crate::exit::Exit;
 use crate::last_pass::{Keeper, News};
@@ -21,15 +20,6 @@ use crate::time_limit::TimeLimit;
 /// What a list of the largest fleet takes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 const ROLE: &str = "relays";
-
-/// Something that a command has to read before it knows what it is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Needed {
-    /// Where it was set, for people.
-    pub setting: String,
-    /// The file or folder.
-    pub path: PathBuf,
-}
 
 /// What became of a command that was left to a child.
 pub enum Relayed {
@@ -41,40 +31,41 @@ pub enum Relayed {
     Failed(String),
 }
 
-/// Leaves a command to a child, if it needs anything that may hang. `signals` is where the probe's memory
-/// is, as far as that is known before any file is read.
+impl Relayed {
+    /// Whether it is to be done here. The error is how the command ends, if it is not.
+    pub fn here(self) -> Result<(), Exit> {
+        match self {
+            Self::No => Ok(()),
+            Self::Done(exit) => Err(exit),
+            Self::Failed(why) => Err(Exit::failed(why)),
+        }
+    }
+}
+
+/// Leaves a command to a child, if anything that it has to read before it knows what it is to do may hang:
+/// files and folders, each behind where it was set, for people. `signals` is where the probe's memory is,
+/// as far as that is known.
 pub fn if_needed(
-    needed: &[Needed],
+    needed: impl IntoIterator<Item = (String, PathBuf)>,
     signals: &LocalStore,
-    mounts: Option<&Mounts>,
+    mounts: &Mounts,
     limit: TimeLimit,
 ) -> Relayed {
-    let hanging = needed.iter().find_map(|needed| {
-        let mount = mounts?.hanging_around(&needed.path)?;
-        Some((needed, mount.point()))
+    let hanging = needed.into_iter().find_map(|(setting, path)| {
+        let mount = mounts.hanging_around(&absolute(&path))?;
+        Some((setting, mount.point()))
     });
-    let (needed, point) = match hanging {
+    let (setting, point) = match hanging {
         Some(hanging) if super::role().is_none() => hanging,
         Some(_) | None => return Relayed::No,
     };
-    let keeper = Keeper::new(signals, mounts, &Epoch::current());
+    let keeper = Keeper::new(signals, Some(mounts), &Epoch::current());
     let key = point.display().to_string();
-    let failed = |why: String| Relayed::Failed(format!("{}: {key} {why}", needed.setting));
+    let failed = |why: String| Relayed::Failed(format!("{setting}: {why}"));
     let before = keeper.recall().memory.stuck(&key).copied();
-    if let Some(stuck) = before.filter(Stuck::lives) {
-        let waited = Span(clock::mono_ms().saturating_sub(stuck.since_ms));
-        return failed(format!(
-            "does not answer: process {} has waited for it for {waited}",
-            stuck.pid
-        ));
-    }
-    let mut child = match super::start(ROLE, true) {
+    let mut child = match super::start_for(point, before.as_ref(), ROLE, true) {
         Ok(child) => child,
-        Err(e) => {
-            return failed(format!(
-                "may hang, and no process can be had to ask it: {e}"
-            ));
-        }
+        Err(why) => return failed(why),
     };
     let spoken = event_loop::start().and_then(|event_loop| {
         let spoken = event_loop.block_on(limit.hold(listen(&mut child)));
@@ -85,19 +76,19 @@ pub fn if_needed(
         Ok(exit) => return Relayed::Done(exit),
         Err(why) => {
             tracing::debug!("{why}");
-            super::leave(&mut child, clock::mono_ms())
+            super::leave(&mut child)
         }
     };
     let now_ms = clock::mono_ms();
     let news = News {
-        children: &[(key.clone(), stuck)],
+        children: &[(key, stuck)],
         ..News::default()
     };
     // What can't be remembered costs one process more the next time.
     if let Err(why) = keeper.remember(&news, now_ms, Duration::from_millis(10)) {
         tracing::debug!("{why}");
     }
-    failed(format!("does not answer within {}", limit.shown()))
+    failed(super::unanswered(point, limit))
 }
 
 /// All that the child says, until it ends.
@@ -137,12 +128,10 @@ fn code(status: ExitStatus) -> u8 {
         .unwrap_or(1)
 }
 
-/// A path as somebody has set it: a relative one begins where this process is.
-pub fn needed(setting: String, path: &Path) -> Needed {
-    let path = if path.is_absolute() {
-        path.to_owned()
-    } else {
-        std::env::current_dir().unwrap_or_default().join(path)
-    };
-    Needed { setting, path }
+/// A relative path begins where this process is.
+fn absolute(path: &Path) -> Cow<'_, Path> {
+    if path.is_absolute() {
+        return Cow::Borrowed(path);
+    }
+    Cow::Owned(std::env::current_dir().unwrap_or_default().join(path))
 }

@@ -96,7 +96,7 @@ impl Mounts {
         }
         let mut mounts = Self::parse(&text)?;
         // Where all of them are near, it makes no difference.
-        if mounts.all.iter().any(|mount| !mount.is_near) {
+        if mounts.may_hang() {
             mounts.own = own();
         }
         Some(mounts)
@@ -111,14 +111,16 @@ impl Mounts {
         })
     }
 
+    /// Whether any of them may hang. In most containers none may, and no path needs to be looked at.
+    #[must_use]
+    pub fn may_hang(&self) -> bool {
+        self.all.iter().any(|mount| !self.is_near(mount))
+    }
+
     /// The mount that may hang and that has to be asked for an absolute path, links on the way
     /// included. None where only near ones have to be.
     #[must_use]
     pub fn hanging(&self, path: &Path) -> Option<&Mount> {
-        // As in most containers: nothing needs to be looked at.
-        if self.all.iter().all(|mount| self.is_near(mount)) {
-            return None;
-        }
         let mut at = PathBuf::from("/");
         let mut mount = self.root()?;
         let mut rest: Vec<OsString> = components(path);
