@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
+use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::signal::NO_AGENTS;
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::duration::millis;
 use crate::exit::Exit;
 use crate::link::store::Remote;
 use crate::report::AGENTS;

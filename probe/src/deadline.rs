@@ -137,8 +137,7 @@ fn is_heard_at_once() -> bool {
 }
 
 fn in_future(timeout: Duration) -> u64 {
-    let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
     clock::mono_ms()
-        .saturating_add(timeout_ms)
+        .saturating_add(clock::millis(timeout))
         .saturating_add(SLACK_MS)
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::freshness::Span;
 
 use crate::redact::shown;
@@ -84,11 +85,6 @@ pub fn grace(text: &str) -> Result<Grace, String> {
     duration(text)
         .map(Grace::For)
         .map_err(|e| format!("{e}, or forever"))
-}
-
-/// Whole milliseconds.
-pub fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

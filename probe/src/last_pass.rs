@@ -11,11 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::duration::{Grace, millis};
+use ready_probe_sdk::clock::millis;
+
+use crate::duration::Grace;
 use crate::far::Stuck;
 use crate::outcome::Outcome;
 use crate::verdict::Tolerance;
-pub use keeper::Keeper;
+pub use keeper::{Keeper, SHORT_PATIENCE};
 pub use roster::{Fleets, Roster};
 
 /// The version of the file.

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::{self, Epoch, Process};
 use ready_probe_sdk::signal::{self, DEFAULT_TTL_MS, Instance, Name, Signal, State, VERSION};
@@ -11,7 +12,7 @@ use ready_probe_sdk::store::{Record, Store};
 use serde_json::{Map, Value};
 
 use crate::cli;
-use crate::duration::{self, millis};
+use crate::duration;
 use crate::event_loop;
 use crate::exit::Exit;
 use crate::link::store::Remote;

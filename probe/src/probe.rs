@@ -16,7 +16,7 @@ use crate::far;
 use crate::far::asked::Line;
 use crate::far::child::{Asking, Hearings};
 use crate::fleet::Fleet;
-use crate::last_pass::{Answered, Keeper, Memory, News, Past, Roster};
+use crate::last_pass::{Answered, Keeper, Memory, News, Past, Roster, SHORT_PATIENCE};
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Question};
 use crate::report::{Report, Row};
@@ -25,10 +25,8 @@ use crate::target::Target;
 use crate::time_limit::TimeLimit;
 use crate::verdict::{self, Scope, Tolerance};
 
-/// How long a probe waits for others that write the memory, where nothing depends on its own answer
-/// being in it.
-const SHORT_PATIENCE: Duration = Duration::from_millis(10);
-/// And where an Unknown does: without it, there is no grace.
+/// How long a probe waits for others that write the memory where an Unknown has to be in it: without
+/// that, there is no grace.
 const LONG_PATIENCE: Duration = Duration::from_millis(40);
 
 /// What this container's probes keep from one to the next.

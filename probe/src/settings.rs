@@ -10,6 +10,7 @@ mod origin;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::connect::store::{
     DEFAULT_NAMESPACE, MAX_AGE_VARIABLE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
 };
@@ -355,7 +356,7 @@ fn remote(
         .map(|set| {
             set.parse(|text| {
                 let max_age = duration::duration(text)?;
-                check_ttl_ms(duration::millis(max_age)).map_err(|e| e.to_string())?;
+                check_ttl_ms(millis(max_age)).map_err(|e| e.to_string())?;
                 Ok(max_age)
             })
         })

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::freshness::Span;
-
-use crate::duration::millis;
 
 /// How long before the deadline the checks end at the most: time to say what they answered, also on
 /// a busy host.

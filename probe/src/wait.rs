@@ -7,13 +7,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::{self, Mounts};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tokio::net::unix::pipe;
 
 use crate::cli;
-use crate::duration::{self, millis};
+use crate::duration;
 use crate::event_loop;
 use crate::exit::Exit;
 use crate::probe::Probe;

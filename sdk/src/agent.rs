@@ -20,6 +20,7 @@ pub(crate) use shared::{Shared, backoff_ms};
 pub(crate) use watchdog::Gap;
 
 use crate::announce::Destination;
+use crate::clock::millis;
 use crate::freshness::Span;
 use crate::registry::Process;
 use crate::signal::{self, Announced, BEATS_PER_TTL, DEFAULT_TTL_MS, Name, State};
@@ -473,8 +474,4 @@ fn check_watchdog(limit: Duration) -> Result<u64> {
             Span(MIN_WATCHDOG_MS)
         ),
     ))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

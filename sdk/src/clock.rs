@@ -16,6 +16,12 @@ pub fn mono_ms() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000 + now.tv_nsec.unsigned_abs() / 1_000_000
 }
 
+/// A duration as whole milliseconds.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The time of day in UTC as RFC 3339, whole seconds: `2026-11-22T03:00:00Z`.
 #[must_use]
 pub fn wall_rfc3339() -> String {

@@ -18,7 +18,7 @@ pub mod store;
 pub mod tls;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A text that is never printed: a password, a token.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,6 +59,15 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// Its socket in the file system, if it has one.
+    #[must_use]
+    pub fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) => Some(path),
+            Self::Tcp { .. } => None,
+        }
+    }
+
     /// Whether its name is to be resolved before anybody can connect to it.
     #[must_use]
     pub fn needs_resolver(&self) -> bool {

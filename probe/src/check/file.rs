@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Process;
 
-use crate::duration::millis;
 use crate::outcome::Outcome;
 use crate::target::FileTarget;
 

@@ -36,24 +36,17 @@ fn paths(target: &Target, context: Context<'_>) -> Vec<PathBuf> {
         Kind::Peer { .. } => context
             .remote
             .map_or_else(Vec::new, |remote| remote.address.files()),
-        Kind::Redis(redis) => {
-            let tls = redis.address.tls.then_some(&redis.tls);
-            with_tls(sockets(&redis.address.endpoints), tls)
-        }
-        Kind::Nats(nats) => {
-            let mut paths = with_tls(sockets(&nats.address.endpoints), Some(&nats.tls));
-            paths.extend(nats.address.auth.file().map(Path::to_owned));
-            paths
-        }
+        Kind::Redis(redis) => redis.address.files(&redis.tls),
+        Kind::Nats(nats) => nats.address.files(&nats.tls),
         Kind::Http(http) => {
-            let sockets = sockets(std::slice::from_ref(&http.endpoint));
-            let mut paths = with_tls(sockets, http.tls.as_ref());
+            let mut paths = socket(&http.endpoint);
+            paths.extend(http.tls.iter().flat_map(TlsOptions::files));
             if let Body::File(path) = &http.body {
                 paths.push(path.clone());
             }
             paths
         }
-        Kind::Connect(endpoint) => sockets(std::slice::from_ref(endpoint)),
+        Kind::Connect(endpoint) => socket(endpoint),
         Kind::Pid(path) => vec![path.clone()],
         Kind::File(file) => vec![file.path.clone()],
         Kind::Exec(argv) => {
@@ -69,19 +62,8 @@ fn paths(target: &Target, context: Context<'_>) -> Vec<PathBuf> {
     }
 }
 
-fn with_tls(mut paths: Vec<PathBuf>, tls: Option<&TlsOptions>) -> Vec<PathBuf> {
-    paths.extend(tls.into_iter().flat_map(TlsOptions::files));
-    paths
-}
-
-fn sockets(endpoints: &[Endpoint]) -> Vec<PathBuf> {
-    endpoints
-        .iter()
-        .filter_map(|endpoint| match endpoint {
-            Endpoint::Unix(path) => Some(path.clone()),
-            Endpoint::Tcp { .. } => None,
-        })
-        .collect()
+fn socket(endpoint: &Endpoint) -> Vec<PathBuf> {
+    endpoint.socket().map(Path::to_owned).into_iter().collect()
 }
 
 /// Where a program may be, which is looked for before it can be started.

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 
 use crate::event_loop;
 use crate::exit::Exit;
-use crate::last_pass::{Keeper, News};
+use crate::last_pass::{Keeper, News, SHORT_PATIENCE};
 use crate::time_limit::TimeLimit;
 
 /// What a list of the largest fleet takes.
@@ -85,7 +85,7 @@ pub fn if_needed(
         ..News::default()
     };
     // What can't be remembered costs one process more the next time.
-    if let Err(why) = keeper.remember(&news, now_ms, Duration::from_millis(10)) {
+    if let Err(why) = keeper.remember(&news, now_ms, SHORT_PATIENCE) {
         tracing::debug!("{why}");
     }
     failed(super::unanswered(point, limit))

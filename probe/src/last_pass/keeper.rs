@@ -27,6 +27,9 @@ const TORN_READINGS: usize = 2;
 /// A volume outlives many containers; what they left is removed when it was not written for so
 /// long. A memory that is in use is written more often, see [`super::REWRITE_MS`].
 const STALE: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// How long a probe waits for others that write the memory, where nothing depends on its own answer
+/// being in it.
+pub const SHORT_PATIENCE: Duration = Duration::from_millis(10);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
 
 /// Where memory is kept between probes.

@@ -78,10 +78,8 @@ pub(super) fn nats(
     let text = asked.as_str();
     let shown = options.redacted();
     let mut address = NatsAddress::parse(text).map_err(|e| e.to_string())?;
-    match &address.auth {
-        NatsAuth::Password { password, .. } => secrets.add(password.reveal()),
-        NatsAuth::Token(token) => secrets.add(token.reveal()),
-        NatsAuth::None | NatsAuth::TokenFile(_) | NatsAuth::Creds(_) | NatsAuth::Nkey(_) => {}
+    if let Some(secret) = address.auth.secret() {
+        secrets.add(secret);
     }
     let from_file = [
         options.value("creds")?.map(|f| NatsAuth::Creds(f.into())),

@@ -8,7 +8,7 @@ use crate::connect::store::{
     DEFAULT_NAMESPACE, MAX_AGE_VARIABLE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
 };
 use crate::signal::{Name, check_ttl_ms};
-use crate::{Result, variable};
+use crate::{Result, clock, variable};
 
 /// No address is longer.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -80,7 +80,7 @@ fn from_env() -> Result<Option<StoreAddress>> {
 fn max_age_of(text: &str) -> std::result::Result<Duration, String> {
     let max_age = humantime::parse_duration(text)
         .map_err(|_| "it is written with a unit, as in 60s or 5m".to_owned())?;
-    let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+    let max_age_ms = clock::millis(max_age);
     check_ttl_ms(max_age_ms).map_err(|e| e.to_string())?;
     Ok(max_age)
 }

@@ -238,8 +238,10 @@ impl State {
     /// is due again.
     pub(super) fn interrupted(&mut self) {
         self.running = false;
-        let names: Vec<Name> = self.agents.keys().cloned().collect();
-        self.broke(names.iter());
+        self.agents
+            .values_mut()
+            .for_each(|entry| entry.changed = true);
+        self.broke([].into_iter());
         self.resume_ms = clock::mono_ms() + backoff_ms(self.panics);
         self.panics = self.panics.saturating_add(1);
     }

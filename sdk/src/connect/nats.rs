@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::address::{self, invalid};
 use super::redact::Secrets;
+use super::tls::TlsOptions;
 use super::{Endpoint, Secret, file};
 use crate::Result;
 
@@ -59,6 +60,16 @@ impl NatsAuth {
         }
     }
 
+    /// What must never be printed, where the address holds it.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Password { password, .. } => Some(password.reveal()),
+            Self::Token(token) => Some(token.reveal()),
+            Self::None | Self::TokenFile(_) | Self::Creds(_) | Self::Nkey(_) => None,
+        }
+    }
+
     /// Whether it is in a file.
     pub(crate) fn is_file(&self) -> bool {
         self.file().is_some()
@@ -88,6 +99,17 @@ pub fn seed_in(text: &str) -> &str {
 }
 
 impl NatsAddress {
+    /// The files and sockets that connecting looks at.
+    #[must_use]
+    pub fn files(&self, tls: &TlsOptions) -> Vec<PathBuf> {
+        let sockets = self.endpoints.iter().filter_map(Endpoint::socket);
+        let mut files: Vec<PathBuf> = sockets.map(Path::to_owned).collect();
+        // A server may demand TLS on its own.
+        files.extend(tls.files());
+        files.extend(self.auth.file().map(Path::to_owned));
+        files
+    }
+
     /// Parses `nats://` and `tls://` addresses. A user without a password is a token, as for
     /// every NATS client.
     ///

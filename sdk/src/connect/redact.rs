@@ -57,8 +57,7 @@ impl Secrets {
     /// in `…` was cut before it came here.
     pub fn quote(&self, text: &str, max: usize) -> String {
         let mut ends = (0..=MAX_BYTES).rev();
-        let end = ends.find(|end| text.is_char_boundary(*end));
-        let text = match end.and_then(|end| text.get(..end)) {
+        let text = match ends.find_map(|end| text.get(..end)) {
             Some(beginning) if text.len() > MAX_BYTES => self.hide(&format!("{beginning}{CUT}")),
             Some(_) | None => self.hide(text),
         };

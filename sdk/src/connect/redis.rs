@@ -1,6 +1,6 @@
 //! What a Redis address means.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::address::{self, invalid};
 use super::tls::{CertificateName, TlsOptions};
@@ -48,6 +48,17 @@ impl RedisAddress {
             .as_deref()
             .filter(|user| user.len() >= MIN_USER_BYTES);
         self.password.as_ref().map(Secret::reveal).or(user)
+    }
+
+    /// The files and sockets that connecting looks at.
+    #[must_use]
+    pub fn files(&self, tls: &TlsOptions) -> Vec<PathBuf> {
+        let sockets = self.endpoints.iter().filter_map(Endpoint::socket);
+        let mut files: Vec<PathBuf> = sockets.map(Path::to_owned).collect();
+        if self.tls {
+            files.extend(tls.files());
+        }
+        files
     }
 
     /// Parses `redis://`, `rediss://`, `redis+unix://` and, since application variables hold

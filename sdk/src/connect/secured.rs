@@ -23,12 +23,18 @@ impl<S> Secured<S> {
     }
 
     fn in_words(&self, e: io::Error) -> io::Error {
-        match explain(&e, self.shows) {
-            Some(said) => io::Error::new(e.kind(), said),
+        self.explained(&e).unwrap_or_else(|| {
             // Many servers hang up without TLS's goodbye, for which rustls has a paragraph.
-            None if e.kind() == io::ErrorKind::UnexpectedEof => e.kind().into(),
-            None => e,
-        }
+            if e.kind() == io::ErrorKind::UnexpectedEof {
+                e.kind().into()
+            } else {
+                e
+            }
+        })
+    }
+
+    fn explained(&self, e: &io::Error) -> Option<io::Error> {
+        explain(e, self.shows).map(|said| io::Error::new(e.kind(), said))
     }
 }
 
@@ -36,12 +42,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Secured<S> {
     /// A server that refuses us has hung up when we write; why it does may have come before.
     fn unwritten(&mut self, context: &mut Context<'_>, e: io::Error) -> io::Error {
         let mut byte = [0];
-        match Pin::new(&mut self.stream).poll_read(context, &mut ReadBuf::new(&mut byte)) {
-            Poll::Ready(Err(reason)) if explain(&reason, self.shows).is_some() => {
-                self.in_words(reason)
-            }
-            Poll::Ready(_) | Poll::Pending => self.in_words(e),
-        }
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut ReadBuf::new(&mut byte));
+        let reason = match read {
+            Poll::Ready(Err(reason)) => self.explained(&reason),
+            Poll::Ready(Ok(())) | Poll::Pending => None,
+        };
+        reason.unwrap_or_else(|| self.in_words(e))
     }
 }
 

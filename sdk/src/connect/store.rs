@@ -171,24 +171,10 @@ impl StoreAddress {
     /// The files and sockets that connecting looks at.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = self
-            .endpoints()
-            .iter()
-            .filter_map(|endpoint| match endpoint {
-                Endpoint::Unix(path) => Some(path.clone()),
-                Endpoint::Tcp { .. } => None,
-            })
-            .collect();
         match &self.server {
-            Server::Redis(redis) if redis.tls => files.extend(self.tls.files()),
-            Server::Redis(_) => {}
-            // A server may demand TLS on its own.
-            Server::Nats(nats, _) => {
-                files.extend(self.tls.files());
-                files.extend(nats.auth.file().map(ToOwned::to_owned));
-            }
+            Server::Redis(redis) => redis.files(&self.tls),
+            Server::Nats(nats, _) => nats.files(&self.tls),
         }
-        files
     }
 
     /// Whether some of what must never be printed is in files.
@@ -212,14 +198,7 @@ impl StoreAddress {
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let secret = match &self.server {
             Server::Redis(redis) => redis.secret(),
-            Server::Nats(nats, _) => match &nats.auth {
-                NatsAuth::Password { password, .. } => Some(password.reveal()),
-                NatsAuth::Token(token) => Some(token.reveal()),
-                NatsAuth::None
-                | NatsAuth::TokenFile(_)
-                | NatsAuth::Creds(_)
-                | NatsAuth::Nkey(_) => None,
-            },
+            Server::Nats(nats, _) => nats.auth.secret(),
         };
         secret.into_iter()
     }

@@ -69,6 +69,12 @@ pub fn server_name(text: &str) -> Result<CertificateName, String> {
 }
 
 impl TlsOptions {
+    /// The file with the authorities, where one is named.
+    fn authorities(&self) -> Option<PathBuf> {
+        let of_environment = || variable::read("SSL_CERT_FILE").map(PathBuf::from);
+        self.ca.clone().or_else(of_environment)
+    }
+
     /// The files that are read for [`TlsOptions::client_config`], or looked for.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
@@ -77,7 +83,7 @@ impl TlsOptions {
             .flatten()
             .cloned()
             .collect();
-        match (self.insecure, self.ca.clone().or_else(named_by_environment)) {
+        match (self.insecure, self.authorities()) {
             (true, _) => {}
             (false, Some(authorities)) => files.push(authorities),
             (false, None) => files.extend(SYSTEM_BUNDLES.map(PathBuf::from)),
@@ -99,7 +105,7 @@ impl TlsOptions {
             Arc::new(Unverified::new(&provider))
         } else {
             Arc::new(Verifier {
-                roots: trusted(self.ca.as_deref())?,
+                roots: trusted(self.authorities())?,
                 name: self.name.clone(),
                 algorithms: provider.signature_verification_algorithms,
             })
@@ -138,14 +144,9 @@ impl TlsOptions {
     }
 }
 
-fn named_by_environment() -> Option<PathBuf> {
-    variable::read("SSL_CERT_FILE").map(PathBuf::from)
-}
-
-/// The certificates of `ca`, or of the first place that has some.
-fn trusted(ca: Option<&Path>) -> Result<RootCertStore, String> {
+/// The certificates of the file that is named, or of the first place that has some.
+fn trusted(named: Option<PathBuf>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    let named = ca.map(Path::to_owned).or_else(named_by_environment);
     let system = || {
         SYSTEM_BUNDLES
             .iter()

@@ -55,8 +55,9 @@ pub struct Mount {
     id: u64,
     parent: u64,
     point: PathBuf,
-    kind: String,
     is_near: bool,
+    #[cfg(test)]
+    kind: String,
 }
 
 impl Mount {
@@ -65,20 +66,12 @@ impl Mount {
     pub fn point(&self) -> &Path {
         &self.point
     }
-
-    /// The type of its file system: `ext4`, `nfs4`, `fuse.sshfs`.
-    #[must_use]
-    pub fn kind(&self) -> &str {
-        &self.kind
-    }
 }
 
 /// What the calling process sees mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mounts {
     all: Vec<Mount>,
-    /// The mount that the running program lies on. Where that hangs, nothing helps.
-    own: Option<u64>,
 }
 
 impl Mounts {
@@ -97,9 +90,15 @@ impl Mounts {
         let mut mounts = Self::parse(&text)?;
         // Where all of them are near, it makes no difference.
         if mounts.may_hang() {
-            mounts.own = own();
+            mounts.believe_near(own());
         }
         Some(mounts)
+    }
+
+    /// Takes the mount that the running program lies on for a near one. Where that hangs, nothing helps.
+    fn believe_near(&mut self, own: Option<u64>) {
+        let own = self.all.iter_mut().filter(|mount| Some(mount.id) == own);
+        own.for_each(|mount| mount.is_near = true);
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -107,14 +106,13 @@ impl Mounts {
         let all = lines.filter(|line| !line.is_empty()).map(mount);
         Some(Self {
             all: all.collect::<Option<_>>()?,
-            own: None,
         })
     }
 
     /// Whether any of them may hang. In most containers none may, and no path needs to be looked at.
     #[must_use]
     pub fn may_hang(&self) -> bool {
-        self.all.iter().any(|mount| !self.is_near(mount))
+        self.all.iter().any(|mount| !mount.is_near)
     }
 
     /// The mount that may hang and that has to be asked for an absolute path, links on the way
@@ -127,7 +125,7 @@ impl Mounts {
         let mut links = 0;
         loop {
             // Nothing on a mount is looked at before it is known to be near.
-            if !self.is_near(mount) {
+            if !mount.is_near {
                 return Some(mount);
             }
             let name = rest.pop()?;
@@ -166,12 +164,8 @@ impl Mounts {
     /// As [`Mounts::hanging`], with what is mounted below a folder.
     #[must_use]
     pub fn hanging_around(&self, folder: &Path) -> Option<&Mount> {
-        let below = |mount: &&Mount| !self.is_near(mount) && mount.point.starts_with(folder);
+        let below = |mount: &&Mount| !mount.is_near && mount.point.starts_with(folder);
         self.hanging(folder).or_else(|| self.all.iter().find(below))
-    }
-
-    fn is_near(&self, mount: &Mount) -> bool {
-        mount.is_near || Some(mount.id) == self.own
     }
 
     /// What is mounted at `/`: of several, the uppermost.
@@ -243,13 +237,14 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let parent = number(fields.next()?)?;
     let point = fields.nth(2)?;
     fields.find(|field| *field == b"-")?;
-    let kind = String::from_utf8_lossy(fields.next()?).into_owned();
+    let kind = fields.next()?;
     Some(Mount {
         id,
         parent,
         point: PathBuf::from(OsString::from_vec(unescaped(point))),
-        is_near: NEAR.contains(&kind.as_str()),
-        kind,
+        is_near: NEAR.iter().any(|near| near.as_bytes() == kind),
+        #[cfg(test)]
+        kind: String::from_utf8_lossy(kind).into_owned(),
     })
 }
 
@@ -279,8 +274,13 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    /// The type of its file system: `ext4`, `nfs4`, `fuse.sshfs`.
+    fn kind(mount: &Mount) -> &str {
+        &mount.kind
+    }
+
     fn kind_of<'a>(mounts: &'a Mounts, path: &str) -> Option<&'a str> {
-        mounts.hanging(Path::new(path)).map(Mount::kind)
+        mounts.hanging(Path::new(path)).map(kind)
     }
 
     #[test]
@@ -313,8 +313,8 @@ mod tests {
             assert_eq!(kind_of(&mounts, path), kind, "{path}");
         }
         let odd = PathBuf::from(OsString::from_vec(b"/srv0/with space/\xff/a".to_vec()));
-        assert_eq!(mounts.hanging(&odd).map(Mount::kind), Some("cifs"));
-        let around = |path| mounts.hanging_around(Path::new(path)).map(Mount::kind);
+        assert_eq!(mounts.hanging(&odd).map(kind), Some("cifs"));
+        let around = |path| mounts.hanging_around(Path::new(path)).map(kind);
         assert_eq!(around("/srv0"), Some("cifs"));
         assert_eq!(around("/x0"), None);
     }
@@ -357,7 +357,7 @@ mod tests {
         let text = b"1 0 0:1 / / rw - 9p a rw\n2 1 0:2 / /far0 rw - 9p b rw\n";
         let mut mounts = Mounts::parse(text).unwrap();
         assert_eq!(kind_of(&mounts, "/a"), Some("9p"));
-        mounts.own = Some(1);
+        mounts.believe_near(Some(1));
         assert_eq!(kind_of(&mounts, "/a"), None);
         assert_eq!(kind_of(&mounts, "/far0/a"), Some("9p"));
     }

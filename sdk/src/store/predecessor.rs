@@ -57,12 +57,7 @@ impl Successor {
     }
 
     /// Which of these records are predecessors'.
-    #[must_use]
-    pub fn predecessors(&self, seen: &[Seen]) -> Vec<Published> {
-        self.predecessors_by(seen, Process::in_own_namespace)
-    }
-
-    fn predecessors_by(&self, seen: &[Seen], look_up: impl Fn(u32) -> Process) -> Vec<Published> {
+    fn predecessors(&self, seen: &[Seen], look_up: impl Fn(u32) -> Process) -> Vec<Published> {
         let signals = seen.iter().filter_map(|seen| seen.signal.as_ref().ok());
         let dead = signals.filter(|signal| self.succeeds(signal, &look_up));
         let dead = dead.map(|signal| Published {
@@ -101,7 +96,7 @@ impl Successor {
             return Ok(Vec::new());
         }
         let seen = store.read(agents).await?;
-        let dead = self.predecessors(&seen);
+        let dead = self.predecessors(&seen, Process::in_own_namespace);
         store.remove(&dead).await?;
         let signals = seen.iter().filter_map(|seen| seen.signal.as_ref().ok());
         let siblings = signals.filter(|signal| {

@@ -96,7 +96,7 @@ impl Shared {
     pub(crate) fn wait_announced(&self, timeout: Duration) -> Result<()> {
         let (announcement, version) = self.to_wait_for()?;
         announcement.wait(version, timeout).map_err(|why| {
-            let waited = Span(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+            let waited = Span(clock::millis(timeout));
             let store = announcement.announcer.store();
             let why = why.unwrap_or_else(|| "it has not answered yet".to_owned());
             Error::new(

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::link::Reply;
 use super::stream::{Lifetimes, StreamInfo};
+use crate::clock::millis;
 use crate::store::Expiry;
 
 /// How much the clocks of two servers of a cluster may differ, and how late a server may expire records.
@@ -40,21 +41,20 @@ impl Life {
             Lifetimes::MaxAge(max_age_ms) => max_age_ms,
             Lifetimes::Own(_) | Lifetimes::Never | Lifetimes::Several => ttl_ms,
         };
-        match Expiry::within(kept_ms, agreed_ms) {
-            Expiry::Timely => {}
-            late @ (Expiry::Late { .. } | Expiry::Never | Expiry::Overdue { .. }) => return late,
+        let kept = Expiry::within(kept_ms, agreed_ms);
+        if kept != Expiry::Timely {
+            return kept;
         }
         let (Some(now), Some(put)) = (self.now, reply.time()) else {
             return Expiry::Timely;
         };
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         match now.duration_since(put) {
-            Ok(age) if ms(age) > kept_ms.saturating_add(ms(SLACK)) => Expiry::Overdue {
-                by_ms: ms(age) - kept_ms,
+            Ok(age) if millis(age) > kept_ms.saturating_add(millis(SLACK)) => Expiry::Overdue {
+                by_ms: millis(age) - kept_ms,
             },
             // It is kept until its server's clock has come so far once more.
             Err(ahead) if ahead.duration() > SLACK => Expiry::Late {
-                left_ms: kept_ms.saturating_add(ms(ahead.duration())),
+                left_ms: kept_ms.saturating_add(millis(ahead.duration())),
                 ttl_ms: agreed_ms,
             },
             Ok(_) | Err(_) => Expiry::Timely,

@@ -111,11 +111,9 @@ impl<L: Link> NatsStore<L> {
             .filter_map(|(place, answer)| Some((place, answer.err()?)))
             .unzip();
         let purged = self.purge(&refused).await?;
-        let left = why.into_iter().zip(purged);
-        let left = left.filter_map(|(why, purged)| Some((why, purged.err()?)));
-        let mut left = left.map(|(why, purge)| self.still_there(&why, &purge));
-        left.next()
-            .map_or(Ok(()), |why| Err(Failure::answered(why)))
+        let mut outcomes = why.into_iter().zip(purged);
+        let left = outcomes.find_map(|(why, purged)| Some(self.still_there(&why, &purged.err()?)));
+        left.map_or(Ok(()), |why| Err(Failure::answered(why)))
     }
 
     /// Has refused records that do not say `ready` take away what they were to replace, and puts them

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Failure;
+use crate::clock::millis;
 use crate::connect::store::Bucket;
 use crate::freshness::Span;
 
@@ -293,8 +294,4 @@ impl ApiError {
 /// A time as a server writes it: RFC 3339 in UTC.
 pub(super) fn time(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

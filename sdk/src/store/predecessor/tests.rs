@@ -173,7 +173,7 @@ fn what_is_no_record_is_nobodys_predecessor() {
         ..seen(&signal("a", Some(OURS), epoch(1)))
     };
     let successor = successor(Some(OURS), epoch(2));
-    assert_eq!(successor.predecessors_by(&[rubbish], |_| Process::Gone), []);
+    assert_eq!(successor.predecessors(&[rubbish], |_| Process::Gone), []);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::process::ExitStatusExt,
     },
+    path::PathBuf,
     process::{Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -23,6 +24,9 @@ use crate::listener::poll;
 /// with a message instead of a job that is cancelled.
 const LONGEST_RUN: Duration = Duration::from_secs(60);
 
+/// How much the kernel's counts of one memory may differ, since each CPU collects some of its own.
+const COUNTERS_LAG_KIB: u64 = 2 * 1024;
+
 /// A program that has run to its end.
 #[derive(Debug)]
 pub struct Run {
@@ -38,8 +42,8 @@ pub struct Run {
     /// The most memory it had resident, in KiB.
     ///
     /// The kernel counts what the process held before `execve`, which is the memory of whoever started
-    /// it, so its figure is used only above that; below, the figure is the highest one sampled while
-    /// the program ran, every millisecond or so, and may miss the last moments.
+    /// it, so its figure is used only well above that; below, the figure is the highest one sampled
+    /// while the program ran, every millisecond or so, and may miss the last moments.
     pub peak_rss_kib: u64,
 }
 
@@ -99,9 +103,10 @@ fn finish(command: &mut Command, input: Option<&[u8]>, limit: Duration) -> Run {
         }
     }
 
-    let before_exec_kib = high_water_kib("self").unwrap_or(0);
+    let before_exec_kib = high_water_kib("self").unwrap_or(0) + COUNTERS_LAG_KIB;
     let mut sampled_kib = 0;
     let pid = child.pid();
+    let mut runs = false;
     let exit = pidfd_open(child.rustix_pid(), PidfdFlags::empty()).expect("pidfd of our own child");
     let mut outputs = [
         Output::new(child.0.stdout.take().expect("it was asked for")),
@@ -109,7 +114,11 @@ fn finish(command: &mut Command, input: Option<&[u8]>, limit: Duration) -> Run {
     ];
     let mut running = true;
     while running || outputs.iter().any(|o| o.pipe.is_some()) {
-        sampled_kib = sampled_kib.max(high_water_kib(&pid.to_string()).unwrap_or(0));
+        // posix_spawn(3) may return when the program's memory is still ours.
+        runs = runs || program(&pid.to_string()) != program("self");
+        if runs {
+            sampled_kib = sampled_kib.max(high_water_kib(&pid.to_string()).unwrap_or(0));
+        }
         if start.elapsed() > limit {
             let [out, err] = outputs.map(Output::text);
             let why = if running {
@@ -156,7 +165,7 @@ fn finish(command: &mut Command, input: Option<&[u8]>, limit: Duration) -> Run {
         stdout,
         stderr,
         elapsed,
-        peak_rss_kib: if counted_kib > before_exec_kib {
+        peak_rss_kib: if counted_kib > before_exec_kib || !runs {
             counted_kib
         } else {
             sampled_kib
@@ -210,6 +219,11 @@ fn high_water_kib(pid: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// The program that a process runs, which changes together with its memory.
+fn program(pid: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
 fn code(status: ExitStatus) -> i32 {
