@@ -89,6 +89,7 @@ lint:
 	$(CARGO) check --locked -p ready-probe-sdk --no-default-features
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
 	$(PYTHON) scripts/deny.py
+	$(PYTHON) scripts/layers.py
 
 # The tests' own Docker engine ends by itself when nobody uses it; this ends it now.
 docker-stop:

@@ -11,6 +11,7 @@ import io
 import os
 import platform
 import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -273,9 +274,12 @@ def bench(options: argparse.Namespace) -> list[Limit]:
     probe, rounds = options.probe.resolve(), options.rounds
     launcher = build.compile_c("launch")
     python = venv_or_reason(options.no_python)
-    with world() as up:
+    # How a file lies in the page cache is a sixth of its start: as a layer of an image it is written once, from
+    # its beginning to its end.
+    with world() as up, tempfile.TemporaryDirectory() as layer:
         env = {"PATH": PATH}
-        runs = Bench(str(probe), launcher, env, up, rounds)
+        copied = shutil.copy(probe, layer)
+        runs = Bench(copied, launcher, env, up, rounds)
         limits = [
             *runs.local(),
             *runs.local_by_settings(),

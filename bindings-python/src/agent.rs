@@ -137,7 +137,7 @@ impl Agent {
     fn announced(&self, py: Python<'_>) -> PyResult<Option<Announced>> {
         self.check_own(py)?;
         let agent = self.agent.load_full();
-        let outcome = detached(py, || agent.and_then(|agent| agent.announcement()));
+        let outcome = detached(py, || agent.and_then(|agent| agent.announced()));
         Ok(outcome.flatten().map(|told| Announced {
             store: told.store,
             ok: told.ok,
@@ -241,7 +241,7 @@ impl Agent {
     }
 
     fn late(&self, py: Python<'_>, agent: &sdk::Agent, timeout: Duration) -> PyErr {
-        let told = agent.announcement().filter(|told| !told.ok);
+        let told = agent.announced().filter(|told| !told.ok);
         let (store, why) = match told {
             Some(told) => (told.store, told.reason),
             None => ("its store".to_owned(), None),

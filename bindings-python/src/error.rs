@@ -17,7 +17,7 @@ pub(crate) fn to_py(py: Python<'_>, e: &Error) -> PyErr {
         ErrorKind::StoreUnavailable => "StoreUnavailable",
         ErrorKind::Forked => "ForkedProcessError",
         ErrorKind::Closed => "ClosedError",
-        ErrorKind::LocalStore | ErrorKind::Thread => "ReadyProbeError",
+        ErrorKind::Folder | ErrorKind::Thread => "ReadyProbeError",
         // The kinds are non-exhaustive; what is new has no class of its own yet.
         _ => "ReadyProbeError",
     };

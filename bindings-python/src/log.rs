@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
+use ready_probe_sdk::per_process::PerProcess;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -18,14 +18,14 @@ use tracing::{Event, Level, Metadata, Subscriber};
 /// The SDK says little; lines beyond this are counted and dropped.
 const MAX_LINES: usize = 256;
 
-/// Swapped whole, as the SDK's own table is: in a forked child, the parent's may be locked for ever.
-static QUEUE: ArcSwapOption<Queue> = ArcSwapOption::const_empty();
+/// In a forked child, the parent's may be locked for ever.
+static QUEUE: PerProcess<Queue> = PerProcess::new();
 
 /// Level as Python counts it, text, and the agent that it is about.
 type Line = (u8, String, Option<String>);
 
+#[derive(Default)]
 struct Queue {
-    pid: u32,
     state: Mutex<Lines>,
     came: Condvar,
 }
@@ -70,22 +70,8 @@ pub(crate) fn next_logs(py: Python<'_>, wait: bool) -> Option<Vec<Line>> {
     })
 }
 
-fn current() -> Arc<Queue> {
-    loop {
-        let known = QUEUE.load_full();
-        match &known {
-            Some(queue) if queue.pid == std::process::id() => return Arc::clone(queue),
-            // Never freed in a child: a thread of the parent may have been changing it.
-            Some(queue) => mem::forget(Arc::clone(queue)),
-            None => {}
-        }
-        let fresh = Queue {
-            pid: std::process::id(),
-            state: Mutex::default(),
-            came: Condvar::new(),
-        };
-        QUEUE.compare_and_swap(&known, Some(Arc::new(fresh)));
-    }
+fn current() -> &'static Queue {
+    QUEUE.get(|_| Queue::default())
 }
 
 impl Queue {

@@ -15,21 +15,23 @@ mod redis;
 mod rest;
 
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::connect::place::Place;
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
-use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::thread;
 
 use self::rest::Rests;
+use crate::answer::Answer;
+use crate::child::Reaper;
 use crate::fleet::Fleet;
 use crate::link::connect;
-use crate::link::store::Remote;
 use crate::outcome::{self, Outcome};
 use crate::redact::Secrets;
 use crate::target::{Kind, Target};
@@ -40,24 +42,13 @@ use crate::verdict::Scope;
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// This container's signals.
-    pub store: &'a LocalStore,
+    pub folder: &'a Folder,
     /// This container's life.
     pub epoch: &'a Epoch,
     /// The store of everybody's signals, if there is one.
-    pub remote: Option<&'a Remote>,
+    pub place: Option<&'a Place>,
     /// What must not be quoted.
     pub secrets: &'a Secrets,
-}
-
-/// A check's outcome, and how long it took.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// The outcome.
-    pub outcome: Outcome,
-    /// From the question to the answer.
-    pub elapsed: Duration,
-    /// Whom it has seen in a store, if that answered.
-    pub fleets: Vec<Fleet>,
 }
 
 /// The outcome of a question, and whom it has seen in a store.
@@ -65,25 +56,25 @@ type Said = (Outcome, Vec<Fleet>);
 
 /// The agents that have published in this life of the container.
 pub fn discover(context: Context<'_>) -> Result<Vec<Name>, String> {
-    let names = context.store.agents().map_err(|e| e.to_string())?;
+    let names = context.folder.agents().map_err(|e| e.to_string())?;
     Ok(names
         .into_iter()
-        .filter(|name| agent::has_published(context.store, context.epoch, name))
+        .filter(|name| agent::has_published(context.folder, context.epoch, name))
         .collect())
 }
 
 /// Asks every target; the answers are in the targets' order. Returns as [`ask_each`].
 pub async fn ask_all(targets: &[&Target], context: Context<'_>, limit: TimeLimit) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(targets.len());
-    ask_each(targets, context, limit, |place, answer| {
-        answers.push((place, answer));
+    ask_each(targets, context, limit, |number, answer| {
+        answers.push((number, answer));
     })
     .await;
-    answers.sort_by_key(|(place, _)| *place);
+    answers.sort_by_key(|(number, _)| *number);
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
-/// Asks every target, and tells each answer as it comes, with the target's place. Returns by the limit,
+/// Asks every target, and tells each answer as it comes, with the target's number. Returns by the limit,
 /// give or take the reaping of what `exec:` left, and once no server is in the middle of its answer any
 /// longer, but for those that take too long.
 pub async fn ask_each(
@@ -96,16 +87,16 @@ pub async fn ask_each(
         .iter()
         .any(|target| target.asks(|kind| matches!(kind, Kind::Exec(_))));
     // Dropped with the answers there, and also when nobody waits for them any longer.
-    let _reaper = commands.then(exec::Reaper::new);
+    let _reaper = commands.then(Reaper::begin);
     let rests = Rests::default();
-    let placed = async |place, target| (place, ask(target, context, limit, &rests).await);
+    let numbered = async |number, target| (number, ask(target, context, limit, &rests).await);
     let mut asked: FuturesUnordered<_> = targets
         .iter()
         .enumerate()
-        .map(|(place, target)| placed(place, *target))
+        .map(|(number, target)| numbered(number, *target))
         .collect();
-    while let Some((place, answer)) = asked.next().await {
-        tell(place, answer);
+    while let Some((number, answer)) = asked.next().await {
+        tell(number, answer);
     }
     drop(asked);
     rests.end().await;
@@ -117,7 +108,7 @@ pub fn ask_now(target: &Target, context: Context<'_>) -> Option<Answer> {
         return None;
     };
     let started = clock::instant();
-    let outcome = agent::ask(context.store, context.epoch, context.secrets, name, *min);
+    let outcome = agent::ask(context.folder, context.epoch, context.secrets, name, *min);
     Some(finish(target, (outcome, Vec::new()), started))
 }
 
@@ -166,12 +157,14 @@ fn question<'a>(
 ) -> Asked<'a> {
     let secrets = context.secrets;
     match &target.kind {
+        // The plan has looked already.
+        Kind::Agents => outside_stores(std::future::ready(Outcome::pass())),
         Kind::Agent { name, min } => outside_stores(async move {
-            agent::ask(context.store, context.epoch, context.secrets, name, *min)
+            agent::ask(context.folder, context.epoch, context.secrets, name, *min)
         }),
-        Kind::Peer { name, min } => match context.remote {
-            Some(remote) => Box::pin(async move {
-                let (outcome, fleet) = peer::ask(remote, limit, secrets, name, *min).await;
+        Kind::Peer { name, min } => match context.place {
+            Some(place) => Box::pin(async move {
+                let (outcome, fleet) = peer::ask(place, limit, secrets, name, *min).await;
                 (outcome, fleet.into_iter().collect())
             }),
             // Settings refuse such a target.

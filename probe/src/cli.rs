@@ -1,12 +1,14 @@
-//! The command line as typed. What it means is decided in [`crate::settings`].
+//! The command line as typed. What it means is decided in [`ready_probe::settings`].
 
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
+use ready_probe::settings::Flags;
+
 use crate::exit::Exit;
-use crate::redact;
+use ready_probe::redact;
 
 /// Answers whether this container is ready: exit status 0 when healthy, 1 when not.
 #[derive(Debug, Parser)]
@@ -27,7 +29,7 @@ pub struct Cli {
     pub targets: Targets,
     /// How to check it.
     #[command(flatten)]
-    pub options: Options,
+    pub options: Flags,
 }
 
 /// The commands besides the bare one.
@@ -115,46 +117,6 @@ pub struct Config {
     pub targets: Targets,
 }
 
-/// Options of every command. Each is also a variable, `READY_…`, and (but for `config`) a key of
-/// the file; the command line beats the environment, which beats the file.
-#[derive(Debug, Default, Args)]
-pub struct Options {
-    /// Overall deadline, 5s by default; keep it below HEALTHCHECK's --timeout [env: READY_TIMEOUT]
-    #[arg(long, global = true, value_name = "DURATION")]
-    pub timeout: Option<String>,
-    /// How long a dependency that passed before may be unreachable, 180s by default; or forever
-    /// [env: READY_GRACE]
-    #[arg(long, global = true, value_name = "DURATION")]
-    pub grace: Option<String>,
-    /// The agents that must be ready, comma separated, or off where there are none; by default all
-    /// that have published [env: READY_AGENT]
-    #[arg(long, global = true, value_name = "NAMES")]
-    pub agent: Option<String>,
-    /// The folder of this container's signals, by default /dev/shm/ready-probe or
-    /// /tmp/ready-probe [env: READY_DIR]
-    #[arg(long, global = true, value_name = "PATH")]
-    pub dir: Option<String>,
-    /// The store where signals are announced for everybody: redis://…, rediss://…,
-    /// redis+unix:///…, valkey://…, valkeys://…, unix:///…, nats://… or tls://… [env: READY_STORE]
-    #[arg(long, global = true, value_name = "URL")]
-    pub store: Option<String>,
-    /// The namespace in it, which keeps fleets apart; `default` by default [env: READY_NAMESPACE]
-    #[arg(long, global = true, value_name = "NAME")]
-    pub namespace: Option<String>,
-    /// The configuration file, by default /etc/ready-probe.toml if it exists [env: READY_CONFIG]
-    #[arg(long, global = true, value_name = "PATH")]
-    pub config: Option<String>,
-    /// How to report: text or json [env: READY_FORMAT]
-    #[arg(long, global = true, value_name = "FORMAT")]
-    pub format: Option<String>,
-    /// Print nothing when healthy or degraded, and one line otherwise [env: READY_QUIET]
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
-    /// Say on stderr what happens [env: READY_VERBOSE]
-    #[arg(long, short, global = true)]
-    pub verbose: bool,
-}
-
 /// How long a message may be.
 const MAX_MESSAGE_CHARS: usize = 300;
 /// The longest word that is repeated of what was typed.
@@ -190,7 +152,7 @@ pub fn parse() -> Result<Cli, Exit> {
         return Ok(Cli {
             command: None,
             targets: Targets::default(),
-            options: Options::default(),
+            options: Flags::default(),
         });
     }
     Cli::try_parse().map_err(|e| match e.kind() {

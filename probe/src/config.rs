@@ -3,16 +3,17 @@
 use std::fmt::Write;
 
 use ready_probe_sdk::clock::millis;
+use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::signal::NO_AGENTS;
 use serde_json::{Value, json};
 
 use crate::cli;
 use crate::exit::Exit;
-use crate::link::store::Remote;
-use crate::report::AGENTS;
-use crate::run::{self, Start};
-use crate::settings::{Format, Settings};
+use crate::run;
+use crate::start::Start;
+use ready_probe::settings::{Flags, Format, Settings};
+use ready_probe::target::AGENTS;
 
 /// Every variable this program reads that begins with `READY_`.
 const VARIABLES: &[&str] = &[
@@ -34,7 +35,7 @@ const VARIABLES: &[&str] = &[
 ];
 
 /// Runs the command.
-pub fn run(args: &cli::Config, options: &cli::Options, start: &Start) -> Exit {
+pub fn run(args: &cli::Config, options: &Flags, start: &Start) -> Exit {
     if let Err(exit) = run::relay(options, start).here() {
         return exit;
     }
@@ -52,7 +53,7 @@ pub fn run(args: &cli::Config, options: &cli::Options, start: &Start) -> Exit {
 /// Every setting with its value and origin, in the order in which they are printed.
 fn settings_shown(settings: &Settings) -> Vec<(&'static str, String, String)> {
     let dirs: Vec<String> = settings
-        .store
+        .folder
         .value
         .dirs()
         .map(|dir| dir.display().to_string())
@@ -72,7 +73,7 @@ fn settings_shown(settings: &Settings) -> Vec<(&'static str, String, String)> {
             settings.grace.value.to_string(),
             settings.grace.origin.to_string(),
         ),
-        ("dir", dirs.join(", "), settings.store.origin.to_string()),
+        ("dir", dirs.join(", "), settings.folder.origin.to_string()),
         (
             "format",
             format.to_owned(),
@@ -92,10 +93,10 @@ fn settings_shown(settings: &Settings) -> Vec<(&'static str, String, String)> {
     if let Some(origin) = &settings.without_agents {
         shown.push(("agent", NO_AGENTS.to_owned(), origin.to_string()));
     }
-    if let Some(remote) = &settings.remote {
-        let origin = remote.origin.to_string();
-        let Remote { address, namespace } = &remote.value;
-        shown.push(("store", address.redacted().to_owned(), origin));
+    if let Some(place) = &settings.place {
+        let origin = place.origin.to_string();
+        let Place { store, namespace } = &place.value;
+        shown.push(("store", store.redacted().to_owned(), origin));
         shown.push((
             "namespace",
             namespace.to_string(),

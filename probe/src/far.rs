@@ -8,15 +8,13 @@
 //! Which mounts may hang is told by [`ready_probe_sdk::host::Mounts`]. On all others nothing is asked by
 //! a child: that costs as much as a whole probe.
 //!
-//! - `place`: which of them a question has to ask.
+//! - `paths`: which of them a question has to ask.
 //! - `child`: asking all questions about one mount.
 //! - `asked`: the other side of that, in the child.
-//! - `relay`: where settings themselves lie there, all of a command is a child's.
 
 pub mod asked;
 pub mod child;
-pub mod place;
-pub mod relay;
+pub mod paths;
 
 use std::ffi::OsString;
 use std::io;
@@ -26,45 +24,14 @@ use std::process::{Child, Command, Stdio};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::freshness::Span;
-use ready_probe_sdk::host::{self, Process};
+use ready_probe_sdk::host::Process;
 use ready_probe_sdk::signal::clean;
-use serde::{Deserialize, Serialize};
 
+use crate::role::VARIABLE;
+use crate::stuck::Stuck;
 use crate::time_limit::TimeLimit;
 
 const MAX_SHOWN_CHARS: usize = 200;
-
-/// In the environment of a child: its parent's process id, a colon, and what it is for. Whoever has it
-/// without being that parent's child is no child of a probe.
-pub const VARIABLE: &str = "READY_PROBE_CHILD";
-
-/// A child that was left behind: it waits for a file system that does not answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stuck {
-    /// Its process.
-    pub pid: u32,
-    /// When that started: field 22 of `/proc/PID/stat`.
-    pub start: u64,
-    /// When it was left: `CLOCK_MONOTONIC` in milliseconds.
-    pub since_ms: u64,
-}
-
-impl Stuck {
-    /// Whether it still waits.
-    pub fn lives(&self) -> bool {
-        matches!(Process::of(self.pid), Process::Alive { start, .. } if start == self.start)
-    }
-}
-
-/// What this process is for, if a probe has started it as its child.
-pub fn role() -> Option<OsString> {
-    let set = std::env::var_os(VARIABLE)?;
-    let set = set.to_str()?;
-    let (parent, role) = set.split_once(':')?;
-    let is_child = host::stat_of(std::process::id())
-        .is_some_and(|stat| stat.ppid > 0 && parent.parse() == Ok(stat.ppid));
-    is_child.then(|| OsString::from(role))
-}
 
 /// This very program, started again with the same arguments: for `role`, with its output in pipes, so
 /// that it holds none of ours. Not by way of `/dev/null`, which may hang as well.
@@ -92,7 +59,7 @@ fn start(role: &str, hears_stderr: bool) -> io::Result<Child> {
 
 /// Starts a child about a mount, unless the one that was left there still waits. The error says why there
 /// is none.
-fn start_for(
+pub fn start_for(
     point: &Path,
     before: Option<&Stuck>,
     role: &str,
@@ -111,7 +78,7 @@ fn start_for(
 }
 
 /// What is said of a mount that has not answered by then.
-fn unanswered(point: &Path, limit: TimeLimit) -> String {
+pub fn unanswered(point: &Path, limit: TimeLimit) -> String {
     format!("{} does not answer within {}", shown(point), limit.shown())
 }
 
@@ -120,7 +87,7 @@ fn shown(point: &Path) -> String {
 }
 
 /// Kills a child that does not answer, and tells how to know it again. None if it has ended.
-fn leave(child: &mut Child) -> Option<Stuck> {
+pub fn leave(child: &mut Child) -> Option<Stuck> {
     // It is gone already, or goes when the file system answers.
     let _ = child.kill();
     let pid = child.id();

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use ready_probe_sdk::clock::millis;
 
 use crate::duration::Grace;
-use crate::far::Stuck;
 use crate::outcome::Outcome;
+use crate::stuck::Stuck;
 use crate::verdict::Tolerance;
 pub use keeper::{Keeper, SHORT_PATIENCE};
 pub use roster::{Fleets, Roster};
@@ -185,12 +185,13 @@ impl Past {
     /// Whether an `Unknown` is tolerated: the last definite answer was `Pass`, and the grace,
     /// counted from the first `Unknown` after it, is not over.
     pub fn tolerance(&self, grace: Grace, now_ms: u64) -> Tolerance {
-        let within = match grace {
-            Grace::Forever => true,
-            Grace::For(grace) => self.lasted_ms(now_ms) < millis(grace),
+        let until_ms = match grace {
+            Grace::Forever => None,
+            Grace::For(grace) => Some(self.since_ms.saturating_add(millis(grace))),
         };
+        let within = until_ms.is_none_or(|until_ms| now_ms < until_ms);
         match (self.definite, within) {
-            (Some(Answered::Pass), true) => Tolerance::Tolerated,
+            (Some(Answered::Pass), true) => Tolerance::Tolerated { until_ms },
             (Some(_) | None, _) => Tolerance::Exhausted,
         }
     }

@@ -3,22 +3,24 @@
 use std::fmt::Write;
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::connect::place::Place;
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::freshness::{self, Observed};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::{DecodeError, Name, Signal, State};
-use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::store::{Expiry, Failure, Seen, Store};
 use serde_json::{Value, json};
 
 use crate::cli;
-use crate::event_loop;
 use crate::exit::Exit;
-use crate::link::store::{Connected, Remote};
-use crate::newest::newest;
-use crate::redact::Secrets;
-use crate::run::{self, Start};
-use crate::settings::{Format, Invalid, Origin, Settings};
-use crate::time_limit::TimeLimit;
+use crate::run;
+use crate::start::Start;
+use ready_probe::event_loop;
+use ready_probe::link::store::{self, Connected};
+use ready_probe::newest::newest;
+use ready_probe::redact::Secrets;
+use ready_probe::settings::{Flags, Format, Invalid, Origin, Settings};
+use ready_probe::time_limit::TimeLimit;
 
 /// The version of the JSON.
 const SCHEMA: u32 = 1;
@@ -41,7 +43,7 @@ struct Row {
 }
 
 /// Runs the command.
-pub fn run(args: &cli::List, options: &cli::Options, start: &Start) -> Exit {
+pub fn run(args: &cli::List, options: &Flags, start: &Start) -> Exit {
     let settings = match run::resolve_alone(options, start) {
         Ok(settings) => settings,
         Err(exit) => return exit,
@@ -58,9 +60,9 @@ pub fn run(args: &cli::List, options: &cli::Options, start: &Start) -> Exit {
         Ok(names) => names,
         Err(invalid) => return invalid.into(),
     };
-    let listed = match &settings.remote {
-        Some(remote) => list_remote(&remote.value, &names, &settings, start),
-        None => list_local(&settings.store.value, &names),
+    let listed = match &settings.place {
+        Some(place) => list_remote(&place.value, &names, &settings, start),
+        None => list_local(&settings.folder.value, &names),
     };
     match listed {
         Ok(mut rows) => {
@@ -75,7 +77,7 @@ pub fn run(args: &cli::List, options: &cli::Options, start: &Start) -> Exit {
 }
 
 fn list_remote(
-    remote: &Remote,
+    place: &Place,
     names: &[Name],
     settings: &Settings,
     start: &Start,
@@ -83,21 +85,18 @@ fn list_remote(
     let event_loop = event_loop::start()?;
     let limit = TimeLimit::from(start.at, settings.timeout.value);
     event_loop.block_on(async {
-        let read = remote.each(limit, async |endpoint| {
-            let mut store = remote
-                .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
-                .await?;
+        let read = store::each(place, limit, async |endpoint| {
+            let mut store =
+                store::open(place, endpoint, MAX_REPLY_BYTES, &settings.secrets).await?;
             let (agents, seen) = read_all(&mut store, names).await.map_err(|e| e.cause)?;
             Ok((store, agents, seen))
         });
         let read = read
             .await
-            .map_err(|why| remote.quote(&why, &settings.secrets, MAX_QUOTE_CHARS))?;
+            .map_err(|why| store::quote(place, &why, &settings.secrets, MAX_QUOTE_CHARS))?;
         let mut all = Vec::new();
         for (mut store, agents, seen) in read {
-            remote
-                .tidy(&mut store, &agents, limit, &settings.secrets)
-                .await;
+            store::tidy(place, &mut store, &agents, limit, &settings.secrets).await;
             all.extend(seen);
         }
         Ok(newest(&all).into_iter().map(row_of_seen).collect())
@@ -120,16 +119,16 @@ async fn read_all(
     Ok((agents, seen))
 }
 
-fn list_local(store: &LocalStore, names: &[Name]) -> Result<Vec<Row>, String> {
-    let unreadable = |e| format!("the local store can't be read: {e}");
+fn list_local(folder: &Folder, names: &[Name]) -> Result<Vec<Row>, String> {
+    let unreadable = |e| format!("the folder of signals can't be read: {e}");
     let all = match names {
-        [] => store.agents().map_err(unreadable)?,
+        [] => folder.agents().map_err(unreadable)?,
         names => names.to_vec(),
     };
     let epoch = Epoch::current();
     let mut rows = Vec::new();
     for agent in all {
-        let found = store.read(&agent).map_err(unreadable)?;
+        let found = folder.read(&agent).map_err(unreadable)?;
         let now_ms = clock::mono_ms();
         for record in found.believed {
             let observed = Observed {
@@ -139,7 +138,7 @@ fn list_local(store: &LocalStore, names: &[Name]) -> Result<Vec<Row>, String> {
             };
             let dead = match &record.signal {
                 Ok(signal) => match freshness::judge(signal, &observed) {
-                    Ok(()) | Err(freshness::NotReady::Says { .. }) => None,
+                    Ok(_) | Err(freshness::NotReady::Says { .. }) => None,
                     Err(why) => Some(why.to_string()),
                 },
                 Err(_) => None,
@@ -238,10 +237,10 @@ fn json(rows: &[Row], settings: &Settings) -> String {
     let secrets = &settings.secrets;
     let signals: Vec<Value> = rows.iter().map(|row| json_row(row, secrets)).collect();
     let mut listed = json!({ "schema": SCHEMA, "signals": signals });
-    match &settings.remote {
-        Some(remote) => {
-            listed["store"] = json!(remote.value.address.redacted());
-            listed["namespace"] = json!(remote.value.namespace);
+    match &settings.place {
+        Some(place) => {
+            listed["store"] = json!(place.value.store.redacted());
+            listed["namespace"] = json!(place.value.namespace);
         }
         None => listed["store"] = json!("local"),
     }
@@ -268,14 +267,14 @@ fn json_row(row: &Row, secrets: &Secrets) -> Value {
 }
 
 fn place(settings: &Settings) -> String {
-    match &settings.remote {
-        Some(remote) => format!(
+    match &settings.place {
+        Some(place) => format!(
             "{}, namespace {}",
-            remote.value.address.redacted(),
-            remote.value.namespace
+            place.value.store.redacted(),
+            place.value.namespace
         ),
         None => {
-            let dirs = settings.store.value.dirs();
+            let dirs = settings.folder.value.dirs();
             let dirs: Vec<String> = dirs.map(|dir| dir.display().to_string()).collect();
             dirs.join(", ")
         }

@@ -1,36 +1,20 @@
-//! `ready-probe`: settings → checks → outcomes → verdict → report → exit.
+//! `ready-probe`: a run of the engine, from exec to exit.
 
-mod check;
 mod cli;
 mod config;
 mod deadline;
-mod duration;
-mod event_loop;
 mod exit;
-mod far;
-mod fleet;
-mod last_pass;
-mod link;
 mod list;
 mod mark;
-mod newest;
-mod outcome;
-mod plan;
-mod probe;
-mod redact;
-mod report;
+mod relay;
 mod run;
-mod settings;
-mod target;
-mod text_file;
-mod time_limit;
-mod verdict;
+mod start;
 mod wait;
 
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
-use run::Start;
+use start::Start;
 
 fn main() -> ExitCode {
     let start = Start::now();

@@ -4,22 +4,24 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::clock::millis;
+use ready_probe_sdk::connect::place::Place;
+use ready_probe_sdk::folder::Publication;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::{self, Epoch, Process};
 use ready_probe_sdk::signal::{self, DEFAULT_TTL_MS, Instance, Name, Signal, State, VERSION};
-use ready_probe_sdk::store::local::Publication;
 use ready_probe_sdk::store::{Record, Store};
 use serde_json::{Map, Value};
 
 use crate::cli;
-use crate::duration;
-use crate::event_loop;
 use crate::exit::Exit;
-use crate::link::store::Remote;
-use crate::redact::shown;
-use crate::run::{self, Start};
-use crate::settings::{Invalid, Origin, Settings};
-use crate::time_limit::TimeLimit;
+use crate::run;
+use crate::start::Start;
+use ready_probe::duration;
+use ready_probe::event_loop;
+use ready_probe::link::store;
+use ready_probe::redact::shown;
+use ready_probe::settings::{Flags, Invalid, Origin, Settings};
+use ready_probe::time_limit::TimeLimit;
 
 /// What wrote the record.
 const WRITER: &str = concat!("ready-probe/", env!("CARGO_PKG_VERSION"));
@@ -30,7 +32,7 @@ const MAX_QUOTE_CHARS: usize = 200;
 const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
 /// Runs the command.
-pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
+pub fn run(args: &cli::Mark, options: &Flags, start: &Start) -> Exit {
     let marked = match Marked::parse(args) {
         Ok(marked) => marked,
         Err(invalid) => return invalid.into(),
@@ -49,15 +51,15 @@ pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
         Err(e) => return Invalid::usage(e.to_string()).into(),
     };
     let name = marked.name.clone();
-    let local = settings.store.value.clone();
+    let local = settings.folder.value.clone();
     let mut publication = Publication::new(local, name, marked.pid, pid_start);
     publication.remove_dead_predecessors(&Epoch::current());
     if let Err(e) = publication.write(&record) {
         return Exit::failed(e);
     }
-    let announced = settings.remote.as_ref().map(|remote| {
-        let announced = announce(&remote.value, &signal, &settings, start);
-        said_of(&remote.value, &signal, announced, &settings)
+    let announced = settings.place.as_ref().map(|place| {
+        let announced = announce(&place.value, &signal, &settings, start);
+        said_of(&place.value, &signal, announced, &settings)
     });
     let failed = matches!(announced, Some(Err(_)));
     let state = marked.state();
@@ -77,7 +79,7 @@ pub fn run(args: &cli::Mark, options: &cli::Options, start: &Start) -> Exit {
 /// Announces the signal to the first of the store's servers that takes it. The answer is a
 /// reservation; the error is for people.
 fn announce(
-    remote: &Remote,
+    place: &Place,
     signal: &Signal,
     settings: &Settings,
     start: &Start,
@@ -85,10 +87,9 @@ fn announce(
     let record = Record::of(&elsewhere(signal)).map_err(|e| e.to_string())?;
     let limit = TimeLimit::from(start.at, settings.timeout.value);
     event_loop::start()?.block_on(async {
-        let put = remote.first(limit, async |endpoint| {
-            let mut store = remote
-                .open(endpoint, MAX_REPLY_BYTES, &settings.secrets)
-                .await?;
+        let put = store::first(place, limit, async |endpoint| {
+            let mut store =
+                store::open(place, endpoint, MAX_REPLY_BYTES, &settings.secrets).await?;
             let records = std::slice::from_ref(&record);
             let stored = store.put(records).await.map_err(|e| e.cause)?;
             let stored = stored.into_iter().next().ok_or("it did not answer")?;
@@ -96,14 +97,14 @@ fn announce(
         });
         let (mut store, reservation) = put.await?;
         // A job that marks itself each time it runs is another instance each time.
-        remote
-            .succeed(
-                &mut store,
-                std::slice::from_ref(&signal.agent),
-                limit,
-                &settings.secrets,
-            )
-            .await;
+        store::succeed(
+            place,
+            &mut store,
+            std::slice::from_ref(&signal.agent),
+            limit,
+            &settings.secrets,
+        )
+        .await;
         Ok(reservation)
     })
 }
@@ -123,12 +124,12 @@ fn elsewhere(signal: &Signal) -> Signal {
 }
 
 fn said_of(
-    remote: &Remote,
+    place: &Place,
     signal: &Signal,
     announced: Result<Option<String>, String>,
     settings: &Settings,
 ) -> Result<String, String> {
-    let store = remote.address.redacted();
+    let store = place.store.redacted();
     match announced {
         Ok(reservation) => {
             let ttl = Span(signal.ttl_ms.unwrap_or(DEFAULT_TTL_MS));
@@ -136,7 +137,7 @@ fn said_of(
             Ok(format!("announced to {store} for {ttl}{reservation}"))
         }
         Err(why) => {
-            let why = remote.quote(&why, &settings.secrets, MAX_QUOTE_CHARS);
+            let why = store::quote(place, &why, &settings.secrets, MAX_QUOTE_CHARS);
             Err(format!("not announced to {store}: {why}"))
         }
     }

@@ -3,10 +3,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
-use crate::far::Stuck;
-use crate::link::store::Remote;
 use crate::outcome::Outcome;
+use crate::stuck::Stuck;
 use crate::target::Target;
+use ready_probe_sdk::connect::place::Place;
 
 /// The longest target that is a key of the probe's memory as it is.
 const MAX_KEY_BYTES: usize = 200;
@@ -36,11 +36,11 @@ pub struct Question {
 
 impl Plan {
     /// A peer of one store or namespace says nothing about its namesake in another.
-    pub fn tell_stores_apart(&mut self, remote: Option<&Remote>) {
-        let Some(Remote { address, namespace }) = remote else {
+    pub fn tell_stores_apart(&mut self, place: Option<&Place>) {
+        let Some(Place { store, namespace }) = place else {
             return;
         };
-        let place = format!(" in {namespace} of {}", address.redacted());
+        let place = format!(" in {namespace} of {}", store.redacted());
         let asking = self.questions.iter_mut().filter(|q| q.target.asks_store());
         for question in asking {
             question.key = short(&format!("{}{place}", question.key));

@@ -7,23 +7,22 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 
 use ready_probe_sdk::clock;
-use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::{Epoch, Mounts};
 
-use crate::check::{self, Answer, Context};
-use crate::duration::Grace;
+use crate::answer::Answer;
+use crate::check::{self, Context};
 use crate::far;
 use crate::far::asked::Line;
 use crate::far::child::{Asking, Hearings};
-use crate::fleet::Fleet;
-use crate::last_pass::{Answered, Keeper, Memory, News, Past, Roster, SHORT_PATIENCE};
+use crate::judge::{self, Judging, Learned};
+use crate::last_pass::{Keeper, SHORT_PATIENCE};
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Question};
 use crate::report::{Report, Row};
 use crate::settings::Settings;
 use crate::target::Target;
 use crate::time_limit::TimeLimit;
-use crate::verdict::{self, Scope, Tolerance};
+use crate::verdict;
 
 /// How long a probe waits for others that write the memory where an Unknown has to be in it: without
 /// that, there is no grace.
@@ -40,19 +39,11 @@ pub struct Probe<'a> {
     tolerant: bool,
 }
 
-/// What is remembered of all checks: without the answers of this round, and with them.
-struct Pasts<'a> {
-    before: &'a Memory,
-    after: &'a Memory,
-    /// The next probe will find it.
-    is_kept: bool,
-}
-
 impl<'a> Probe<'a> {
     /// A probe of this container.
     pub fn new(settings: &'a Settings, mounts: Option<&'a Mounts>) -> Self {
         let epoch = Epoch::current();
-        let keeper = Keeper::new(&settings.store.value, mounts, &epoch);
+        let keeper = Keeper::new(&settings.folder.value, mounts, &epoch);
         Self {
             settings,
             mounts,
@@ -86,7 +77,7 @@ impl<'a> Probe<'a> {
         if self.settings.discover {
             let mount = self
                 .mounts
-                .and_then(|mounts| far::place::of_store(mounts, &self.settings.store.value));
+                .and_then(|mounts| far::paths::of_folder(mounts, &self.settings.folder.value));
             match (&mount, &self.asks) {
                 (None, _) => self.plan_discovered(&mut plan),
                 (Some(point), Some(asked)) if point == asked => self.plan_discovered(&mut plan),
@@ -101,11 +92,11 @@ impl<'a> Probe<'a> {
         for check in &self.settings.checks {
             plan.add(check.value.clone(), None, false);
         }
-        plan.tell_stores_apart(self.settings.remote.as_ref().map(|remote| &remote.value));
+        plan.tell_stores_apart(self.settings.place.as_ref().map(|place| &place.value));
         if let Some(mounts) = self.mounts {
             let unplaced = plan.questions.iter_mut().filter(|q| q.mount.is_none());
             for question in unplaced {
-                question.mount = far::place::of_target(mounts, &question.target, self.context());
+                question.mount = far::paths::of_target(mounts, &question.target, self.context());
             }
         }
         plan
@@ -170,8 +161,8 @@ impl<'a> Probe<'a> {
             .into_iter()
             .partition(|question| question.settled.is_some());
         let targets: Vec<&Target> = open.iter().map(|question| &question.target).collect();
-        check::ask_each(&targets, self.context(), limit, |place, answer| {
-            if let Some(question) = open.get(place) {
+        check::ask_each(&targets, self.context(), limit, |number, answer| {
+            if let Some(question) = open.get(number) {
                 Line::new(&question.key, &answer, question.discovered).print();
             }
         })
@@ -216,44 +207,25 @@ impl<'a> Probe<'a> {
             .collect()
     }
 
-    /// Folds the answers into a report, in the light of what was answered before.
-    pub fn judge(&self, plan: Plan, mut answers: Vec<Answer>) -> Report {
+    /// Folds the answers into a report, in the light of what was answered before. Recalls that first,
+    /// and remembers these then; between, and behind, nothing is read or written.
+    pub fn judge(&self, plan: Plan, answers: Vec<Answer>) -> Report {
         let now_ms = clock::mono_ms();
         let recalled = self.keeper.recall();
-        let before = recalled.memory;
-        for (question, answer) in plan.questions.iter().zip(&mut answers) {
-            let (past, roster) = (before.past(&question.key), before.roster(&question.key));
-            let outcome = answer.outcome.clone();
-            answer.outcome = in_the_light_of(past, roster, outcome, &answer.fleets, now_ms);
-        }
+        let learned = judge::learn(recalled.memory, plan, answers, now_ms);
+        let remembered = self.remember(&learned, now_ms);
         let mut notes: Vec<String> = Vec::new();
         notes.extend(recalled.problem.map(|why| format!("no grace: {why}")));
-        let mut memory = before.clone();
-        let asked = plan.questions.iter().zip(&answers);
-        let learned: Vec<(&str, &Outcome)> = asked
-            .map(|(question, answer)| (question.key.as_str(), &answer.outcome))
-            .collect();
-        let news = News {
-            answers: &learned,
-            fleets: &fleets_of(&plan.questions, &answers),
-            children: &plan.children,
-        };
-        let has_changed = memory.learn(&news, now_ms);
-        let remembered = self.remember(&news, has_changed, now_ms);
         if let Err(why) = &remembered {
             notes.push(format!("grace can't be counted: {why}"));
         }
-        let past = Pasts {
-            before: &before,
-            after: &memory,
+        let judging = Judging {
+            grace: self.settings.grace.value,
+            tolerant: self.tolerant,
+            without_agents: self.settings.without_agents.is_some(),
             is_kept: remembered.is_ok(),
         };
-        let rows: Vec<Row> = plan
-            .questions
-            .into_iter()
-            .zip(answers)
-            .map(|(question, answer)| self.row(question, answer, &past, now_ms))
-            .collect();
+        let rows = judging.rows(learned, now_ms);
         Report {
             verdict: verdict::fold(rows.iter().map(Row::ballot)),
             rows,
@@ -264,10 +236,10 @@ impl<'a> Probe<'a> {
 
     /// Writes what was answered, if that is news. An Unknown is written each time: only where it can
     /// be is it tolerated, or every probe would see the first one anew.
-    fn remember(&self, news: &News<'_>, has_changed: bool, now_ms: u64) -> Result<(), String> {
-        let is_unknown = |(_, outcome): &(&str, &Outcome)| matches!(outcome, Outcome::Unknown(_));
-        let has_unknown = self.tolerant && news.answers.iter().any(is_unknown);
-        if !has_changed && !has_unknown {
+    fn remember(&self, learned: &Learned, now_ms: u64) -> Result<(), String> {
+        let is_unknown = |answer: &Answer| matches!(answer.outcome, Outcome::Unknown(_));
+        let has_unknown = self.tolerant && learned.answers.iter().any(is_unknown);
+        if !learned.has_changed && !has_unknown {
             return Ok(());
         }
         let patience = if has_unknown {
@@ -276,14 +248,14 @@ impl<'a> Probe<'a> {
         } else {
             SHORT_PATIENCE
         };
-        self.keeper.remember(news, now_ms, patience)
+        learned.told(|news| self.keeper.remember(news, now_ms, patience))
     }
 
     fn context(&self) -> Context<'_> {
         Context {
-            store: &self.settings.store.value,
+            folder: &self.settings.folder.value,
             epoch: &self.epoch,
-            remote: self.settings.remote.as_ref().map(|remote| &remote.value),
+            place: self.settings.place.as_ref().map(|place| &place.value),
             secrets: &self.settings.secrets,
         }
     }
@@ -311,112 +283,11 @@ impl<'a> Probe<'a> {
                 }
             }
             Err(e) => {
-                let cause = format!("the local store can't be read: {e}");
+                let cause = format!("the folder of signals can't be read: {e}");
                 plan.add(Target::agents(), Some(Outcome::Unknown(cause)), false);
             }
         }
     }
-
-    fn row(&self, question: Question, answer: Answer, pasts: &Pasts<'_>, now_ms: u64) -> Row {
-        let target = question.target;
-        let grace = target.grace.unwrap_or(match target.scope {
-            Scope::Own => Grace::For(Duration::ZERO),
-            Scope::Dependency => self.settings.grace.value,
-        });
-        let grace = pasts
-            .after
-            .grace(&question.key, &answer.fleets, grace, now_ms);
-        let past = pasts.after.past(&question.key);
-        let within = match past {
-            Some(past) if self.tolerant => past.tolerance(grace, now_ms),
-            Some(_) | None => Tolerance::Exhausted,
-        };
-        // It may have passed before, when that could not be remembered either.
-        let never = |past: &Past| past.definite.is_none() && grace != Grace::For(Duration::ZERO);
-        let might = within == Tolerance::Tolerated || past.is_some_and(never);
-        let is_lost = might && self.tolerant && !pasts.is_kept;
-        let tolerance = if is_lost {
-            Tolerance::Exhausted
-        } else {
-            within
-        };
-        let outcome = match (answer.outcome, past) {
-            (Outcome::Unknown(cause), Some(past)) if self.tolerant => {
-                let said = if is_lost {
-                    format!("{cause}; no grace: this can't be remembered")
-                } else {
-                    with_grace(&cause, past, grace, tolerance, now_ms)
-                };
-                Outcome::Unknown(said)
-            }
-            (Outcome::Fail(failure), Some(past)) if past.lasted_ms(now_ms) >= 1_000 => {
-                Outcome::Fail(failure)
-                    .with_text(|reason| format!("{reason}, for {}", Span(past.lasted_ms(now_ms))))
-            }
-            (
-                outcome @ (Outcome::Pass(_)
-                | Outcome::Blemished(_)
-                | Outcome::Fail(_)
-                | Outcome::Unknown(_)),
-                _,
-            ) => outcome,
-        };
-        Row {
-            label: target.label().to_owned(),
-            target: target.redacted,
-            scope: target.scope,
-            required: !target.optional,
-            passed_before: pasts
-                .before
-                .past(&question.key)
-                .is_some_and(|past| past.passed),
-            without_agents: self.settings.without_agents.is_some(),
-            tolerance,
-            outcome,
-            elapsed: answer.elapsed,
-        }
-    }
-}
-
-/// What was not enough, where enough were ready at the last answer: whoever tells may have lost them. Where
-/// it is not remembered who they were, as by older probes, that is taken for so as long as nobody is there.
-fn in_the_light_of(
-    past: Option<&Past>,
-    roster: Option<&Roster>,
-    outcome: Outcome,
-    fleets: &[Fleet],
-    now_ms: u64,
-) -> Outcome {
-    let passed_last = past.is_some_and(|past| past.definite == Some(Answered::Pass));
-    match outcome {
-        Outcome::Fail(failure) if passed_last => {
-            let may_be_back = match roster {
-                Some(roster) => roster.may_be_enough(fleets, now_ms),
-                None => failure.absent,
-            };
-            match (may_be_back, failure.absent) {
-                (true, true) => Outcome::Unknown(failure.reason),
-                (true, false) => {
-                    let reason = failure.reason;
-                    Outcome::Unknown(format!("{reason}; others that were ready are missing"))
-                }
-                (false, _) => Outcome::Fail(failure),
-            }
-        }
-        outcome @ (Outcome::Pass(_)
-        | Outcome::Blemished(_)
-        | Outcome::Fail(_)
-        | Outcome::Unknown(_)) => outcome,
-    }
-}
-
-/// Whom the checks have seen that have asked a store and had an answer.
-fn fleets_of<'a>(questions: &'a [Question], answers: &'a [Answer]) -> Vec<(&'a str, &'a [Fleet])> {
-    let asked = questions.iter().zip(answers);
-    asked
-        .filter(|(_, answer)| !answer.fleets.is_empty())
-        .map(|(question, answer)| (question.key.as_str(), answer.fleets.as_slice()))
-        .collect()
 }
 
 fn settled(outcome: &Outcome) -> Answer {
@@ -424,26 +295,5 @@ fn settled(outcome: &Outcome) -> Answer {
         outcome: outcome.clone(),
         elapsed: Duration::ZERO,
         fleets: Vec::new(),
-    }
-}
-
-/// What an `Unknown` says of its grace.
-fn with_grace(cause: &str, past: &Past, grace: Grace, tolerance: Tolerance, now_ms: u64) -> String {
-    let lasted = Span(past.lasted_ms(now_ms));
-    match (tolerance, past.passed) {
-        (Tolerance::Tolerated, _) => format!("{cause} for {lasted} of {grace} grace"),
-        (Tolerance::Exhausted, false) => format!("{cause}; it has never passed"),
-        (Tolerance::Exhausted, true) if past.definite == Some(Answered::Fail) => {
-            format!("{cause}; its last answer was no")
-        }
-        (Tolerance::Exhausted, true) if grace == Grace::For(Duration::ZERO) => {
-            match past.lasted_ms(now_ms) {
-                ..1_000 => format!("{cause}; it has no grace"),
-                _ => format!("{cause} for {lasted}; it has no grace"),
-            }
-        }
-        (Tolerance::Exhausted, true) => {
-            format!("{cause} for {lasted}, beyond its grace of {grace}")
-        }
     }
 }

@@ -1,20 +1,7 @@
 //! Keeping secrets out of what is printed.
 
 pub use ready_probe_sdk::connect::address::HIDDEN;
-pub use ready_probe_sdk::connect::redact::Secrets;
-
-/// How much of a value is shown, so that a long one leaves room for what is wrong with it.
-const MAX_SHOWN_CHARS: usize = 60;
-
-/// A value that somebody set, in quotes, with what nobody sees in it escaped.
-pub fn shown(value: &str) -> String {
-    let value = Secrets::default().hide(value);
-    let mut shown: String = value.chars().take(MAX_SHOWN_CHARS).collect();
-    if value.chars().nth(MAX_SHOWN_CHARS).is_some() {
-        shown.push('…');
-    }
-    format!("{shown:?}")
-}
+pub use ready_probe_sdk::connect::redact::{Secrets, shown};
 
 /// A message of our own, on one line, at most `max` characters long. What is quoted in it may be an
 /// address that came into the wrong place, password and all, or hold what nobody sees.

@@ -2,20 +2,16 @@
 //!
 //! Docker keeps 4096 bytes of a health check's output, Podman 500.
 
-use std::fmt::Write;
-use std::time::Duration;
+mod json;
+mod text;
 
-use serde::Serialize;
+use std::time::Duration;
 
 use crate::outcome::Outcome;
 use crate::verdict::{Ballot, Scope, Tolerance, Verdict};
 
 /// All that is ever printed.
 pub const MAX_BYTES: usize = 4_096;
-/// What the first line may take.
-pub const MAX_FIRST_LINE_BYTES: usize = 500;
-/// The version of the JSON report; its schema is `docs/report.schema.json`.
-const SCHEMA: u32 = 1;
 /// What one row of a report may take, so that many fit.
 const MAX_ROW_BYTES: usize = 400;
 
@@ -35,6 +31,8 @@ pub struct Report {
 /// What became of one check.
 #[derive(Debug)]
 pub struct Row {
+    /// What it is about.
+    pub subject: Subject,
     /// What it is called.
     pub label: String,
     /// Its target, redacted.
@@ -55,10 +53,22 @@ pub struct Row {
     pub elapsed: Duration,
 }
 
+/// What a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Which agents there are.
+    Agents,
+    /// One agent, called by its name.
+    Agent,
+    /// Anything else.
+    Other,
+}
+
 impl Row {
     /// A check that could not even be found out, since settings can't be read.
     pub fn unknown(cause: &str) -> Self {
         Self {
+            subject: Subject::Other,
             label: SETTINGS.to_owned(),
             target: SETTINGS.to_owned(),
             scope: Scope::Own,
@@ -86,102 +96,26 @@ impl Row {
     /// `agent:translator` reads better as `agent translator:` in a sentence. Of a dependency it is said
     /// that it is one: nobody is to restart this container for it.
     fn named(&self) -> String {
-        match (self.label.strip_prefix("agent:"), self.scope) {
-            (Some(name), Scope::Own) => format!("agent {name}"),
-            (None, Scope::Own) => self.label.clone(),
-            (_, Scope::Dependency) => format!("dependency {}", self.label),
+        match (self.scope, self.subject) {
+            (Scope::Own, Subject::Agent) => self.label.replacen(':', " ", 1),
+            (Scope::Own, Subject::Agents | Subject::Other) => self.label.clone(),
+            (Scope::Dependency, _) => format!("dependency {}", self.label),
         }
     }
 }
 
 impl Report {
-    /// The first line: verdict, the first check that explains it, why.
-    pub fn first_line(&self) -> String {
-        cut(
-            &format!("{}: {}", self.verdict.word(), self.reason()),
-            MAX_FIRST_LINE_BYTES,
-        )
-    }
-
-    /// The whole text, at most [`MAX_BYTES`] with its line endings.
-    pub fn text(&self) -> String {
-        let mut text = self.first_line();
-        text.push('\n');
-        let width = self
-            .rows
-            .iter()
-            .map(|row| row.label.chars().count())
-            .max()
-            .unwrap_or(0)
-            .clamp(26, 48);
-        let lines: Vec<String> = self.rows.iter().map(|row| row_text(row, width)).collect();
-        let sizes: Vec<usize> = lines.iter().map(|line| line.len() + 1).collect();
-        let notes: Vec<String> = self
-            .notes
-            .iter()
-            .map(|note| cut(&format!(" note     {note}"), MAX_ROW_BYTES))
-            .collect();
-        let reserved: usize = notes.iter().map(|note| note.len() + 1).sum();
-        let room = MAX_BYTES.saturating_sub(text.len() + reserved);
-        let kept = self.fit(&sizes, room, 40);
-        let omitted = lines.len() - kept.len();
-        for line in kept.into_iter().filter_map(|i| lines.get(i)) {
-            text.push_str(line);
-            text.push('\n');
-        }
-        if omitted > 0 {
-            // Writing to a String can't fail.
-            let _ = writeln!(text, " …        {omitted} more checks left out");
-        }
-        for note in notes {
-            text.push_str(&note);
-            text.push('\n');
-        }
-        text
-    }
-
-    /// One line of JSON, at most [`MAX_BYTES`] with its line ending.
-    pub fn json(&self, elapsed: Duration) -> String {
-        let reason = self.reason();
-        let rows: Vec<JsonRow<'_>> = self.rows.iter().map(JsonRow::from).collect();
-        let size = |row| serde_json::to_string(row).map_or(0, |line| line.len() + 1);
-        let sizes: Vec<usize> = rows.iter().map(size).collect();
-        let mut json = Json {
-            verdict: self.verdict.word(),
-            reason: &cut(&reason, MAX_FIRST_LINE_BYTES),
-            schema: SCHEMA,
-            epoch: &self.epoch,
-            elapsed_ms: milliseconds(elapsed),
-            notes: self
-                .notes
-                .iter()
-                .map(|note| cut(note, MAX_ROW_BYTES))
-                .collect(),
-            omitted: 0,
-            checks: Vec::new(),
-        };
-        let frame = serde_json::to_string(&json).unwrap_or_default().len() + 24;
-        let kept = self.fit(&sizes, MAX_BYTES.saturating_sub(frame), 0);
-        json.omitted = rows.len() - kept.len();
-        let rows = rows.into_iter().enumerate();
-        json.checks = rows
-            .filter(|(i, _)| kept.contains(i))
-            .map(|(_, row)| row)
-            .collect();
-        let mut text = serde_json::to_string(&json).unwrap_or_default();
-        text.push('\n');
-        text
-    }
-
     fn reason(&self) -> String {
         // The first of the heaviest.
         let heaviest = self.rows.iter().rev().max_by_key(|row| row.ballot().rank());
         match heaviest.filter(|row| row.ballot().rank() > 0) {
-            Some(row) if row.target == AGENTS => row.outcome.text().to_owned(),
+            Some(row) if row.subject == Subject::Agents => row.outcome.text().to_owned(),
             Some(row) => format!("{}: {}", row.named(), row.outcome.text()),
             None => {
-                let (agents, asked): (Vec<_>, Vec<_>) =
-                    self.rows.iter().partition(|row| row.target == AGENTS);
+                let (agents, asked): (Vec<_>, Vec<_>) = self
+                    .rows
+                    .iter()
+                    .partition(|row| row.subject == Subject::Agents);
                 let checks = match asked.len() {
                     1 => "1 check passes".to_owned(),
                     n => format!("{n} checks pass"),
@@ -216,81 +150,8 @@ impl Report {
     }
 }
 
-/// The check that looks for agents; every other target has a scheme.
-pub const AGENTS: &str = "agents";
-
 /// What stands where the targets can't be known.
 const SETTINGS: &str = "settings";
-
-fn row_text(row: &Row, width: usize) -> String {
-    let text = match (&row.outcome, row.outcome.text()) {
-        (Outcome::Pass(_), "") => format!("{}ms", milliseconds(row.elapsed)),
-        (
-            Outcome::Pass(_) | Outcome::Blemished(_) | Outcome::Fail(_) | Outcome::Unknown(_),
-            text,
-        ) => text.to_owned(),
-    };
-    let optional = if row.required { "" } else { "(optional) " };
-    cut(
-        &format!(
-            " {:<8} {:<width$} {optional}{text}",
-            row.outcome.word(),
-            row.label
-        ),
-        MAX_ROW_BYTES,
-    )
-}
-
-#[derive(Serialize)]
-struct Json<'a> {
-    verdict: &'static str,
-    reason: &'a str,
-    schema: u32,
-    epoch: &'a str,
-    elapsed_ms: f64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    notes: Vec<String>,
-    #[serde(skip_serializing_if = "is_zero")]
-    omitted: usize,
-    checks: Vec<JsonRow<'a>>,
-}
-
-#[derive(Serialize)]
-struct JsonRow<'a> {
-    target: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    scope: &'static str,
-    #[serde(skip_serializing_if = "is_false")]
-    optional: bool,
-    outcome: &'static str,
-    reason: String,
-    elapsed_ms: f64,
-}
-
-impl<'a> From<&'a Row> for JsonRow<'a> {
-    fn from(row: &'a Row) -> Self {
-        Self {
-            target: cut(&row.target, MAX_ROW_BYTES / 2),
-            name: (row.label != row.target).then_some(row.label.as_str()),
-            scope: row.scope.word(),
-            optional: !row.required,
-            outcome: row.outcome.word(),
-            reason: cut(row.outcome.text(), MAX_ROW_BYTES),
-            elapsed_ms: milliseconds(row.elapsed),
-        }
-    }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_zero(n: &usize) -> bool {
-    *n == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(b: &bool) -> bool {
-    !*b
-}
 
 /// Milliseconds to one decimal, which is all that anybody reads.
 fn milliseconds(duration: Duration) -> f64 {

@@ -1,96 +1,27 @@
 //! One probe from settings to exit, and what every command needs on that way.
 
-use std::cell::OnceCell;
 use std::io::IsTerminal;
 use std::path::Path;
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ready_probe_sdk::clock;
-use ready_probe_sdk::host::{Epoch, Mounts};
+use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::variable;
 
-use crate::cli;
-use crate::deadline::Deadline;
-use crate::event_loop;
 use crate::exit::Exit;
-use crate::far;
-use crate::far::relay::{self, Relayed};
-use crate::probe::Probe;
-use crate::report::{MAX_BYTES, Report, Row};
-use crate::settings::env::Env;
-use crate::settings::{self, DEFAULT_TIMEOUT, Format, Invalid, Origin, Settings};
-use crate::target::Kind;
-use crate::time_limit::TimeLimit;
-use crate::verdict::{self, Verdict};
+use crate::relay::{self, Relayed};
+use crate::start::Start;
+use ready_probe::event_loop;
+use ready_probe::far;
+use ready_probe::probe::Probe;
+use ready_probe::report::{MAX_BYTES, Report, Row};
+use ready_probe::settings::env::Env;
+use ready_probe::settings::{self, DEFAULT_TIMEOUT, Flags, Format, Invalid, Origin, Settings};
+use ready_probe::target::Kind;
+use ready_probe::time_limit::TimeLimit;
+use ready_probe::verdict::{self, Verdict};
 
 /// A deadline that can't be missed by reading one agent's records.
 const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// When this process started to work, and what ends it in time.
-#[derive(Debug)]
-pub struct Start {
-    /// When.
-    pub at: Instant,
-    deadline: Deadline,
-    mounts: OnceCell<Option<Mounts>>,
-}
-
-impl Start {
-    /// Now; until more is known, the default deadline holds.
-    pub fn now() -> Self {
-        Self {
-            at: clock::instant(),
-            deadline: Deadline::new(DEFAULT_TIMEOUT),
-            mounts: OnceCell::new(),
-        }
-    }
-
-    /// What is mounted, if that can be known.
-    fn mounts(&self) -> Option<&Mounts> {
-        self.mounts.get_or_init(Mounts::current).as_ref()
-    }
-
-    /// The same, if any of it may hang.
-    pub fn far_mounts(&self) -> Option<&Mounts> {
-        self.mounts().filter(|mounts| mounts.may_hang())
-    }
-
-    /// Has the deadline hold whatever blocks from now on.
-    pub fn watch(&self) {
-        self.deadline.watch();
-    }
-
-    /// That long after the start.
-    pub fn plus(&self, duration: Duration) -> Instant {
-        self.at + duration
-    }
-
-    /// The end of a run that may take so long, to the last moment.
-    fn limit(&self, timeout: Duration) -> TimeLimit {
-        TimeLimit {
-            at: self.plus(timeout),
-            set: timeout,
-        }
-    }
-
-    /// The time since.
-    pub fn elapsed(&self) -> Duration {
-        clock::instant().saturating_duration_since(self.at)
-    }
-
-    /// Has the process end by then, whatever blocks it; returns that instant.
-    pub fn end_by(&self, timeout: Duration) -> Instant {
-        self.deadline.reset(timeout.saturating_sub(self.elapsed()));
-        self.plus(timeout)
-    }
-
-    /// The run is over but for saying so, which may take until its deadline and no longer.
-    pub fn finish(&self, exit: Exit) -> ExitCode {
-        self.deadline.decide(exit.status());
-        exit.print(self.deadline.left())
-    }
-}
 
 impl From<Invalid> for Exit {
     fn from(invalid: Invalid) -> Self {
@@ -104,7 +35,7 @@ impl From<Invalid> for Exit {
 }
 
 /// `ready-probe [TARGET...]`
-pub fn probe(targets: &[String], options: &cli::Options, start: &Start) -> Exit {
+pub fn probe(targets: &[String], options: &Flags, start: &Start) -> Exit {
     match relay(options, start) {
         Relayed::No => {}
         Relayed::Done(exit) => return exit,
@@ -154,13 +85,13 @@ fn answer_parent(probe: &Probe<'_>, limit: TimeLimit) -> Exit {
 }
 
 /// Leaves a command to a child, if the files that its settings are in may hang.
-pub fn relay(options: &cli::Options, start: &Start) -> Relayed {
+pub fn relay(options: &Flags, start: &Start) -> Relayed {
     let Some(mounts) = start.far_mounts() else {
         return Relayed::No;
     };
     let lookup = variable::read;
     let env = Env::new(&lookup);
-    let signals = settings::store_without_file(options, &env);
+    let signals = settings::folder_without_file(options, &env);
     // One that can't be used is told by whoever resolves the settings.
     let timeout = settings::timeout_without_file(options, &env).unwrap_or(DEFAULT_TIMEOUT);
     let files = settings::files(options, &env);
@@ -172,12 +103,12 @@ fn relay_resolved(settings: &Settings, start: &Start) -> Relayed {
     let Some(mounts) = start.far_mounts() else {
         return Relayed::No;
     };
-    let signals = &settings.store;
+    let signals = &settings.folder;
     let dirs = signals.value.dirs().map(Path::to_owned);
     let dirs = dirs.map(|dir| (signals.origin.to_string(), dir));
-    let files = settings.remote.iter().flat_map(|remote| {
-        let files = remote.value.address.files().into_iter();
-        files.map(|file| (remote.origin.to_string(), file))
+    let files = settings.place.iter().flat_map(|place| {
+        let files = place.value.store.files().into_iter();
+        files.map(|file| (place.origin.to_string(), file))
     });
     let limit = start.limit(settings.timeout.value);
     relay::if_needed(dirs.chain(files), &signals.value, mounts, limit)
@@ -185,7 +116,7 @@ fn relay_resolved(settings: &Settings, start: &Start) -> Relayed {
 
 /// The settings of a command that checks nothing, where nothing that they name may hang. The error is how
 /// the command ends.
-pub fn resolve_alone(options: &cli::Options, start: &Start) -> Result<Settings, Exit> {
+pub fn resolve_alone(options: &Flags, start: &Start) -> Result<Settings, Exit> {
     relay(options, start).here()?;
     let settings = resolve_with(options, start, |env| Settings::resolve_alone(options, env))?;
     relay_resolved(&settings, start).here()?;
@@ -193,7 +124,7 @@ pub fn resolve_alone(options: &cli::Options, start: &Start) -> Result<Settings, 
 }
 
 /// A probe whose settings can't be read.
-fn unanswered(why: &str, options: &cli::Options, start: &Start) -> Exit {
+fn unanswered(why: &str, options: &Flags, start: &Start) -> Exit {
     let lookup = variable::read;
     let row = Row::unknown(why);
     let report = Report {
@@ -228,18 +159,14 @@ pub fn finish(report: &Report, settings: &Settings, start: &Start) -> Exit {
 }
 
 /// Resolves the settings, and puts those in force that concern the whole run.
-pub fn resolve(
-    options: &cli::Options,
-    targets: &[String],
-    start: &Start,
-) -> Result<Settings, Invalid> {
+pub fn resolve(options: &Flags, targets: &[String], start: &Start) -> Result<Settings, Invalid> {
     resolve_with(options, start, |env| {
         Settings::resolve(options, targets, env)
     })
 }
 
 fn resolve_with(
-    options: &cli::Options,
+    options: &Flags,
     start: &Start,
     resolve: impl Fn(&Env<'_>) -> Result<Settings, Invalid>,
 ) -> Result<Settings, Invalid> {
@@ -252,7 +179,7 @@ fn resolve_with(
     let settings = resolve(&env)?;
     start.end_by(settings.timeout.value);
     if settings.format.value == Format::Json {
-        start.deadline.speak_json();
+        start.speak_json();
     }
     if settings.verbose.value {
         log_to_stderr();
@@ -270,7 +197,7 @@ fn reads_one_record(settings: &Settings) -> bool {
     one_agent
         && !settings.discover
         && !settings.verbose.value
-        && settings.store.origin == Origin::Default
+        && settings.folder.origin == Origin::Default
         && settings.timeout.value >= QUICK_TIMEOUT
 }
 

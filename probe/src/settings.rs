@@ -5,21 +5,20 @@
 
 pub mod env;
 mod file;
+mod flags;
 mod origin;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ready_probe_sdk::clock::millis;
+use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::connect::store::{
-    DEFAULT_NAMESPACE, MAX_AGE_VARIABLE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
+    DEFAULT_NAMESPACE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
 };
-use ready_probe_sdk::signal::{NO_AGENTS, Name, check_ttl_ms};
-use ready_probe_sdk::store::local::{DIR_VARIABLE, LocalStore};
+use ready_probe_sdk::folder::{DIR_VARIABLE, Folder};
+use ready_probe_sdk::signal::{NO_AGENTS, Name};
 
-use crate::cli;
 use crate::duration::{self, Grace};
-use crate::link::store::Remote;
 use crate::redact::{Secrets, shown};
 use crate::target::Target;
 use crate::target::options::Options;
@@ -27,6 +26,7 @@ use crate::target::variables::Unusable;
 use env::Env;
 use file::ConfigFile;
 pub use file::DEFAULT_PATH as DEFAULT_FILE;
+pub use flags::Flags;
 pub use origin::{Invalid, Origin, Setting};
 
 /// The overall deadline when nothing else is said: HEALTHCHECK's own default is 30 s, a kubelet's
@@ -52,10 +52,10 @@ pub struct Settings {
     pub timeout: Setting<Duration>,
     /// The grace of dependencies that have none of their own.
     pub grace: Setting<Grace>,
-    /// The local store.
-    pub store: Setting<LocalStore>,
+    /// The folder of signals.
+    pub folder: Setting<Folder>,
     /// The store of everybody's signals, if there is one.
-    pub remote: Option<Setting<Remote>>,
+    pub place: Option<Setting<Place>>,
     /// Where the namespace in it was set.
     pub namespace: Origin,
     /// How to report.
@@ -85,11 +85,7 @@ pub enum Format {
 
 impl Settings {
     /// Resolves the settings of one run.
-    pub fn resolve(
-        options: &cli::Options,
-        targets: &[String],
-        env: &Env<'_>,
-    ) -> Result<Self, Invalid> {
+    pub fn resolve(options: &Flags, targets: &[String], env: &Env<'_>) -> Result<Self, Invalid> {
         let (mut settings, in_file) = Self::common(options, env)?;
         settings.add_checks(options, targets, env, in_file)?;
         Ok(settings)
@@ -97,12 +93,12 @@ impl Settings {
 
     /// Resolves the settings of a command that checks nothing: what is to be checked is not looked
     /// at.
-    pub fn resolve_alone(options: &cli::Options, env: &Env<'_>) -> Result<Self, Invalid> {
+    pub fn resolve_alone(options: &Flags, env: &Env<'_>) -> Result<Self, Invalid> {
         Ok(Self::common(options, env)?.0)
     }
 
     /// What every command needs to know, and what the file says is to be checked.
-    fn common(options: &cli::Options, env: &Env<'_>) -> Result<(Self, Checked), Invalid> {
+    fn common(options: &Flags, env: &Env<'_>) -> Result<(Self, Checked), Invalid> {
         let mut secrets = Secrets::default();
         let named = typed("--config", &options.config).or(env.variable("READY_CONFIG")?);
         let file = ConfigFile::load(named.as_ref(), &|name| env.text(name), &mut secrets)?;
@@ -119,11 +115,11 @@ impl Settings {
             .map(|s| s.parse(|text| format(text)))
             .transpose()?
             .unwrap_or(Setting::default_of(Format::Text));
-        let store = first("--dir", &options.dir, DIR_VARIABLE, file.dir)?
-            .map(|s| s.parse(|dir| LocalStore::at(Path::new(dir)).map_err(|e| e.to_string())))
+        let folder = first("--dir", &options.dir, DIR_VARIABLE, file.dir)?
+            .map(|s| s.parse(|dir| Folder::at(Path::new(dir)).map_err(|e| e.to_string())))
             .transpose()?
-            .unwrap_or(Setting::default_of(LocalStore::default()));
-        let (remote, namespace) = remote(options, env, file.store, file.namespace, &mut secrets)?;
+            .unwrap_or(Setting::default_of(Folder::default()));
+        let (place, namespace) = place(options, env, file.store, file.namespace, &mut secrets)?;
         let quiet = switch("--quiet", options.quiet, env, "READY_QUIET", file.quiet)?;
         let verbose = switch(
             "--verbose",
@@ -136,8 +132,8 @@ impl Settings {
         let settings = Self {
             timeout,
             grace,
-            store,
-            remote,
+            folder,
+            place,
             namespace,
             format,
             quiet,
@@ -152,7 +148,7 @@ impl Settings {
 
     fn add_checks(
         &mut self,
-        options: &cli::Options,
+        options: &Flags,
         targets: &[String],
         env: &Env<'_>,
         (agents_in_file, checks_in_file): Checked,
@@ -194,7 +190,7 @@ impl Settings {
                 env.switch(switch, true)?;
             }
         }
-        if self.remote.is_none()
+        if self.place.is_none()
             && let Some(check) = checks.iter().find(|check| check.value.asks_store())
         {
             let why = format!(
@@ -217,7 +213,7 @@ impl Settings {
 type Checked = (Option<Setting<Vec<String>>>, Vec<Setting<Target>>);
 
 /// The files that resolving reads or looks for, and where each was set.
-pub fn files(options: &cli::Options, env: &Env<'_>) -> Vec<(String, PathBuf)> {
+pub fn files(options: &Flags, env: &Env<'_>) -> Vec<(String, PathBuf)> {
     let typed = options
         .config
         .as_ref()
@@ -233,18 +229,18 @@ pub fn files(options: &cli::Options, env: &Env<'_>) -> Vec<(String, PathBuf)> {
     files
 }
 
-/// The local store as far as it is known before any file is read.
-pub fn store_without_file(options: &cli::Options, env: &Env<'_>) -> LocalStore {
+/// The folder of signals as far as it is known before any file is read.
+pub fn folder_without_file(options: &Flags, env: &Env<'_>) -> Folder {
     let typed = options.dir.as_ref().map(PathBuf::from);
     let chosen = typed.or_else(|| env.path(DIR_VARIABLE));
     // A folder that can't be used is told by whoever resolves the settings.
     chosen
-        .and_then(|dir| LocalStore::at(&dir).ok())
+        .and_then(|dir| Folder::at(&dir).ok())
         .unwrap_or_default()
 }
 
 /// How to report as far as that is known before any file is read.
-pub fn format_without_file(options: &cli::Options, env: &Env<'_>) -> Format {
+pub fn format_without_file(options: &Flags, env: &Env<'_>) -> Format {
     let in_env = || Some(env.variable("READY_FORMAT").ok()??.value);
     match options.format.clone().or_else(in_env).as_deref() {
         Some("json") => Format::Json,
@@ -253,19 +249,19 @@ pub fn format_without_file(options: &cli::Options, env: &Env<'_>) -> Format {
 }
 
 /// Whether resolving reads files, which may be on a disk that hangs.
-pub fn reads_files(options: &cli::Options, env: &Env<'_>) -> bool {
+pub fn reads_files(options: &Flags, env: &Env<'_>) -> bool {
     options.config.is_some()
         || FILE_VARIABLES.iter().any(|name| env.is_set(name))
         || ConfigFile::is_there()
 }
 
 /// The deadline as far as it is known before any file is read.
-pub fn timeout_without_file(options: &cli::Options, env: &Env<'_>) -> Result<Duration, Invalid> {
+pub fn timeout_without_file(options: &Flags, env: &Env<'_>) -> Result<Duration, Invalid> {
     timeout(options, env, None).map(|setting| setting.value)
 }
 
 fn timeout(
-    options: &cli::Options,
+    options: &Flags,
     env: &Env<'_>,
     in_file: Option<Setting<String>>,
 ) -> Result<Setting<Duration>, Invalid> {
@@ -333,13 +329,13 @@ fn switch(
 }
 
 /// `READY_STORE`, and the namespace in it.
-fn remote(
-    options: &cli::Options,
+fn place(
+    options: &Flags,
     env: &Env<'_>,
     store_in_file: Option<Setting<String>>,
     namespace_in_file: Option<Setting<String>>,
     secrets: &mut Secrets,
-) -> Result<(Option<Setting<Remote>>, Origin), Invalid> {
+) -> Result<(Option<Setting<Place>>, Origin), Invalid> {
     let named = first_of(
         typed("--namespace", &options.namespace),
         env,
@@ -351,19 +347,10 @@ fn remote(
         None => Setting::default_of(DEFAULT_NAMESPACE)
             .parse(|name| Name::new(name).map_err(|e| e.to_string()))?,
     };
-    let max_age = env
-        .variable(MAX_AGE_VARIABLE)?
-        .map(|set| {
-            set.parse(|text| {
-                let max_age = duration::duration(text)?;
-                check_ttl_ms(millis(max_age)).map_err(|e| e.to_string())?;
-                Ok(max_age)
-            })
-        })
-        .transpose()?;
+    let max_age = env.max_age()?;
     let store = match typed("--store", &options.store) {
         Some(typed) => Some(typed),
-        None => env.secret(STORE_VARIABLE)?.or(store_in_file),
+        None => env.address(STORE_VARIABLE)?.or(store_in_file),
     };
     let Some(store) = store else {
         return Ok((None, namespace.origin));
@@ -373,15 +360,9 @@ fn remote(
         .value
         .secrets()
         .for_each(|secret| secrets.add(secret));
-    let remote = Remote {
-        address: match max_age {
-            Some(max_age) => address.value.with_max_age(max_age.value),
-            None => address.value,
-        },
-        namespace: namespace.value,
-    };
-    let remote = Setting::new(remote, address.origin);
-    Ok((Some(remote), namespace.origin))
+    let place = Place::new(address.value, namespace.value, max_age);
+    let place = Setting::new(place, address.origin);
+    Ok((Some(place), namespace.origin))
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -397,7 +378,7 @@ fn format(text: &str) -> Result<Format, String> {
 
 /// The agents that are named; none at all where it is said that there are none.
 fn agents(
-    options: &cli::Options,
+    options: &Flags,
     env: &Env<'_>,
     in_file: Option<Setting<Vec<String>>>,
 ) -> Result<Option<Setting<Vec<Name>>>, Invalid> {
@@ -443,7 +424,7 @@ fn servers(env: &Env<'_>, secrets: &mut Secrets) -> Result<Vec<Setting<Target>>,
         if !env.switch(switch, true)?.value {
             continue;
         }
-        if let Some(url) = env.secret(variable)? {
+        if let Some(url) = env.address(variable)? {
             let target = url.parse(|text| {
                 parse(text, secrets)
                     .map_err(|e| format!("{e}; {switch}=off leaves this variable alone"))

@@ -51,9 +51,14 @@ pub struct Target {
     pub scope: Scope,
 }
 
+/// What the check is called that looks for agents; every other target has a scheme.
+pub const AGENTS: &str = "agents";
+
 /// What can be asked.
 #[derive(Debug, Clone)]
 pub enum Kind {
+    /// Which agents are in this container? Answered by looking, in the plan.
+    Agents,
     /// Is this agent ready in this container?
     Agent {
         /// The agent.
@@ -250,6 +255,7 @@ impl Target {
                 None => Ok(target),
             },
             Kind::Exec(_)
+            | Kind::Agents
             | Kind::Agent { .. }
             | Kind::Peer { .. }
             | Kind::Redis(_)
@@ -364,9 +370,9 @@ impl Target {
         }
     }
 
-    /// The check that looks for agents; [`crate::probe`] answers it.
+    /// Looks for the agents of this container.
     pub fn agents() -> Self {
-        Self::plain(Kind::Any(Vec::new()), crate::report::AGENTS)
+        Self::plain(Kind::Agents, AGENTS)
     }
 
     /// Whether it is about signals in `READY_STORE`.

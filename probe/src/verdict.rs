@@ -58,7 +58,11 @@ impl Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tolerance {
     /// The check has passed, it did not fail since, and its grace is not over.
-    Tolerated,
+    Tolerated {
+        /// Before which instant of `CLOCK_MONOTONIC`, in milliseconds; nothing where the grace has no
+        /// end. For who asks again: the fold knows no time.
+        until_ms: Option<u64>,
+    },
     /// It never passed in this epoch, failed last, or its grace is over.
     Exhausted,
 }
@@ -101,7 +105,7 @@ impl Ballot<'_> {
         match (self.outcome, self.tolerance) {
             (Outcome::Pass(_), _) => Weight::Pass,
             (Outcome::Blemished(_), _) => Weight::Blemish,
-            (Outcome::Unknown(_), Tolerance::Tolerated) => Weight::Blemish,
+            (Outcome::Unknown(_), Tolerance::Tolerated { .. }) => Weight::Blemish,
             (Outcome::Unknown(_), Tolerance::Exhausted) if self.without_agents && self.is_new() => {
                 Weight::NotYet
             }
@@ -184,7 +188,9 @@ mod tests {
     }
 
     use Scope::{Dependency, Own};
-    use Tolerance::{Exhausted, Tolerated};
+    use Tolerance::Exhausted;
+    #[allow(non_upper_case_globals, reason = "it reads as the variant that it is")]
+    const Tolerated: Tolerance = Tolerance::Tolerated { until_ms: None };
 
     #[test]
     fn truth_table() {

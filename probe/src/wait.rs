@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 use ready_probe_sdk::clock;
 use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::freshness::Span;
-use ready_probe_sdk::host::{self, Mounts};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use tokio::net::unix::pipe;
+use ready_probe_sdk::host::Mounts;
 
 use crate::cli;
-use crate::duration;
-use crate::event_loop;
 use crate::exit::Exit;
-use crate::probe::Probe;
-use crate::report::Report;
-use crate::run::{self, Start};
-use crate::settings::{Invalid, Origin, Settings};
-use crate::time_limit::TimeLimit;
-use crate::verdict::Scope;
+use crate::run;
+use crate::start::Start;
+use ready_probe::duration;
+use ready_probe::event_loop;
+use ready_probe::probe::Probe;
+use ready_probe::report::Report;
+use ready_probe::settings::{Flags, Invalid, Origin, Settings};
+use ready_probe::signals::Signals;
+use ready_probe::time_limit::TimeLimit;
+use ready_probe::verdict::Scope;
 
 /// How long to pause between probes: short while things come up, longer when it takes long.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -31,7 +31,7 @@ const PAUSE_LAST: Duration = Duration::from_secs(1);
 const TIME_TO_ANSWER: Duration = Duration::from_millis(50);
 
 /// Runs the command.
-pub fn run(args: &cli::Wait, options: &cli::Options, start: &Start) -> Exit {
+pub fn run(args: &cli::Wait, options: &Flags, start: &Start) -> Exit {
     let limit = match duration::timeout(&args.limit) {
         Ok(limit) => limit,
         Err(why) => return Invalid::new(&Origin::Flag("--for"), why).into(),
@@ -131,48 +131,6 @@ fn say_once(said: &mut String, report: &Report, quiet: bool) {
     *said = timeless;
     // Nobody is left to be told when stderr is closed.
     let _ = writeln!(std::io::stderr(), "waiting: {line}");
-}
-
-/// Each is told by a pipe of its own.
-struct Signals {
-    terminate: Option<pipe::Receiver>,
-    interrupt: Option<pipe::Receiver>,
-}
-
-impl Signals {
-    /// What was ignored when we were started stays so: the command inherits that, see execve(2).
-    fn catch() -> std::io::Result<Self> {
-        let ignored = host::ignored_signals();
-        let catch = |number: i32| {
-            let bit = 1_u64 << (number - 1);
-            (ignored & bit == 0).then(|| catch(number)).transpose()
-        };
-        Ok(Self {
-            terminate: catch(SIGTERM)?,
-            interrupt: catch(SIGINT)?,
-        })
-    }
-
-    async fn next(&mut self) -> i32 {
-        tokio::select! {
-            () = caught(self.terminate.as_ref()) => SIGTERM,
-            () = caught(self.interrupt.as_ref()) => SIGINT,
-        }
-    }
-}
-
-fn catch(number: i32) -> std::io::Result<pipe::Receiver> {
-    let (reader, writer) = std::io::pipe()?;
-    signal_hook::low_level::pipe::register(number, writer)?;
-    pipe::Receiver::from_owned_fd(reader.into())
-}
-
-/// It ends what waits for it, so nobody reads what is in the pipe.
-async fn caught(signal: Option<&pipe::Receiver>) {
-    match signal {
-        Some(signal) if signal.readable().await.is_ok() => {}
-        Some(_) | None => std::future::pending().await,
-    }
 }
 
 /// Returns only if the command can't be run.

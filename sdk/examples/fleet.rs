@@ -61,7 +61,7 @@ fn announce(store: &str, count: usize, ttl_s: u64) {
     }
     println!("announced");
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
-    let failed = agents.iter().filter_map(|agent| agent.announcement());
+    let failed = agents.iter().filter_map(|agent| agent.announced());
     let failed: Vec<_> = failed.filter(|announced| !announced.ok).collect();
     assert!(failed.is_empty(), "{failed:?}");
     close_all("measured");

@@ -1,12 +1,7 @@
 //! An agent as its own process sees it: how it is described, marked, and closed.
 //!
-//! Owns the public face and its checks. What is published, and when, is in [`shared`]; whether the
-//! agent makes progress in [`watchdog`]; the beats come from the heartbeat thread.
-
-mod announcement;
-mod note;
-mod shared;
-mod watchdog;
+//! Owns the public face and its checks. What is published, and when, is in `publisher.rs`; whether
+//! the agent makes progress in `watchdog.rs`; the beats come from the heartbeat thread.
 
 use std::mem;
 use std::sync::Arc;
@@ -16,16 +11,14 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-pub(crate) use shared::{Shared, backoff_ms};
-pub(crate) use watchdog::Gap;
-
-use crate::announce::Destination;
+use crate::agents::{Agents, Member, Registration};
 use crate::clock::millis;
+use crate::connect::place::Place;
+use crate::folder::Folder;
 use crate::freshness::Span;
-use crate::registry::Process;
+use crate::publisher::Pace;
 use crate::signal::{self, Announced, BEATS_PER_TTL, DEFAULT_TTL_MS, Name, State};
-use crate::store::local::{LocalStore, Publication};
-use crate::{Error, ErrorKind, Result, registry};
+use crate::{Error, ErrorKind, Result};
 
 /// The shortest interval of beats.
 const MIN_HEARTBEAT_MS: u64 = 50;
@@ -40,7 +33,7 @@ pub struct AgentBuilder {
     ttl: Duration,
     heartbeat: Option<Duration>,
     watchdog: Option<Duration>,
-    local: Option<LocalStore>,
+    folder: Option<Folder>,
     store: Option<String>,
     namespace: Option<String>,
 }
@@ -68,8 +61,8 @@ impl AgentBuilder {
     }
 
     /// Where in the container to publish, instead of where `READY_DIR` and the defaults say.
-    pub fn local(mut self, store: LocalStore) -> Self {
-        self.local = Some(store);
+    pub fn folder(mut self, folder: Folder) -> Self {
+        self.folder = Some(folder);
         self
     }
 
@@ -101,12 +94,12 @@ impl AgentBuilder {
     /// [`ErrorKind::InvalidConfig`] when `READY_DIR` is not an absolute path, or the store's address
     /// can't be used (that the store is away is no error: the signal is announced when it is back),
     /// [`ErrorKind::AlreadyRegistered`] when this process publishes that name already,
-    /// [`ErrorKind::LocalStore`] when no folder can be written, [`ErrorKind::Thread`] when the
+    /// [`ErrorKind::Folder`] when no folder can be written, [`ErrorKind::Thread`] when the
     /// heartbeat can't be started.
     pub fn register(self) -> Result<Agent> {
-        let shared = self.publish(&registry::current())?;
+        let member = Agents::current().register(self.registration()?)?;
         Ok(Agent {
-            shared,
+            member,
             left: AtomicBool::new(false),
         })
     }
@@ -131,15 +124,17 @@ impl AgentBuilder {
     /// As [`AgentBuilder::register`] and [`Agent::mark_ready`].
     pub fn mark_ready(self, details: impl Serialize) -> Result<()> {
         let details = object(&details)?;
-        registry::current().agent(self)?.mark_ready(details)
+        let member = self.held_by(Agents::current())?;
+        member.publisher.mark_ready(details)
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// The agent of that name, which the process holds if nobody else does.
+    pub(crate) fn held_by(self, agents: &'static Agents) -> Result<Arc<Member>> {
+        let name = Name::of_agent(&self.name)?;
+        agents.find_or_hold(&name, || self.registration())
     }
 
-    /// Registers with `process`, and publishes the first record.
-    pub(crate) fn publish(self, process: &Arc<Process>) -> Result<Arc<Shared>> {
+    fn registration(&self) -> Result<Registration> {
         let name = Name::of_agent(&self.name)?;
         let ttl_ms = millis(self.ttl);
         signal::check_ttl_ms(ttl_ms)?;
@@ -148,29 +143,17 @@ impl AgentBuilder {
             Some(interval) => check_heartbeat(millis(interval), ttl_ms)?,
         };
         let watchdog_ms = self.watchdog.map(check_watchdog).transpose()?;
-        let store = match self.local {
-            Some(store) => store,
-            None => process.store()?,
-        };
-        let destination = Destination::resolve(self.store.as_deref(), self.namespace.as_deref())?;
-        let announcer = destination.map(|destination| process.announcer(destination));
-        let publication = Publication::new(store, name, process.pid, process.pid_start);
-        publication.remove_dead_predecessors(&process.epoch);
-        let shared = Arc::new(Shared::new(
-            process,
-            publication,
-            (ttl_ms, beat_ms),
-            watchdog_ms,
-            announcer,
-        ));
-        process.add(&shared)?;
-        if let Err(e) = shared.first_beat() {
-            shared.remove();
-            return Err(e);
-        }
-        shared.announce();
-        process.wake();
-        Ok(shared)
+        let (store, namespace) = (self.store.as_deref(), self.namespace.as_deref());
+        Ok(Registration {
+            name,
+            pace: Pace {
+                ttl_ms,
+                beat_ms,
+                watchdog_ms,
+            },
+            folder: self.folder.clone(),
+            place: Place::resolve(store, namespace, &|name| std::env::var_os(name))?,
+        })
     }
 }
 
@@ -202,7 +185,7 @@ impl AgentBuilder {
 #[derive(Debug)]
 #[must_use = "the signal is removed as soon as this is dropped: hold it for as long as the agent lives"]
 pub struct Agent {
-    shared: Arc<Shared>,
+    member: Arc<Member>,
     /// Whatever becomes of the signal is no longer up to this.
     left: AtomicBool,
 }
@@ -216,7 +199,7 @@ impl Agent {
             ttl: Duration::from_millis(DEFAULT_TTL_MS),
             heartbeat: None,
             watchdog: None,
-            local: None,
+            folder: None,
             store: None,
             namespace: None,
         }
@@ -238,22 +221,22 @@ impl Agent {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] and [`ErrorKind::TooLarge`] for details that can't be
-    /// published: then the agent's last word stands. [`ErrorKind::LocalStore`] when the signal
+    /// published: then the agent's last word stands. [`ErrorKind::Folder`] when the signal
     /// can't be written now: it is tried again until it is. [`ErrorKind::Forked`] in a process
     /// that was forked from the one that registered the agent, [`ErrorKind::Closed`] once it says
     /// `stopping`, and after [`close_all`](crate::close_all).
     pub fn mark_ready(&self, details: impl Serialize) -> Result<()> {
-        self.shared.mark_ready(object(&details)?)
+        self.member.publisher.mark_ready(object(&details)?)
     }
 
     /// Says that the agent can't do its work now, and why. Of the reason 256 characters are
     /// published, control characters as spaces. The details stay, if there is room for both.
     ///
     /// # Errors
-    /// [`ErrorKind::LocalStore`], [`ErrorKind::Forked`] and [`ErrorKind::Closed`] as
+    /// [`ErrorKind::Folder`], [`ErrorKind::Forked`] and [`ErrorKind::Closed`] as
     /// [`Agent::mark_ready`].
     pub fn mark_not_ready(&self, reason: &str) -> Result<()> {
-        self.shared.mark_not_ready(reason)
+        self.member.publisher.mark_not_ready(reason)
     }
 
     /// Proves progress to the watchdog; without one it does nothing. Takes no lock: call it in the
@@ -262,9 +245,9 @@ impl Agent {
     ///
     /// # Errors
     /// [`ErrorKind::Forked`] as [`Agent::mark_ready`], [`ErrorKind::Closed`] after
-    /// [`close_all`](crate::close_all); and after a stall [`ErrorKind::LocalStore`].
+    /// [`close_all`](crate::close_all); and after a stall [`ErrorKind::Folder`].
     pub fn tick(&self) -> Result<()> {
-        self.shared.tick()
+        self.member.publisher.tick()
     }
 
     /// Has the watchdog watch again; what [`Agent::disarm`] takes back. Counts as progress.
@@ -272,7 +255,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::tick`].
     pub fn arm(&self) -> Result<()> {
-        self.shared.arm()
+        self.member.publisher.arm()
     }
 
     /// Has the watchdog not watch until [`Agent::arm`]: an agent that waits for work makes no
@@ -301,7 +284,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::tick`].
     pub fn disarm(&self) -> Result<()> {
-        self.shared.disarm()
+        self.member.publisher.disarm()
     }
 
     /// Publishes `stopping` with the reason, the agent's last word, and leaves the signal until
@@ -310,7 +293,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::close`]. Said twice, the first reason stands.
     pub fn mark_stopping(&self, reason: &str) -> Result<()> {
-        self.shared.stop(reason)
+        self.member.publisher.stop(reason)
     }
 
     /// Publishes `stopping` with the reason and leaves the record behind when this is dropped, so
@@ -320,9 +303,9 @@ impl Agent {
     /// # Errors
     /// As [`Agent::close`].
     pub fn fail(&self, reason: &str) -> Result<()> {
-        self.shared.stop(reason)?;
+        self.member.publisher.stop(reason)?;
         if !self.left.swap(true, SeqCst) {
-            self.shared.announce_last();
+            self.member.announce_last();
         }
         Ok(())
     }
@@ -330,14 +313,14 @@ impl Agent {
     /// What the signal says now: [`State::NotReady`] also while the agent is stalled.
     #[must_use]
     pub fn state(&self) -> State {
-        self.shared.state()
+        self.member.publisher.state()
     }
 
     /// What the store made of the last record that it was sent; nothing before the first answer,
     /// and without a store.
     #[must_use]
-    pub fn announcement(&self) -> Option<Announced> {
-        self.shared.announcement_outcome()
+    pub fn announced(&self) -> Option<Announced> {
+        self.member.publisher.announced()
     }
 
     /// Waits until the store has what the agent says now: for callers who need to know that others
@@ -347,35 +330,35 @@ impl Agent {
     /// [`ErrorKind::StoreUnavailable`] when it does not have it by then, with the reason; it is
     /// announced later all the same. [`ErrorKind::InvalidConfig`] when there is no store.
     pub fn wait_announced(&self, timeout: Duration) -> Result<()> {
-        self.shared.wait_announced(timeout)
+        self.member.publisher.wait_announced(timeout)
     }
 
     /// The same for asynchronous callers, on any runtime; without a limit of its own.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] when there is no store.
-    pub async fn announced(&self) -> Result<()> {
-        self.shared.arrived().await
+    pub async fn until_announced(&self) -> Result<()> {
+        self.member.publisher.until_announced().await
     }
 
     /// The agent's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.shared.name.as_str()
+        self.member.publisher.name.as_str()
     }
 
     /// Publishes `stopping` with the reason. The signal is removed when the returned guard is
     /// dropped, so hold it while you drain.
     ///
     /// # Errors
-    /// [`ErrorKind::LocalStore`] when `stopping` can't be written, [`ErrorKind::Forked`] as
+    /// [`ErrorKind::Folder`] when `stopping` can't be written, [`ErrorKind::Forked`] as
     /// [`Agent::mark_ready`], [`ErrorKind::Closed`] after [`close_all`](crate::close_all).
     /// The agent is closed even so: its signal is removed at once.
     pub fn close(self, reason: &str) -> Result<Draining> {
         let draining = Draining {
-            shared: Arc::clone(&self.shared),
+            member: Arc::clone(&self.member),
         };
-        draining.shared.stop(reason)?;
+        draining.member.publisher.stop(reason)?;
         // What is left to do is the Draining's.
         self.left.store(true, SeqCst);
         Ok(draining)
@@ -384,10 +367,10 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        if !self.shared.is_own() {
-            return abandon(&self.shared);
+        if !self.member.publisher.is_own() {
+            return abandon(&self.member);
         }
-        if self.left.load(SeqCst) || self.shared.is_removed() {
+        if self.left.load(SeqCst) || self.member.publisher.is_removed() {
             return;
         }
         // An agent that is dropped because its thread panics must not vanish as if it had ended
@@ -395,9 +378,9 @@ impl Drop for Agent {
         if std::thread::panicking() {
             let _ = self.fail("panicked");
         } else {
-            let _ = self.shared.stop("closed");
-            self.shared.remove();
-            self.shared.wait_withdrawn();
+            let _ = self.member.publisher.stop("closed");
+            self.member.remove();
+            self.member.wait_withdrawn();
         }
     }
 }
@@ -406,24 +389,24 @@ impl Drop for Agent {
 #[derive(Debug)]
 #[must_use = "the signal is removed as soon as this is dropped: hold it while you drain"]
 pub struct Draining {
-    shared: Arc<Shared>,
+    member: Arc<Member>,
 }
 
 impl Drop for Draining {
     fn drop(&mut self) {
-        if self.shared.is_own() {
-            self.shared.remove();
-            self.shared.wait_withdrawn();
+        if self.member.publisher.is_own() {
+            self.member.remove();
+            self.member.wait_withdrawn();
         } else {
-            abandon(&self.shared);
+            abandon(&self.member);
         }
     }
 }
 
 /// Never frees what a forked child has inherited: another thread of the parent may have been
 /// changing it at the moment of the fork.
-fn abandon(shared: &Arc<Shared>) {
-    mem::forget(Arc::clone(shared));
+fn abandon(member: &Arc<Member>) {
+    mem::forget(Arc::clone(member));
 }
 
 /// Details as they are published.

@@ -1,12 +1,11 @@
 //! Announcing: what this process publishes in its container, it also publishes in a store, for
 //! everybody else.
 //!
-//! One task a store, on the heartbeat's thread. Agents never wait for it: it comes by, takes what is
-//! due, and tells each agent what became of it. Everything that is due goes together, over one
+//! One task a store, on the heartbeat's thread. Agents never wait for it: it takes what is due out of
+//! their outboxes, and puts in what became of it. Everything that is due goes together, over one
 //! connection, one request at a time: what a store was told last on it is what holds. What a connection
 //! before may still deliver is put right by telling everything again, see `retelling.rs`.
 
-mod destination;
 mod retelling;
 mod session;
 mod state;
@@ -17,16 +16,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-pub(crate) use destination::Destination;
-
-use crate::agent::Shared;
 use crate::clock;
+use crate::connect::place::Place;
 use crate::connect::redact::Secrets;
 use crate::freshness::Span;
+use crate::outbox::Outbox;
 use crate::signal::{BEATS_PER_TTL, DEFAULT_TTL_MS, Name};
 use crate::store::predecessor::Successor;
 use crate::store::{Failure, MAX_CAUSE_CHARS, Published, Record, Store, Stored};
-use session::Session;
+use session::{Session, no_answer};
 use state::{Due, Farewell, State};
 
 /// A store far away, or busy, has at least so long to answer, however short the beats are.
@@ -43,7 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// What one process publishes in one store.
 #[derive(Debug)]
 pub(crate) struct Announcer {
-    destination: Destination,
+    place: Place,
     successor: Successor,
     state: Mutex<State>,
     /// Something is due. Notified on the heartbeat's thread alone: from another one that would write to
@@ -57,7 +55,7 @@ pub(crate) struct Announcer {
 #[derive(Debug, Default)]
 struct Work {
     taken_ms: u64,
-    agents: Vec<(Arc<Shared>, u64)>,
+    agents: Vec<(Arc<Outbox>, u64)>,
     /// Theirs, and behind them the last ones of those that are gone.
     records: Vec<Record>,
     farewells: Vec<Farewell>,
@@ -72,17 +70,12 @@ impl Work {
         let limit_ms = self.beat_ms.map_or(IDLE_LIMIT_MS, |beat_ms| beat_ms / 2);
         limit_ms.clamp(MIN_LIMIT_MS, MAX_LIMIT_MS)
     }
-
-    /// That the store has taken longer.
-    fn no_answer(&self) -> String {
-        format!("no answer within {}", Span(self.limit_ms()))
-    }
 }
 
 impl Announcer {
-    pub(crate) fn new(destination: Destination, successor: Successor) -> Self {
+    pub(crate) fn new(place: Place, successor: Successor) -> Self {
         Self {
-            destination,
+            place,
             successor,
             state: Mutex::default(),
             wake: ArcSwap::default(),
@@ -90,13 +83,13 @@ impl Announcer {
         }
     }
 
-    pub(crate) fn destination(&self) -> &Destination {
-        &self.destination
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The store, for people.
     pub(crate) fn store(&self) -> &str {
-        self.destination.address.redacted()
+        self.place.store.redacted()
     }
 
     /// The container, as records tell it.
@@ -106,15 +99,8 @@ impl Announcer {
 
     /// Announces an agent from now on. Like all that changes what is due, it wants the heartbeat woken
     /// behind it.
-    pub(crate) fn add(&self, agent: &Arc<Shared>, beat_ms: u64) {
-        self.lock().add(agent, beat_ms);
-    }
-
-    /// An agent has something new to say.
-    pub(crate) fn changed(&self, name: &Name) {
-        if let Some(entry) = self.lock().agents.get_mut(name) {
-            entry.changed = true;
-        }
+    pub(crate) fn add(&self, agent: &Arc<Outbox>) {
+        self.lock().add(agent);
     }
 
     /// Takes a signal back.
@@ -169,12 +155,13 @@ impl Announcer {
         self.done.notify_all();
     }
 
-    /// Announces for as long as there is something to announce. A panic ends it like anything else.
-    pub(crate) async fn run(self: Arc<Self>) {
+    /// Announces for as long as there is something to announce, and says when there are answers. A panic
+    /// ends it like anything else.
+    pub(crate) async fn run(self: Arc<Self>, answered: impl Fn()) {
         let _running = Running(&self);
         let wake = self.wake.load_full();
         let resume_ms = self.lock().resume_ms;
-        let mut session = Session::new(&self.destination, resume_ms);
+        let mut session = Session::new(&self.place, resume_ms);
         loop {
             let now_ms = clock::mono_ms();
             let Some(due_ms) = self.due_ms() else { return };
@@ -187,7 +174,9 @@ impl Announcer {
                 continue;
             }
             let work = self.take(now_ms);
-            self.turn(&mut session, work).await;
+            if self.turn(&mut session, work).await {
+                answered();
+            }
         }
     }
 
@@ -207,21 +196,21 @@ impl Announcer {
         let mut state = self.lock();
         let due = state.due(now_ms);
         let farewells = state.farewells(now_ms);
-        let beats_ms = state.agents.values().map(|entry| entry.beat_ms);
+        let beats_ms = state.agents.values().map(|entry| entry.agent.beat_ms);
         let beat_ms = beats_ms.min();
         drop(state);
-        // Without the lock: an agent that has something new to say must not wait for all of these.
+        // Without the lock: an agent that comes or goes must not wait for all of these.
         let mut work = Work {
             taken_ms: now_ms,
             beat_ms,
             ..Work::default()
         };
         for Due { agent, is_new } in due {
-            let Some((record, version)) = agent.announcement_record() else {
+            let Some((record, version)) = agent.take() else {
                 continue;
             };
             if is_new {
-                work.newcomers.push(agent.name.clone());
+                work.newcomers.push(agent.published.agent.clone());
             }
             work.records.push(record);
             work.agents.push((agent, version));
@@ -234,9 +223,10 @@ impl Announcer {
         work
     }
 
-    async fn turn(&self, session: &mut Session<'_>, work: Work) {
+    /// Says whether the store has answered anybody anything new.
+    async fn turn(&self, session: &mut Session<'_>, work: Work) -> bool {
         let limit = Duration::from_millis(work.limit_ms());
-        match tokio::time::timeout(limit, deliver(session, &work)).await {
+        let is_news = match tokio::time::timeout(limit, deliver(session, &work, limit)).await {
             Ok(Ok(delivered)) => {
                 session.succeeded();
                 let secrets = session.secrets();
@@ -248,20 +238,22 @@ impl Announcer {
                     );
                 }
                 let answers = all_quoted(secrets, delivered.answers);
-                self.settle(&work, &answers, clock::mono_ms());
+                let is_news = self.settle(&work, &answers, clock::mono_ms());
                 self.done.notify_all();
                 self.tidy_up(session, &work, limit).await;
+                is_news
             }
             Ok(Err(failure)) => {
                 let cause = session.failed(&failure, work.beat_ms);
-                self.fail(&work, &quoted(session.secrets(), &cause));
+                self.fail(&work, &quoted(session.secrets(), &cause))
             }
             Err(_) => {
-                let cause = session.timed_out(&work.no_answer(), work.beat_ms);
-                self.fail(&work, &cause);
+                let cause = session.timed_out(&no_answer(limit), work.beat_ms);
+                self.fail(&work, &cause)
             }
-        }
+        };
         self.done.notify_all();
+        is_news
     }
 
     /// What an agent that comes finds of those before it. An extra, with a time of its own: an agent
@@ -283,7 +275,7 @@ impl Announcer {
                     continue;
                 }
                 Ok(Err(failure)) => failure,
-                Err(_) => Failure::lost(work.no_answer()),
+                Err(_) => Failure::lost(no_answer(limit)),
             };
             let why = quoted(session.secrets(), &failure.cause);
             tracing::debug!(store = self.store(), "not tidied: {why}");
@@ -296,21 +288,21 @@ impl Announcer {
         }
     }
 
-    /// The store has answered.
-    fn settle(&self, work: &Work, answers: &[Stored], now_ms: u64) {
+    /// The store has answered; says whether with anything new.
+    fn settle(&self, work: &Work, answers: &[Stored], now_ms: u64) -> bool {
         let mut state = self.lock();
         state.came_through(&work.farewells, work.taken_ms, now_ms);
         // One variation for all, so that they stay together; another one each time, so that
         // processes do not.
         let percent = fastrand::u64(80..=120);
         for ((agent, _), answer) in work.agents.iter().zip(answers) {
-            let Some(entry) = state.agents.get_mut(&agent.name) else {
+            let Some(entry) = state.agents.get_mut(&agent.published.agent) else {
                 continue;
             };
             let pause_ms = if entry.renew_ms == u64::MAX {
-                fastrand::u64(0..=entry.beat_ms)
+                fastrand::u64(0..=agent.beat_ms)
             } else {
-                entry.beat_ms * percent / 100
+                agent.beat_ms * percent / 100
             };
             entry.renew_ms = now_ms + pause_ms;
             entry.is_refused = answer.is_err();
@@ -327,8 +319,9 @@ impl Announcer {
             None => (false, state.outage.take()),
         };
         drop(state);
+        let mut is_news = false;
         for ((agent, version), answer) in work.agents.iter().zip(answers) {
-            agent.announced(*version, answer.clone());
+            is_news |= agent.tell(*version, answer.clone());
         }
         if let (true, Some(cause)) = (began, cause) {
             self.say_outage(cause);
@@ -340,20 +333,23 @@ impl Announcer {
                 "agents are announced again after {lasted}"
             );
         }
+        is_news
     }
 
-    /// It has not: everything is tried again.
-    fn fail(&self, work: &Work, cause: &str) {
+    /// It has not: everything is tried again. Says whether that is new to anybody.
+    fn fail(&self, work: &Work, cause: &str) -> bool {
         let mut state = self.lock();
         let began = state.begin_outage(true);
-        state.broke(work.agents.iter().map(|(agent, _)| &agent.name));
+        state.broke(work.agents.iter().map(|(agent, _)| &agent.published.agent));
         drop(state);
+        let mut is_news = false;
         for (agent, version) in &work.agents {
-            agent.announced(*version, Err(cause.to_owned()));
+            is_news |= agent.tell(*version, Err(cause.to_owned()));
         }
         if began {
             self.say_outage(cause);
         }
+        is_news
     }
 
     fn say_outage(&self, cause: &str) {
@@ -377,8 +373,12 @@ struct Delivered {
     removed: Result<(), String>,
 }
 
-async fn deliver(session: &mut Session<'_>, work: &Work) -> Result<Delivered, Failure> {
-    let store = session.connect().await?;
+async fn deliver(
+    session: &mut Session<'_>,
+    work: &Work,
+    limit: Duration,
+) -> Result<Delivered, Failure> {
+    let store = session.connect(limit).await?;
     let gone = work.farewells.iter().filter(|f| f.record.is_none());
     let gone: Vec<Published> = gone.map(|f| f.published.clone()).collect();
     let removed = match store.remove(&gone).await {

@@ -10,12 +10,17 @@ pub mod limited;
 pub mod nats;
 #[cfg(feature = "open")]
 pub mod open;
+pub mod place;
 pub mod redact;
 pub mod redis;
 #[cfg(feature = "open")]
+mod resolve;
+#[cfg(feature = "open")]
 mod secured;
+pub mod servers;
 pub mod store;
 pub mod tls;
+pub mod variables;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

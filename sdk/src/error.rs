@@ -14,8 +14,8 @@ pub enum ErrorKind {
     InvalidConfig,
     /// A record is larger than [`crate::signal::MAX_RECORD_BYTES`].
     TooLarge,
-    /// The local store can't be written.
-    LocalStore,
+    /// The folder of signals can't be written.
+    Folder,
     /// This process already publishes an agent of this name.
     AlreadyRegistered,
     /// The object belongs to the process this one was forked from.

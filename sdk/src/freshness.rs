@@ -16,6 +16,14 @@ pub struct Observed<'a> {
     pub now_ms: u64,
 }
 
+/// A signal that is taken as ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// Before which instant of `CLOCK_MONOTONIC`, in milliseconds, that holds by itself: then its TTL
+    /// is over, unless a beat comes. Nothing where it is bound to its process alone.
+    pub until_ms: Option<u64>,
+}
+
 /// Why a signal is not taken as ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -146,7 +154,7 @@ impl fmt::Display for Span {
 
 const INIT_START: &str = "init_start";
 
-/// Judges a signal of the local store.
+/// Judges a signal of the folder.
 ///
 /// A field that is missing is accepted only where the reader itself can't determine it; then the
 /// TTL alone decides. `init_start` may also be missing while the process that is named is alive: no
@@ -154,7 +162,7 @@ const INIT_START: &str = "init_start";
 ///
 /// # Errors
 /// [`NotReady`]: why the signal is not taken as ready.
-pub fn judge(signal: &Signal, observed: &Observed<'_>) -> Result<(), NotReady> {
+pub fn judge(signal: &Signal, observed: &Observed<'_>) -> Result<Ready, NotReady> {
     match same_epoch(signal, observed.epoch) {
         // An agent may be kept from seeing process 1 (hidepid), and its reader not. If the very
         // process that the record names is alive, this is its life.
@@ -162,9 +170,9 @@ pub fn judge(signal: &Signal, observed: &Observed<'_>) -> Result<(), NotReady> {
         judged => judged?,
     }
     alive(signal, observed)?;
-    fresh(signal, observed.now_ms)?;
+    let until_ms = fresh(signal, observed.now_ms)?;
     if signal.state == State::Ready {
-        return Ok(());
+        return Ok(Ready { until_ms });
     }
     Err(NotReady::Says {
         state: signal.state,
@@ -236,7 +244,8 @@ fn alive(signal: &Signal, observed: &Observed<'_>) -> Result<(), NotReady> {
     }
 }
 
-fn fresh(signal: &Signal, now_ms: u64) -> Result<(), NotReady> {
+/// Until when its beat counts.
+fn fresh(signal: &Signal, now_ms: u64) -> Result<Option<u64>, NotReady> {
     let Some(mono_ms) = signal.mono_ms else {
         return Err(NotReady::Incomplete("mono_ms"));
     };
@@ -248,8 +257,9 @@ fn fresh(signal: &Signal, now_ms: u64) -> Result<(), NotReady> {
             last_beat_ms,
             ttl_ms,
         }),
+        Some(ttl_ms) => Ok(Some(mono_ms.saturating_add(ttl_ms).saturating_add(1))),
         // Null: the record is bound to its process, whose life was judged before.
-        Some(_) | None => Ok(()),
+        None => Ok(None),
     }
 }
 
@@ -313,7 +323,7 @@ mod tests {
             now_ms: NOW,
         };
         match judge(&signal, &observed) {
-            Ok(()) => "ready".to_owned(),
+            Ok(Ready { .. }) => "ready".to_owned(),
             Err(why) => why.to_string(),
         }
     }
@@ -461,5 +471,24 @@ mod tests {
             judged(|s| s.mono_ms = Some(NOW - 60_000), ALIVE, &epoch()),
             "ready"
         );
+    }
+
+    #[test]
+    fn it_is_told_until_when_a_signal_is_ready() {
+        let until = |ttl_ms, now_ms| {
+            let signal = Signal { ttl_ms, ..signal() };
+            let here = epoch();
+            let observed = Observed {
+                epoch: &here,
+                process: ALIVE,
+                now_ms,
+            };
+            judge(&signal, &observed).map(|ready| ready.until_ms)
+        };
+        let over_ms = NOW - 4_000 + 60_000 + 1;
+        assert_eq!(until(Some(60_000), NOW), Ok(Some(over_ms)));
+        assert_eq!(until(Some(60_000), over_ms - 1), Ok(Some(over_ms)));
+        assert!(until(Some(60_000), over_ms).is_err());
+        assert_eq!(until(None, over_ms), Ok(None));
     }
 }

@@ -10,6 +10,7 @@
 mod life;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -22,9 +23,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
-use crate::agent::{Gap, backoff_ms};
+use crate::announce::Announcer;
+use crate::backoff::backoff_ms;
+use crate::connect::place::Place;
 use crate::freshness::Span;
-use crate::registry::Process;
+use crate::publisher::Publisher;
+use crate::signal::Name;
+use crate::store::predecessor::Successor;
+use crate::watchdog::Gap;
 use crate::{Error, ErrorKind, Result, clock};
 use life::Life;
 
@@ -37,59 +43,105 @@ const IDLE_MS: u64 = 3_600_000;
 /// After beating for so long, a panic counts as the first one.
 const SOUND_MS: u64 = 10_000;
 
-/// The heartbeat of one process.
+/// The heartbeat of one process, and what it keeps alive.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat {
+    agents: Mutex<BTreeMap<Name, Weak<Publisher>>>,
+    announcers: Mutex<Vec<Arc<Announcer>>>,
     /// Of its thread, once there is one.
     life: Mutex<Option<Arc<Life>>>,
 }
 
 impl Heartbeat {
     /// Starts the thread, once.
-    pub(crate) fn start(&self, process: &Arc<Process>) -> Result<()> {
-        let mut life = self.lock();
+    pub(crate) fn start(&'static self) -> Result<()> {
+        let mut life = lock(&self.life);
         if life.is_none() {
-            *life = Some(start_thread(process, false)?);
+            *life = Some(start_thread(self, false)?);
         }
         Ok(())
     }
 
+    /// Beats for an agent from now on, until it leaves.
+    pub(crate) fn join(&self, agent: &Arc<Publisher>) {
+        lock(&self.agents).insert(agent.name.clone(), Arc::downgrade(agent));
+    }
+
+    pub(crate) fn leave(&self, name: &Name) {
+        lock(&self.agents).remove(name);
+    }
+
+    /// The agents that beat.
+    fn agents(&self) -> Vec<Arc<Publisher>> {
+        lock(&self.agents)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// What announces there: one for all agents of the process.
+    pub(crate) fn announcer(
+        &self,
+        place: Place,
+        successor: impl FnOnce() -> Successor,
+    ) -> Arc<Announcer> {
+        let mut announcers = lock(&self.announcers);
+        let known = announcers.iter().find(|a| *a.place() == place);
+        if let Some(known) = known {
+            return Arc::clone(known);
+        }
+        let fresh = Arc::new(Announcer::new(place, successor()));
+        announcers.push(Arc::clone(&fresh));
+        fresh
+    }
+
+    pub(crate) fn announcers(&self) -> Vec<Arc<Announcer>> {
+        lock(&self.announcers).clone()
+    }
+
     /// Has the thread look at its agents now.
-    pub(crate) fn wake(&self, process: &Arc<Process>) {
-        let Some(life) = self.lock().clone() else {
+    pub(crate) fn wake(&'static self) {
+        let Some(life) = lock(&self.life).clone() else {
             return;
         };
         if life.has_lost_descriptors() {
             // Where no thread can be had, the old one goes on trying as soon as it wakes.
-            let _ = self.succeed(process, &life);
+            let _ = self.succeed(&life);
         } else {
             life.wake.notify_one();
         }
     }
 
     /// Starts the thread that takes the place of one that has lost its descriptors, once.
-    fn succeed(&self, process: &Arc<Process>, lost: &Arc<Life>) -> Result<()> {
-        let mut life = self.lock();
+    fn succeed(&'static self, lost: &Arc<Life>) -> Result<()> {
+        let mut life = lock(&self.life);
         if life.as_ref().is_some_and(|life| Arc::ptr_eq(life, lost)) {
-            *life = Some(start_thread(process, true)?);
+            *life = Some(start_thread(self, true)?);
         }
         Ok(())
     }
 
-    /// A panic elsewhere leaves it as it was: its only change is an assignment.
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Life>>> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whatever announced on a runtime that is gone does so no more.
+    fn abandon_announcing(&self) {
+        for announcer in self.announcers() {
+            announcer.abandon();
+        }
     }
 }
 
-fn start_thread(process: &Arc<Process>, succeeds: bool) -> Result<Arc<Life>> {
+/// A panic elsewhere leaves what is locked as it was: every change to it stands by itself.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn start_thread(heartbeat: &'static Heartbeat, succeeds: bool) -> Result<Arc<Life>> {
     let life = Arc::new(Life::new(succeeds));
-    let (process, own) = (Arc::downgrade(process), Arc::clone(&life));
+    let own = Arc::clone(&life);
     thread::Builder::new()
         .name("ready-probe".to_owned())
         .spawn(move || {
             if succeeds {
-                abandon_announcing(&process);
+                heartbeat.abandon_announcing();
                 log(|| {
                     tracing::warn!(
                         "this process has closed the heartbeat's descriptors; the heartbeat goes on \
@@ -97,7 +149,7 @@ fn start_thread(process: &Arc<Process>, succeeds: bool) -> Result<Arc<Life>> {
                     );
                 });
             }
-            beat_on(&process, &own);
+            beat_on(heartbeat, &own);
         })
         .map_err(|e| {
             Error::new(
@@ -113,8 +165,6 @@ fn start_thread(process: &Arc<Process>, succeeds: bool) -> Result<Arc<Life>> {
 
 /// Why a round of the heartbeat ends.
 enum End {
-    /// The process's table is gone.
-    Done,
     /// There is something to announce, and the runtime has no I/O.
     NeedsIo,
     /// A runtime with I/O can't be had.
@@ -130,17 +180,16 @@ enum Io {
     From(u64),
 }
 
-/// Beats for as long as the process's table lives. A panic is said, and beating goes on.
-fn beat_on(process: &Weak<Process>, life: &Arc<Life>) {
-    THREAD.set(Some((Weak::clone(process), Arc::clone(life))));
+/// Beats for as long as the process lives. A panic is said, and beating goes on.
+fn beat_on(heartbeat: &'static Heartbeat, life: &Arc<Life>) {
+    THREAD.set(Some((heartbeat, Arc::clone(life))));
     let own = Arc::clone(life);
     crate::thread::abandoned_if(move || own.has_lost_descriptors());
     let (mut failures, mut io_failures) = (0, 0);
     let mut io = Io::From(0);
-    while process.strong_count() > 0 {
+    loop {
         let begun_ms = clock::mono_ms();
-        let why = match round(process, life, io) {
-            End::Done => return,
+        let why = match round(heartbeat, life, io) {
             End::NeedsIo => {
                 io = Io::Has;
                 continue;
@@ -158,7 +207,7 @@ fn beat_on(process: &Weak<Process>, life: &Arc<Life>) {
             End::Failed(why) => why,
         };
         io_failures = 0;
-        abandon_announcing(process);
+        heartbeat.abandon_announcing();
         log(|| tracing::error!("heartbeat restarted: {why}"));
         if clock::mono_ms().saturating_sub(begun_ms) > SOUND_MS {
             failures = 0;
@@ -169,9 +218,9 @@ fn beat_on(process: &Weak<Process>, life: &Arc<Life>) {
 }
 
 /// Beats on a runtime of its own, which a panic ends.
-fn round(process: &Weak<Process>, life: &Arc<Life>, io: Io) -> End {
+fn round(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: Io) -> End {
     let built = match io {
-        Io::Has => runtime_with_io(process, life).map_err(End::NoIo),
+        Io::Has => runtime_with_io(heartbeat, life).map_err(End::NoIo),
         // Without I/O it has no descriptors.
         Io::From(_) => (Builder::new_current_thread().enable_time().build())
             .map_err(|e| End::Failed(format!("no runtime: {e}"))),
@@ -182,11 +231,11 @@ fn round(process: &Weak<Process>, life: &Arc<Life>, io: Io) -> End {
     };
     let tasks = LocalSet::new();
     // A panic drops what block_on is given.
-    let mut beats = Box::pin(beat(process, life, io));
+    let mut beats = Box::pin(beat(heartbeat, life, io));
     let end = catch_unwind(AssertUnwindSafe(|| {
         tasks.block_on(&runtime, beats.as_mut())
     }));
-    look_after(process, life);
+    look_after(heartbeat, life);
     // A runtime that has panicked may do so again.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         drop(beats);
@@ -197,7 +246,7 @@ fn round(process: &Weak<Process>, life: &Arc<Life>, io: Io) -> End {
     end.unwrap_or_else(|_| End::Failed("it panicked".to_owned()))
 }
 
-fn runtime_with_io(process: &Weak<Process>, life: &Arc<Life>) -> Result<Runtime, String> {
+fn runtime_with_io(heartbeat: &'static Heartbeat, life: &Arc<Life>) -> Result<Runtime, String> {
     if life.succeeds && TOKIO_HAS_A_SIGNAL_PIPE {
         return Err(
             "the process has closed the pipe in which tokio hears signals, and tokio makes no other; \
@@ -207,8 +256,8 @@ fn runtime_with_io(process: &Weak<Process>, life: &Arc<Life>) -> Result<Runtime,
         );
     }
     let mut builder = Builder::new_current_thread();
-    let (process, own) = (Weak::clone(process), Arc::clone(life));
-    let look = move || look_after(&process, &own);
+    let own = Arc::clone(life);
+    let look = move || look_after(heartbeat, &own);
     // Before it polls what may be the application's, and before it reads, writes or closes that.
     builder.on_thread_park(look.clone()).on_thread_unpark(look);
     hook_panics();
@@ -241,7 +290,7 @@ const TOKIO_HAS_A_SIGNAL_PIPE: bool = {
 
 thread_local! {
     /// What the panic hook has to know of the thread that panics.
-    static THREAD: RefCell<Option<(Weak<Process>, Arc<Life>)>> = const { RefCell::new(None) };
+    static THREAD: RefCell<Option<(&'static Heartbeat, Arc<Life>)>> = const { RefCell::new(None) };
 }
 
 /// Keeps tokio's driver from unwinding, or from ending a process whose panics abort, when it finds its
@@ -256,8 +305,8 @@ fn hook_panics() {
     panic::set_hook(Box::new(move |info| {
         // Neither while the thread ends, nor in the middle of a change.
         let _ = THREAD.try_with(|thread| {
-            if let Ok(Some((process, life))) = thread.try_borrow().as_deref() {
-                look_after(process, life);
+            if let Ok(Some((heartbeat, life))) = thread.try_borrow().as_deref() {
+                look_after(heartbeat, life);
             }
         });
         previous(info);
@@ -265,30 +314,30 @@ fn hook_panics() {
 }
 
 /// Looks before each step of a task, too: tokio writes to a descriptor of its own at each timer.
-async fn watched<T>(process: Weak<Process>, life: Arc<Life>, task: impl Future<Output = T>) -> T {
+async fn watched<T>(
+    heartbeat: &'static Heartbeat,
+    life: Arc<Life>,
+    task: impl Future<Output = T>,
+) -> T {
     let mut task = pin!(task);
     poll_fn(|context| {
-        look_after(&process, &life);
+        look_after(heartbeat, &life);
         task.as_mut().poll(context)
     })
     .await
 }
 
 /// Does not return once the process has closed this thread's descriptors.
-fn look_after(process: &Weak<Process>, life: &Arc<Life>) {
+fn look_after(heartbeat: &'static Heartbeat, life: &Arc<Life>) {
     if life.has_lost_descriptors() {
-        leave_behind(process, life);
+        leave_behind(heartbeat, life);
     }
 }
 
 /// Leaves this thread asleep for ever, and everything on its stack as it is.
-fn leave_behind(process: &Weak<Process>, life: &Arc<Life>) -> ! {
+fn leave_behind(heartbeat: &'static Heartbeat, life: &Arc<Life>) -> ! {
     let mut failures = 0;
-    while let Some(process) = process.upgrade() {
-        let Err(e) = process.heartbeat().succeed(&process, life) else {
-            break;
-        };
-        drop(process);
+    while let Err(e) = heartbeat.succeed(life) {
         // A panic of the logger's within a panic would end the process.
         if failures == 0 && !thread::panicking() {
             log(|| tracing::error!("{e}"));
@@ -301,45 +350,38 @@ fn leave_behind(process: &Weak<Process>, life: &Arc<Life>) -> ! {
     }
 }
 
-/// Whatever announced on a runtime that is gone does so no more.
-fn abandon_announcing(process: &Weak<Process>) {
-    let process = process.upgrade();
-    let announcers = process.map(|process| process.announcers());
-    for announcer in announcers.into_iter().flatten() {
-        announcer.abandon();
-    }
-}
-
 /// The logger itself may be what panics.
 fn log(line: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(line));
 }
 
-async fn beat(table: &Weak<Process>, life: &Arc<Life>, io: Io) -> End {
+async fn beat(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: Io) -> End {
     let mut due_ms = u64::MAX;
     let mut announcing = JoinSet::new();
     loop {
-        let Some(process) = table.upgrade() else {
-            return End::Done;
-        };
         // One moment for the whole round: what it is late by, and what it takes, is known only
         // afterwards, and no agent may be judged by it before it is forgiven.
         let now_ms = clock::mono_ms();
         let gap = gap(due_ms, now_ms);
-        let agents = process.agents();
+        let agents = heartbeat.agents();
         let next_ms = agents.iter().map(|agent| agent.attend(now_ms, gap)).min();
-        for announcer in process.announcers() {
+        for announcer in heartbeat.announcers() {
             if let Io::From(from_ms) = io {
                 if !announcer.is_idle() && now_ms >= from_ms {
                     return End::NeedsIo;
                 }
             } else if announcer.start() {
-                let (table, life) = (Weak::clone(table), Arc::clone(life));
-                announcing.spawn_local(watched(table, life, announcer.run()));
+                let own = Arc::clone(life);
+                // Agents are told in their next pass.
+                let answered = move || {
+                    look_after(heartbeat, &own);
+                    own.wake.notify_one();
+                };
+                let task = announcer.run(answered);
+                announcing.spawn_local(watched(heartbeat, Arc::clone(life), task));
             }
         }
         drop(agents);
-        drop(process);
         if let Some(gap) = gap {
             say(gap);
         }
@@ -354,7 +396,7 @@ async fn beat(table: &Weak<Process>, life: &Arc<Life>, io: Io) -> End {
         }
         due_ms = next_ms.map_or(u64::MAX, |next_ms| next_ms.max(done_ms));
         let pause_ms = due_ms.saturating_sub(done_ms).min(IDLE_MS);
-        look_after(table, life);
+        look_after(heartbeat, life);
         tokio::select! {
             () = sleep(Duration::from_millis(pause_ms)) => {}
             () = life.wake.notified() => {}

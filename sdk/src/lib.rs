@@ -22,43 +22,64 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`clock`], [`host`] | the only readers of clocks and of `/proc` |
-//! | `kept` | descriptors that are kept for longer than a moment |
-//! | [`variable`] | the one way to read the environment |
+//! | [`host`], [`clock`], [`variable`] | the only readers of `/proc`, of clocks and of the environment |
 //! | [`signal`] | the record: names, limits, encode and decode |
-//! | [`freshness`] | signal + now + this host → ready, or why not |
-//! | [`store`] | where signals live; [`store::local`] is the container's shared memory |
-//! | `agent`, `heartbeat`, `registry` | publishing: the agent, its beats, one table a process |
-//! | `connect` | addresses, credentials, TLS of Redis and NATS |
+//! | [`freshness`] | signal + now + this host → ready and until when, or why not |
+//! | [`folder`] | this container's signals |
+//! | [`connect`] | addresses, credentials, TLS of Redis and NATS; [`connect::place`]: `READY_STORE` |
+//! | [`store`] | where signals are announced |
+//! | `publisher`, `outbox`, `watchdog` | one agent's word, and the one place that writes it |
+//! | `announce` | takes what is due to a store |
+//! | `heartbeat`, `agents` | the one thread, the one table |
+//! | `agent`, `mark` | the public face |
+//!
+//! `scripts/layers.py` holds them to it.
 
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "agent")]
 mod agent;
 #[cfg(feature = "agent")]
+mod agents;
+#[cfg(feature = "agent")]
 mod announce;
+#[cfg(feature = "agent")]
+mod backoff;
 pub mod clock;
 #[cfg(feature = "connect")]
 pub mod connect;
+pub mod duration;
 mod error;
+pub mod folder;
 pub mod freshness;
 #[cfg(feature = "agent")]
 mod heartbeat;
 pub mod host;
 mod kept;
 #[cfg(feature = "agent")]
-mod registry;
+mod mark;
+#[cfg(feature = "agent")]
+mod outbox;
+#[cfg(feature = "agent")]
+pub mod per_process;
+#[cfg(feature = "agent")]
+mod publisher;
 pub mod signal;
+#[cfg(any(feature = "stores", feature = "contract"))]
 pub mod store;
 #[cfg(any(feature = "agent", feature = "open"))]
 pub mod thread;
 pub mod variable;
+#[cfg(feature = "agent")]
+mod watchdog;
 
 #[cfg(feature = "agent")]
 pub use agent::{Agent, AgentBuilder, Draining};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "agent")]
-pub use registry::{close_all, mark_agent_not_ready, mark_agent_ready, use_dir, use_sdk};
+pub use mark::{close_all, mark_agent_not_ready, mark_agent_ready, use_dir};
+#[cfg(feature = "agent")]
+pub use publisher::use_sdk;
 pub use signal::{Announced, State};
 
 /// The result of this crate's functions.

@@ -1,10 +1,8 @@
-//! Where signals live.
+//! Where signals are announced.
 //!
-//! [`local`] is the container's shared memory: written by every agent, read by the container's own
-//! probe. The others make signals visible outside of the container, for dependants, people and
-//! dashboards: [`redis`] and [`nats`], and [`connected`] to whichever of them an address names.
-//! [`memory`] keeps them in this process, for tests. [`predecessor`] says whose records a process may
-//! remove.
+//! Visible outside of the container, for dependants, people and dashboards: [`redis`] and [`nats`],
+//! and [`connected`] to whichever of them an address names. [`predecessor`] says whose records a process
+//! may remove.
 
 #[cfg(feature = "stores")]
 pub mod any;
@@ -13,7 +11,9 @@ pub mod connected;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod expiry;
-pub mod local;
+#[cfg(feature = "contract")]
+mod folder;
+#[cfg(feature = "contract")]
 pub mod memory;
 #[cfg(feature = "stores")]
 pub mod nats;

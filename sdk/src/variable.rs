@@ -5,21 +5,12 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind};
 
 /// A variable, if it is set.
 #[must_use]
 pub fn read(name: &str) -> Option<OsString> {
     std::env::var_os(name).and_then(meant)
-}
-
-/// The same for a variable that must be text.
-///
-/// # Errors
-/// [`ErrorKind::InvalidConfig`], with the variable's name.
-pub fn read_text(name: &str) -> Result<Option<String>> {
-    let text = read(name).map(OsString::into_string).transpose();
-    text.map_err(|_| invalid(name, "it is not UTF-8"))
 }
 
 /// What a value means.

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::disk::SmallDisk;
-use common::{Folder, until};
+use common::{TempFolder, until};
 use ready_probe_sdk::signal::Signal;
 use ready_probe_sdk::{Agent, AgentBuilder, ErrorKind, State, host};
 use serde_json::json;
@@ -19,17 +19,17 @@ use serde_json::json;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Each test takes a name of its own: one process is one instance of a name.
-fn builder(folder: &Folder, name: &str) -> AgentBuilder {
-    Agent::builder(name).local(folder.store())
+fn builder(folder: &TempFolder, name: &str) -> AgentBuilder {
+    Agent::builder(name).folder(folder.signals())
 }
 
-fn register(folder: &Folder, name: &str) -> Agent {
+fn register(folder: &TempFolder, name: &str) -> Agent {
     builder(folder, name).register().unwrap()
 }
 
 #[test]
 fn it_says_starting_then_ready_then_not_ready_then_stopping_then_nothing() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = register(&folder, "life");
     assert_eq!((agent.state(), agent.name()), (State::Starting, "life"));
     assert_eq!(folder.says("life"), ["starting"]);
@@ -61,7 +61,7 @@ fn it_says_starting_then_ready_then_not_ready_then_stopping_then_nothing() {
 
 #[test]
 fn a_record_says_who_wrote_it_and_when() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let before_ms = ready_probe_sdk::clock::mono_ms();
     let agent = builder(&folder, "who")
         .ttl(30 * SECOND)
@@ -104,7 +104,7 @@ fn a_record_says_who_wrote_it_and_when() {
 
 #[test]
 fn by_default_the_ttl_is_a_minute_and_holds_six_beats() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let _agent = register(&folder, "defaults");
     let record = folder.record("defaults");
     assert_eq!(
@@ -115,7 +115,7 @@ fn by_default_the_ttl_is_a_minute_and_holds_six_beats() {
 
 #[test]
 fn beats_keep_the_signal_alive_beyond_its_ttl_and_never_in_step() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = builder(&folder, "beats")
         .ttl(SECOND)
         .heartbeat(SECOND / 10)
@@ -144,7 +144,7 @@ fn beats_keep_the_signal_alive_beyond_its_ttl_and_never_in_step() {
 
 #[test]
 fn marking_again_is_no_change() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = register(&folder, "again");
     for _ in 0..3 {
         agent.mark_ready(json!({ "a": 1 })).unwrap();
@@ -161,7 +161,7 @@ fn marking_again_is_no_change() {
 
 #[test]
 fn any_thread_may_mark_and_the_last_word_is_what_is_published() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = register(&folder, "threads");
     let barrier = Barrier::new(8);
     thread::scope(|scope| {
@@ -188,7 +188,7 @@ fn any_thread_may_mark_and_the_last_word_is_what_is_published() {
 
 #[test]
 fn a_name_is_published_once_a_process_and_is_free_after_its_end() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = register(&folder, "once");
     let e = builder(&folder, "once").register().unwrap_err();
     assert_eq!(e.kind(), ErrorKind::AlreadyRegistered);
@@ -207,7 +207,7 @@ fn a_name_is_published_once_a_process_and_is_free_after_its_end() {
 
 #[test]
 fn an_agent_that_drains_goes_on_beating() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = builder(&folder, "drains")
         .ttl(SECOND)
         .heartbeat(SECOND / 10)
@@ -223,7 +223,7 @@ fn an_agent_that_drains_goes_on_beating() {
 
 #[test]
 fn an_agent_that_is_shared_says_stopping_until_the_last_owner_lets_go() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = register(&folder, "shared");
     agent.mark_stopping("deploy").unwrap();
     agent.mark_stopping("again").unwrap();
@@ -240,7 +240,7 @@ fn an_agent_that_is_shared_says_stopping_until_the_last_owner_lets_go() {
 
 #[test]
 fn work_in_flight_ends_well_while_its_agent_says_stopping() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = builder(&folder, "drains")
         .watchdog(Duration::from_millis(100))
         .register()
@@ -255,7 +255,7 @@ fn work_in_flight_ends_well_while_its_agent_says_stopping() {
 
 #[test]
 fn an_agent_that_failed_leaves_its_reason_behind_until_it_registers_anew() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = register(&folder, "fails");
     agent.fail("ValueError: no such model").unwrap();
     drop(agent);
@@ -267,7 +267,7 @@ fn an_agent_that_failed_leaves_its_reason_behind_until_it_registers_anew() {
 
 #[test]
 fn a_builder_marks_an_agent_that_the_process_holds_and_its_first_options_stand() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     builder(&folder, "held").ttl(SECOND).mark_ready(()).unwrap();
     let again = builder(&folder, "held").ttl(2 * SECOND);
     again.mark_ready(json!({ "port": 1 })).unwrap();
@@ -294,10 +294,7 @@ fn an_agent_that_cannot_say_stopping_is_closed_even_so() {
     let disk = SmallDisk::new();
     let agent = register(&disk.folder, "closes");
     let record = stuff(&disk, "closes");
-    assert_eq!(
-        agent.close("deploy").unwrap_err().kind(),
-        ErrorKind::LocalStore
-    );
+    assert_eq!(agent.close("deploy").unwrap_err().kind(), ErrorKind::Folder);
     assert!(
         record.symlink_metadata().is_err(),
         "its record was left behind"
@@ -318,12 +315,12 @@ fn an_agent_that_is_dropped_and_cannot_say_stopping_is_closed_even_so() {
 
 #[test]
 fn a_store_that_refuses_is_reported_and_the_word_is_written_as_soon_as_it_heals() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = register(&folder, "heals");
     fs::remove_dir_all(folder.path()).unwrap();
     fs::write(folder.path(), "in the way").unwrap();
     let e = agent.mark_ready(()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::LocalStore);
+    assert_eq!(e.kind(), ErrorKind::Folder);
     assert_eq!(agent.state(), State::Ready);
     fs::remove_file(folder.path()).unwrap();
     // The next beat is 10 s away; a failed one is tried again within 100 ms, 200 ms, …
@@ -335,7 +332,7 @@ fn a_store_that_refuses_is_reported_and_the_word_is_written_as_soon_as_it_heals(
 
 #[test]
 fn a_folder_that_is_removed_is_made_again_by_the_next_beat() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = builder(&folder, "again-2")
         .ttl(SECOND)
         .heartbeat(SECOND / 10)
@@ -348,11 +345,11 @@ fn a_folder_that_is_removed_is_made_again_by_the_next_beat() {
 
 #[test]
 fn a_registration_that_cannot_publish_is_an_error_and_may_be_repeated() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     fs::write(folder.path(), "in the way").unwrap();
     for _ in 0..2 {
         let e = builder(&folder, "repeat").register().unwrap_err();
-        assert_eq!(e.kind(), ErrorKind::LocalStore);
+        assert_eq!(e.kind(), ErrorKind::Folder);
     }
     fs::remove_file(folder.path()).unwrap();
     let _agent = register(&folder, "repeat");

@@ -6,23 +6,23 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use common::Folder;
+use common::TempFolder;
 use ready_probe_sdk::{Agent, AgentBuilder, ErrorKind, State};
 use serde_json::json;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn builder(folder: &Folder, name: &str) -> AgentBuilder {
-    Agent::builder(name).local(folder.store())
+fn builder(folder: &TempFolder, name: &str) -> AgentBuilder {
+    Agent::builder(name).folder(folder.signals())
 }
 
-fn register(folder: &Folder, name: &str) -> Agent {
+fn register(folder: &TempFolder, name: &str) -> Agent {
     builder(folder, name).register().unwrap()
 }
 
 #[test]
 fn what_is_out_of_range_is_refused_with_the_range() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let builder = || builder(&folder, "ranges");
     let ttl = |ttl| builder().ttl(ttl);
     let beat = |interval| builder().ttl(10 * SECOND).heartbeat(interval);
@@ -56,7 +56,7 @@ fn what_is_out_of_range_is_refused_with_the_range() {
         assert!(e.to_string().starts_with(want), "{e}");
     }
     let e = Agent::builder("a/b")
-        .local(folder.store())
+        .folder(folder.signals())
         .register()
         .unwrap_err();
     assert_eq!(e.kind(), ErrorKind::InvalidName);
@@ -73,7 +73,7 @@ fn what_is_out_of_range_is_refused_with_the_range() {
 
 #[test]
 fn details_that_cannot_be_published_are_refused_and_the_last_word_stands() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = register(&folder, "details");
     agent.mark_not_ready("loading").unwrap();
     let large = json!({ "x": "y".repeat(4_096) });
@@ -108,7 +108,7 @@ fn details_that_cannot_be_published_are_refused_and_the_last_word_stands() {
 
 #[test]
 fn details_that_just_fit_do_not_stand_in_the_way_of_a_reason() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = builder(&folder, "fits")
         .watchdog(SECOND / 10)
         .register()
@@ -132,7 +132,7 @@ fn details_that_just_fit_do_not_stand_in_the_way_of_a_reason() {
 
 #[test]
 fn a_reason_without_words_is_none() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = register(&folder, "silent");
     agent.mark_not_ready(" \n").unwrap();
     assert_eq!(

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use common::{Folder, throughout, until};
+use common::{TempFolder, throughout, until};
 use ready_probe_sdk::{Agent, State};
 
 static PAUSED: AtomicBool = AtomicBool::new(false);
@@ -26,9 +26,9 @@ fn pause(line: &str) {
 #[test]
 fn a_pause_in_the_middle_of_a_beat_is_no_stall() {
     common::log::on_event(pause);
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let watched = Agent::builder("watched")
-        .local(folder.store())
+        .folder(folder.signals())
         .watchdog(Duration::from_millis(500));
     let watched = watched.register().unwrap();
     watched.mark_ready(()).unwrap();
@@ -41,9 +41,11 @@ fn a_pause_in_the_middle_of_a_beat_is_no_stall() {
                 watched.tick().unwrap();
             }
         });
-        let elsewhere = Folder::new();
+        let elsewhere = TempFolder::new();
         let second = Duration::from_secs(1);
-        let builder = Agent::builder("beats").local(elsewhere.store()).ttl(second);
+        let builder = Agent::builder("beats")
+            .folder(elsewhere.signals())
+            .ttl(second);
         let _beats = builder.heartbeat(second / 10).register().unwrap();
         fs::remove_dir_all(elsewhere.path()).unwrap();
         fs::write(elsewhere.path(), "in the way").unwrap();

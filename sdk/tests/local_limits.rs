@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-use common::{Folder, dead_process, name, own_file, own_signal, signal_of};
+use common::{TempFolder, dead_process, name, own_file, own_signal, signal_of};
 use ready_probe_sdk::signal::{MAX_RECORD_BYTES, Signal};
 
 fn bytes(signal: &Signal) -> Vec<u8> {
@@ -17,7 +17,7 @@ fn bytes(signal: &Signal) -> Vec<u8> {
 
 #[test]
 fn what_is_not_a_regular_file_is_ignored_and_does_not_hang() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let target = folder.put("elsewhere", "record", bytes(&own_signal("a")));
     fs::create_dir_all(folder.agent_dir("a")).unwrap();
     symlink(&target, folder.agent_dir("a").join("11-1.json")).unwrap();
@@ -53,7 +53,7 @@ fn what_is_not_a_regular_file_is_ignored_and_does_not_hang() {
 
 #[test]
 fn a_huge_file_is_not_read_to_its_end() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let path = folder.put("a", &own_file(), bytes(&own_signal("a")));
     let file = fs::OpenOptions::new().write(true).open(path).unwrap();
     file.set_len(1 << 40).unwrap();
@@ -65,7 +65,7 @@ fn a_huge_file_is_not_read_to_its_end() {
 
 #[test]
 fn a_folder_may_hold_1024_records_and_one_more_is_an_error_that_says_where() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let (pid, start) = dead_process();
     let record = bytes(&signal_of("a", pid, start));
     for i in 0..1_024 {
@@ -74,7 +74,7 @@ fn a_folder_may_hold_1024_records_and_one_more_is_an_error_that_says_where() {
     folder.put("a", ".hidden", "");
     assert_eq!(folder.read("a").believed.len(), 1_024);
     folder.put("a", "x", "");
-    let e = folder.store().read(&name("a")).unwrap_err().to_string();
+    let e = folder.signals().read(&name("a")).unwrap_err().to_string();
     let dir = folder.agent_dir("a");
     let want = "more than 1024 entries; remove what does not belong there";
     assert_eq!(e, format!("{}: {want}", dir.display()));
@@ -82,16 +82,16 @@ fn a_folder_may_hold_1024_records_and_one_more_is_an_error_that_says_where() {
 
 #[test]
 fn a_folder_full_of_hidden_files_is_an_error_rather_than_read_for_ever() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     for i in 0..4_097 {
         folder.put("a", &format!(".{i}"), "");
     }
-    assert!(folder.store().read(&name("a")).is_err());
+    assert!(folder.signals().read(&name("a")).is_err());
 }
 
 #[test]
 fn a_folder_of_rubbish_does_not_use_up_the_probe_s_time() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     for i in 0..1_000 {
         folder.put("a", &format!("{}-1.json", 5_000_000 + i), "rubbish");
     }
@@ -103,7 +103,7 @@ fn a_folder_of_rubbish_does_not_use_up_the_probe_s_time() {
 
 #[test]
 fn a_file_name_cannot_forge_a_line() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let dir = folder.agent_dir("a");
     fs::create_dir_all(&dir).unwrap();
     symlink("/", dir.join("1-1.\nhealthy.json")).unwrap();

@@ -12,7 +12,7 @@ use std::fs;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use common::{Folder, until};
+use common::{TempFolder, until};
 use ready_probe_sdk::Agent;
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -42,13 +42,13 @@ fn lines(part: &str) -> Vec<String> {
 #[test]
 fn an_outage_is_logged_when_it_begins_and_when_it_ends_and_the_logger_cannot_stop_the_beats() {
     common::log::on_event(hostile);
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let second = Duration::from_secs(1);
-    let builder = |name| Agent::builder(name).local(folder.store()).ttl(second);
+    let builder = |name| Agent::builder(name).folder(folder.signals()).ttl(second);
     let agent = Arc::new(builder("a").heartbeat(second / 10).register().unwrap());
     // In another folder, and after `a` in the order of names: it must not suffer.
-    let calm = Folder::new();
-    let builder = Agent::builder("b").local(calm.store());
+    let calm = TempFolder::new();
+    let builder = Agent::builder("b").folder(calm.signals());
     let bystander = builder.heartbeat(second / 10).register().unwrap();
     agent.mark_ready(()).unwrap();
     bystander.mark_ready(()).unwrap();

@@ -5,12 +5,12 @@ mod common;
 
 use std::process::Command;
 
-use common::Folder;
+use common::TempFolder;
 use common::program::Program;
 
 #[test]
 fn a_process_that_is_killed_is_not_ready_at_once_and_its_record_stays() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     program.tell("register a");
     program.tell("ready");
@@ -28,7 +28,7 @@ fn a_process_that_is_killed_is_not_ready_at_once_and_its_record_stays() {
 
 #[test]
 fn processes_are_looked_up_only_where_proc_is_that_of_their_own_pid_namespace() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     for (mount_proc, wants) in [
         (Some("--mount-proc"), ["Alive { start: ", "Gone"]),
         // What it shows as process 1 is another one, and 77 may live unseen.
@@ -49,7 +49,7 @@ fn processes_are_looked_up_only_where_proc_is_that_of_their_own_pid_namespace() 
 
 #[test]
 fn a_process_that_just_ends_has_died() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     program.tell("mark_ready a");
     let pid = program.pid();
@@ -59,7 +59,7 @@ fn a_process_that_just_ends_has_died() {
 
 #[test]
 fn a_process_that_closes_all_leaves_nothing_behind() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     program.tell("mark_ready a");
     program.tell("mark_not_ready b");
@@ -77,7 +77,7 @@ fn a_process_that_closes_all_leaves_nothing_behind() {
 
 #[test]
 fn an_agent_that_was_closed_does_not_take_its_successor_along() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     program.tell("register a 1000 100");
     program.tell("close_all deploy");
@@ -95,7 +95,7 @@ fn an_agent_that_was_closed_does_not_take_its_successor_along() {
 
 #[test]
 fn an_agent_that_drains_while_all_are_closed_does_not_take_its_successor_along() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     program.tell("register a");
     program.tell("close deploy");
@@ -107,7 +107,7 @@ fn an_agent_that_drains_while_all_are_closed_does_not_take_its_successor_along()
 
 #[test]
 fn stopping_is_the_last_word() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     program.tell("register a");
     program.tell("close deploy");
@@ -122,7 +122,7 @@ fn stopping_is_the_last_word() {
 
 #[test]
 fn an_agent_whose_thread_panics_does_not_vanish() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     program.tell("register a");
     program.tell("ready");
@@ -134,7 +134,7 @@ fn an_agent_whose_thread_panics_does_not_vanish() {
 
 #[test]
 fn a_successor_takes_the_place_of_the_dead_and_of_nobody_else() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut living = Program::start(&folder.path());
     living.tell("mark_ready a");
     let mut first = Program::start(&folder.path());
@@ -153,7 +153,7 @@ fn a_successor_takes_the_place_of_the_dead_and_of_nobody_else() {
 
 #[test]
 fn an_agent_may_take_the_place_of_a_zombie() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut first = Program::start(&folder.path());
     first.tell("mark_ready a");
     first.kill();
@@ -168,7 +168,7 @@ fn an_agent_may_take_the_place_of_a_zombie() {
 
 #[test]
 fn marking_what_is_no_name_is_refused_and_publishes_nothing() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     let rule = "a letter or digit, then letters, digits, '.', '_' or '-', at most 128 characters \
                 in all";

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::program::Program;
-use common::{Folder, throughout, until};
+use common::{TempFolder, throughout, until};
 use ready_probe_sdk::{Agent, State, clock};
 use rustix::process::Signal;
 
@@ -17,9 +17,9 @@ const LIMIT: Duration = Duration::from_millis(300);
 const SLACK_MS: u64 = 700;
 
 /// With the default heartbeat of 10 s, so that what is seen sooner was not a beat.
-fn watched(folder: &Folder, name: &str) -> Agent {
+fn watched(folder: &TempFolder, name: &str) -> Agent {
     Agent::builder(name)
-        .local(folder.store())
+        .folder(folder.signals())
         .watchdog(LIMIT)
         .register()
         .unwrap()
@@ -27,7 +27,7 @@ fn watched(folder: &Folder, name: &str) -> Agent {
 
 #[test]
 fn a_stall_is_said_at_the_watchdog_s_expiry_and_not_at_the_next_beat() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = watched(&folder, "stalls");
     let begin = clock::mono_ms();
     agent.mark_ready(()).unwrap();
@@ -43,7 +43,7 @@ fn a_stall_is_said_at_the_watchdog_s_expiry_and_not_at_the_next_beat() {
 
 #[test]
 fn the_first_tick_after_a_stall_publishes_ready_before_it_returns() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = watched(&folder, "resumes");
     agent.mark_ready(serde_json::json!({ "port": 1 })).unwrap();
     folder.until_says("resumes", "not_ready: stalled");
@@ -54,7 +54,7 @@ fn the_first_tick_after_a_stall_publishes_ready_before_it_returns() {
 
 #[test]
 fn a_second_stall_is_noticed_as_soon_as_the_first() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = watched(&folder, "twice");
     agent.mark_ready(()).unwrap();
     for _ in 0..3 {
@@ -71,9 +71,9 @@ fn a_second_stall_is_noticed_as_soon_as_the_first() {
 
 #[test]
 fn an_agent_that_ticks_is_never_stalled() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = Agent::builder("ticks")
-        .local(folder.store())
+        .folder(folder.signals())
         .watchdog(Duration::from_secs(1))
         .register()
         .unwrap();
@@ -87,9 +87,9 @@ fn an_agent_that_ticks_is_never_stalled() {
 
 #[test]
 fn it_is_armed_only_while_the_agent_is_ready() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let hour = Duration::from_secs(3_600);
-    let builder = Agent::builder("armed").local(folder.store()).ttl(hour);
+    let builder = Agent::builder("armed").folder(folder.signals()).ttl(hour);
     let agent = builder.watchdog(LIMIT).register().unwrap();
     throughout(3 * LIMIT, || assert_eq!(folder.says("armed"), ["starting"]));
     assert_eq!(
@@ -121,7 +121,7 @@ fn it_is_armed_only_while_the_agent_is_ready() {
 
 #[test]
 fn a_stalled_agent_that_says_why_it_is_not_ready_is_believed() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = watched(&folder, "says");
     agent.mark_ready(()).unwrap();
     folder.until_says("says", "not_ready: stalled");
@@ -133,10 +133,10 @@ fn a_stalled_agent_that_says_why_it_is_not_ready_is_believed() {
 
 #[test]
 fn since_tells_when_the_stall_began_and_when_it_ended() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let limit = Duration::from_millis(1_100); // `since` counts whole seconds
     let agent = Agent::builder("since")
-        .local(folder.store())
+        .folder(folder.signals())
         .watchdog(limit)
         .register()
         .unwrap();
@@ -151,7 +151,7 @@ fn since_tells_when_the_stall_began_and_when_it_ended() {
 }
 
 /// Stops the program until its signal has expired, and lets it run again.
-fn pause(program: &Program, folder: &Folder, span: Duration) {
+fn pause(program: &Program, folder: &TempFolder, span: Duration) {
     program.signal(Signal::STOP);
     throughout(span, || ());
     folder.until_says("a", "expired: last beat ");
@@ -160,7 +160,7 @@ fn pause(program: &Program, folder: &Folder, span: Duration) {
 
 #[test]
 fn a_paused_process_is_ready_again_after_at_most_a_beat_and_was_not_stalled() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     // TTL 1 s, a beat every 300 ms, a watchdog of 1 s.
     program.tell("register a 1000 300 1000");
@@ -189,7 +189,7 @@ fn a_paused_process_is_ready_again_after_at_most_a_beat_and_was_not_stalled() {
 
 #[test]
 fn a_stall_right_after_a_pause_is_noticed_as_soon_as_any() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     program.tell("register a 1000 300 1000");
     program.tell("ready");
@@ -208,7 +208,7 @@ fn a_stall_right_after_a_pause_is_noticed_as_soon_as_any() {
 
 #[test]
 fn a_pause_does_not_excuse_the_stall_before_it() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = Program::start(&folder.path());
     program.tell("register a 1000 300 1000");
     program.tell("ready");
@@ -227,7 +227,7 @@ fn program() {
 
 #[test]
 fn a_disarmed_agent_may_wait_for_work_and_is_watched_again_while_it_works() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = watched(&folder, "on_demand");
     agent.disarm().unwrap();
     agent.mark_ready(()).unwrap();
@@ -242,7 +242,7 @@ fn a_disarmed_agent_may_wait_for_work_and_is_watched_again_while_it_works() {
 
 #[test]
 fn an_agent_is_watched_while_any_of_its_threads_works() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = watched(&folder, "workers");
     agent.disarm().unwrap();
     agent.mark_ready(()).unwrap();

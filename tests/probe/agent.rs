@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ready_probe_sdk::store::local::LocalStore;
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::{Agent, AgentBuilder};
 use ready_probe_test_support::process::{Guard, Signal, run, wait_until, workspace_root};
 
@@ -12,7 +12,7 @@ use crate::container::{Container, assert_mentions, assert_said, assert_starts, r
 
 /// A process registers a name once, and all tests are one process: each has names of its own.
 fn agent(container: &Container, name: &str) -> AgentBuilder {
-    Agent::builder(name).local(LocalStore::at(&container.ready_dir()).unwrap())
+    Agent::builder(name).folder(Folder::at(&container.ready_dir()).unwrap())
 }
 
 const DISCOVERED: &str = "healthy: 1 check passes; 1 agent discovered; READY_AGENT not set";

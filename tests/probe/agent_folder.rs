@@ -130,7 +130,11 @@ fn a_folder_full_of_rubbish_costs_neither_time_nor_memory() {
         fs::write(folder.join(format!("{number}-1.json")), "{").unwrap();
     }
     let run = container.ask("agent:a");
-    assert_mentions(&run, 1, &["the local store can't be read: ", "entries"]);
+    assert_mentions(
+        &run,
+        1,
+        &["the folder of signals can't be read: ", "entries"],
+    );
     assert!(
         run.elapsed < Duration::from_secs(1) && run.peak_rss_kib < 8 * 1024,
         "{run:?}"
@@ -156,7 +160,7 @@ fn a_folder_that_cannot_be_read_is_not_an_answer() {
             1,
             &[
                 "unhealthy: ",
-                "the local store can't be read: ",
+                "the folder of signals can't be read: ",
                 "Permission denied",
             ],
         );

@@ -101,6 +101,16 @@ fn an_invalid_argument_is_one_line_and_exit_64() {
             "\"agent:…\": invalid name",
         ),
         (
+            &["http://bücher.example/"],
+            "TARGET (command line)",
+            "a host with letters beyond ASCII is written as DNS has it, beginning with xn--",
+        ),
+        (
+            &["redis://bücher.example"],
+            "TARGET (command line)",
+            "a host with letters beyond ASCII is written as DNS has it, beginning with xn--",
+        ),
+        (
             &["agent:a#min=0"],
             "TARGET (command line)",
             "the option min: it must be a number",

@@ -117,7 +117,7 @@ impl Job {
         let _ = (&*self.client).write_all(format!("{line}\n").as_bytes());
     }
 
-    /// What is not written to the local store now is written by a later beat, so the agent goes on.
+    /// What is not written to the folder now is written by a later beat, so the agent goes on.
     fn confirm(&self, done: &str, result: Result<()>) {
         match result {
             Ok(()) => self.answer(done),

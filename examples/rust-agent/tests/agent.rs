@@ -9,10 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::freshness::{Observed, judge};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
-use ready_probe_sdk::store::local::LocalStore;
 use rustix::process::{Pid, Signal, kill_process};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rust-agent");
@@ -67,7 +67,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// What a probe would say of each instance of the agent.
 fn verdicts(dir: &Path, agent: &str) -> Vec<String> {
-    let found = LocalStore::at(dir)
+    let found = Folder::at(dir)
         .unwrap()
         .read(&Name::new(agent).unwrap())
         .unwrap();
@@ -79,7 +79,7 @@ fn verdicts(dir: &Path, agent: &str) -> Vec<String> {
                 process: record.process,
                 now_ms: clock::mono_ms(),
             };
-            judge(signal, &observed).map_or_else(|why| why.to_string(), |()| "ready".to_owned())
+            judge(signal, &observed).map_or_else(|why| why.to_string(), |_| "ready".to_owned())
         }
         Err(e) => e.to_string(),
     });
@@ -239,7 +239,7 @@ fn refused(change: impl Fn(&mut Command) -> &mut Command) -> (Option<i32>, Strin
     let mut command = command(dir.path());
     let Output { status, stderr, .. } = change(&mut command).output().unwrap();
     assert_eq!(
-        LocalStore::at(dir.path()).unwrap().agents().unwrap().len(),
+        Folder::at(dir.path()).unwrap().agents().unwrap().len(),
         0,
         "it published"
     );

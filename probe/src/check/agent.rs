@@ -1,10 +1,10 @@
 //! Is an agent of this container ready?
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::folder::{Believed, Folder, Found};
 use ready_probe_sdk::freshness::{self, NotReady, Observed};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::{DecodeError, Name, clean};
-use ready_probe_sdk::store::local::{Believed, Found, LocalStore};
 
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
@@ -14,25 +14,19 @@ const MAX_TEXT_CHARS: usize = 400;
 /// How many instances are named in a report.
 const MAX_NAMED: usize = 3;
 
-/// Asks the local store.
-pub fn ask(
-    store: &LocalStore,
-    epoch: &Epoch,
-    secrets: &Secrets,
-    name: &Name,
-    min: usize,
-) -> Outcome {
-    match store.read(name) {
+/// Asks the folder of signals.
+pub fn ask(folder: &Folder, epoch: &Epoch, secrets: &Secrets, name: &Name, min: usize) -> Outcome {
+    match folder.read(name) {
         // The clock is read after the records: no believed beat can lie in its future.
         Ok(found) => judge(&found, epoch, secrets, clock::mono_ms(), min)
             .with_text(|text| clean(&text, MAX_TEXT_CHARS)),
-        Err(e) => Outcome::unknown(format!("the local store can't be read: {e}")),
+        Err(e) => Outcome::unknown(format!("the folder of signals can't be read: {e}")),
     }
 }
 
 /// Whether an agent has published in this life of the container.
-pub fn has_published(store: &LocalStore, epoch: &Epoch, name: &Name) -> bool {
-    match store.read(name) {
+pub fn has_published(folder: &Folder, epoch: &Epoch, name: &Name) -> bool {
+    match folder.read(name) {
         Ok(found) => found
             .believed
             .iter()
@@ -154,7 +148,8 @@ fn judge_record(
         process: record.process,
         now_ms,
     };
-    freshness::judge(signal, &observed).map_err(|why| {
+    let judged = freshness::judge(signal, &observed);
+    judged.map(drop).map_err(|why| {
         let (earlier, starting) = (why == NotReady::OtherEpoch, why.is_starting());
         let unknown = matches!(why, NotReady::OtherTimeNamespace { .. });
         let why = match why {

@@ -2,11 +2,12 @@
 
 mod look;
 
+use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::{Expiry, Seen};
 
 use crate::fleet::{Fleet, Id};
-use crate::link::store::Remote;
+use crate::link::store;
 use crate::newest::newest;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
@@ -20,7 +21,7 @@ const MAX_NAMED: usize = 3;
 
 /// Asks the store. Whom it has seen stands beside an answer only.
 pub async fn ask(
-    remote: &Remote,
+    place: &Place,
     limit: TimeLimit,
     secrets: &Secrets,
     name: &Name,
@@ -28,7 +29,7 @@ pub async fn ask(
 ) -> (Outcome, Option<Fleet>) {
     let judge = |looks: &Looks| judge(&newest(&looks.seen), &looks.failures, min);
     let enough = |looks: &Looks| judge(looks).decides();
-    let looks = look::look(remote, limit, secrets, (name, min), enough).await;
+    let looks = look::look(place, limit, secrets, (name, min), enough).await;
     let quote = |text: &str| secrets.quote(text, MAX_QUOTE_CHARS);
     let outcome = match judge(&looks) {
         Judged::Ready(note) => Outcome::Pass(quote(&note)),
@@ -36,9 +37,9 @@ pub async fn ask(
         Judged::Absent(reason) => Outcome::absent(quote(&reason)),
         Judged::Doubtful(cause) => Outcome::Unknown(quote(&cause)),
         Judged::Away(cause) => {
-            let store = remote.address.redacted();
+            let store = place.store.redacted();
             // A server may repeat what it was told to log in, which may stand in a file.
-            let cause = remote.quote(&cause, secrets, MAX_QUOTE_CHARS);
+            let cause = store::quote(place, &cause, secrets, MAX_QUOTE_CHARS);
             Outcome::Unknown(format!("{store}: {cause}"))
         }
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::Answer;
+use crate::answer::Answer;
 use crate::fleet::Fleet;
 use crate::outcome::Outcome;
 
@@ -59,6 +59,6 @@ impl Line {
 
 /// The mount that this process is to ask, if it is such a child.
 pub fn mount() -> Option<PathBuf> {
-    let role = super::role()?;
+    let role = crate::role::role()?;
     Some(PathBuf::from(role.to_str()?.strip_prefix("asks ")?))
 }

@@ -9,10 +9,10 @@ use ready_probe_sdk::signal::Name;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 
-use super::Stuck;
 use super::asked::Line;
-use crate::check::Answer;
+use crate::answer::Answer;
 use crate::outcome::Outcome;
+use crate::stuck::Stuck;
 use crate::time_limit::TimeLimit;
 
 /// More than a thousand agents and as many checks say.

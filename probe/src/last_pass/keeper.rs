@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::folder::{Folder, rewrite};
 use ready_probe_sdk::host::{self, Epoch, Mounts};
-use ready_probe_sdk::store::local::{LocalStore, rewrite};
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -35,7 +35,7 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
 /// Where memory is kept between probes.
 #[derive(Debug)]
 pub struct Keeper {
-    store: LocalStore,
+    folder: Folder,
     file: String,
 }
 
@@ -51,15 +51,15 @@ pub struct Recalled {
 impl Keeper {
     /// The memory of this user's probes in this epoch: beside the signals, or in a default folder
     /// where these are on a file system that may hang.
-    pub fn new(store: &LocalStore, mounts: Option<&Mounts>, epoch: &Epoch) -> Self {
+    pub fn new(folder: &Folder, mounts: Option<&Mounts>, epoch: &Epoch) -> Self {
         let is_near = |dir: &Path| mounts.is_none_or(|mounts| mounts.hanging_around(dir).is_none());
-        let beside = store.only(is_near);
+        let beside = folder.only(is_near);
         let has_folder = beside.dirs().next().is_some();
         Self {
-            store: if has_folder {
+            folder: if has_folder {
                 beside
             } else {
-                LocalStore::default().only(is_near)
+                Folder::default().only(is_near)
             },
             file: format!("{}-{}.json", epoch.file_stem(), host::my_euid()),
         }
@@ -70,7 +70,7 @@ impl Keeper {
     pub fn recall(&self) -> Recalled {
         let mut recalled = Recalled::default();
         let mut found = false;
-        for (path, dir) in self.store.probe_dirs(false) {
+        for (path, dir) in self.folder.probe_dirs(false) {
             match dir.and_then(|dir| read_whole(&dir, &self.file)) {
                 Ok(Some(memory)) if !found || memory.written_ms > recalled.memory.written_ms => {
                     recalled.memory = memory;
@@ -93,7 +93,7 @@ impl Keeper {
     /// waited for no longer than `patience`. The error says of each folder what is wrong with it.
     pub fn remember(&self, news: &News<'_>, now_ms: u64, patience: Duration) -> Result<(), String> {
         let mut problems = Vec::new();
-        for (path, dir) in self.store.probe_dirs(true) {
+        for (path, dir) in self.folder.probe_dirs(true) {
             match dir.and_then(|dir| self.remember_in(&dir, news, now_ms, patience)) {
                 Ok(()) => return Ok(()),
                 Err(e) => problems.push(format!("{}: {e}", path.display())),

@@ -3,8 +3,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ready_probe_sdk::folder::{Folder, PROBE_DIR};
 use ready_probe_sdk::host::Epoch;
-use ready_probe_sdk::store::local::{LocalStore, PROBE_DIR};
 use rustix::fs::{FlockOperation, flock};
 
 use super::*;
@@ -32,13 +32,17 @@ fn grace_runs_from_the_first_unknown_after_a_pass() {
             &[(&pass, 0), (&unknown, 900_000)],
             minute,
             900_000,
-            Tolerance::Tolerated,
+            Tolerance::Tolerated {
+                until_ms: Some(960_000),
+            },
         ),
         (
             &[(&pass, 0), (&unknown, 1_000)],
             minute,
             60_999,
-            Tolerance::Tolerated,
+            Tolerance::Tolerated {
+                until_ms: Some(61_000),
+            },
         ),
         (
             &[(&pass, 0), (&unknown, 1_000)],
@@ -62,7 +66,9 @@ fn grace_runs_from_the_first_unknown_after_a_pass() {
             ],
             minute,
             61_000,
-            Tolerance::Tolerated,
+            Tolerance::Tolerated {
+                until_ms: Some(110_000),
+            },
         ),
         (&[(&unknown, 0)], Grace::Forever, 0, Tolerance::Exhausted),
         (
@@ -81,7 +87,7 @@ fn grace_runs_from_the_first_unknown_after_a_pass() {
             &[(&pass, 0), (&unknown, 1)],
             Grace::Forever,
             u64::MAX,
-            Tolerance::Tolerated,
+            Tolerance::Tolerated { until_ms: None },
         ),
         (
             &[(&pass, 0), (&unknown, 1)],
@@ -116,7 +122,7 @@ fn keeper(dir: &Path) -> Keeper {
         init_start: Some(2),
         time_ns: Some(3),
     };
-    Keeper::new(&LocalStore::at(dir).unwrap(), None, &epoch)
+    Keeper::new(&Folder::at(dir).unwrap(), None, &epoch)
 }
 
 fn remember(keeper: &Keeper, key: &str, outcome: &Outcome, at_ms: u64) -> Result<(), String> {

@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
 use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::connect::file;
 use ready_probe_sdk::connect::nats::{NatsAddress, NatsAuth, seed_in};
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::store::Failure;
@@ -19,7 +20,6 @@ use tokio::io::AsyncWriteExt;
 use super::bounded::Received;
 use super::connect::{self, Stream, plain};
 use crate::redact::Secrets;
-use crate::text_file;
 
 /// The largest message that is taken: a record or an answer of JetStream's API.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
@@ -423,14 +423,14 @@ impl Proof {
             },
             NatsAuth::Token(token) => Self::Token(token.reveal().to_owned()),
             NatsAuth::TokenFile(path) => {
-                Self::Token(text_file::read(path).map_err(|e| format!("token_file: {e}"))?)
+                Self::Token(file::read_text(path).map_err(|e| format!("token_file: {e}"))?)
             }
             NatsAuth::Nkey(path) => {
-                let seed = text_file::read(path).map_err(|e| format!("nkey: {e}"))?;
+                let seed = file::read_text(path).map_err(|e| format!("nkey: {e}"))?;
                 Self::Nkey(key_pair(seed_in(&seed)).map_err(|e| format!("nkey: {e}"))?)
             }
             NatsAuth::Creds(path) => {
-                let text = text_file::read(path).map_err(|e| format!("creds: {e}"))?;
+                let text = file::read_text(path).map_err(|e| format!("creds: {e}"))?;
                 let section = |name| {
                     creds_section(&text, name)
                         .ok_or_else(|| format!("creds: {}: it holds no {name}", path.display()))

@@ -15,6 +15,7 @@ use crate::redact::Secrets;
 /// In memory each part of a reply takes about as much, however short it is on the wire.
 const BYTES_PER_PART: usize = 64;
 
+/// What is said of a server that speaks something else.
 pub const NO_REDIS: &str = "it does not speak the Redis protocol";
 
 /// A connection to one server.

@@ -1,14 +1,20 @@
+use super::text::MAX_FIRST_LINE_BYTES;
 use super::*;
 
 fn row(label: &str, outcome: Outcome) -> Row {
     Row {
+        subject: match label.split_once(':') {
+            None if label == "agents" => Subject::Agents,
+            Some(("agent", _)) => Subject::Agent,
+            None | Some(_) => Subject::Other,
+        },
         label: label.to_owned(),
         target: label.to_owned(),
         scope: Scope::Own,
         required: true,
         without_agents: false,
         passed_before: true,
-        tolerance: Tolerance::Tolerated,
+        tolerance: Tolerance::Tolerated { until_ms: None },
         outcome,
         elapsed: Duration::from_micros(612),
     }
@@ -50,7 +56,7 @@ fn the_first_line_is_about_the_first_of_the_heaviest() {
 #[test]
 fn a_healthy_report_says_what_was_not_asked() {
     let discovered = Outcome::Pass("1 agent discovered; READY_AGENT not set".into());
-    let rows = vec![row(AGENTS, discovered), row("agent:a", Outcome::pass())];
+    let rows = vec![row("agents", discovered), row("agent:a", Outcome::pass())];
     assert_eq!(
         report(Verdict::Healthy, rows).first_line(),
         "healthy: 1 check passes; 1 agent discovered; READY_AGENT not set"

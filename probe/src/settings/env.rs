@@ -1,32 +1,29 @@
 //! Settings from the environment, read by the SDK's rule.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use ready_probe_sdk::connect::place;
+use ready_probe_sdk::connect::variables::{self, Lookup};
 use ready_probe_sdk::variable;
 
 use super::origin::{Invalid, Origin, Setting};
 use crate::redact::shown;
-use crate::text_file;
 
 /// The environment, or what a test puts in its place.
 pub struct Env<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<OsString>,
+    lookup: Lookup<'a>,
 }
 
 impl<'a> Env<'a> {
     /// Reads variables through `lookup`.
-    pub fn new(lookup: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+    pub fn new(lookup: Lookup<'a>) -> Self {
         Self { lookup }
     }
 
     /// Whether a variable is set, to whatever.
     pub fn is_set(&self, name: &str) -> bool {
-        self.value(name).is_some()
-    }
-
-    fn value(&self, name: &str) -> Option<OsString> {
-        (self.lookup)(name).and_then(variable::meant)
+        (self.lookup)(name).and_then(variable::meant).is_some()
     }
 
     /// A variable that names a file or folder.
@@ -37,49 +34,24 @@ impl<'a> Env<'a> {
 
     /// A variable, if it is set.
     pub fn variable(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
-        let origin = Origin::Env(name.to_owned());
-        match self.text(name) {
-            Ok(value) => Ok(value.map(|value| Setting::new(value, origin))),
-            Err(why) => Err(Invalid::new(&origin, why)),
-        }
+        let text = variables::text(self.lookup, name)?;
+        Ok(text.map(|text| Setting::new(text, Origin::Env(name.to_owned()))))
     }
 
     /// Its value; the error does not name it.
     pub fn text(&self, name: &str) -> Result<Option<String>, String> {
-        let text = self.value(name).map(OsString::into_string).transpose();
-        text.map_err(|_| "it is not UTF-8".to_owned())
+        variables::text(self.lookup, name).map_err(|e| e.why)
     }
 
-    /// A variable that may also come from the file that `NAME_FILE` names.
-    pub fn secret(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
-        let file_variable = format!("{name}_FILE");
-        let (direct, file) = (self.variable(name)?, self.variable(&file_variable)?);
-        let Some(file) = file else {
-            return Ok(direct);
-        };
-        if direct.is_some() {
-            return Err(Invalid::new(
-                &file.origin,
-                format!("{name} is set as well; set one of them"),
-            ));
-        }
-        let path = PathBuf::from(&file.value);
-        let text = text_file::read(&path).map_err(|e| Invalid::new(&file.origin, e))?;
-        let origin = Origin::EnvFile {
-            variable: file_variable,
-            path,
-        };
-        if text.is_empty() {
-            return Err(Invalid::new(&origin, "the file is empty"));
-        }
-        // A host without its scheme can't be told from a password, and DNS is not to be asked for one.
-        if !text.contains("://") {
-            return Err(Invalid::new(
-                &origin,
-                "the file holds no address, which begins with its scheme, as in redis:// or nats://",
-            ));
-        }
-        Ok(Some(Setting::new(text, origin)))
+    /// An address that may also come from the file that `NAME_FILE` names.
+    pub fn address(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
+        let found = variables::address(self.lookup, name)?;
+        Ok(found.map(|(text, source)| Setting::new(text, source.into())))
+    }
+
+    /// How long a nats-server before 2.11 keeps records.
+    pub fn max_age(&self) -> Result<Option<Duration>, Invalid> {
+        Ok(place::max_age(self.lookup)?)
     }
 
     /// A variable that is on or off; `default` when it is not set.

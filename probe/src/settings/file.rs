@@ -10,7 +10,7 @@ use crate::redact::Secrets;
 use crate::target::Target;
 use crate::target::options::Options;
 use crate::target::variables::{Lookup, Unusable, Variables};
-use crate::text_file;
+use ready_probe_sdk::connect::file;
 
 /// Read if it exists, and nothing else is named.
 pub const DEFAULT_PATH: &str = "/etc/ready-probe.toml";
@@ -83,7 +83,7 @@ impl ConfigFile {
         if named.is_none() && is_absent(&path) {
             return Ok(Self::default());
         }
-        let text = text_file::read(&path).map_err(|e| match named {
+        let text = file::read_text(&path).map_err(|e| match named {
             // Whoever names a file has named it rightly if it is there.
             Some(named) if !e.is_content() => Invalid::new(&named.origin, e),
             Some(_) | None => Invalid::new(&at(&path, ""), e.why()),
@@ -114,7 +114,7 @@ impl ConfigFile {
                     check(table, lookup, secrets).map_err(|e| Invalid::target(&origin, e))?;
                 Ok(Setting::new(target, origin))
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, Invalid>>()?;
         Ok(Self {
             timeout: set(path, "timeout", written.timeout),
             grace: set(path, "grace", written.grace),

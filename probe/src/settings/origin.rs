@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use ready_probe_sdk::connect::variables::{self, Source};
+
 use crate::redact::one_line;
 use crate::target::variables::Unusable;
 
@@ -56,6 +58,15 @@ impl fmt::Display for Origin {
     }
 }
 
+impl From<Source> for Origin {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Variable(name) => Self::Env(name),
+            Source::File { variable, path } => Self::EnvFile { variable, path },
+        }
+    }
+}
+
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting<T> {
@@ -93,6 +104,12 @@ impl<T> Setting<T> {
 pub struct Invalid {
     message: String,
     typed: bool,
+}
+
+impl From<variables::Unusable> for Invalid {
+    fn from(variables::Unusable { source, why }: variables::Unusable) -> Self {
+        Self::new(&source.into(), why)
+    }
 }
 
 impl Invalid {

@@ -1,20 +1,26 @@
 //! The connection to a store, and how it goes: which of its servers, and when to try again.
 
-use super::Destination;
-use crate::agent::backoff_ms;
+use std::time::Duration;
+
+use crate::backoff::backoff_ms;
 use crate::clock;
 use crate::connect::Endpoint;
+use crate::connect::place::Place;
 use crate::connect::redact::Secrets;
+use crate::connect::servers;
+use crate::freshness::Span;
 use crate::store::Failure;
 use crate::store::connected::{self, Connected};
 use crate::thread;
 
+/// A server that is silent has at least so long before the next one is tried.
+const MIN_SHARE: Duration = Duration::from_secs(1);
 /// After so many beats without an answer the connection is made anew.
 const MAX_TIMEOUTS: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct Session<'a> {
-    destination: &'a Destination,
+    place: &'a Place,
     connection: Option<Connected>,
     /// What the server may have been told to log in.
     secrets: Secrets,
@@ -27,9 +33,9 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(destination: &'a Destination, retry_ms: u64) -> Self {
+    pub(super) fn new(place: &'a Place, retry_ms: u64) -> Self {
         Self {
-            destination,
+            place,
             connection: None,
             secrets: Secrets::default(),
             server: 0,
@@ -41,25 +47,43 @@ impl<'a> Session<'a> {
 
     /// The connection, which is made if there is none: to the server that is next or, where it
     /// can't be talked to, to one of those after it.
-    pub(super) async fn connect(&mut self) -> Result<&mut Connected, Failure> {
+    pub(super) async fn connect(&mut self, limit: Duration) -> Result<&mut Connected, Failure> {
         if self.connection.is_none() {
-            self.secrets = secrets(self.destination).await?;
-        }
-        let mut left = self.destination.address.endpoints().len();
-        while self.connection.is_none() {
-            let Some(endpoint) = self.endpoint() else {
-                break;
-            };
-            let Destination { address, namespace } = self.destination;
-            left = left.saturating_sub(1);
-            match connected::connect_to(endpoint, address, namespace).await {
-                Ok(connected) => self.connection = Some(connected),
-                Err(failure) if left == 0 => return Err(failure),
-                Err(_) => self.server += 1,
-            }
+            self.secrets = secrets(self.place).await?;
+            self.connect_to_next(limit).await?;
         }
         self.connection()
             .ok_or_else(|| Failure::lost("the address names no server"))
+    }
+
+    async fn connect_to_next(&mut self, limit: Duration) -> Result<(), Failure> {
+        let Place { store, namespace } = self.place;
+        let until = clock::instant() + limit;
+        let connecting =
+            servers::in_turn(store.endpoints(), self.server, 1, async |endpoint, left| {
+                let connecting = connected::connect_to(endpoint, store, namespace);
+                if left == 1 {
+                    // It has all that is left of the turn.
+                    return connecting.await;
+                }
+                let time = until.saturating_duration_since(clock::instant());
+                let share = servers::share(time, left).max(MIN_SHARE);
+                let silent = |_| Err(Failure::lost(no_answer(share)));
+                let connected = tokio::time::timeout(share, connecting).await;
+                connected.unwrap_or_else(silent)
+            });
+        let asked = connecting.await;
+        let failures: Vec<_> = asked
+            .failures
+            .iter()
+            .map(|(endpoint, failure)| (*endpoint, &failure.cause))
+            .collect();
+        let why = servers::why_none(store.endpoints(), &failures);
+        let answer = asked.answers.into_iter().next();
+        let (server, connected) = answer.ok_or_else(|| Failure::lost(why))?;
+        self.server = server;
+        self.connection = Some(connected);
+        Ok(())
     }
 
     /// What must not be repeated of what a server says.
@@ -94,9 +118,12 @@ impl<'a> Session<'a> {
     }
 
     fn try_again(&mut self, cause: &str, stays: bool, beat_ms: Option<u64>) -> String {
-        let cause = match self.endpoint() {
-            Some(endpoint) if self.has_several() => format!("{endpoint}: {cause}"),
-            Some(_) | None => cause.to_owned(),
+        // Why none could be connected to names them all already.
+        let cause = match (&self.connection, self.endpoint()) {
+            (Some(_), Some(endpoint)) => {
+                servers::named(self.place.store.endpoints(), endpoint, cause)
+            }
+            (Some(_), None) | (None, _) => cause.to_owned(),
         };
         if !stays {
             self.leave();
@@ -114,12 +141,12 @@ impl<'a> Session<'a> {
     }
 
     fn endpoint(&self) -> Option<&'a Endpoint> {
-        let endpoints = self.destination.address.endpoints();
+        let endpoints = self.place.store.endpoints();
         endpoints.get(self.server.checked_rem(endpoints.len())?)
     }
 
     fn has_several(&self) -> bool {
-        self.destination.address.endpoints().len() > 1
+        self.place.store.endpoints().len() > 1
     }
 
     /// How long to wait before the next attempt. A short TTL leaves no time for the longest pause.
@@ -133,16 +160,21 @@ impl<'a> Session<'a> {
     }
 }
 
+/// That a store has taken longer.
+pub(super) fn no_answer(limit: Duration) -> String {
+    format!("no answer within {}", Span(clock::millis(limit)))
+}
+
 /// Those in files as they stand now: as somebody else's disk may hang, on a thread of its own.
-async fn secrets(destination: &Destination) -> Result<Secrets, Failure> {
+async fn secrets(place: &Place) -> Result<Secrets, Failure> {
     let mut secrets = Secrets::default();
-    if !destination.address.has_secret_files() {
-        destination.address.add_secrets(&mut secrets);
+    if !place.store.has_secret_files() {
+        place.store.add_secrets(&mut secrets);
         return Ok(secrets);
     }
-    let address = destination.address.clone();
+    let store = place.store.clone();
     let read = thread::run(move || {
-        address.add_secrets(&mut secrets);
+        store.add_secrets(&mut secrets);
         secrets
     });
     read.await.map_err(Failure::lost)

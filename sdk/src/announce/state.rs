@@ -1,11 +1,12 @@
 //! Who is to be announced, and when: the announcer's memory between its turns.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::retelling::Retelling;
-use crate::agent::{Shared, backoff_ms};
+use crate::backoff::backoff_ms;
 use crate::clock;
+use crate::outbox::Outbox;
 use crate::signal::{MAX_TTL_MS, Name};
 use crate::store::{Published, Record};
 
@@ -32,10 +33,9 @@ pub(super) struct State {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) agent: Weak<Shared>,
-    pub(super) beat_ms: u64,
-    /// It has something new to say.
-    pub(super) changed: bool,
+    pub(super) agent: Arc<Outbox>,
+    /// All of it is to be told again, new or not.
+    is_lost: bool,
     /// When its record is to be renewed.
     pub(super) renew_ms: u64,
     predecessors: Predecessors,
@@ -82,13 +82,20 @@ pub(super) struct Outage {
 
 /// An agent that is to be announced now.
 pub(super) struct Due {
-    pub(super) agent: Arc<Shared>,
+    pub(super) agent: Arc<Outbox>,
     pub(super) is_new: bool,
 }
 
+impl Entry {
+    /// It has something to say that is not to wait for its renewal.
+    fn has_changed(&self) -> bool {
+        self.is_lost || self.agent.has_changed()
+    }
+}
+
 impl State {
-    pub(super) fn add(&mut self, agent: &Arc<Shared>, beat_ms: u64) {
-        let name = &agent.name;
+    pub(super) fn add(&mut self, agent: &Arc<Outbox>) {
+        let name = &agent.published.agent;
         // Its last word has been overtaken; what is to be taken back for the first time is taken back
         // before the agent is announced.
         self.farewells.retain(|farewell| {
@@ -96,9 +103,8 @@ impl State {
             farewell.published.agent != *name || is_removal
         });
         let entry = Entry {
-            agent: Arc::downgrade(agent),
-            beat_ms,
-            changed: true,
+            agent: Arc::clone(agent),
+            is_lost: true,
             renew_ms: u64::MAX,
             predecessors: Predecessors::ToLookFor {
                 from_ms: 0,
@@ -158,15 +164,16 @@ impl State {
         }
         for name in agents {
             if let Some(entry) = self.agents.get_mut(name) {
-                entry.changed = true;
+                entry.is_lost = true;
             }
         }
     }
 
     /// When something is due; nothing when there is nothing left to do.
     pub(super) fn due_ms(&mut self) -> Option<u64> {
+        // One whose publisher is gone says nothing any more.
         self.agents
-            .retain(|_, entry| entry.agent.strong_count() > 0);
+            .retain(|_, entry| Arc::strong_count(&entry.agent) > 1);
         let now_ms = clock::mono_ms();
         self.farewells.retain(|farewell| farewell.until_ms > now_ms);
         if self.is_idle() {
@@ -176,7 +183,13 @@ impl State {
             return Some(0);
         }
         let entries = self.agents.values();
-        let due_ms = entries.map(|entry| if entry.changed { 0 } else { entry.renew_ms });
+        let due_ms = entries.map(|entry| {
+            if entry.has_changed() {
+                0
+            } else {
+                entry.renew_ms
+            }
+        });
         due_ms.chain(self.retelling.due_ms()).min()
     }
 
@@ -187,22 +200,20 @@ impl State {
         let renewing = self.agents.values().any(|entry| entry.renew_ms <= now_ms);
         let mut due = Vec::new();
         for entry in self.agents.values_mut() {
-            let soon_ms = now_ms.saturating_add(entry.beat_ms / 2);
-            let is_due = entry.changed || retells || (renewing && entry.renew_ms <= soon_ms);
+            let soon_ms = now_ms.saturating_add(entry.agent.beat_ms / 2);
+            let is_due = entry.has_changed() || retells || (renewing && entry.renew_ms <= soon_ms);
             if !is_due {
                 continue;
             }
-            if let Some(agent) = entry.agent.upgrade() {
-                entry.changed = false;
-                due.push(Due {
-                    agent,
-                    is_new: match entry.predecessors {
-                        Predecessors::ToLookFor { from_ms, .. } => from_ms <= now_ms,
-                        Predecessors::ToLookForAgain => retells,
-                        Predecessors::LookedFor => false,
-                    },
-                });
-            }
+            entry.is_lost = false;
+            due.push(Due {
+                agent: Arc::clone(&entry.agent),
+                is_new: match entry.predecessors {
+                    Predecessors::ToLookFor { from_ms, .. } => from_ms <= now_ms,
+                    Predecessors::ToLookForAgain => retells,
+                    Predecessors::LookedFor => false,
+                },
+            });
         }
         due
     }
@@ -240,7 +251,7 @@ impl State {
         self.running = false;
         self.agents
             .values_mut()
-            .for_each(|entry| entry.changed = true);
+            .for_each(|entry| entry.is_lost = true);
         self.broke([].into_iter());
         self.resume_ms = clock::mono_ms() + backoff_ms(self.panics);
         self.panics = self.panics.saturating_add(1);

@@ -127,7 +127,7 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
     if text.contains(char::is_control) {
         return Err(invalid("it holds a control character, such as a line end"));
     }
-    let url = Url::parse(text).map_err(|e| invalid(&e.to_string()))?;
+    let url = Url::parse(text).map_err(|e| invalid(&why_no_url(&e)))?;
     if url.scheme().contains("unix") {
         return unix(&url);
     }
@@ -158,17 +158,34 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
 /// # Errors
 /// [`ErrorKind::InvalidConfig`]; the message never quotes the host.
 pub fn check_host(host: &str) -> Result<()> {
-    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_foreign = |c: char| is_name(c) || c.is_alphanumeric();
     if host.is_empty() {
         return Err(invalid("it names no host"));
     }
     if host.chars().all(is_name) || host.parse::<Ipv6Addr>().is_ok() {
         return Ok(());
     }
+    if host.chars().all(is_foreign) {
+        return Err(invalid(NO_ASCII));
+    }
     Err(invalid(
         "a host is letters, digits, '.', '-' and '_'; what else belongs to a password is \
          percent-encoded",
     ))
+}
+
+const NO_ASCII: &str =
+    "a host with letters beyond ASCII is written as DNS has it, beginning with xn--";
+
+/// Why a text is no URL.
+#[must_use]
+pub fn why_no_url(e: &url::ParseError) -> String {
+    match e {
+        // The tables that it would take are a thirtieth of the probe.
+        url::ParseError::IdnaError => NO_ASCII.to_owned(),
+        e => e.to_string(),
+    }
 }
 
 /// To a URL parser, `redis://user:12?34@host` names the host `user`, the port 12 and a query.

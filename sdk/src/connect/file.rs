@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+/// No address, configuration or key is larger.
+const MAX_TEXT_BYTES: u64 = 64 * 1024;
+
 /// A file that can't be used. Displayed as one line that names it and says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unusable {
@@ -81,4 +84,14 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Unusable> {
         ));
     }
     Ok(bytes)
+}
+
+/// A small text file, without the line ends and blanks at its end.
+///
+/// # Errors
+/// When it can't be read, is too large, or not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, Unusable> {
+    let bytes = read(path, MAX_TEXT_BYTES)?;
+    let text = String::from_utf8(bytes).map_err(|_| Unusable::content(path, "not UTF-8"))?;
+    Ok(text.trim_end_matches(['\n', '\r', ' ', '\t']).to_owned())
 }

@@ -1,7 +1,7 @@
-//! Getting a connection: names, addresses, unix sockets, TLS. Without a time limit: the caller has one.
+//! Getting a connection: addresses, unix sockets, TLS. Without a time limit: the caller has one.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
+use super::Endpoint;
 use super::redact::Secrets;
+use super::resolve::resolve;
 use super::secured::Secured;
 use super::tls::{CertificateName, TlsOptions, explain};
-use super::{Endpoint, is_localhost};
 use crate::kept::Kept;
-use crate::thread;
 
 /// Anything bytes go through.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -163,38 +163,6 @@ fn asked_for(endpoint: &Endpoint) -> Result<ServerName<'static>, String> {
         Endpoint::Unix(_) => "localhost".to_owned(),
     };
     ServerName::try_from(host).map_err(|_| "TLS: the host is no name: server_name=".to_owned())
-}
-
-/// Every address of a host. `localhost` is both loopback addresses, whatever the resolver says
-/// (RFC 6761, 6.3): a server may listen on one of them only.
-///
-/// A thread of our own, since tokio panics where no thread can be had.
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    if is_localhost(host) {
-        return Ok(vec![
-            (Ipv4Addr::LOCALHOST, port).into(),
-            (Ipv6Addr::LOCALHOST, port).into(),
-        ]);
-    }
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![(ip, port).into()]);
-    }
-    let name = host.to_owned();
-    let resolved = thread::run(move || (name.as_str(), port).to_socket_addrs()).await?;
-    let addresses: Vec<SocketAddr> = match resolved {
-        Ok(addresses) => addresses.collect(),
-        Err(e) => return Err(format!("DNS: {}", strip_prefix(&e.to_string()))),
-    };
-    if addresses.is_empty() {
-        return Err("DNS: the name has no address".to_owned());
-    }
-    Ok(addresses)
-}
-
-fn strip_prefix(message: &str) -> &str {
-    message
-        .strip_prefix("failed to lookup address information: ")
-        .unwrap_or(message)
 }
 
 async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, NoConnection> {

@@ -18,6 +18,8 @@ const CUT: char = '…';
 const MIN_BEGUN_CHARS: usize = 4;
 /// No more of what somebody says is looked at: a few hundred characters are quoted.
 const MAX_BYTES: usize = 8 * 1024;
+/// How much of a value is shown, so that a long one leaves room for what is wrong with it.
+const MAX_SHOWN_CHARS: usize = 60;
 /// Shorter secrets are not looked for in base64, where they would be found by coincidence.
 const MIN_BASE64_BYTES: usize = 4;
 
@@ -33,6 +35,17 @@ impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Secrets({})", self.known.len())
     }
+}
+
+/// A value that somebody set, in quotes, with what nobody sees in it escaped.
+#[must_use]
+pub fn shown(value: &str) -> String {
+    let value = Secrets::default().hide(value);
+    let mut shown: String = value.chars().take(MAX_SHOWN_CHARS).collect();
+    if value.chars().nth(MAX_SHOWN_CHARS).is_some() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
 }
 
 impl Secrets {

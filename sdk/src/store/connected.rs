@@ -6,8 +6,8 @@ use super::Failure;
 use super::any::AnyStore;
 use super::nats::NatsStore;
 use super::redis::RedisStore;
-use crate::connect::Endpoint;
 use crate::connect::store::{Server, StoreAddress};
+use crate::connect::{Endpoint, servers};
 use crate::signal::Name;
 
 #[cfg(feature = "nats")]
@@ -41,26 +41,24 @@ pub type Connected = AnyStore<RedisClient, NatsClient>;
 /// ```
 ///
 /// # Errors
-/// [`Failure`]: why the last of its servers can't be talked to, or that this build has no support
-/// for it.
+/// [`Failure`]: why none of its servers can be talked to, or that this build has no support for it.
 pub async fn connect(address: &StoreAddress, namespace: &Name) -> Result<Connected, Failure> {
-    let mut failure = Failure::lost("the address names no server");
-    let mut endpoints = address.endpoints().iter();
-    while let Some(endpoint) = endpoints.next() {
+    let endpoints = address.endpoints();
+    let asked = servers::in_turn(endpoints, 0, 1, async |endpoint, left| {
         let connecting = connect_to(endpoint, address, namespace);
-        let connected = if endpoints.len() == 0 {
-            connecting.await
-        } else {
-            let silent = || Err(Failure::lost(format!("{endpoint}: no answer")));
-            let within = tokio::time::timeout(NEXT_SERVER_AFTER, connecting).await;
-            within.unwrap_or_else(|_| silent())
-        };
-        match connected {
-            Ok(connected) => return Ok(connected),
-            Err(e) => failure = e,
+        if left == 1 {
+            return connecting.await.map_err(|e| e.cause);
         }
-    }
-    Err(failure)
+        match tokio::time::timeout(NEXT_SERVER_AFTER, connecting).await {
+            Ok(connected) => connected.map_err(|e| e.cause),
+            Err(_) => Err("no answer".to_owned()),
+        }
+    });
+    let asked = asked.await;
+    let connected = asked.answers.into_iter().next();
+    let (_, connected) =
+        connected.ok_or_else(|| Failure::lost(servers::why_none(endpoints, &asked.failures)))?;
+    Ok(connected)
 }
 
 /// The same with one of the store's servers.

@@ -9,7 +9,7 @@ use ready_probe_sdk::store::connected::{self, Connected};
 use ready_probe_sdk::store::{Published, Record, Store};
 use ready_probe_test_support::servers::{Redis, RedisBinary};
 
-use crate::common::{Folder, own_signal};
+use crate::common::{TempFolder, own_signal};
 use crate::fixture::{announced_agent, keys};
 
 const DOCUMENT: &str = include_str!("../../../docs/signal.md");
@@ -129,7 +129,7 @@ async fn the_documented_acls_keep_to_their_namespace_and_readers_write_nothing()
 #[test]
 fn an_agent_lives_and_ends_by_the_documented_acl() {
     let redis = start(RedisBinary::Debian);
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     redis.command(&["ACL", "LOG", "RESET"]);
     let url = format!("redis://ready-agent:pw@127.0.0.1:{}", redis.port());
     let agent = announced_agent(&folder, "acl-life", &url);

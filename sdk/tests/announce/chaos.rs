@@ -7,11 +7,11 @@ use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 
 use crate::bucket::{Bucket, VERSIONS};
 use crate::common::program::Program;
-use crate::common::{Folder, throughout, until};
+use crate::common::{TempFolder, throughout, until};
 use crate::fixture::{immortal_keys, keys};
 
 /// Agents with a TTL of one second, which beat every 100 ms; those of even numbers share a name.
-fn start(folder: &Folder, store: &str, n: usize) -> Program {
+fn start(folder: &TempFolder, store: &str, n: usize) -> Program {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .env("READY_STORE", store)
@@ -47,7 +47,7 @@ fn strike(redis: &mut Redis, n: usize) {
 }
 
 /// Agents come and go while all this happens; returns those that live.
-fn rage(folder: &Folder, store: &str, mut strike: impl FnMut(usize)) -> Vec<Program> {
+fn rage(folder: &TempFolder, store: &str, mut strike: impl FnMut(usize)) -> Vec<Program> {
     let mut programs: Vec<Program> = (0..6).map(|n| start(folder, store, n)).collect();
     for round in 0..8 {
         strike(round);
@@ -64,7 +64,7 @@ fn rage(folder: &Folder, store: &str, mut strike: impl FnMut(usize)) -> Vec<Prog
 
 #[test]
 fn nothing_immortal_is_left_whatever_happens_to_agents_and_store() {
-    let (mut redis, folder) = (Redis::start(), Folder::new());
+    let (mut redis, folder) = (Redis::start(), TempFolder::new());
     let url = redis.url();
     let programs = rage(&folder, &url, |round| strike(&mut redis, round));
     until("the agents recover", || {
@@ -104,7 +104,7 @@ fn strike_nats(nats: &mut Nats, round: usize) {
 fn nor_in_nats() {
     for version in VERSIONS {
         let nats = Nats::builder(version).jetstream().start();
-        let (mut nats, folder) = (nats, Folder::new());
+        let (mut nats, folder) = (nats, TempFolder::new());
         let url = nats.url();
         let bucket = Bucket::of(&nats);
         let first = start(&folder, &url, 99);

@@ -6,7 +6,7 @@ use ready_probe_sdk::Agent;
 use ready_probe_test_support::proxy::{Fault, Proxy};
 use ready_probe_test_support::servers::Redis;
 
-use crate::common::{Folder, until};
+use crate::common::{TempFolder, until};
 use crate::fixture::{
     announced_agent, assert_heals, assert_holds_nobody_up, keys, record, until_told,
 };
@@ -15,13 +15,13 @@ use crate::fixture::{
 struct Behind {
     redis: Redis,
     proxy: Proxy,
-    folder: Folder,
+    folder: TempFolder,
     agent: Agent,
 }
 
 impl Behind {
     fn start(name: &str) -> Self {
-        let (redis, folder) = (Redis::start(), Folder::new());
+        let (redis, folder) = (Redis::start(), TempFolder::new());
         let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
         let url = format!("redis://127.0.0.1:{}", proxy.port());
         let agent = announced_agent(&folder, name, &url);

@@ -6,7 +6,7 @@ use ready_probe_sdk::signal::Signal;
 use ready_probe_sdk::{Agent, AgentBuilder};
 use ready_probe_test_support::servers::Redis;
 
-use crate::common::{Folder, PATIENCE, until};
+use crate::common::{PATIENCE, TempFolder, until};
 
 pub const TTL: Duration = Duration::from_secs(6);
 /// As the SDK derives it from the TTL.
@@ -19,21 +19,21 @@ pub const SLACK: Duration = Duration::from_millis(1_500);
 /// No call of an agent takes longer, whatever the store does.
 pub const AT_ONCE: Duration = Duration::from_millis(50);
 
-pub fn builder(folder: &Folder, name: &str, store: &str) -> AgentBuilder {
+pub fn builder(folder: &TempFolder, name: &str, store: &str) -> AgentBuilder {
     Agent::builder(name)
-        .local(folder.store())
+        .folder(folder.signals())
         .store(store)
         .ttl(TTL)
 }
 
-pub fn ready_agent(folder: &Folder, name: &str, store: &str) -> Agent {
+pub fn ready_agent(folder: &TempFolder, name: &str, store: &str) -> Agent {
     let agent = builder(folder, name, store).register().unwrap();
     agent.mark_ready(()).unwrap();
     agent
 }
 
 /// The same, once it is announced and has tidied up, which comes between its first two words.
-pub fn announced_agent(folder: &Folder, name: &str, store: &str) -> Agent {
+pub fn announced_agent(folder: &TempFolder, name: &str, store: &str) -> Agent {
     let agent = ready_agent(folder, name, store);
     agent.wait_announced(PATIENCE).unwrap();
     agent.mark_ready(()).unwrap();
@@ -42,7 +42,7 @@ pub fn announced_agent(folder: &Folder, name: &str, store: &str) -> Agent {
 }
 
 /// Waits until the local record says that the agent is not announced, and why.
-pub fn until_told(folder: &Folder, agent: &str, why: &str) {
+pub fn until_told(folder: &TempFolder, agent: &str, why: &str) {
     let mut last = None;
     until(
         &format!("{agent} says that it is not announced: {why}"),
@@ -61,7 +61,7 @@ pub fn until_told(folder: &Folder, agent: &str, why: &str) {
 /// Waits until the local record says that the agent is announced again, and holds that against the
 /// promised time.
 #[track_caller]
-pub fn assert_heals(folder: &Folder, agent: &str) {
+pub fn assert_heals(folder: &TempFolder, agent: &str) {
     let start = Instant::now();
     until(&format!("{agent} says that it is announced"), || {
         folder.record(agent).announced.filter(|a| a.ok)
@@ -79,7 +79,7 @@ pub fn assert_holds_nobody_up(agent: &Agent, calls: u32) {
         let start = Instant::now();
         agent.mark_ready(serde_json::json!({ "n": n })).unwrap();
         agent.tick().unwrap();
-        let _ = agent.announcement();
+        let _ = agent.announced();
         slow.extend(Some(start.elapsed()).filter(|took| *took > AT_ONCE));
         std::thread::yield_now();
     }

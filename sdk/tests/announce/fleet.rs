@@ -10,13 +10,13 @@ use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 
 use crate::bucket::Bucket;
 use crate::common::program::Program;
-use crate::common::{Folder, until};
+use crate::common::{TempFolder, until};
 use crate::fixture::{BEAT, SLACK, TTL, immortal_keys, keys, ready_agent, record_keys};
 
 /// One beat with its variation, and the longest backoff, which the beat limits.
 const ALL_BACK: Duration = Duration::from_millis(2_200);
 
-fn agents(folder: &Folder, prefix: &str, count: usize, url: &str) -> Vec<Agent> {
+fn agents(folder: &TempFolder, prefix: &str, count: usize, url: &str) -> Vec<Agent> {
     let names = (0..count).map(|n| format!("{prefix}-{n}"));
     let agents: Vec<Agent> = names.map(|name| ready_agent(folder, &name, url)).collect();
     for agent in &agents {
@@ -27,7 +27,7 @@ fn agents(folder: &Folder, prefix: &str, count: usize, url: &str) -> Vec<Agent> 
 
 #[test]
 fn a_restart_under_a_hundred_agents_loses_none() {
-    let (mut redis, folder) = (Redis::start(), Folder::in_memory());
+    let (mut redis, folder) = (Redis::start(), TempFolder::in_memory());
     let agents = agents(&folder, "restarted", 100, &redis.url());
     redis.restart();
     let start = Instant::now();
@@ -40,7 +40,7 @@ fn a_restart_under_a_hundred_agents_loses_none() {
     assert_eq!(keys(&redis, "*").len(), 201);
     assert_eq!(immortal_keys(&redis), Vec::<String>::new());
     until("all know it", || {
-        let mut all = agents.iter().map(|agent| agent.announcement());
+        let mut all = agents.iter().map(|agent| agent.announced());
         all.all(|a| a.is_some_and(|a| a.ok)).then_some(())
     });
 }
@@ -55,10 +55,14 @@ fn restart_under_a_hundred(
     restart: impl FnOnce(),
     mut count: impl FnMut() -> usize,
 ) {
-    let folder = Folder::in_memory();
+    let folder = TempFolder::in_memory();
     let register = |n| {
         let agent = Agent::builder(&format!("{prefix}-{n}"));
-        let agent = agent.local(folder.store()).store(url).register().unwrap();
+        let agent = agent
+            .folder(folder.signals())
+            .store(url)
+            .register()
+            .unwrap();
         agent.mark_ready(()).unwrap();
         agent
     };
@@ -110,7 +114,7 @@ fn connect_again(
     restart: impl FnOnce(),
     mut count: impl FnMut() -> usize,
 ) -> Vec<Instant> {
-    let folder = Folder::in_memory();
+    let folder = TempFolder::in_memory();
     let proxy = Proxy::start(([127, 0, 0, 1], port).into());
     let url = format!("{scheme}://127.0.0.1:{}", proxy.port());
     let programs: Vec<Program> = (0..8)
@@ -185,7 +189,7 @@ fn calls(redis: &Redis) -> BTreeMap<String, f64> {
 )]
 fn a_beat_of_a_thousand_agents_is_one_pipeline_on_one_connection() {
     const COUNT: usize = 1_000;
-    let (redis, folder) = (Redis::start(), Folder::in_memory());
+    let (redis, folder) = (Redis::start(), TempFolder::in_memory());
     let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
     let url = format!("redis://127.0.0.1:{}", proxy.port());
     let _agents = agents(&folder, "thousand", COUNT, &url);

@@ -8,13 +8,13 @@ use ready_probe_test_support::servers::{Nats, NatsVersion, Redis, RedisBinary};
 use serde_json::{Value, json};
 
 use crate::bucket::{Bucket, VERSIONS};
-use crate::common::{Folder, until};
+use crate::common::{TempFolder, until};
 use crate::fixture::{announced_agent, assert_heals, builder, record, record_keys, until_told};
 
 /// As long as a TTL is by default: no test here waits for its end, or for a beat.
 const TTL: Duration = Duration::from_secs(60);
 
-fn announced(folder: &Folder, name: &str, store: &str) -> Agent {
+fn announced(folder: &TempFolder, name: &str, store: &str) -> Agent {
     let agent = builder(folder, name, store).ttl(TTL).register().unwrap();
     agent.mark_ready(()).unwrap();
     agent.wait_announced(crate::common::PATIENCE).unwrap();
@@ -51,7 +51,7 @@ fn start(version: NatsVersion, denied: &str) -> (Nats, String, Bucket) {
 #[test]
 fn a_full_redis_forgets_a_ready_that_no_longer_holds() {
     for binary in [RedisBinary::Debian, RedisBinary::Valkey] {
-        let (redis, folder) = (Redis::builder().binary(binary).start(), Folder::new());
+        let (redis, folder) = (Redis::builder().binary(binary).start(), TempFolder::new());
         let agent = announced(&folder, "oom", &redis.url());
         redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
         agent.mark_ready(json!({ "still": true })).unwrap();
@@ -72,7 +72,7 @@ fn a_full_redis_forgets_a_ready_that_no_longer_holds() {
 
 #[test]
 fn an_agent_that_closes_is_gone_from_a_full_redis() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let agent = announced(&folder, "oom-close", &redis.url());
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
     drop(agent.close("deploy").unwrap());
@@ -81,7 +81,7 @@ fn an_agent_that_closes_is_gone_from_a_full_redis() {
 
 #[test]
 fn a_redis_that_refuses_the_removal_as_well_is_quoted() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let rules = ["on", ">pw", "allkeys", "+@all", "-del"];
     redis.command(&[&["ACL", "SETUSER", "app"], rules.as_slice()].concat());
     let url = format!("redis://app:pw@127.0.0.1:{}", redis.port());
@@ -99,7 +99,7 @@ fn a_redis_that_refuses_the_removal_as_well_is_quoted() {
 fn a_full_bucket_takes_a_not_ready_in_place_of_the_ready() {
     for version in VERSIONS {
         let (_nats, url, bucket) = start(version, "");
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let agent = announced(&folder, "full", &url);
         fill(&bucket, version, true);
         agent.mark_ready(json!({ "still": true })).unwrap();
@@ -120,7 +120,7 @@ fn a_full_bucket_takes_a_not_ready_in_place_of_the_ready() {
 fn an_agent_that_closes_is_gone_from_a_full_bucket() {
     for version in VERSIONS {
         let (_nats, url, bucket) = start(version, "");
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let agent = announced(&folder, "full-close", &url);
         fill(&bucket, version, true);
         drop(agent);
@@ -132,7 +132,7 @@ fn an_agent_that_closes_is_gone_from_a_full_bucket() {
 fn who_may_not_purge_a_full_bucket_is_told_which_permission_is_missing() {
     for version in VERSIONS {
         let (mut nats, url, bucket) = start(version, "\"$JS.API.STREAM.PURGE.KV_ready\"");
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let agent = announced_agent(&folder, "may-not-purge", &url);
         fill(&bucket, version, true);
         agent.mark_not_ready("overloaded").unwrap();
@@ -159,7 +159,7 @@ fn who_may_not_purge_a_full_bucket_is_told_which_permission_is_missing() {
 fn without_that_permission_a_marker_takes_the_place_of_a_ready_where_it_fits() {
     let version = NatsVersion::V2_15;
     let (_nats, url, bucket) = start(version, "\"$JS.API.STREAM.PURGE.KV_ready\"");
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = announced(&folder, "marked", &url);
     let mut settings = life(version);
     settings["max_bytes"] = bucket.info()["state"]["bytes"].clone();

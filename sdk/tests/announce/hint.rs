@@ -9,7 +9,7 @@ use ready_probe_test_support::servers::{Nats, NatsVersion};
 use serde_json::json;
 
 use crate::bucket::{Bucket, VERSIONS};
-use crate::common::{Folder, until};
+use crate::common::{TempFolder, until};
 use crate::fixture::{TTL, announced_agent};
 
 /// How many instances of an agent are found when so many are to be ready, and how many of them are.
@@ -50,7 +50,7 @@ fn hint_of(bucket: &Bucket, agent: &str) -> Option<serde_json::Value> {
 #[test]
 fn an_agent_stands_in_its_hint_and_a_stranger_need_not() {
     let nats = Nats::builder(NatsVersion::V2_9).jetstream().start();
-    let (bucket, folder) = (Bucket::of(&nats), Folder::new());
+    let (bucket, folder) = (Bucket::of(&nats), TempFolder::new());
     let _agent = announced_agent(&folder, "hinted", &nats.url());
     let hint = hint_of(&bucket, "hinted").unwrap();
     assert_eq!(hint["instances"].as_array().unwrap().len(), 1);
@@ -70,7 +70,7 @@ fn an_agent_stands_in_its_hint_and_a_stranger_need_not() {
 #[test]
 fn a_hint_that_is_wrong_or_lost_hides_nobody_and_is_mended() {
     let nats = Nats::builder(NatsVersion::V2_9).jetstream().start();
-    let (bucket, folder) = (Bucket::of(&nats), Folder::new());
+    let (bucket, folder) = (Bucket::of(&nats), TempFolder::new());
     let agent = announced_agent(&folder, "misled", &nats.url());
     let agent_hint = until("it has a hint", || hint_of(&bucket, "misled"));
     for wrong in ["x", "{}", "{\"instances\":[\"gone\",\"../x\"]}"] {
@@ -89,7 +89,7 @@ fn a_hint_that_is_wrong_or_lost_hides_nobody_and_is_mended() {
 fn a_bucket_that_can_not_be_read_directly_is_written_to_and_who_reads_is_told() {
     for version in VERSIONS {
         let nats = Nats::builder(version).jetstream().start();
-        let (bucket, folder) = (Bucket::of(&nats), Folder::new());
+        let (bucket, folder) = (Bucket::of(&nats), TempFolder::new());
         let mut settings = match version {
             NatsVersion::V2_9 => Bucket::max_age(2 * TTL),
             NatsVersion::V2_15 => json!({ "allow_msg_ttl": true }),

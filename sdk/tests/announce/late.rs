@@ -10,7 +10,7 @@ use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 
 use crate::bucket::{Bucket, VERSIONS};
 use crate::common::program::Program;
-use crate::common::{Folder, PATIENCE, dead_process, signal_of, throughout, until};
+use crate::common::{PATIENCE, TempFolder, dead_process, signal_of, throughout, until};
 use crate::fixture::{SLACK, builder, record, until_told};
 
 /// As by default: beats come every 8 s at most, and none of this may wait for one.
@@ -157,13 +157,13 @@ struct Cut {
     nth: usize,
     place: Box<dyn Place>,
     proxy: Proxy,
-    folder: Folder,
+    folder: TempFolder,
 }
 
 impl Cut {
     fn before(nth: usize, place: Box<dyn Place>) -> Self {
         let proxy = Proxy::start(([127, 0, 0, 1], place.port()).into());
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         Self {
             nth,
             place,

@@ -7,17 +7,17 @@ use ready_probe_sdk::signal::State;
 use ready_probe_test_support::servers::Redis;
 
 use crate::common::program::Program;
-use crate::common::{Folder, PATIENCE, until};
+use crate::common::{PATIENCE, TempFolder, until};
 use crate::fixture::{
     SLACK, announced_agent, builder, immortal_keys, keys, ready_agent, record, record_keys,
 };
 
 #[test]
 fn an_agent_that_closes_takes_back_its_own_and_nothing_else() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let agent = announced_agent(&folder, "shared", &redis.url());
     let neighbour = announced_agent(&folder, "neighbour", &redis.url());
-    let mut program = Program::announcing(&Folder::new().path(), &redis.url());
+    let mut program = Program::announcing(&TempFolder::new().path(), &redis.url());
     program.tell("register shared");
     program.tell("wait_announced");
     assert_eq!(record_keys(&redis, "shared").len(), 2);
@@ -42,7 +42,7 @@ fn an_agent_that_closes_takes_back_its_own_and_nothing_else() {
 
 #[test]
 fn an_agent_that_comes_and_goes_leaves_nothing_behind() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     for n in 0..100 {
         let agent = ready_agent(&folder, "fleeting", &redis.url());
         // Some go while they are being announced.
@@ -58,7 +58,7 @@ fn an_agent_that_comes_and_goes_leaves_nothing_behind() {
 
 #[test]
 fn a_process_that_closes_all_takes_everything_back() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let mut program = Program::announcing(&folder.path(), &redis.url());
     program.tell("register held");
     program.tell("mark_ready marked");
@@ -72,7 +72,7 @@ fn a_process_that_closes_all_takes_everything_back() {
 
 #[test]
 fn a_process_that_is_killed_leaves_nothing_that_does_not_end() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let mut program = Program::announcing(&folder.path(), &redis.url());
     program.tell("register killed 1000");
     program.tell("wait_announced");
@@ -92,7 +92,7 @@ fn a_process_that_is_killed_leaves_nothing_that_does_not_end() {
 
 #[test]
 fn the_last_word_of_an_agent_that_panics_is_announced() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let agent = announced_agent(&folder, "panics", &redis.url());
     let panicked = thread::spawn(move || {
         let _agent = agent;
@@ -107,7 +107,7 @@ fn the_last_word_of_an_agent_that_panics_is_announced() {
 
 #[test]
 fn a_stall_is_announced_at_once_and_so_is_its_end() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let limit = Duration::from_millis(300);
     // Beats come every ten seconds: none of this waits for one.
     let agent = builder(&folder, "stalls", &redis.url())
@@ -133,7 +133,7 @@ fn a_stall_is_announced_at_once_and_so_is_its_end() {
 
 #[test]
 fn who_registers_again_has_the_last_word_whatever_was_to_be_said_before() {
-    let (mut redis, folder) = (Redis::start(), Folder::new());
+    let (mut redis, folder) = (Redis::start(), TempFolder::new());
     let mut program = Program::announcing(&folder.path(), &redis.url());
     program.tell("register again 6000");
     program.tell("ready");
@@ -150,7 +150,7 @@ fn who_registers_again_has_the_last_word_whatever_was_to_be_said_before() {
 
 #[test]
 fn what_may_not_be_taken_back_keeps_nobody_else_from_being_announced() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     redis.command(&[
         "ACL", "SETUSER", "app", "on", ">pw", "allkeys", "+@all", "-del",
     ]);

@@ -5,7 +5,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use ready_probe_test_support::process::free_port;
 use ready_probe_test_support::servers::Redis;
 
-use crate::common::{Folder, until};
+use crate::common::{TempFolder, until};
 use crate::fixture::{announced_agent, assert_heals, ready_agent, until_told};
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -30,7 +30,7 @@ pub fn lines(store: &str) -> Vec<String> {
 #[test]
 fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
     collect();
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let port = free_port();
     let url = format!("redis://:hUnTeR2@127.0.0.1:{port}");
     let store = format!("redis://***@127.0.0.1:{port}");
@@ -62,7 +62,7 @@ fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
 #[test]
 fn a_refusal_is_logged_as_an_outage_is() {
     collect();
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     redis.command(&["ACL", "SETUSER", "app", "on", ">pw", "allkeys", "+@all"]);
     let url = format!("redis://app:pw@127.0.0.1:{}", redis.port());
     let store = format!("redis://***@127.0.0.1:{}", redis.port());

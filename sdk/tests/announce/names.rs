@@ -8,7 +8,7 @@ use ready_probe_test_support::servers::{Nats, Redis};
 
 use crate::bucket::{Bucket, VERSIONS};
 use crate::common::program::{Copy, Program};
-use crate::common::{Folder, until};
+use crate::common::{TempFolder, until};
 use crate::fixture::{assert_heals, keys, record, until_told};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -17,7 +17,13 @@ const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// An agent `named` in a process of its own that is announced at `url`, through this name server.
-fn announced(folder: &Folder, names: &NameServer, copy: &Copy, user: u32, url: &str) -> Program {
+fn announced(
+    folder: &TempFolder,
+    names: &NameServer,
+    copy: &Copy,
+    user: u32,
+    url: &str,
+) -> Program {
     std::fs::create_dir_all(folder.path()).unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o1777)).unwrap();
     std::fs::set_permissions(
@@ -37,7 +43,7 @@ fn announced(folder: &Folder, names: &NameServer, copy: &Copy, user: u32, url: &
 
 #[test]
 fn after_a_failover_the_name_leads_to_another_server() {
-    let (mut old, folder, copy) = (Redis::start(), Folder::new(), Copy::new());
+    let (mut old, folder, copy) = (Redis::start(), TempFolder::new(), Copy::new());
     let names = NameServer::start(&[("store.test", &[HERE])]);
     let url = format!("redis://store.test:{}", old.port());
     let _program = announced(&folder, &names, &copy, 0, &url);
@@ -58,7 +64,7 @@ fn after_a_failover_the_name_leads_to_another_server() {
 
 #[test]
 fn an_address_that_keeps_silent_does_not_keep_the_next_one_waiting() {
-    let (redis, folder, copy) = (Redis::start(), Folder::new(), Copy::new());
+    let (redis, folder, copy) = (Redis::start(), TempFolder::new(), Copy::new());
     let names = NameServer::start(&[("store.test", &[NOWHERE, HERE])]);
     let url = format!("redis://store.test:{}", redis.port());
     let _program = announced(&folder, &names, &copy, 0, &url);
@@ -67,7 +73,7 @@ fn an_address_that_keeps_silent_does_not_keep_the_next_one_waiting() {
 
 #[test]
 fn a_process_that_can_have_no_more_threads_says_so_and_goes_on() {
-    let (mut redis, folder, copy) = (Redis::start(), Folder::new(), Copy::new());
+    let (mut redis, folder, copy) = (Redis::start(), TempFolder::new(), Copy::new());
     let names = NameServer::start(&[("store.test", &[HERE])]);
     let url = format!("redis://store.test:{}", redis.port());
     let mut program = announced(&folder, &names, &copy, 61_001, &url);
@@ -84,7 +90,7 @@ fn a_process_that_can_have_no_more_threads_says_so_and_goes_on() {
 fn with_nats_as_well() {
     for (version, user) in VERSIONS.into_iter().zip([61_002, 61_003]) {
         let mut nats = Nats::builder(version).jetstream().start();
-        let (folder, copy) = (Folder::new(), Copy::new());
+        let (folder, copy) = (TempFolder::new(), Copy::new());
         let names = NameServer::start(&[("store.test", &[HERE])]);
         let url = format!("nats://store.test:{}", nats.port());
         let mut program = announced(&folder, &names, &copy, user, &url);

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::bucket::{Bucket, VERSIONS};
 use crate::common::program::Program;
-use crate::common::{Folder, PATIENCE, throughout, until};
+use crate::common::{PATIENCE, TempFolder, throughout, until};
 use crate::fixture::{
     SLACK, announced_agent, assert_heals, assert_holds_nobody_up, builder, ready_agent, until_told,
 };
@@ -24,7 +24,7 @@ fn start(version: NatsVersion) -> Nats {
 #[test]
 fn a_signal_is_announced_with_a_ttl_and_taken_back() {
     for version in VERSIONS {
-        let (nats, folder) = (start(version), Folder::new());
+        let (nats, folder) = (start(version), TempFolder::new());
         let bucket = Bucket::of(&nats);
         let ttl = Duration::from_secs(2);
         if version == NatsVersion::V2_9 {
@@ -36,7 +36,7 @@ fn a_signal_is_announced_with_a_ttl_and_taken_back() {
             .unwrap();
         agent.mark_ready(()).unwrap();
         agent.wait_announced(PATIENCE).unwrap();
-        let announced = agent.announcement().unwrap();
+        let announced = agent.announced().unwrap();
         assert_eq!((announced.ok, announced.reason), (true, None));
         assert_eq!(announced.store, nats.url());
         assert_eq!(bucket.record("kept.1").unwrap().state, State::Ready);
@@ -56,7 +56,7 @@ fn a_signal_is_announced_with_a_ttl_and_taken_back() {
 /// A server knows the header in exactly these letters, and keeps for ever what has another one.
 #[test]
 fn a_record_with_another_spelling_of_its_ttl_is_not_believed() {
-    let (nats, folder) = (start(NatsVersion::V2_15), Folder::new());
+    let (nats, folder) = (start(NatsVersion::V2_15), TempFolder::new());
     let bucket = Bucket::of(&nats);
     let _agent = announced_agent(&folder, "spelled", &nats.url());
     let believed = |header: Option<(&str, &str)>| {
@@ -81,7 +81,7 @@ fn a_record_with_another_spelling_of_its_ttl_is_not_believed() {
 /// Where the bucket decides how long a record lives, its own TTL is not its end.
 #[test]
 fn who_closes_while_the_store_is_away_is_taken_back_however_long_the_bucket_keeps_it() {
-    let (mut nats, folder) = (start(NatsVersion::V2_9), Folder::new());
+    let (mut nats, folder) = (start(NatsVersion::V2_9), TempFolder::new());
     let bucket = Bucket::of(&nats);
     bucket.make(&Bucket::max_age(Duration::from_secs(600)));
     let ttl = Duration::from_secs(1);
@@ -101,7 +101,7 @@ fn who_closes_while_the_store_is_away_is_taken_back_however_long_the_bucket_keep
 #[test]
 fn the_bucket_that_is_made_ends_every_record() {
     for version in VERSIONS {
-        let (nats, folder) = (start(version), Folder::new());
+        let (nats, folder) = (start(version), TempFolder::new());
         let _agent = announced_agent(&folder, "first", &nats.url());
         let config = &Bucket::of(&nats).info()["config"];
         match version {
@@ -114,7 +114,7 @@ fn the_bucket_that_is_made_ends_every_record() {
 #[test]
 fn a_store_that_is_away_holds_nobody_up_and_is_told_when_it_comes() {
     for version in VERSIONS {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let port = free_port();
         let agent = ready_agent(&folder, "nats-away", &format!("nats://127.0.0.1:{port}"));
         until_told(&folder, "nats-away", "connection refused");
@@ -128,7 +128,7 @@ fn a_store_that_is_away_holds_nobody_up_and_is_told_when_it_comes() {
 #[test]
 fn a_restart_under_many_agents_loses_none_with_its_data_and_without() {
     for version in VERSIONS {
-        let (mut nats, folder) = (start(version), Folder::new());
+        let (mut nats, folder) = (start(version), TempFolder::new());
         let names: Vec<String> = (0..30).map(|n| format!("many-{n}")).collect();
         let agents: Vec<Agent> = names
             .iter()
@@ -161,7 +161,7 @@ fn a_restart_under_many_agents_loses_none_with_its_data_and_without() {
 #[test]
 fn a_bucket_that_is_deleted_is_back_with_its_records_within_one_beat() {
     for version in VERSIONS {
-        let (nats, folder) = (start(version), Folder::new());
+        let (nats, folder) = (start(version), TempFolder::new());
         let _agent = announced_agent(&folder, "deleted", &nats.url());
         let bucket = Bucket::of(&nats);
         bucket.delete();
@@ -182,7 +182,7 @@ fn a_server_that_hangs_and_a_network_that_does() {
         ("nats-refuse", Fault::Refuse),
         ("nats-late", Fault::Delay(Duration::from_millis(800))),
     ] {
-        let (nats, folder) = (start(NatsVersion::V2_15), Folder::new());
+        let (nats, folder) = (start(NatsVersion::V2_15), TempFolder::new());
         let proxy = Proxy::start(([127, 0, 0, 1], nats.port()).into());
         let url = format!("nats://127.0.0.1:{}", proxy.port());
         let agent = announced_agent(&folder, name, &url);
@@ -198,7 +198,7 @@ fn a_server_that_hangs_and_a_network_that_does() {
         let record = Bucket::of(&nats).record(name).unwrap();
         assert_eq!(record.details["last"], name);
     }
-    let (mut nats, folder) = (start(NatsVersion::V2_15), Folder::new());
+    let (mut nats, folder) = (start(NatsVersion::V2_15), TempFolder::new());
     let agent = announced_agent(&folder, "nats-hangs", &nats.url());
     nats.pause();
     assert_holds_nobody_up(&agent, 50);
@@ -210,7 +210,7 @@ fn a_server_that_hangs_and_a_network_that_does() {
 #[test]
 fn a_process_that_is_killed_leaves_nothing_that_does_not_end() {
     for version in VERSIONS {
-        let (nats, folder) = (start(version), Folder::new());
+        let (nats, folder) = (start(version), TempFolder::new());
         let bucket = Bucket::of(&nats);
         if version == NatsVersion::V2_9 {
             bucket.make(&Bucket::max_age(Duration::from_secs(1)));

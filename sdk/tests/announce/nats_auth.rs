@@ -8,7 +8,7 @@ use ready_probe_test_support::servers::{Nats, NatsVersion};
 use ready_probe_test_support::tls::Ca;
 
 use crate::bucket::VERSIONS;
-use crate::common::Folder;
+use crate::common::TempFolder;
 use crate::fixture::{announced_agent, assert_heals, ready_agent, until_told};
 
 fn start(version: NatsVersion, config: &str) -> Nats {
@@ -26,9 +26,9 @@ fn assert_lets_in(nats: &Nats, address: &str) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let (known, stranger) = (format!("known-{number}"), format!("stranger-{number}"));
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = announced_agent(&folder, &known, address);
-    let shown = agent.announcement().unwrap().store;
+    let shown = agent.announced().unwrap().store;
     assert!(!shown.contains("s3cret"), "{shown}");
     let _stranger = ready_agent(&folder, &stranger, &nats.url());
     until_told(&folder, &stranger, "Authorization Violation");
@@ -50,7 +50,7 @@ fn a_token_in_the_address_or_in_a_file() {
     for version in VERSIONS {
         let nats = start(version, "authorization { token: s3cretToken }");
         assert_lets_in(&nats, &with_user(&nats, "s3cretToken"));
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let file = folder.put("files", "token", "s3cretToken\n");
         assert_lets_in(
             &nats,
@@ -68,7 +68,7 @@ fn an_nkey() {
             version,
             &format!("authorization {{ users: [{{ nkey: {public} }}] }}"),
         );
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let file = folder.put("files", "seed", user.seed().unwrap());
         assert_lets_in(&nats, &format!("{}#nkey={}", nats.url(), file.display()));
         let both = format!("{}\n{public}\n", user.seed().unwrap());
@@ -88,7 +88,7 @@ fn credentials_of_an_operators_user() {
     for version in VERSIONS {
         let operator = Operator::new();
         let nats = start(version, &operator.config);
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let file = folder.put("files", "user.creds", &operator.creds);
         assert_lets_in(&nats, &format!("{}#creds={}", nats.url(), file.display()));
         let url = format!("{}#creds=/no/such.creds", nats.url());
@@ -105,7 +105,7 @@ fn tls_with_a_private_authority() {
             .jetstream()
             .tls(&ca.server(&["localhost"]))
             .start();
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let address = |ca: &Ca| format!("{}#ca={}", nats.url(), ca.path().display());
         let _agent = announced_agent(&folder, "trusts", &address(&ca));
         let _other = ready_agent(&folder, "mistrusts", &address(&stranger));
@@ -117,7 +117,7 @@ fn tls_with_a_private_authority() {
 fn a_wrong_password_is_told_and_announcing_heals_when_it_is_mended() {
     for version in VERSIONS {
         let mut nats = start(version, "authorization { user: app, password: right }");
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let _agent = ready_agent(&folder, "mended", &with_user(&nats, "app:hUnTeR2"));
         until_told(&folder, "mended", "Authorization Violation");
         nats.reload("authorization { user: app, password: hUnTeR2 }");

@@ -7,7 +7,7 @@ use ready_probe_test_support::servers::{Nats, NatsVersion};
 use serde_json::json;
 
 use crate::bucket::{Bucket, VERSIONS};
-use crate::common::{Folder, PATIENCE, throughout, until};
+use crate::common::{PATIENCE, TempFolder, throughout, until};
 use crate::fixture::{BEAT, TTL, announced_agent, assert_heals, builder, ready_agent, until_told};
 
 /// An administrator, and a user `app` who may publish what is not in `denied`.
@@ -34,7 +34,7 @@ fn a_permission_denied_is_told_and_announcing_heals_when_it_is_given() {
             ("may-not-put", "\"$KV.ready.default.may-not-put.*\""),
             ("may-not-ask", "\"$JS.API.STREAM.INFO.KV_ready\""),
         ] {
-            let folder = Folder::new();
+            let folder = TempFolder::new();
             let (mut nats, url) = start(version, denied);
             let _agent = ready_agent(&folder, name, &url);
             until_told(&folder, name, "Permissions Violation for Publish to ");
@@ -53,7 +53,7 @@ fn a_permission_denied_is_told_and_announcing_heals_when_it_is_given() {
 #[test]
 fn an_agent_that_may_not_be_announced_keeps_no_other_from_it() {
     for version in VERSIONS {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let (nats, url) = start(version, "\"$KV.ready.default.denied-one.*\"");
         let denied = ready_agent(&folder, "denied-one", &url);
         let allowed = announced_agent(&folder, "allowed", &url);
@@ -77,7 +77,7 @@ fn an_agent_that_may_not_be_announced_keeps_no_other_from_it() {
 #[test]
 fn names_that_differ_in_case_are_not_taken_for_each_other() {
     for version in VERSIONS {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let (nats, url) = start(version, "\"$KV.ready.default.cased.*\"");
         let _denied = ready_agent(&folder, "cased", &url);
         let allowed = announced_agent(&folder, "CASED", &url);
@@ -95,7 +95,7 @@ fn names_that_differ_in_case_are_not_taken_for_each_other() {
 /// More than the client's library can tell at once.
 #[test]
 fn many_that_may_not_be_announced_keep_no_other_from_it() {
-    let folder = Folder::in_memory();
+    let folder = TempFolder::in_memory();
     let config = "authorization { users: [ { user: app, password: pw, permissions: { publish: \
                   { allow: [\"$JS.API.>\", \"$KV.ready.default.allowed-among-many.*\"] } } } ] }";
     let nats = Nats::builder(NatsVersion::V2_15)
@@ -116,7 +116,7 @@ fn many_that_may_not_be_announced_keep_no_other_from_it() {
     }
     let mut outages = 0;
     throughout(3 * BEAT, || {
-        outages += u32::from(!allowed.announcement().unwrap().ok);
+        outages += u32::from(!allowed.announced().unwrap().ok);
     });
     assert_eq!(outages, 0);
     allowed.mark_not_ready("heard").unwrap();
@@ -129,7 +129,7 @@ fn who_may_not_subscribe_is_told_so_each_time() {
         let config = "authorization { users: [ { user: app, password: pw, permissions: { \
                       publish: \">\", subscribe: { deny: \">\" } } } ] }";
         let nats = Nats::builder(version).jetstream().config(config).start();
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let url = format!("nats://app:pw@127.0.0.1:{}", nats.port());
         let _agent = ready_agent(&folder, "deaf", &url);
         let why = "Permissions Violation for Subscription to ";
@@ -154,7 +154,7 @@ fn who_may_not_make_the_bucket_is_told_the_command_that_makes_it() {
              Violation for Publish to ",
         ),
     ] {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let (nats, url) = start(version, "\"$JS.API.STREAM.CREATE.>\"");
         let _agent = ready_agent(&folder, "may-not-make", &url);
         until_told(&folder, "may-not-make", command);
@@ -177,7 +177,7 @@ fn who_may_not_make_the_bucket_is_told_the_command_that_makes_it() {
 #[test]
 fn a_server_without_jetstream_is_told() {
     for version in VERSIONS {
-        let (nats, folder) = (Nats::start(version), Folder::new());
+        let (nats, folder) = (Nats::start(version), TempFolder::new());
         let _agent = ready_agent(&folder, "no-jetstream", &nats.url());
         until_told(&folder, "no-jetstream", "JetStream is not enabled");
     }
@@ -189,7 +189,7 @@ fn an_account_without_jetstream_is_told() {
         let config = "accounts { A { jetstream: enabled, users: [{ user: a, password: pw }] }, \
                       B { users: [{ user: app, password: pw }] } }";
         let nats = Nats::builder(version).jetstream().config(config).start();
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let url = format!("nats://app:pw@127.0.0.1:{}", nats.port());
         let _agent = ready_agent(&folder, "no-account", &url);
         until_told(&folder, "no-account", "JetStream is not enabled");
@@ -199,7 +199,7 @@ fn an_account_without_jetstream_is_told() {
 #[test]
 fn before_2_11_the_bucket_decides_how_long_a_record_lives_and_says_so() {
     let nats = Nats::builder(NatsVersion::V2_9).jetstream().start();
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let bucket = Bucket::of(&nats);
     bucket.make(&Bucket::max_age(2 * TTL));
     let register = |name: &str, ttl: Duration| {
@@ -217,7 +217,7 @@ fn before_2_11_the_bucket_decides_how_long_a_record_lives_and_says_so() {
     );
     let equal = register("equal", 2 * TTL);
     equal.wait_announced(PATIENCE).unwrap();
-    assert_eq!(equal.announcement().unwrap().reason, None);
+    assert_eq!(equal.announced().unwrap().reason, None);
     let _longer = register("longer", 4 * TTL);
     until_told(
         &folder,
@@ -239,7 +239,7 @@ fn a_bucket_that_keeps_everything_for_ever_is_refused_and_nothing_is_left_there(
         (NatsVersion::V2_15, "--allow-msg-ttl"),
     ] {
         let nats = Nats::builder(version).jetstream().start();
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let bucket = Bucket::of(&nats);
         bucket.make(&json!({}));
         let why = format!(
@@ -264,7 +264,7 @@ fn a_bucket_that_keeps_everything_for_ever_is_refused_and_nothing_is_left_there(
 fn a_bucket_that_comes_to_keep_everything_for_ever_is_noticed_and_nothing_is_left_there() {
     for version in VERSIONS {
         let nats = Nats::builder(version).jetstream().start();
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let _agent = announced_agent(&folder, "becomes", &nats.url());
         let bucket = Bucket::of(&nats);
         bucket.delete();
@@ -283,7 +283,7 @@ fn a_bucket_that_came_to_keep_everything_for_ever_while_it_was_away_keeps_nothin
     let nats = Nats::builder(NatsVersion::V2_9).jetstream().start();
     let proxy = Proxy::start(([127, 0, 0, 1], nats.port()).into());
     let url = format!("nats://127.0.0.1:{}", proxy.port());
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let (says_no, closes) = (
         announced_agent(&folder, "says-no", &url),
         announced_agent(&folder, "closes-later", &url),
@@ -306,7 +306,7 @@ fn a_bucket_that_came_to_keep_everything_for_ever_while_it_was_away_keeps_nothin
 #[test]
 fn since_2_11_a_bucket_that_ends_records_before_their_time_says_so() {
     let nats = Nats::builder(NatsVersion::V2_15).jetstream().start();
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let bucket = Bucket::of(&nats);
     let life = |max_age: Duration| {
         let mut life = Bucket::max_age(max_age);
@@ -333,7 +333,7 @@ fn since_2_11_a_bucket_that_ends_records_before_their_time_says_so() {
 fn a_bucket_with_a_history_is_refused_since_it_would_bring_an_older_signal_back() {
     for version in VERSIONS {
         let nats = Nats::builder(version).jetstream().start();
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let bucket = Bucket::of(&nats);
         let life = |history: u32| {
             let mut life = match version {

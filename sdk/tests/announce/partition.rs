@@ -9,7 +9,7 @@ use ready_probe_test_support::process::free_port;
 use ready_probe_test_support::servers::Redis;
 
 use crate::common::program::Program;
-use crate::common::{Folder, until};
+use crate::common::{TempFolder, until};
 use crate::fixture::{SLACK, record};
 
 /// When everything is told again for the third time, counted from when the store is back.
@@ -107,7 +107,7 @@ fn connections(pid: u32, port: u16) -> Vec<(String, String, u64)> {
 
 #[test]
 fn what_the_kernel_delivers_after_a_partition_does_not_stand_until_the_next_beat() {
-    let (namespace, folder) = (Namespace::new(), Folder::new());
+    let (namespace, folder) = (Namespace::new(), TempFolder::new());
     let here = namespace.here.to_string();
     let redis = Redis::with(&["--bind", "127.0.0.1", &here, "--protected-mode", "no"]);
     let mut command = Command::new("ip");

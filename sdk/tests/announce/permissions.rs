@@ -6,7 +6,7 @@ use ready_probe_sdk::store::{Record, Store, connected};
 use ready_probe_test_support::servers::Nats;
 
 use crate::bucket::VERSIONS;
-use crate::common::{Folder, own_signal};
+use crate::common::{TempFolder, own_signal};
 use crate::fixture::{announced_agent, ready_agent, until_told};
 
 const DOCUMENT: &str = include_str!("../../../docs/signal.md");
@@ -60,7 +60,7 @@ async fn the_documented_permissions_are_enough() {
 #[test]
 fn an_agent_lives_by_the_documented_permissions_and_who_may_only_read_is_told() {
     for nats in start() {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         drop(announced_agent(
             &folder,
             "by-rule",

@@ -8,7 +8,7 @@ use ready_probe_sdk::store::{Store, connected};
 use ready_probe_test_support::servers::{NatsCluster, NatsVersion};
 use serde_json::{Value, json};
 
-use crate::common::Folder;
+use crate::common::TempFolder;
 use crate::fixture::{announced_agent, until_told};
 
 /// A bucket as docs/signal.md has it made.
@@ -43,7 +43,7 @@ fn an_agent_whose_bucket_has_lost_its_leader_says_so() {
         let leader = cluster.make_stream(&bucket(version));
         let survivor = (leader + 1) % 3;
         let store = cluster.server(survivor).url();
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let agent = announced_agent(&folder, "without-quorum", &store);
         cluster.kill_all_but(survivor);
         cluster.wait_leaderless(survivor, "KV_ready");

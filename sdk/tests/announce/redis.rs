@@ -8,18 +8,18 @@ use ready_probe_sdk::{Agent, ErrorKind};
 use ready_probe_test_support::process::free_port;
 use ready_probe_test_support::servers::{Redis, RedisBinary};
 
-use crate::common::{Folder, PATIENCE, until};
+use crate::common::{PATIENCE, TempFolder, until};
 use crate::fixture::{announced_agent, builder, keys, record};
 
 #[test]
 fn a_signal_is_announced_with_a_ttl_and_taken_back() {
     for binary in [RedisBinary::Debian, RedisBinary::Valkey] {
         let redis = Redis::builder().binary(binary).start();
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let agent = builder(&folder, "kept", &redis.url()).register().unwrap();
         agent.mark_ready(serde_json::json!({ "port": 1 })).unwrap();
         agent.wait_announced(PATIENCE).unwrap();
-        let announced = agent.announcement().unwrap();
+        let announced = agent.announced().unwrap();
         assert!(announced.ok, "{announced:?}");
         assert_eq!(announced.store, redis.url());
         let all = keys(&redis, "*");
@@ -40,7 +40,7 @@ fn a_signal_is_announced_with_a_ttl_and_taken_back() {
 
 #[test]
 fn a_store_that_is_away_holds_nobody_up_and_is_told_when_it_comes() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let port = free_port();
     let url = format!("redis://127.0.0.1:{port}");
     let start = clock::instant();
@@ -67,7 +67,7 @@ fn a_store_that_is_away_holds_nobody_up_and_is_told_when_it_comes() {
 
 #[test]
 fn who_waits_is_told_when_the_store_has_the_last_word() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let agent = builder(&folder, "awaited", &redis.url())
         .register()
         .unwrap();
@@ -80,7 +80,7 @@ fn who_waits_is_told_when_the_store_has_the_last_word() {
         if n % 2 == 0 {
             agent.wait_announced(PATIENCE).unwrap();
         } else {
-            let announced = async { tokio::time::timeout(PATIENCE, agent.announced()).await };
+            let announced = async { tokio::time::timeout(PATIENCE, agent.until_announced()).await };
             runtime.block_on(announced).unwrap().unwrap();
         }
         let said = record(&redis, "awaited").unwrap();
@@ -90,12 +90,12 @@ fn who_waits_is_told_when_the_store_has_the_last_word() {
 
 #[test]
 fn without_a_store_there_is_nothing_to_wait_for() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = Agent::builder("alone")
-        .local(folder.store())
+        .folder(folder.signals())
         .register()
         .unwrap();
-    assert_eq!(agent.announcement(), None);
+    assert_eq!(agent.announced(), None);
     let e = agent.wait_announced(PATIENCE).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::InvalidConfig);
     assert_eq!(
@@ -105,14 +105,14 @@ fn without_a_store_there_is_nothing_to_wait_for() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let e = runtime.block_on(agent.announced()).unwrap_err();
+    let e = runtime.block_on(agent.until_announced()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::InvalidConfig);
     assert_eq!(folder.record("alone").announced, None);
 }
 
 #[test]
 fn an_agent_is_announced_by_whatever_leads_to_the_server() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let redis = Redis::with(&["--requirepass", "p@ss/word"]);
     let socket = redis.unix_socket();
     for (name, url) in [
@@ -136,7 +136,7 @@ fn an_agent_is_announced_by_whatever_leads_to_the_server() {
         ),
     ] {
         let agent = announced_agent(&folder, name, &url);
-        let shown = agent.announcement().unwrap().store;
+        let shown = agent.announced().unwrap().store;
         assert!(!shown.contains("ss"), "{shown}");
         let keyspace = redis.command(&["INFO", "keyspace"]);
         assert!(keyspace.contains("db3:keys=3,"), "{keyspace}");
@@ -148,7 +148,7 @@ fn an_agent_is_announced_over_tls_with_a_private_authority() {
     use ready_probe_test_support::tls::Ca;
     let (ca, stranger) = (Ca::new(), Ca::new());
     let redis = Redis::builder().tls(&ca.server(&["localhost"])).start();
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let url = |ca: &Ca| format!("{}#ca={}", redis.tls_url(), ca.path().display());
     let agent = announced_agent(&folder, "tls", &url(&ca));
     assert_eq!(keys(&redis, "*").len(), 3);

@@ -7,7 +7,7 @@ use ready_probe_test_support::process::free_port;
 use ready_probe_test_support::proxy::Proxy;
 use ready_probe_test_support::servers::Redis;
 
-use crate::common::{Folder, until};
+use crate::common::{TempFolder, until};
 use crate::fixture::{
     announced_agent, assert_heals, assert_holds_nobody_up, keys, ready_agent, record_keys,
     until_told,
@@ -15,7 +15,7 @@ use crate::fixture::{
 
 #[test]
 fn a_wrong_password_is_told_and_announcing_heals_when_it_is_mended() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let redis = Redis::with(&["--requirepass", "right"]);
     let url = format!("redis://:hUnTeR2@127.0.0.1:{}", redis.port());
     let agent = ready_agent(&folder, "password", &url);
@@ -33,7 +33,7 @@ fn a_wrong_password_is_told_and_announcing_heals_when_it_is_mended() {
 
 #[test]
 fn a_missing_password_is_told_and_announcing_heals_when_none_is_wanted() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let redis = Redis::with(&["--requirepass", "right"]);
     let _agent = ready_agent(&folder, "no-password", &redis.url());
     until_told(&folder, "no-password", "NOAUTH");
@@ -43,13 +43,13 @@ fn a_missing_password_is_told_and_announcing_heals_when_none_is_wanted() {
 
 #[test]
 fn a_permission_denied_is_told_and_announcing_heals_when_it_is_given() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let redis = Redis::start();
     redis.command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+ping"]);
     let url = format!("redis://app:pw@127.0.0.1:{}", redis.port());
     let agent = ready_agent(&folder, "denied", &url);
     until_told(&folder, "denied", "NOPERM");
-    let told = agent.announcement().unwrap().reason.unwrap();
+    let told = agent.announced().unwrap().reason.unwrap();
     assert!(told.contains("'set'"), "{told}");
     redis.command(&["ACL", "SETUSER", "app", "+@all"]);
     assert_heals(&folder, "denied");
@@ -69,14 +69,14 @@ fn a_permission_denied_is_told_and_announcing_heals_when_it_is_given() {
 struct Watched {
     redis: Redis,
     proxy: Proxy,
-    folder: Folder,
+    folder: TempFolder,
     agent: Agent,
 }
 
 impl Watched {
     fn start(name: &str, redis: Redis) -> Self {
         let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let url = format!("redis://127.0.0.1:{}", proxy.port());
         let agent = announced_agent(&folder, name, &url);
         assert_eq!(proxy.connections(), 1);

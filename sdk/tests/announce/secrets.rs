@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
 
-use crate::common::{Folder, until};
+use crate::common::{TempFolder, until};
 use crate::fixture::{ready_agent, until_told};
 use crate::log::{collect, lines};
 
@@ -15,7 +15,7 @@ const INFO: &str = r#"INFO {"server_id":"x","version":"2.15.1","proto":1,"header
 #[track_caller]
 fn assert_kept(name: &str, server: &Hostile, url: &str, why: &str) {
     collect();
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let agent = ready_agent(&folder, name, url);
     until_told(&folder, name, why);
     let told = folder.record(name).announced.unwrap();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use ready_probe_test_support::servers::{Nats, Redis};
 
 use crate::bucket::{Bucket, VERSIONS};
-use crate::common::{Folder, PATIENCE, until};
+use crate::common::{PATIENCE, TempFolder, until};
 use crate::fixture::{
     AT_ONCE, announced_agent, assert_holds_nobody_up, ready_agent, record, until_told,
 };
@@ -20,7 +20,7 @@ fn both(first: &Redis, second: &Redis) -> String {
 
 #[test]
 fn a_replica_is_passed_over_for_the_master() {
-    let (replica, master, folder) = (Redis::start(), Redis::start(), Folder::new());
+    let (replica, master, folder) = (Redis::start(), Redis::start(), TempFolder::new());
     replica.command(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
     let _agent = announced_agent(&folder, "replicated", &both(&replica, &master));
     assert!(record(&master, "replicated").is_some());
@@ -28,7 +28,7 @@ fn a_replica_is_passed_over_for_the_master() {
 
 #[test]
 fn when_the_master_changes_the_signal_follows() {
-    let (first, second, folder) = (Redis::start(), Redis::start(), Folder::new());
+    let (first, second, folder) = (Redis::start(), Redis::start(), TempFolder::new());
     second.command(&["REPLICAOF", "127.0.0.1", &first.port().to_string()]);
     let agent = announced_agent(&folder, "follows", &both(&first, &second));
     second.command(&["REPLICAOF", "NO", "ONE"]);
@@ -41,7 +41,7 @@ fn when_the_master_changes_the_signal_follows() {
 
 #[test]
 fn a_server_that_hangs_is_passed_over() {
-    let (mut hung, live, folder) = (Redis::start(), Redis::start(), Folder::new());
+    let (mut hung, live, folder) = (Redis::start(), Redis::start(), TempFolder::new());
     hung.pause();
     let agent = ready_agent(&folder, "hung", &both(&hung, &live));
     assert_holds_nobody_up(&agent, 20);
@@ -52,7 +52,7 @@ fn a_server_that_hangs_is_passed_over() {
 
 #[test]
 fn a_server_that_comes_to_hang_is_left() {
-    let (mut hung, live, folder) = (Redis::start(), Redis::start(), Folder::new());
+    let (mut hung, live, folder) = (Redis::start(), Redis::start(), TempFolder::new());
     let agent = announced_agent(&folder, "left", &both(&hung, &live));
     hung.pause();
     assert_holds_nobody_up(&agent, 20);
@@ -67,7 +67,7 @@ fn a_server_without_jetstream_is_passed_over() {
             Nats::start(version),
             Nats::builder(version).jetstream().start(),
         );
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let url = format!(
             "nats://127.0.0.1:{},127.0.0.1:{}",
             plain.port(),
@@ -80,7 +80,7 @@ fn a_server_without_jetstream_is_passed_over() {
 
 #[test]
 fn where_none_will_do_each_is_named_with_its_reason() {
-    let (mut away, replica, folder) = (Redis::start(), Redis::start(), Folder::new());
+    let (mut away, replica, folder) = (Redis::start(), Redis::start(), TempFolder::new());
     replica.command(&["REPLICAOF", "127.0.0.1", &away.port().to_string()]);
     let url = both(&away, &replica);
     away.stop();

@@ -6,11 +6,11 @@ use std::process::Command;
 use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 
 use crate::common::program::Program;
-use crate::common::{Folder, until};
+use crate::common::{TempFolder, until};
 use crate::fixture::keys;
 
 /// A process with these variables.
-fn program(folder: &Folder, variables: &[(&str, &str)]) -> Program {
+fn program(folder: &TempFolder, variables: &[(&str, &str)]) -> Program {
     let mut command = Command::new(std::env::current_exe().unwrap());
     for name in [
         "READY_STORE",
@@ -26,7 +26,7 @@ fn program(folder: &Folder, variables: &[(&str, &str)]) -> Program {
 
 #[test]
 fn an_agent_is_announced_where_the_environment_says() {
-    let (redis, folder) = (Redis::with(&["--requirepass", "s3cret"]), Folder::new());
+    let (redis, folder) = (Redis::with(&["--requirepass", "s3cret"]), TempFolder::new());
     let url = format!("redis://:s3cret@127.0.0.1:{}", redis.port());
     let file = folder.put("settings", "url", format!("{url}\n"));
     let file = file.to_str().unwrap();
@@ -69,7 +69,7 @@ fn with_end(value: &str) -> String {
 
 #[test]
 fn without_a_store_nothing_is_announced() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut program = program(
         &folder,
         &[("READY_STORE", ""), ("READY_NAMESPACE", "-no-name")],
@@ -83,7 +83,7 @@ fn without_a_store_nothing_is_announced() {
 
 #[test]
 fn settings_that_can_not_be_used_are_refused_by_name_and_without_secrets() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let secret = folder.put("settings", "secret", "redis://:hUnTeR2@h:port");
     let secret = secret.to_str().unwrap();
     let password = folder.put("settings", "password", "hUnTeR2\n");
@@ -115,10 +115,7 @@ fn settings_that_can_not_be_used_are_refused_by_name_and_without_secrets() {
             )],
             "READY_STORE (environment): ",
         ),
-        (
-            &[("READY_STORE_FILE", password)],
-            "READY_STORE_FILE (environment): ",
-        ),
+        (&[("READY_STORE_FILE", password)], "READY_STORE_FILE (file "),
         (
             &[
                 ("READY_NAMESPACE", "a\u{200b}"),
@@ -126,10 +123,7 @@ fn settings_that_can_not_be_used_are_refused_by_name_and_without_secrets() {
             ],
             "READY_NAMESPACE (environment): invalid name \"a\\u{200b}\"",
         ),
-        (
-            &[("READY_STORE_FILE", secret)],
-            "READY_STORE_FILE (environment): ",
-        ),
+        (&[("READY_STORE_FILE", secret)], "READY_STORE_FILE (file "),
         (
             &[("READY_STORE_FILE", none)],
             "READY_STORE_FILE (environment): ",
@@ -140,7 +134,7 @@ fn settings_that_can_not_be_used_are_refused_by_name_and_without_secrets() {
         ),
         (
             &[("READY_STORE", "nats://h"), ("READY_NATS_MAX_AGE", "60")],
-            "READY_NATS_MAX_AGE (environment): it is written with a unit, as in 60s or 5m",
+            "READY_NATS_MAX_AGE (environment): \"60\" has no unit: write it as 500ms, 5s or 2m",
         ),
         (
             &[("READY_STORE", "nats://h"), ("READY_NATS_MAX_AGE", "2h")],
@@ -162,7 +156,7 @@ fn settings_that_can_not_be_used_are_refused_by_name_and_without_secrets() {
 #[test]
 fn how_long_an_older_nats_keeps_records_is_told_by_the_environment() {
     let nats = Nats::builder(NatsVersion::V2_9).jetstream().start();
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let url = nats.url();
     let max_age = ("READY_NATS_MAX_AGE", "2m");
     let mut program = program(&folder, &[("READY_STORE", &url), max_age]);

@@ -9,7 +9,7 @@ use rustix::process::Signal as Kill;
 
 use crate::bucket::{Bucket, VERSIONS};
 use crate::common::program::Program;
-use crate::common::{Folder, throughout, until};
+use crate::common::{TempFolder, throughout, until};
 use crate::fixture::{BEAT, record_keys};
 
 /// As long as a TTL is by default: no test here waits for its end.
@@ -39,7 +39,7 @@ fn in_bucket(bucket: &Bucket) -> Vec<u32> {
     instances(messages.map(|(_, body)| body))
 }
 
-fn start(folder: &Folder, store: &str) -> Program {
+fn start(folder: &TempFolder, store: &str) -> Program {
     let mut program = Program::announcing(&folder.path(), store);
     program.tell(REGISTER);
     program.tell("ready");
@@ -49,7 +49,7 @@ fn start(folder: &Folder, store: &str) -> Program {
 
 /// What a supervisor does, seen from a store: `look` says whose records it holds.
 fn assert_succeeds(store: &str, look: impl Fn() -> Vec<u32>) {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut first = start(&folder, store);
     let mut paused = start(&folder, store);
     paused.signal(Kill::STOP);
@@ -98,7 +98,7 @@ fn what_a_killed_process_left_in_nats_is_removed_by_its_successor() {
 
 #[test]
 fn who_comes_before_its_predecessor_has_died_removes_what_that_left_all_the_same() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let start = || {
         let mut program = Program::announcing(&folder.path(), &redis.url());
         // With beats of a second, and a TTL that nobody waits for.
@@ -121,7 +121,7 @@ fn who_comes_before_its_predecessor_has_died_removes_what_that_left_all_the_same
 /// In a PID namespace of its own the same number is another process.
 #[test]
 fn what_a_process_of_another_pid_namespace_left_is_nobodys_to_remove() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let mut foreign = std::process::Command::new("unshare");
     foreign.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
     foreign.arg(std::env::current_exe().unwrap());

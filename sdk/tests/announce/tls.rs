@@ -4,7 +4,7 @@
 use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 use ready_probe_test_support::tls::{Ca, SelfSigned, ServerIdentity};
 
-use crate::common::Folder;
+use crate::common::TempFolder;
 use crate::fixture::{announced_agent, ready_agent, until_told};
 
 const VERSIONS: [NatsVersion; 2] = [NatsVersion::V2_9, NatsVersion::V2_15];
@@ -50,7 +50,7 @@ fn a_certificate_that_signs_itself_is_trusted_where_it_is_named() {
     let identity = ServerIdentity::self_signed(&["localhost"]);
     let stores = Stores::start(&identity);
     for url in stores.at("localhost") {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let trusting = format!("{url}#ca={}", identity.ca.display());
         let _agent = announced_agent(&folder, "names-it", &trusting);
         let other = ServerIdentity::self_signed(&["localhost"]);
@@ -59,7 +59,7 @@ fn a_certificate_that_signs_itself_is_trusted_where_it_is_named() {
         until_told(&folder, "names-another", "TLS: unknown issuer");
     }
     for url in stores.at("127.0.0.1") {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let trusting = format!("{url}#ca={}", identity.ca.display());
         let _agent = ready_agent(&folder, "elsewhere", &trusting);
         until_told(&folder, "elsewhere", "TLS: certificate not valid for name");
@@ -70,7 +70,7 @@ fn a_certificate_that_signs_itself_is_trusted_where_it_is_named() {
 fn a_certificate_that_signs_itself_is_not_trusted_for_ever() {
     let identity = ServerIdentity::expired_self_signed(&["localhost"]);
     for url in Stores::start(&identity).at("localhost") {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let trusting = format!("{url}#ca={}", identity.ca.display());
         let _agent = ready_agent(&folder, "late", &trusting);
         until_told(&folder, "late", "TLS: certificate expired on 2001-01-01");
@@ -82,7 +82,7 @@ fn a_store_may_have_a_certificate_of_another_name() {
     let ca = Ca::new();
     let stores = Stores::start(&ca.server(&["store.internal"]));
     for url in stores.at("127.0.0.1") {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let store = |name| format!("{url}#ca={}&server_name={name}", ca.path().display());
         let _agent = announced_agent(&folder, "knows", &store("store.internal"));
         let _other = ready_agent(&folder, "errs", &store("127.0.0.1"));
@@ -94,7 +94,7 @@ fn a_store_may_have_a_certificate_of_another_name() {
     }
     let query = format!("{}?ssl_check_hostname=false", stores.at("localhost")[0]);
     let store = format!("{query}#ca={}", ca.path().display());
-    let _agent = announced_agent(&Folder::new(), "cares-not", &store);
+    let _agent = announced_agent(&TempFolder::new(), "cares-not", &store);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn insecure_takes_a_certificate_that_can_not_be_verified() {
             .tls(&ServerIdentity::by_openssl(kind))
             .start();
         let store = format!("{}#insecure", redis.tls_url());
-        let _agent = announced_agent(&Folder::new(), "trusts-all", &store);
+        let _agent = announced_agent(&TempFolder::new(), "trusts-all", &store);
     }
 }
 
@@ -114,7 +114,7 @@ fn a_missing_client_certificate_is_told_with_its_options() {
     let ca = Ca::new();
     let stores = Stores::wanting_certificates(&ca.server(&["localhost"]));
     for url in stores.at("localhost") {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let store = format!("{url}#ca={}", ca.path().display());
         let _agent = ready_agent(&folder, "nobody", &store);
         until_told(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ready_probe_sdk::Agent;
 use ready_probe_test_support::servers::Redis;
 
-use crate::common::{Folder, PATIENCE, until};
+use crate::common::{PATIENCE, TempFolder, until};
 use crate::fixture::{BEAT, SLACK, announced_agent, builder, immortal_keys, keys, record_keys};
 
 /// A beat with its variation.
@@ -23,7 +23,7 @@ fn until_whole(redis: &Redis, limit: Duration) {
 
 #[test]
 fn what_a_store_has_lost_is_back_with_its_indexes_within_one_beat() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let _agent = announced_agent(&folder, "flushed", &redis.url());
     for _ in 0..2 {
         redis.command(&["FLUSHALL"]);
@@ -34,7 +34,7 @@ fn what_a_store_has_lost_is_back_with_its_indexes_within_one_beat() {
 
 #[test]
 fn a_record_that_is_lost_alone_is_back_within_one_beat() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let _agent = announced_agent(&folder, "lost", &redis.url());
     let [key] = record_keys(&redis, "lost").try_into().unwrap();
     redis.command(&["DEL", &key]);
@@ -44,7 +44,7 @@ fn a_record_that_is_lost_alone_is_back_within_one_beat() {
 /// Indexes are kept once a TTL.
 #[test]
 fn an_index_that_is_lost_alone_is_back_within_one_ttl_and_a_beat() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let ttl = Duration::from_secs(2);
     let agent: Agent = builder(&folder, "unindexed", &redis.url())
         .ttl(ttl)
@@ -59,7 +59,7 @@ fn an_index_that_is_lost_alone_is_back_within_one_ttl_and_a_beat() {
 
 #[test]
 fn a_record_that_somebody_made_immortal_is_mortal_again_within_one_beat() {
-    let (redis, folder) = (Redis::start(), Folder::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let _agent = announced_agent(&folder, "persisted", &redis.url());
     let [key] = record_keys(&redis, "persisted").try_into().unwrap();
     redis.command(&["PERSIST", &key]);

@@ -3,16 +3,16 @@
 use std::fs;
 use std::process::Command;
 
-use super::Folder;
+use super::TempFolder;
 
 /// A folder on a file system of its own, of four pages, unmounted on drop.
 pub struct SmallDisk {
-    pub folder: Folder,
+    pub folder: TempFolder,
 }
 
 impl SmallDisk {
     pub fn new() -> Self {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         fs::create_dir(folder.path()).unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=16k,mode=1777", "small"])

@@ -18,10 +18,10 @@ use std::thread;
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::folder::{Believed, Folder, Found};
 use ready_probe_sdk::freshness::{Observed, judge};
 use ready_probe_sdk::host::{self, Epoch};
 use ready_probe_sdk::signal::{Instance, Name, Signal, State};
-use ready_probe_sdk::store::local::{Believed, Found, LocalStore};
 use serde_json::Map;
 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
@@ -49,12 +49,12 @@ pub fn throughout(span: Duration, mut look: impl FnMut()) {
     }
 }
 
-/// A local store in a folder that is removed with it.
-pub struct Folder {
+/// A folder of signals that is removed with it.
+pub struct TempFolder {
     dir: tempfile::TempDir,
 }
 
-impl Folder {
+impl TempFolder {
     pub fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
@@ -77,12 +77,12 @@ impl Folder {
         self.path().join(agent)
     }
 
-    pub fn store(&self) -> LocalStore {
-        LocalStore::at(&self.path()).unwrap()
+    pub fn signals(&self) -> Folder {
+        Folder::at(&self.path()).unwrap()
     }
 
     pub fn read(&self, agent: &str) -> Found {
-        self.store().read(&name(agent)).unwrap()
+        self.signals().read(&name(agent)).unwrap()
     }
 
     /// What a probe would say of each instance of the agent.
@@ -149,7 +149,7 @@ pub fn verdict(record: &Believed) -> String {
         process: record.process,
         now_ms: clock::mono_ms(),
     };
-    judge(signal, &observed).map_or_else(|why| why.to_string(), |()| "ready".to_owned())
+    judge(signal, &observed).map_or_else(|why| why.to_string(), |_| "ready".to_owned())
 }
 
 /// What this process would publish, ready, had it written the record by hand.

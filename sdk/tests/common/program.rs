@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Process;
-use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::{Agent, Result, close_all, mark_agent_not_ready, mark_agent_ready};
 use rustix::fs::Mode;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit, umask};
@@ -164,7 +164,7 @@ pub fn main_if_asked() {
         let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
         if verb == "says" {
             let (dir, agent) = rest.split_once(' ').unwrap();
-            let store = LocalStore::at(Path::new(dir)).unwrap();
+            let store = Folder::at(Path::new(dir)).unwrap();
             let found = store.read(&super::name(agent)).unwrap();
             let says: Vec<_> = found.believed.iter().map(super::verdict).collect();
             println!("{ANSWER}{}", says.join("; "));

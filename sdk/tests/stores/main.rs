@@ -6,7 +6,7 @@
     reason = "a fixture fails its test by panicking"
 )]
 
-mod local;
+mod folder;
 mod memory;
 mod nats;
 mod redis;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::{Seen, Store};
 
-use crate::link::store::Remote;
+use crate::link::store;
 use crate::redact::Secrets;
 use crate::time_limit::TimeLimit;
 
@@ -31,15 +32,15 @@ pub struct Looks {
 /// Asks all servers at once, until all have answered or what they have shown is `enough`, and a moment
 /// longer.
 pub async fn look(
-    remote: &Remote,
+    place: &Place,
     limit: TimeLimit,
     secrets: &Secrets,
     (name, min): (&Name, usize),
     enough: impl Fn(&Looks) -> bool,
 ) -> Looks {
-    let endpoints = remote.address.endpoints();
+    let endpoints = place.store.endpoints();
     let asked = endpoints.iter().map(|endpoint| async move {
-        let asked = ask(remote, endpoint, secrets, name, min);
+        let asked = ask(place, endpoint, secrets, name, min);
         (endpoint, limit.hold(asked).await)
     });
     let mut asked: FuturesUnordered<_> = asked.collect();
@@ -67,12 +68,12 @@ pub async fn look(
 }
 
 async fn ask(
-    remote: &Remote,
+    place: &Place,
     endpoint: &Endpoint,
     secrets: &Secrets,
     name: &Name,
     min: usize,
 ) -> Result<Vec<Seen>, String> {
-    let mut store = remote.open(endpoint, MAX_REPLY_BYTES, secrets).await?;
+    let mut store = store::open(place, endpoint, MAX_REPLY_BYTES, secrets).await?;
     store.find_ready(name, min).await.map_err(|e| e.cause)
 }

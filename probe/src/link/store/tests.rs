@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ready_probe_sdk::connect::store::StoreAddress;
 use ready_probe_sdk::store::contract::Backend;
 use ready_probe_sdk::store::nats::{Replies, Request};
 use ready_probe_sdk::store::{Published, Store};
@@ -14,14 +15,14 @@ use super::*;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 async fn connected(url: &str, keep: Duration) -> Connected {
-    let remote = Remote {
-        address: StoreAddress::parse(url).unwrap().with_max_age(keep),
+    let place = Place {
+        store: StoreAddress::parse(url).unwrap().with_max_age(keep),
         namespace: Name::new("ns.1").unwrap(),
     };
-    let [endpoint] = remote.address.endpoints() else {
+    let [endpoint] = place.store.endpoints() else {
         panic!("one server")
     };
-    let opened = remote.open(endpoint, MAX_BYTES, &Secrets::default()).await;
+    let opened = open(&place, endpoint, MAX_BYTES, &Secrets::default()).await;
     opened.unwrap()
 }
 

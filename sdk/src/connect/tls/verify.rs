@@ -5,13 +5,11 @@ use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_na
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use webpki::{EndEntityCert, anchor_from_trusted_cert};
 
 use super::CertificateName;
-use super::words::names;
+use super::words::{is_of_an_authority, names};
 
 /// Believes who is signed by an authority, or shows a certificate that is named itself.
 #[derive(Debug)]
@@ -105,11 +103,6 @@ fn verify_by_itself(
         }
         other => other,
     }
-}
-
-/// Whether webpki refuses a certificate because it is an authority's own.
-pub(super) fn is_of_an_authority(e: &OtherError) -> bool {
-    matches!(e.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 fn has_no_names(e: &Error) -> bool {

@@ -10,7 +10,6 @@ use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
 };
 
-use super::verify::is_of_an_authority;
 use crate::signal::clean;
 
 /// How many names of a certificate are quoted, and how much of each.
@@ -153,6 +152,11 @@ pub(super) fn names(presented: &[String]) -> Vec<&str> {
             Some(name.strip_suffix(')').unwrap_or(name).trim_matches('"'))
         })
         .collect()
+}
+
+/// Whether webpki refuses a certificate because it is an authority's own.
+pub(super) fn is_of_an_authority(e: &OtherError) -> bool {
+    matches!(e.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// A server that wants a certificate and gets none says so in its own way: `certificate_required` since

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use ready_probe_fork_tests::fork;
-use ready_probe_sdk::store::local::LocalStore;
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::{Agent, clock};
 use ready_probe_test_support::servers::Redis;
 
@@ -31,7 +31,7 @@ fn a_child_announces_its_own_instance_and_leaves_its_parents_alone() {
     let dir = tempfile::tempdir().unwrap();
     let register = || {
         let agent = Agent::builder("own")
-            .local(LocalStore::at(&dir.path().join("signals")).unwrap())
+            .folder(Folder::at(&dir.path().join("signals")).unwrap())
             .store(&redis.url())
             .ttl(Duration::from_secs(1))
             .register()

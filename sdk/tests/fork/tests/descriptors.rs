@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use ready_probe_fork_tests::{close_descriptors, replace_descriptors};
 use ready_probe_sdk::connect::store::StoreAddress;
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::freshness::{Observed, judge};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::{Name, Signal};
-use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::store::{Store, connected};
 use ready_probe_sdk::{Agent, clock};
 use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
@@ -111,7 +111,7 @@ impl Daemon {
 
     /// Its one record in its own container.
     fn record(&self) -> Signal {
-        let store = LocalStore::at(self.dir.path()).unwrap();
+        let store = Folder::at(self.dir.path()).unwrap();
         let found = store.read(&Name::new("daemon").unwrap()).unwrap();
         let [record] = found.believed.try_into().unwrap();
         let signal = record.signal.unwrap();
@@ -120,7 +120,7 @@ impl Daemon {
             process: record.process,
             now_ms: clock::mono_ms(),
         };
-        assert_eq!(judge(&signal, &observed), Ok(()), "it is not ready");
+        assert!(judge(&signal, &observed).is_ok(), "it is not ready");
         signal
     }
 

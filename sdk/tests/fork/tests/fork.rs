@@ -5,22 +5,22 @@ use std::thread;
 use std::time::Duration;
 
 use ready_probe_fork_tests::{become_user, fork};
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::freshness::{Observed, judge};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
-use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::{
     Agent, State, clock, close_all, mark_agent_not_ready, mark_agent_ready, use_dir, use_sdk,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn store(dir: &tempfile::TempDir) -> LocalStore {
-    LocalStore::at(&dir.path().join("signals")).unwrap()
+fn store(dir: &tempfile::TempDir) -> Folder {
+    Folder::at(&dir.path().join("signals")).unwrap()
 }
 
 /// Process and what a probe would say, of each instance.
-fn says(store: &LocalStore, agent: &str) -> Vec<(u32, String)> {
+fn says(store: &Folder, agent: &str) -> Vec<(u32, String)> {
     let epoch = Epoch::current();
     let found = store.read(&Name::new(agent).unwrap()).unwrap();
     let mut says = Vec::new();
@@ -31,15 +31,14 @@ fn says(store: &LocalStore, agent: &str) -> Vec<(u32, String)> {
             now_ms: clock::mono_ms(),
         };
         let signal = record.signal.unwrap();
-        let said =
-            judge(&signal, &observed).map_or_else(|why| why.to_string(), |()| "ready".into());
+        let said = judge(&signal, &observed).map_or_else(|why| why.to_string(), |_| "ready".into());
         says.push((record.pid, said));
     }
     says
 }
 
 /// What wrote the one record of an agent, as it says.
-fn written_by(store: &LocalStore, agent: &str) -> String {
+fn written_by(store: &Folder, agent: &str) -> String {
     let mut found = store.read(&Name::new(agent).unwrap()).unwrap();
     found.believed.remove(0).signal.unwrap().sdk.unwrap()
 }
@@ -54,12 +53,12 @@ fn a_child_publishes_its_own_instance_and_its_own_beats() {
     let store = store(&dir);
     let second = Duration::from_secs(1);
     let parent = Agent::builder("own")
-        .local(store.clone())
+        .folder(store.clone())
         .register()
         .unwrap();
     parent.mark_ready(()).unwrap();
     let child = fork(|| {
-        let builder = Agent::builder("own").local(store.clone()).ttl(second);
+        let builder = Agent::builder("own").folder(store.clone()).ttl(second);
         let agent = builder
             .heartbeat(second / 10)
             .watchdog(second / 2)
@@ -98,12 +97,12 @@ fn what_a_child_has_inherited_raises_and_its_end_removes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir);
     let agent = Agent::builder("inherited")
-        .local(store.clone())
+        .folder(store.clone())
         .register()
         .unwrap();
     agent.mark_ready(()).unwrap();
     let other = Agent::builder("draining")
-        .local(store.clone())
+        .folder(store.clone())
         .register()
         .unwrap();
     let draining = other.close("deploy").unwrap();
@@ -140,7 +139,7 @@ fn what_a_child_has_inherited_raises_and_its_end_removes_nothing() {
 fn an_inherited_error_says_whose_the_agent_is_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let agent = Agent::builder("texts")
-        .local(store(&dir))
+        .folder(store(&dir))
         .register()
         .unwrap();
     let child = fork(|| {
@@ -163,19 +162,19 @@ fn a_child_of_a_child_has_inherited_from_both() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir);
     let _agent = Agent::builder("grand")
-        .local(store.clone())
+        .folder(store.clone())
         .register()
         .unwrap();
     let child = fork(|| {
         let _agent = Agent::builder("parent")
-            .local(store.clone())
+            .folder(store.clone())
             .register()
             .unwrap();
         let grandchild = fork(|| {
             let of = |name| kind(mark_agent_not_ready(name, "x"));
             let inherited = format!("{} {}", of("grand"), of("parent"));
             let own = Agent::builder("grand")
-                .local(store.clone())
+                .folder(store.clone())
                 .register()
                 .unwrap();
             format!("{inherited} {}", kind(own.mark_ready(())))
@@ -190,7 +189,7 @@ fn a_fork_while_other_threads_publish_leaves_the_child_no_lock_to_wait_for() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir);
     let agent = Agent::builder("busy")
-        .local(store.clone())
+        .folder(store.clone())
         .register()
         .unwrap();
     let stop = AtomicBool::new(false);
@@ -204,7 +203,7 @@ fn a_fork_while_other_threads_publish_leaves_the_child_no_lock_to_wait_for() {
             while !stop.load(Ordering::Relaxed) {
                 drop(
                     Agent::builder("comes-and-goes")
-                        .local(store.clone())
+                        .folder(store.clone())
                         .register()
                         .unwrap(),
                 );
@@ -218,7 +217,7 @@ fn a_fork_while_other_threads_publish_leaves_the_child_no_lock_to_wait_for() {
                 assert!(matches!(state, State::Starting | State::Ready));
                 drop(inherited);
                 let own = Agent::builder("busy")
-                    .local(store.clone())
+                    .folder(store.clone())
                     .register()
                     .unwrap();
                 let ready = kind(own.mark_ready(()));
@@ -264,7 +263,7 @@ fn records_say_which_sdk_writes_them_and_a_child_s_too() {
     let store = store(&dir);
     let child = fork(|| {
         let agent = Agent::builder("sdk")
-            .local(store.clone())
+            .folder(store.clone())
             .register()
             .unwrap();
         let before = written_by(&store, "sdk");
@@ -275,7 +274,7 @@ fn records_say_which_sdk_writes_them_and_a_child_s_too() {
         agent.mark_ready(()).unwrap();
         let grandchild = fork(|| {
             let _agent = Agent::builder("inherits")
-                .local(store.clone())
+                .folder(store.clone())
                 .register()
                 .unwrap();
             written_by(&store, "inherits")
@@ -289,14 +288,14 @@ fn records_say_which_sdk_writes_them_and_a_child_s_too() {
 }
 
 /// Root makes the folders, so that they are sticky and the files in them root's.
-fn after_dropping_privileges(work: impl FnOnce(&Agent, &LocalStore) -> String) -> String {
+fn after_dropping_privileges(work: impl FnOnce(&Agent, &Folder) -> String) -> String {
     let dir = tempfile::tempdir().unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(dir.path(), mode).unwrap();
     let store = store(&dir);
     let child = fork(|| {
         let agent = Agent::builder("drops")
-            .local(store.clone())
+            .folder(store.clone())
             .register()
             .unwrap();
         agent.mark_ready(()).unwrap();

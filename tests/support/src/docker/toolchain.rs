@@ -106,6 +106,10 @@ impl Engine {
             "ENV PATH=/usr/local/bin:/usr/bin:/bin",
             "ENV CARGO_HOME=/usr/local/cargo",
             "ENV CARGO_NET_OFFLINE=true",
+            // What is built there is to work, and dist/ has what is to be small.
+            "ENV CARGO_PROFILE_RELEASE_LTO=off",
+            "ENV CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
+            "ENV CARGO_PROFILE_RELEASE_OPT_LEVEL=1",
             "CMD [\"sh\"]",
         ];
         self.import_tar(tag, &content, &changes, || {

@@ -10,7 +10,7 @@ use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::read::{ProcessId, has_ttl, list, process_of_file};
-use super::{Dir, LocalStore, open_agent, open_dir};
+use super::{Dir, Folder, open_agent, open_dir};
 use crate::host::{self, Epoch};
 use crate::kept::Kept;
 use crate::signal::{MAX_RECORD_BYTES, MAX_TTL_MS, Name};
@@ -29,7 +29,7 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 /// removed, moved away or mounted over meanwhile would take records that nobody reads.
 #[derive(Debug)]
 pub struct Publication {
-    store: LocalStore,
+    folder: Folder,
     agent: Name,
     /// `PID-PIDSTART`.
     stem: String,
@@ -40,10 +40,10 @@ pub struct Publication {
 impl Publication {
     /// A publication of `agent` by the process `pid`. Touches nothing yet.
     #[must_use]
-    pub fn new(store: LocalStore, agent: Name, pid: u32, pid_start: Option<u64>) -> Self {
+    pub fn new(folder: Folder, agent: Name, pid: u32, pid_start: Option<u64>) -> Self {
         let start = pid_start.map_or_else(|| "x".to_owned(), |start| start.to_string());
         Self {
-            store,
+            folder,
             agent,
             stem: format!("{pid}-{start}"),
             written: None,
@@ -59,10 +59,10 @@ impl Publication {
     /// Writes the record; what was there before is replaced whole.
     ///
     /// # Errors
-    /// [`ErrorKind::LocalStore`] when no folder can be written, with the folders that were tried.
+    /// [`ErrorKind::Folder`] when no folder can be written, with the folders that were tried.
     pub fn write(&mut self, record: &[u8]) -> Result<()> {
         let mut tried = Vec::new();
-        for dir in &self.store.dirs {
+        for dir in &self.folder.dirs {
             let attempt = make_dir_in(dir, self.agent.as_str())
                 .and_then(Kept::new)
                 .and_then(|folder| self.write_in(folder.get().ok_or(Errno::BADF)?, record));
@@ -76,7 +76,7 @@ impl Publication {
             }
         }
         Err(Error::new(
-            ErrorKind::LocalStore,
+            ErrorKind::Folder,
             format!(
                 "the signal of agent {} can't be written ({}); make one of these folders writable \
                  or set READY_DIR to one that is",
@@ -89,10 +89,10 @@ impl Publication {
     /// Removes the record. What is not there is not an error.
     ///
     /// # Errors
-    /// [`ErrorKind::LocalStore`] when it is there and can't be removed.
+    /// [`ErrorKind::Folder`] when it is there and can't be removed.
     pub fn remove(&mut self) -> Result<()> {
         let mut failed = Vec::new();
-        for dir in &self.store.dirs {
+        for dir in &self.folder.dirs {
             let Ok(fd) = open_agent(dir, &self.agent) else {
                 continue;
             };
@@ -113,7 +113,7 @@ impl Publication {
             return Ok(());
         }
         Err(Error::new(
-            ErrorKind::LocalStore,
+            ErrorKind::Folder,
             format!(
                 "the signal of agent {} can't be removed ({}); remove it, or it will say that its \
                  process is gone",
@@ -133,7 +133,7 @@ impl Publication {
         if epoch.pid_ns.is_none() {
             return;
         }
-        let Ok(found) = self.store.read(&self.agent) else {
+        let Ok(found) = self.folder.read(&self.agent) else {
             return;
         };
         for record in found.believed {
@@ -161,7 +161,7 @@ impl Publication {
     /// written for longer than that is dead in every life of every container.
     fn remove_long_expired(&self) {
         let long = Duration::from_millis(MAX_TTL_MS);
-        for dir in &self.store.dirs {
+        for dir in &self.folder.dirs {
             let Ok(fd) = open_agent(dir, &self.agent) else {
                 continue;
             };
@@ -180,7 +180,7 @@ impl Publication {
     /// Removes whatever a dead process published, under whichever user it ran. What can't be
     /// removed stays, and fails until somebody who may removes it.
     fn remove_files(&self, dead: ProcessId) {
-        for dir in &self.store.dirs {
+        for dir in &self.folder.dirs {
             let Ok(fd) = open_agent(dir, &self.agent) else {
                 continue;
             };

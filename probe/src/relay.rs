@@ -7,15 +7,16 @@ use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::{Epoch, Mounts};
-use ready_probe_sdk::store::local::LocalStore;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe;
 
-use crate::event_loop;
 use crate::exit::Exit;
-use crate::last_pass::{Keeper, News, SHORT_PATIENCE};
-use crate::time_limit::TimeLimit;
+use ready_probe::event_loop;
+use ready_probe::far;
+use ready_probe::last_pass::{Keeper, News, SHORT_PATIENCE};
+use ready_probe::time_limit::TimeLimit;
 
 /// What a list of the largest fleet takes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -47,7 +48,7 @@ impl Relayed {
 /// as far as that is known.
 pub fn if_needed(
     needed: impl IntoIterator<Item = (String, PathBuf)>,
-    signals: &LocalStore,
+    signals: &Folder,
     mounts: &Mounts,
     limit: TimeLimit,
 ) -> Relayed {
@@ -56,14 +57,14 @@ pub fn if_needed(
         Some((setting, mount.point()))
     });
     let (setting, point) = match hanging {
-        Some(hanging) if super::role().is_none() => hanging,
+        Some(hanging) if ready_probe::role::role().is_none() => hanging,
         Some(_) | None => return Relayed::No,
     };
     let keeper = Keeper::new(signals, Some(mounts), &Epoch::current());
     let key = point.display().to_string();
     let failed = |why: String| Relayed::Failed(format!("{setting}: {why}"));
     let before = keeper.recall().memory.stuck(&key).copied();
-    let mut child = match super::start_for(point, before.as_ref(), ROLE, true) {
+    let mut child = match far::start_for(point, before.as_ref(), ROLE, true) {
         Ok(child) => child,
         Err(why) => return failed(why),
     };
@@ -76,7 +77,7 @@ pub fn if_needed(
         Ok(exit) => return Relayed::Done(exit),
         Err(why) => {
             tracing::debug!("{why}");
-            super::leave(&mut child)
+            far::leave(&mut child)
         }
     };
     let now_ms = clock::mono_ms();
@@ -88,7 +89,7 @@ pub fn if_needed(
     if let Err(why) = keeper.remember(&news, now_ms, SHORT_PATIENCE) {
         tracing::debug!("{why}");
     }
-    failed(super::unanswered(point, limit))
+    failed(far::unanswered(point, limit))
 }
 
 /// All that the child says, until it ends.

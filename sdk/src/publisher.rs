@@ -1,5 +1,5 @@
-//! What the heartbeat thread, the registry and the [`Agent`](crate::Agent) share: the agent's word,
-//! and the one place that writes it.
+//! One agent's word, and the one place that writes it: into the container's folder, and into the
+//! [`Outbox`] for whoever announces it.
 //!
 //! Invariant: nothing is logged while a lock is held. A subscriber may call back into this crate,
 //! block, or panic.
@@ -7,33 +7,39 @@
 //! Invariant: a forked child takes none of these locks and frees none of this memory; another
 //! thread of the parent may have been in the middle of it.
 
-mod announcing;
+mod identity;
+mod note;
+mod refused;
+mod word;
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 
-use super::announcement::Announcement;
-use super::note::Note;
-use super::watchdog::{Gap, Watchdog};
-use crate::announce::Announcer;
-use crate::freshness::Span;
-use crate::registry::{self, Process};
-use crate::signal::{self, Instance, Name, Signal, State, VERSION};
-use crate::store::local::Publication;
-use crate::{Error, ErrorKind, Result, clock};
+pub(crate) use identity::Identity;
+pub use identity::use_sdk;
 
-/// The shortest and the longest pause before a failed beat is tried again.
-const BACKOFF_MS: (u64, u64) = (100, 5_000);
+use crate::backoff::{BACKOFF_MS, backoff_ms};
+use crate::folder::Publication;
+use crate::outbox::Outbox;
+use crate::signal::{self, Announced, Instance, Name, State};
+use crate::watchdog::{Gap, Watchdog};
+use crate::{Result, clock};
+use note::Note;
+use word::Word;
 
 #[derive(Debug)]
-pub(crate) struct Shared {
-    process: Arc<Process>,
+pub(crate) struct Publisher {
+    identity: Arc<Identity>,
     pub(crate) name: Name,
     instance: Instance,
-    announcement: Option<Announcement>,
+    pub(crate) outbox: Option<Arc<Outbox>>,
+    /// Has the heartbeat pass.
+    wake: Wake,
     ttl_ms: u64,
     beat_ms: u64,
     watchdog: Option<Watchdog>,
@@ -54,57 +60,60 @@ struct Inner {
     outage: Option<Outage>,
 }
 
-/// What the agent says of itself.
-#[derive(Debug, Clone)]
-struct Word {
-    state: State,
-    reason: Option<String>,
-    details: Map<String, Value>,
-    /// Since when the published state holds.
-    since: String,
-}
-
-/// The local store has refused beats since then.
+/// The folder has refused beats since then.
 #[derive(Debug)]
 struct Outage {
     since_ms: u64,
     failures: u32,
 }
 
-impl Shared {
+pub(crate) struct Wake(pub(crate) Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Wake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wake")
+    }
+}
+
+/// How often an agent beats, and how long each beat counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) ttl_ms: u64,
+    pub(crate) beat_ms: u64,
+    /// The longest time without progress.
+    pub(crate) watchdog_ms: Option<u64>,
+}
+
+impl Publisher {
     pub(crate) fn new(
-        process: &Arc<Process>,
+        identity: &Arc<Identity>,
         publication: Publication,
-        (ttl_ms, beat_ms): (u64, u64),
-        watchdog_ms: Option<u64>,
-        announcer: Option<Arc<Announcer>>,
+        pace: Pace,
+        outbox: Option<Arc<Outbox>>,
+        wake: Wake,
     ) -> Self {
         let now_ms = clock::mono_ms();
-        let instance = Instance::of_process(&process.host, process.pid, process.pid_start);
         Self {
-            process: Arc::clone(process),
+            identity: Arc::clone(identity),
             name: publication.agent().clone(),
-            // Elsewhere, host name and process id are not enough to tell one from another.
-            instance: match &announcer {
-                Some(_) => instance.with_nonce(&process.nonce),
-                None => instance,
+            instance: match &outbox {
+                Some(outbox) => outbox.published.instance.clone(),
+                None => identity.instance(),
             },
-            announcement: announcer.map(Announcement::new),
-            ttl_ms,
-            beat_ms,
-            watchdog: watchdog_ms.map(|limit_ms| Watchdog::new(limit_ms, now_ms)),
-            word: ArcSwap::from_pointee(Word {
-                state: State::Starting,
-                reason: None,
-                details: Map::new(),
-                since: clock::wall_rfc3339(),
-            }),
+            outbox,
+            wake,
+            ttl_ms: pace.ttl_ms,
+            beat_ms: pace.beat_ms,
+            watchdog: pace
+                .watchdog_ms
+                .map(|limit_ms| Watchdog::new(limit_ms, now_ms)),
+            word: ArcSwap::from_pointee(Word::first()),
             closed: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 publication,
                 seq: 0,
                 version: 0,
-                next_beat_ms: now_ms + beat_ms,
+                next_beat_ms: now_ms + pace.beat_ms,
                 outage: None,
             }),
         }
@@ -140,19 +149,21 @@ impl Shared {
         self.change(State::Stopping, Some(reason), None)
     }
 
-    /// Removes the signal, and ends its beats. Once: by then the name may be published anew.
-    pub(crate) fn remove(&self) {
+    /// Removes the signal from the folder, and ends its beats. Says whether it had not been yet.
+    pub(crate) fn remove(&self) -> bool {
         let mut inner = self.lock();
         if self.closed.swap(true, SeqCst) {
-            return;
+            return false;
         }
         let result = inner.publication.remove();
         drop(inner);
-        self.withdraw();
-        self.process.forget(&self.name);
+        if let Some(outbox) = &self.outbox {
+            outbox.close();
+        }
         if let Err(e) = result {
             tracing::warn!(agent = %self.name, "{e}");
         }
+        true
     }
 
     pub(crate) fn is_removed(&self) -> bool {
@@ -201,8 +212,7 @@ impl Shared {
         inner.version += 1;
         let (result, note) = self.write(&mut inner);
         drop(inner);
-        self.announce_change();
-        self.process.wake();
+        (self.wake.0)();
         Note::log(note, &self.name);
         Note::log(Some(Note::Resumed), &self.name);
         result
@@ -228,18 +238,17 @@ impl Shared {
                     limit_ms: watchdog.limit_ms(),
                 }
             });
-        let mut note = None;
         inner.version += u64::from(stalled.is_some());
-        if stalled.is_some() || inner.next_beat_ms <= now_ms {
+        // What the store has answered is in the record.
+        let has_news = self.outbox.as_ref().is_some_and(|o| o.take_news());
+        let mut note = None;
+        if stalled.is_some() || has_news || inner.next_beat_ms <= now_ms {
             // A failure is noted, and the next attempt scheduled.
             (_, note) = self.write(&mut inner);
         }
         let next_look_ms = self.watchdog.as_ref().map(|w| w.next_look_ms(now_ms));
         let next_ms = inner.next_beat_ms.min(next_look_ms.unwrap_or(u64::MAX));
         drop(inner);
-        if stalled.is_some() {
-            self.announce_change();
-        }
         Note::log(stalled, &self.name);
         Note::log(note, &self.name);
         next_ms
@@ -250,8 +259,35 @@ impl Shared {
         self.word.load().state_with(self.is_stalled())
     }
 
+    /// Whether the calling process publishes it, and not the one that this was forked from.
     pub(crate) fn is_own(&self) -> bool {
-        self.process.pid == std::process::id()
+        self.identity.is_current()
+    }
+
+    /// The last that the store has answered.
+    pub(crate) fn announced(&self) -> Option<Announced> {
+        self.outbox.as_ref()?.announced()
+    }
+
+    /// Waits until the store has what the agent says now.
+    pub(crate) fn wait_announced(&self, timeout: Duration) -> Result<()> {
+        let (outbox, version) = self.to_wait_for()?;
+        outbox
+            .wait(version, timeout)
+            .map_err(|why| self.is_not_announced(&outbox.store, timeout, why))
+    }
+
+    /// The same for callers that can't block, without a limit.
+    pub(crate) async fn until_announced(&self) -> Result<()> {
+        let (outbox, version) = self.to_wait_for()?;
+        outbox.until_announced(version).await;
+        Ok(())
+    }
+
+    fn to_wait_for(&self) -> Result<(&Outbox, u64)> {
+        self.check_own()?;
+        let outbox = self.outbox.as_ref().ok_or_else(|| self.has_no_store())?;
+        Ok((outbox, self.lock().version))
     }
 
     fn change(
@@ -294,8 +330,7 @@ impl Shared {
         inner.version += 1;
         let (result, note) = self.write(&mut inner);
         drop(inner);
-        self.announce_change();
-        self.process.wake();
+        (self.wake.0)();
         Note::log(note, &self.name);
         result
     }
@@ -303,15 +338,18 @@ impl Shared {
     fn write(&self, inner: &mut Inner) -> (Result<()>, Option<Note>) {
         let now_ms = clock::mono_ms();
         inner.seq += 1;
-        let result = self
-            .encode(inner.seq, now_ms)
-            .and_then(|record| inner.publication.write(&record));
-        match result {
+        let signal = self.signal(&self.word.load(), inner.seq, now_ms);
+        let written = Self::encode(&signal).and_then(|record| inner.publication.write(&record));
+        // What the folder refuses can be announced all the same.
+        if let Some(outbox) = &self.outbox {
+            outbox.put(signal, inner.version);
+        }
+        match written {
             Ok(()) => {
                 let fifth = self.beat_ms / 5;
                 inner.next_beat_ms = now_ms + self.beat_ms - fifth + fastrand::u64(0..=2 * fifth);
                 let outage = inner.outage.take();
-                let note = outage.map(|outage| Note::StoreTakes {
+                let note = outage.map(|outage| Note::FolderTakes {
                     outage_ms: now_ms.saturating_sub(outage.since_ms),
                 });
                 (Ok(()), note)
@@ -320,7 +358,7 @@ impl Shared {
                 let note = inner
                     .outage
                     .is_none()
-                    .then(|| Note::StoreRefuses(e.clone()));
+                    .then(|| Note::FolderRefuses(e.clone()));
                 let outage = inner.outage.get_or_insert(Outage {
                     since_ms: now_ms,
                     failures: 0,
@@ -334,68 +372,6 @@ impl Shared {
         }
     }
 
-    /// What the agent says matters more than its details: those are left out where both do not
-    /// fit, as with a long reason for not being ready.
-    fn encode(&self, seq: u64, now_ms: u64) -> Result<Vec<u8>> {
-        let mut record = self.record(&self.word.load(), seq, now_ms);
-        record.encode().or_else(|_| {
-            record.details = Map::new();
-            record.encode()
-        })
-    }
-
-    /// Details are refused when they come, not when the sequence number has grown a digit.
-    fn check_size(&self, details: &Map<String, Value>) -> Result<()> {
-        let word = Word {
-            state: State::Ready,
-            reason: None,
-            details: details.clone(),
-            since: clock::wall_rfc3339(),
-        };
-        let mut record = self.record(&word, u64::MAX, u64::MAX);
-        // The same record has to fit elsewhere, too.
-        if let Some(announcement) = &self.announcement {
-            record.container = announcement.announcer.container().map(ToOwned::to_owned);
-        }
-        record.encode().map(drop)
-    }
-
-    fn record(&self, word: &Word, seq: u64, now_ms: u64) -> Signal {
-        let stalled = self.watchdog.as_ref().filter(|w| w.is_stalled());
-        let reason = match stalled {
-            Some(watchdog) if word.state == State::Ready => Some(format!(
-                "stalled: no progress for {} (limit {})",
-                Span(watchdog.idle_ms(now_ms)),
-                Span(watchdog.limit_ms())
-            )),
-            Some(_) | None => word.reason.clone(),
-        };
-        let process = &self.process;
-        Signal {
-            v: VERSION,
-            agent: self.name.clone(),
-            instance: self.instance.clone(),
-            state: word.state_with(stalled.is_some()),
-            reason,
-            details: word.details.clone(),
-            ttl_ms: Some(self.ttl_ms),
-            beat_ms: Some(self.beat_ms),
-            seq,
-            host: Some(process.host.clone()),
-            pid: Some(process.pid),
-            pid_start: process.pid_start,
-            boot_id: process.epoch.boot_id.clone(),
-            pid_ns: process.epoch.pid_ns,
-            init_start: process.epoch.init_start,
-            time_ns: process.epoch.time_ns,
-            container: None,
-            mono_ms: Some(now_ms),
-            since: Some(word.since.clone()),
-            sdk: Some(registry::sdk().to_owned()),
-            announced: self.announcement_outcome(),
-        }
-    }
-
     /// A stall begins or ends: the published state holds since now.
     fn note_since(&self) {
         let mut word = Word::clone(&self.word.load());
@@ -403,7 +379,7 @@ impl Shared {
         self.word.store(Arc::new(word));
     }
 
-    /// What the agent itself said last; see [`Shared::state`] for what is published.
+    /// What the agent itself said last; see [`Publisher::state`] for what is published.
     fn said(&self) -> State {
         self.word.load().state
     }
@@ -412,83 +388,15 @@ impl Shared {
         self.watchdog.as_ref().is_some_and(Watchdog::is_stalled)
     }
 
-    /// A panic elsewhere leaves the word as it was: every change to it is a single assignment.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn check_own(&self) -> Result<()> {
         if self.is_own() {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::Forked,
-            format!(
-                "agent {} belongs to process {}, which this one was forked from: register or mark \
-                 it anew in this process",
-                self.name, self.process.pid
-            ),
-        ))
+        Err(self.is_forked())
     }
 
-    fn is_stopping(&self, reason: Option<&str>) -> Error {
-        let why = reason.map_or(String::new(), |reason| format!(" ({reason})"));
-        Error::new(
-            ErrorKind::Closed,
-            format!(
-                "agent {} is stopping{why}: register or mark it anew once its signal is removed",
-                self.name
-            ),
-        )
-    }
-
-    fn is_closed(&self) -> Error {
-        Error::new(
-            ErrorKind::Closed,
-            format!(
-                "agent {} was closed: register or mark it anew once its signal is removed",
-                self.name
-            ),
-        )
-    }
-}
-
-impl Word {
-    fn state_with(&self, stalled: bool) -> State {
-        if stalled && self.state == State::Ready {
-            return State::NotReady;
-        }
-        self.state
-    }
-}
-
-/// Doubles from 100 ms to 5 s, jittered, so that many agents do not retry in step.
-pub(crate) fn backoff_ms(failures: u32) -> u64 {
-    let (least_ms, most_ms) = BACKOFF_MS;
-    let ceiling_ms = (least_ms << failures.min(6)).min(most_ms);
-    fastrand::u64(ceiling_ms / 2..=ceiling_ms)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_doubles_from_100ms_to_5s_with_jitter() {
-        for (failures, ceiling_ms) in [
-            (0, 100),
-            (1, 200),
-            (5, 3_200),
-            (6, 5_000),
-            (u32::MAX, 5_000),
-        ] {
-            for _ in 0..100 {
-                let pause_ms = backoff_ms(failures);
-                assert!(
-                    (ceiling_ms / 2..=ceiling_ms).contains(&pause_ms),
-                    "{failures}: {pause_ms}"
-                );
-            }
-        }
+    /// A panic elsewhere leaves the word as it was: every change to it is a single assignment.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

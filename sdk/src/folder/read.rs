@@ -10,7 +10,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{LocalStore, MAX_ENTRIES, MAX_LISTED, open_agent, open_dir};
+use super::{Folder, MAX_ENTRIES, MAX_LISTED, open_agent, open_dir};
 use crate::host::Process;
 use crate::signal::{self, DecodeError, MAX_RECORD_BYTES, Name, Signal};
 
@@ -22,7 +22,7 @@ const TORN_READINGS: usize = 4;
 /// Names of files come from anybody.
 const MAX_SHOWN_CHARS: usize = 200;
 
-/// What the local store holds of one agent.
+/// What the folder holds of one agent.
 #[derive(Debug, Default)]
 pub struct Found {
     /// One entry a process: its newest believed record.
@@ -42,7 +42,7 @@ pub struct Believed {
     pub pid: u32,
 }
 
-impl LocalStore {
+impl Folder {
     /// The names of all agents that have ever published here, sorted.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Writing the local store: whole records, readable by everybody, whatever happens to the folder.
+//! Writing the folder of signals: whole records, readable by everybody, whatever happens to the folder.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -14,15 +14,15 @@ use std::path::Path;
 
 use common::disk::SmallDisk;
 use common::program::Program;
-use common::{Folder, dead_process, file_of, mode_of, name, own_file, own_signal, signal_of};
+use common::{TempFolder, dead_process, file_of, mode_of, name, own_file, own_signal, signal_of};
 use ready_probe_sdk::ErrorKind;
+use ready_probe_sdk::folder::{DEFAULT_DIRS, Folder, Publication};
 use ready_probe_sdk::host::{self, Epoch};
 use ready_probe_sdk::signal::{Signal, State};
-use ready_probe_sdk::store::local::{DEFAULT_DIRS, LocalStore, Publication};
 
-fn publication(folder: &Folder) -> Publication {
+fn publication(folder: &TempFolder) -> Publication {
     let (pid, start) = host::myself();
-    Publication::new(folder.store(), name("a"), pid, start)
+    Publication::new(folder.signals(), name("a"), pid, start)
 }
 
 fn record() -> Vec<u8> {
@@ -31,7 +31,7 @@ fn record() -> Vec<u8> {
 
 #[test]
 fn a_record_is_one_file_named_after_its_process() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut publication = publication(&folder);
     publication.write(&record()).unwrap();
     publication.write(&record()).unwrap();
@@ -44,7 +44,7 @@ fn a_record_is_one_file_named_after_its_process() {
 
 #[test]
 fn everybody_may_read_records_and_publish_beside_them_whatever_the_umask() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let deep = folder.path().join("x/y");
     let mut program = Program::start(&deep);
     program.tell("umask 077");
@@ -67,7 +67,7 @@ fn everybody_may_read_records_and_publish_beside_them_whatever_the_umask() {
 #[test]
 fn the_mode_of_a_folder_that_is_there_is_left_alone() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     fs::create_dir(folder.path()).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o750)).unwrap();
     publication(&folder).write(&record()).unwrap();
@@ -77,7 +77,7 @@ fn the_mode_of_a_folder_that_is_there_is_left_alone() {
 #[test]
 fn many_who_make_the_folder_at_once_all_publish() {
     for _ in 0..20 {
-        let folder = Folder::new();
+        let folder = TempFolder::new();
         let barrier = std::sync::Barrier::new(8);
         std::thread::scope(|scope| {
             for i in 0..8 {
@@ -85,7 +85,7 @@ fn many_who_make_the_folder_at_once_all_publish() {
                 scope.spawn(move || {
                     let agent = if i % 2 == 0 { "a" } else { "b" };
                     let mut publication =
-                        Publication::new(folder.store(), name(agent), 5_000_000 + i, Some(1));
+                        Publication::new(folder.signals(), name(agent), 5_000_000 + i, Some(1));
                     barrier.wait();
                     publication.write(b"{}").unwrap();
                 });
@@ -99,7 +99,7 @@ fn many_who_make_the_folder_at_once_all_publish() {
 
 #[test]
 fn a_folder_that_was_removed_or_moved_away_is_made_again() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut publication = publication(&folder);
     publication.write(&record()).unwrap();
     fs::remove_dir_all(folder.path()).unwrap();
@@ -112,7 +112,7 @@ fn a_folder_that_was_removed_or_moved_away_is_made_again() {
 
 #[test]
 fn a_reader_never_sees_half_a_record() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut publication = publication(&folder);
     let long = {
         let mut signal = own_signal("a");
@@ -135,10 +135,10 @@ fn a_reader_never_sees_half_a_record() {
 
 #[test]
 fn a_store_that_cannot_be_written_names_the_folders_it_tried_and_what_to_do() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     fs::write(folder.path(), "in the way").unwrap();
     let e = publication(&folder).write(&record()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::LocalStore);
+    assert_eq!(e.kind(), ErrorKind::Folder);
     let want = format!(
         "the signal of agent a can't be written ({}: Not a directory (os error 20)); make one of \
          these folders writable or set READY_DIR to one that is",
@@ -149,7 +149,7 @@ fn a_store_that_cannot_be_written_names_the_folders_it_tried_and_what_to_do() {
 
 #[test]
 fn a_relative_folder_is_refused_with_the_reason() {
-    let e = LocalStore::at(Path::new("signals")).unwrap_err();
+    let e = Folder::at(Path::new("signals")).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::InvalidConfig);
     let want = "the folder for signals must be an absolute path, not \"signals\": the probe and \
                 the agent need not have the same working directory";
@@ -164,7 +164,7 @@ fn a_relative_folder_is_refused_with_the_reason() {
 
 #[test]
 fn a_line_end_behind_the_variable_is_no_part_of_the_folder() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let written = format!("{}\r\n", folder.path().display());
     let mut program = Program::start(Path::new(&written));
     program.tell("register ended");
@@ -173,14 +173,14 @@ fn a_line_end_behind_the_variable_is_no_part_of_the_folder() {
 
 #[test]
 fn without_a_choice_the_store_is_in_shared_memory_or_else_in_tmp() {
-    let dirs: Vec<_> = LocalStore::default().dirs().map(Path::to_owned).collect();
+    let dirs: Vec<_> = Folder::default().dirs().map(Path::to_owned).collect();
     assert_eq!(dirs, DEFAULT_DIRS.map(Path::new));
     assert_eq!(DEFAULT_DIRS, ["/dev/shm/ready-probe", "/tmp/ready-probe"]);
 }
 
 #[test]
 fn only_dead_predecessors_of_the_same_agent_and_life_are_removed() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let (pid, start) = dead_process();
     let dead = |agent: &str| signal_of(agent, pid, start);
     let put = |agent: &str, file: &str, signal: &Signal| {
@@ -244,7 +244,7 @@ fn only_dead_predecessors_of_the_same_agent_and_life_are_removed() {
 
 #[test]
 fn a_record_of_another_life_goes_once_it_expired_long_ago() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let signal = |agent: &str, ttl_ms: Option<u64>| Signal {
         boot_id: Some("another".to_owned()),
         ttl_ms,
@@ -259,7 +259,7 @@ fn a_record_of_another_life_goes_once_it_expired_long_ago() {
         }
         .encode()
         .unwrap();
-        let mut other = Publication::new(folder.store(), name(agent), pid, Some(1));
+        let mut other = Publication::new(folder.signals(), name(agent), pid, Some(1));
         other.write(&record).unwrap();
         let path = folder.path().join(agent).join(format!("{pid}-1.json"));
         let file = fs::File::options().write(true).open(path).unwrap();
@@ -276,7 +276,7 @@ fn a_record_of_another_life_goes_once_it_expired_long_ago() {
 
 #[test]
 fn a_predecessor_whose_id_was_reused_is_dead() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let (_, start) = host::myself();
     let earlier = start.map(|start| start - 1);
     // The parent of this test has this id now.
@@ -292,7 +292,7 @@ fn a_predecessor_whose_id_was_reused_is_dead() {
 
 #[test]
 fn who_cannot_tell_containers_apart_tidies_nothing() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let (pid, start) = dead_process();
     let file = file_of(pid, start);
     folder.put("a", &file, signal_of("a", pid, start).encode().unwrap());
@@ -306,13 +306,13 @@ fn who_cannot_tell_containers_apart_tidies_nothing() {
 
 #[test]
 fn a_link_in_place_of_the_agent_s_folder_is_not_followed() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let elsewhere = folder.path().with_file_name("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     fs::create_dir(folder.path()).unwrap();
     symlink(&elsewhere, folder.agent_dir("a")).unwrap();
     let e = publication(&folder).write(&record()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::LocalStore);
+    assert_eq!(e.kind(), ErrorKind::Folder);
     assert_eq!(fs::read_dir(elsewhere).unwrap().count(), 0);
 }
 
@@ -348,7 +348,7 @@ fn a_first_record_in_a_full_folder_is_an_error() {
     let disk = SmallDisk::new();
     disk.fill();
     let e = publication(&disk.folder).write(&record()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::LocalStore);
+    assert_eq!(e.kind(), ErrorKind::Folder);
     assert!(e.to_string().contains("No space left on device"), "{e}");
 }
 

@@ -7,10 +7,10 @@ use crate::signal::Name;
 /// What is to be logged once no lock is held.
 #[derive(Debug)]
 pub(super) enum Note {
-    /// An outage of the local store begins.
-    StoreRefuses(Error),
+    /// An outage of the folder begins.
+    FolderRefuses(Error),
     /// An outage ends.
-    StoreTakes { outage_ms: u64 },
+    FolderTakes { outage_ms: u64 },
     /// The agent makes no progress.
     Stalled { idle_ms: u64, limit_ms: u64 },
     /// The agent makes progress again.
@@ -21,8 +21,8 @@ impl Note {
     pub(super) fn log(note: Option<Self>, agent: &Name) {
         match note {
             None => {}
-            Some(Self::StoreRefuses(e)) => tracing::error!(%agent, "{e}"),
-            Some(Self::StoreTakes { outage_ms }) => {
+            Some(Self::FolderRefuses(e)) => tracing::error!(%agent, "{e}"),
+            Some(Self::FolderTakes { outage_ms }) => {
                 let lasted = Span(outage_ms);
                 tracing::info!(%agent, "the local signal is written again after {lasted}");
             }

@@ -1,4 +1,4 @@
-//! Reading the local store: what counts, and what anybody may put there without being believed.
+//! Reading the folder of signals: what counts, and what anybody may put there without being believed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,10 +12,10 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use common::{Folder, file_of, name, own_file, own_signal, signal_of};
+use common::{TempFolder, file_of, name, own_file, own_signal, signal_of};
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host;
 use ready_probe_sdk::signal::{Signal, State};
-use ready_probe_sdk::store::local::LocalStore;
 
 const NOBODY: u32 = 65_534;
 
@@ -30,7 +30,7 @@ fn give_to(path: &Path, user: u32) {
 
 #[test]
 fn a_fresh_record_of_a_living_process_is_ready() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     folder.put("a", &own_file(), bytes(&own_signal("a")));
     assert_eq!(folder.says("a"), ["ready"]);
     assert!(folder.read("a").ignored.is_empty());
@@ -38,23 +38,23 @@ fn a_fresh_record_of_a_living_process_is_ready() {
 
 #[test]
 fn a_folder_that_is_not_there_holds_no_agent() {
-    let folder = Folder::new();
-    assert!(folder.store().agents().unwrap().is_empty());
+    let folder = TempFolder::new();
+    assert!(folder.signals().agents().unwrap().is_empty());
     assert!(folder.says("a").is_empty());
 }
 
 #[test]
 fn agents_are_listed_by_name_without_hidden_ones_and_what_is_no_name() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     for agent in ["b", "a", ".probe", "a b", "-a"] {
         fs::create_dir_all(folder.agent_dir(agent)).unwrap();
     }
-    assert_eq!(folder.store().agents().unwrap(), [name("a"), name("b")]);
+    assert_eq!(folder.signals().agents().unwrap(), [name("a"), name("b")]);
 }
 
 #[test]
 fn two_processes_of_one_agent_are_two_instances() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
     let start = host::Process::of(child.id()).start();
     folder.put("a", &own_file(), bytes(&own_signal("a")));
@@ -81,7 +81,7 @@ fn two_processes_of_one_agent_are_two_instances() {
 
 #[test]
 fn a_process_id_that_was_reused_is_not_ready() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let (pid, start) = host::myself();
     let earlier = start.map(|start| start - 1);
     folder.put(
@@ -97,7 +97,7 @@ fn a_process_id_that_was_reused_is_not_ready() {
 
 #[test]
 fn the_death_of_an_agent_shows_also_when_another_user_s_process_has_its_id() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let (pid, start) = host::myself();
     let earlier = start.map(|start| start - 1);
     let path = folder.put(
@@ -114,7 +114,7 @@ fn the_death_of_an_agent_shows_also_when_another_user_s_process_has_its_id() {
 
 #[test]
 fn a_record_of_an_earlier_life_of_the_container_is_not_ready() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut signal = own_signal("a");
     signal.init_start = signal.init_start.map(|start| start + 1);
     folder.put("a", &own_file(), bytes(&signal));
@@ -124,7 +124,7 @@ fn a_record_of_an_earlier_life_of_the_container_is_not_ready() {
 
 #[test]
 fn a_file_of_another_user_is_ignored_and_mentioned() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
     let start = host::Process::of(child.id()).start();
     let file = file_of(child.id(), start);
@@ -144,7 +144,7 @@ fn a_file_of_another_user_is_ignored_and_mentioned() {
 
 #[test]
 fn a_file_of_another_user_can_neither_replace_nor_outlive_the_process_s_own() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut own = own_signal("a");
     own.state = State::NotReady;
     folder.put("a", &own_file(), bytes(&own));
@@ -157,7 +157,7 @@ fn a_file_of_another_user_can_neither_replace_nor_outlive_the_process_s_own() {
 
 #[test]
 fn a_file_that_names_a_dead_start_and_holds_a_living_one_is_not_believed() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let (pid, start) = host::myself();
     let path = folder.put("a", &format!("{pid}-1.json"), bytes(&own_signal("a")));
     give_to(&path, NOBODY);
@@ -170,7 +170,7 @@ fn a_file_that_names_a_dead_start_and_holds_a_living_one_is_not_believed() {
 
 #[test]
 fn a_root_owned_file_of_another_user_s_process_is_believed() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut child = Command::new("setpriv")
         .args(["--reuid=65534", "--clear-groups", "sleep", "60"])
         .spawn()
@@ -200,7 +200,7 @@ fn a_root_owned_file_of_another_user_s_process_is_believed() {
 
 #[test]
 fn of_several_records_of_one_process_the_newest_counts() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut older = own_signal("a");
     older.mono_ms = older.mono_ms.map(|ms| ms - 1_000);
     let mut newer = own_signal("a");
@@ -216,7 +216,7 @@ fn of_several_records_of_one_process_the_newest_counts() {
 
 #[test]
 fn of_two_records_of_the_same_millisecond_the_later_one_counts() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let mut last = own_signal("a");
     let mut first = last.clone();
     (first.seq, last.seq) = (1, 2);
@@ -231,7 +231,7 @@ fn of_two_records_of_the_same_millisecond_the_later_one_counts() {
 
 #[test]
 fn a_record_in_the_wrong_place_is_malformed() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     folder.put("a", &own_file(), bytes(&own_signal("b")));
     assert_eq!(
         folder.says("a"),
@@ -249,7 +249,7 @@ fn a_record_in_the_wrong_place_is_malformed() {
 
 #[test]
 fn a_torn_record_is_malformed_and_stays_in_sight() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let whole = bytes(&own_signal("a"));
     folder.put("a", &own_file(), &whole[..100]);
     let says = folder.says("a");
@@ -261,7 +261,7 @@ fn a_torn_record_is_malformed_and_stays_in_sight() {
 
 #[test]
 fn a_torn_record_is_read_again() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let whole = bytes(&own_signal("a"));
     let path = folder.put("a", &own_file(), &whole);
     let stop = std::sync::atomic::AtomicBool::new(false);
@@ -285,7 +285,7 @@ fn a_torn_record_is_read_again() {
 
 #[test]
 fn an_empty_record_was_withdrawn() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     folder.put("a", &own_file(), "");
     let found = folder.read("a");
     assert!(
@@ -296,7 +296,7 @@ fn an_empty_record_was_withdrawn() {
 
 #[test]
 fn an_agent_s_folder_is_never_a_link() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     folder.put("real", &own_file(), bytes(&own_signal("a")));
     symlink(folder.agent_dir("real"), folder.agent_dir("a")).unwrap();
     assert!(folder.says("a").is_empty());
@@ -304,17 +304,17 @@ fn an_agent_s_folder_is_never_a_link() {
 
 #[test]
 fn a_folder_that_somebody_chose_may_be_a_link() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     folder.put("a", &own_file(), bytes(&own_signal("a")));
     let link = folder.path().with_file_name("link");
     symlink(folder.path(), &link).unwrap();
-    let found = LocalStore::at(&link).unwrap().read(&name("a")).unwrap();
+    let found = Folder::at(&link).unwrap().read(&name("a")).unwrap();
     assert_eq!(common::verdict(&found.believed[0]), "ready");
 }
 
 #[test]
 fn a_record_that_cannot_be_opened_is_not_passed_over() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let path = folder.put("a", &own_file(), bytes(&own_signal("a")));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     // Root reads everything, so that somebody else has to look.

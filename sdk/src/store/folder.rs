@@ -1,14 +1,14 @@
 //! The container's shared memory as a [`Store`](crate::store::Store): the same contract as every other
 //! one's. Files of a dead process do not count, and neither do those of another epoch.
 
-use super::{LocalStore, Publication, read};
 use crate::clock;
+use crate::folder::{Believed, Folder, Publication};
 use crate::freshness::{self, NotReady, Observed};
 use crate::host::Epoch;
 use crate::signal::{Name, Signal};
 use crate::store::{Expiry, Failure, Published, Record, Seen, Store, Stored};
 
-impl Store for LocalStore {
+impl Store for Folder {
     async fn put(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {
         Ok(records
             .iter()
@@ -27,7 +27,7 @@ impl Store for LocalStore {
         let epoch = Epoch::current();
         let mut seen = Vec::new();
         for agent in agents {
-            let found = LocalStore::read(self, agent).map_err(Failure::answered)?;
+            let found = Folder::read(self, agent).map_err(Failure::answered)?;
             let now_ms = clock::mono_ms();
             let live = found
                 .believed
@@ -48,7 +48,7 @@ impl Store for LocalStore {
     }
 
     async fn agents(&mut self) -> Result<Vec<Name>, Failure> {
-        let names = LocalStore::agents(self).map_err(Failure::answered)?;
+        let names = Folder::agents(self).map_err(Failure::answered)?;
         let mut live: Vec<Name> = Store::read(self, &names)
             .await?
             .into_iter()
@@ -60,7 +60,7 @@ impl Store for LocalStore {
 
     async fn remove(&mut self, published: &[Published]) -> Result<(), Failure> {
         for one in published {
-            let found = LocalStore::read(self, &one.agent).map_err(Failure::answered)?;
+            let found = Folder::read(self, &one.agent).map_err(Failure::answered)?;
             for record in found.believed {
                 let Ok(signal) = record.signal else { continue };
                 if signal.instance == one.instance {
@@ -86,7 +86,7 @@ impl Store for LocalStore {
 
 /// Whether a record's life has not ended. What it says is not looked at, and what can't be read is
 /// there all the same.
-fn is_live(record: &read::Believed, epoch: &Epoch, now_ms: u64) -> bool {
+fn is_live(record: &Believed, epoch: &Epoch, now_ms: u64) -> bool {
     let Ok(signal) = &record.signal else {
         return true;
     };
@@ -96,7 +96,7 @@ fn is_live(record: &read::Believed, epoch: &Epoch, now_ms: u64) -> bool {
         now_ms,
     };
     match freshness::judge(signal, &observed) {
-        Ok(()) | Err(NotReady::Says { .. } | NotReady::OtherTimeNamespace { .. }) => true,
+        Ok(_) | Err(NotReady::Says { .. } | NotReady::OtherTimeNamespace { .. }) => true,
         Err(
             NotReady::OtherEpoch
             | NotReady::Incomplete(_)

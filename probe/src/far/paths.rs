@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::tls::TlsOptions;
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Mounts;
-use ready_probe_sdk::store::local::LocalStore;
 
 use crate::check::Context;
 use crate::target::{Body, Kind, Target};
@@ -13,7 +13,7 @@ use crate::target::{Body, Kind, Target};
 /// Where such a mount is, for a question that has to ask one.
 pub fn of_target(mounts: &Mounts, target: &Target, context: Context<'_>) -> Option<PathBuf> {
     if target.asks(|kind| matches!(kind, Kind::Agent { .. }))
-        && let Some(point) = of_store(mounts, context.store)
+        && let Some(point) = of_folder(mounts, context.folder)
     {
         return Some(point);
     }
@@ -23,19 +23,19 @@ pub fn of_target(mounts: &Mounts, target: &Target, context: Context<'_>) -> Opti
 }
 
 /// Where such a mount is, for a folder of signals.
-pub fn of_store(mounts: &Mounts, store: &LocalStore) -> Option<PathBuf> {
-    let mut hanging = store.dirs().filter_map(|dir| mounts.hanging_around(dir));
+pub fn of_folder(mounts: &Mounts, folder: &Folder) -> Option<PathBuf> {
+    let mut hanging = folder.dirs().filter_map(|dir| mounts.hanging_around(dir));
     hanging.next().map(|mount| mount.point().to_owned())
 }
 
 /// The files and sockets that a question looks at.
 fn paths(target: &Target, context: Context<'_>) -> Vec<PathBuf> {
     match &target.kind {
-        // Its folder is the store's.
-        Kind::Agent { .. } | Kind::Process { .. } => Vec::new(),
+        // Its folder is told by `of_folder`.
+        Kind::Agents | Kind::Agent { .. } | Kind::Process { .. } => Vec::new(),
         Kind::Peer { .. } => context
-            .remote
-            .map_or_else(Vec::new, |remote| remote.address.files()),
+            .place
+            .map_or_else(Vec::new, |place| place.store.files()),
         Kind::Redis(redis) => redis.address.files(&redis.tls),
         Kind::Nats(nats) => nats.address.files(&nats.tls),
         Kind::Http(http) => {

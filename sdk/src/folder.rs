@@ -1,14 +1,13 @@
-//! The local store: `DIR/AGENT/PID-PIDSTART.json` in the container's shared memory.
+//! The folder of signals: `DIR/AGENT/PID-PIDSTART.json` in the container's shared memory.
 //!
 //! Anybody in the container may write here, so a reader believes nothing it has not checked: it
 //! opens regular files only, never through a link, bounded in size and number, and believes a
 //! record only when its file belongs to root or to the user of the process that the record names.
 //!
-//! [`Publication`] writes one process's record of one agent; [`LocalStore`] reads. Whether a
+//! [`Publication`] writes one process's record of one agent; [`Folder`] reads. Whether a
 //! record counts as ready is decided in [`crate::freshness`], not here.
 
 mod read;
-mod shared;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -36,7 +35,7 @@ const MAX_ENTRIES: usize = 1_024;
 /// At most this many entries of a folder are looked at, hidden ones included.
 const MAX_LISTED: usize = 4 * MAX_ENTRIES;
 
-/// The local store of this container.
+/// The folder of this container's signals.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -45,17 +44,17 @@ const MAX_LISTED: usize = 4 * MAX_ENTRIES;
 /// use ready_probe_sdk::clock;
 /// use ready_probe_sdk::freshness::{Observed, judge};
 /// use ready_probe_sdk::host::Epoch;
-/// use ready_probe_sdk::store::local::LocalStore;
+/// use ready_probe_sdk::folder::Folder;
 ///
-/// let store = LocalStore::from_env()?;
-/// # let store = LocalStore::at(dir.path())?;
+/// let folder = Folder::from_env()?;
+/// # let folder = Folder::at(dir.path())?;
 /// let epoch = Epoch::current();
-/// for agent in store.agents()? {
-///     for record in store.read(&agent)?.believed {
+/// for agent in folder.agents()? {
+///     for record in folder.read(&agent)?.believed {
 ///         let now_ms = clock::mono_ms();
 ///         let observed = Observed { epoch: &epoch, process: record.process, now_ms };
 ///         match record.signal {
-///             Ok(signal) => assert_eq!(judge(&signal, &observed), Ok(())),
+///             Ok(signal) => assert!(judge(&signal, &observed).is_ok()),
 ///             Err(e) => println!("{agent}, process {}: {e}", record.pid),
 ///         }
 ///     }
@@ -63,7 +62,7 @@ const MAX_LISTED: usize = 4 * MAX_ENTRIES;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalStore {
+pub struct Folder {
     dirs: Vec<Dir>,
 }
 
@@ -76,7 +75,7 @@ struct Dir {
     chosen: bool,
 }
 
-impl Default for LocalStore {
+impl Default for Folder {
     fn default() -> Self {
         Self {
             dirs: DEFAULT_DIRS
@@ -90,8 +89,8 @@ impl Default for LocalStore {
     }
 }
 
-impl LocalStore {
-    /// The store in one folder, which `READY_DIR` or an option names.
+impl Folder {
+    /// Signals in one folder, which `READY_DIR` or an option names.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] when the path is not absolute.
@@ -114,10 +113,10 @@ impl LocalStore {
         })
     }
 
-    /// The store that the environment names: `READY_DIR`, else [`DEFAULT_DIRS`].
+    /// The folder that the environment names: `READY_DIR`, else [`DEFAULT_DIRS`].
     ///
     /// # Errors
-    /// As [`LocalStore::at`].
+    /// As [`Folder::at`].
     pub fn from_env() -> Result<Self> {
         match variable::read(DIR_VARIABLE) {
             Some(dir) => Self::at(Path::new(&dir))
@@ -131,7 +130,7 @@ impl LocalStore {
         self.dirs.iter().map(|dir| dir.path.as_path())
     }
 
-    /// The same store in those of its folders that are to be kept, which may be none.
+    /// The same in those of its folders that are to be kept, which may be none.
     #[must_use]
     pub fn only(&self, keep: impl Fn(&Path) -> bool) -> Self {
         let dirs = self.dirs.iter().filter(|dir| keep(&dir.path)).cloned();

@@ -3,19 +3,19 @@
 use std::fs;
 use std::process::{Child, Command};
 
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::{Epoch, Process};
 use ready_probe_sdk::signal::{Instance, Name, Signal};
 use ready_probe_sdk::store::Published;
 use ready_probe_sdk::store::contract::Backend;
-use ready_probe_sdk::store::local::LocalStore;
 use ready_probe_sdk::store_contract;
 
-struct Folder {
+struct Signals {
     dir: tempfile::TempDir,
     processes: Vec<Child>,
 }
 
-impl Folder {
+impl Signals {
     fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
@@ -33,7 +33,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for Signals {
     fn drop(&mut self) {
         for process in &mut self.processes {
             let _ = process.kill();
@@ -42,12 +42,12 @@ impl Drop for Folder {
     }
 }
 
-impl Backend for Folder {
-    type Store = LocalStore;
+impl Backend for Signals {
+    type Store = Folder;
     const KEEPS_EACH: bool = false;
 
-    async fn store(&mut self) -> LocalStore {
-        LocalStore::at(self.dir.path()).unwrap()
+    async fn store(&mut self) -> Folder {
+        Folder::at(self.dir.path()).unwrap()
     }
 
     fn published(&mut self, agent: &str, nth: u32) -> Published {
@@ -84,4 +84,4 @@ impl Backend for Folder {
     }
 }
 
-store_contract!(local, Folder::new());
+store_contract!(local, Signals::new());

@@ -1,0 +1,241 @@
+//! What is made of the answers of a round, in the light of what was answered before. Pure: reading and
+//! writing the memory is [`crate::probe`]'s.
+
+use std::time::Duration;
+
+use ready_probe_sdk::freshness::Span;
+
+use crate::answer::Answer;
+use crate::duration::Grace;
+use crate::fleet::Fleet;
+use crate::last_pass::{Answered, Memory, News, Past, Roster};
+use crate::outcome::Outcome;
+use crate::plan::{Plan, Question};
+use crate::report::{Row, Subject};
+use crate::target::Kind;
+use crate::verdict::{Scope, Tolerance};
+
+/// A round, and what it adds to what was remembered.
+pub struct Learned {
+    /// What was asked.
+    pub plan: Plan,
+    /// In the light of what was answered before.
+    pub answers: Vec<Answer>,
+    before: Memory,
+    after: Memory,
+    /// Worth writing.
+    pub has_changed: bool,
+}
+
+impl Learned {
+    /// Tells `remember` what is to be remembered.
+    pub fn told<T>(&self, remember: impl FnOnce(&News<'_>) -> T) -> T {
+        let told = Told::of(&self.plan, &self.answers);
+        remember(&told.news(&self.plan))
+    }
+}
+
+/// Adds a round to what was remembered. Decides nothing else, and reads nothing.
+pub fn learn(before: Memory, plan: Plan, mut answers: Vec<Answer>, now_ms: u64) -> Learned {
+    for (question, answer) in plan.questions.iter().zip(&mut answers) {
+        let (past, roster) = (before.past(&question.key), before.roster(&question.key));
+        let outcome = answer.outcome.clone();
+        answer.outcome = in_the_light_of(past, roster, outcome, &answer.fleets, now_ms);
+    }
+    let mut after = before.clone();
+    let told = Told::of(&plan, &answers);
+    let has_changed = after.learn(&told.news(&plan), now_ms);
+    Learned {
+        plan,
+        answers,
+        before,
+        after,
+        has_changed,
+    }
+}
+
+/// What was not enough, where enough were ready at the last answer: whoever tells may have lost them. Where
+/// it is not remembered who they were, as by older probes, that is taken for so as long as nobody is there.
+fn in_the_light_of(
+    past: Option<&Past>,
+    roster: Option<&Roster>,
+    outcome: Outcome,
+    fleets: &[Fleet],
+    now_ms: u64,
+) -> Outcome {
+    let passed_last = past.is_some_and(|past| past.definite == Some(Answered::Pass));
+    match outcome {
+        Outcome::Fail(failure) if passed_last => {
+            let may_be_back = match roster {
+                Some(roster) => roster.may_be_enough(fleets, now_ms),
+                None => failure.absent,
+            };
+            match (may_be_back, failure.absent) {
+                (true, true) => Outcome::Unknown(failure.reason),
+                (true, false) => {
+                    let reason = failure.reason;
+                    Outcome::Unknown(format!("{reason}; others that were ready are missing"))
+                }
+                (false, _) => Outcome::Fail(failure),
+            }
+        }
+        outcome @ (Outcome::Pass(_)
+        | Outcome::Blemished(_)
+        | Outcome::Fail(_)
+        | Outcome::Unknown(_)) => outcome,
+    }
+}
+
+/// How a round is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Judging {
+    /// The grace of a dependency that has none of its own.
+    pub grace: Grace,
+    /// Whether there is any grace.
+    pub tolerant: bool,
+    /// Whether no agent is there to say that the container is still starting.
+    pub without_agents: bool,
+    /// Whether the next probe will find what was learned.
+    pub is_kept: bool,
+}
+
+impl Judging {
+    /// One row a check.
+    pub fn rows(&self, learned: Learned, now_ms: u64) -> Vec<Row> {
+        let Learned {
+            plan,
+            answers,
+            before,
+            after,
+            ..
+        } = learned;
+        let asked = plan.questions.into_iter().zip(answers);
+        asked
+            .map(|(question, answer)| {
+                let passed_before = before.past(&question.key).is_some_and(|past| past.passed);
+                self.row(question, answer, &after, passed_before, now_ms)
+            })
+            .collect()
+    }
+
+    fn row(
+        &self,
+        question: Question,
+        answer: Answer,
+        after: &Memory,
+        passed_before: bool,
+        now_ms: u64,
+    ) -> Row {
+        let target = question.target;
+        let grace = target.grace.unwrap_or(match target.scope {
+            Scope::Own => Grace::For(Duration::ZERO),
+            Scope::Dependency => self.grace,
+        });
+        let grace = after.grace(&question.key, &answer.fleets, grace, now_ms);
+        let past = after.past(&question.key);
+        let within = match past {
+            Some(past) if self.tolerant => past.tolerance(grace, now_ms),
+            Some(_) | None => Tolerance::Exhausted,
+        };
+        // It may have passed before, when that could not be remembered either.
+        let never = |past: &Past| past.definite.is_none() && grace != Grace::For(Duration::ZERO);
+        let is_within = matches!(within, Tolerance::Tolerated { .. });
+        let might = is_within || past.is_some_and(never);
+        let is_lost = might && self.tolerant && !self.is_kept;
+        let tolerance = if is_lost {
+            Tolerance::Exhausted
+        } else {
+            within
+        };
+        let outcome = match (answer.outcome, past) {
+            (Outcome::Unknown(cause), Some(past)) if self.tolerant => {
+                let said = if is_lost {
+                    format!("{cause}; no grace: this can't be remembered")
+                } else {
+                    with_grace(&cause, past, grace, tolerance, now_ms)
+                };
+                Outcome::Unknown(said)
+            }
+            (Outcome::Fail(failure), Some(past)) if past.lasted_ms(now_ms) >= 1_000 => {
+                Outcome::Fail(failure)
+                    .with_text(|reason| format!("{reason}, for {}", Span(past.lasted_ms(now_ms))))
+            }
+            (
+                outcome @ (Outcome::Pass(_)
+                | Outcome::Blemished(_)
+                | Outcome::Fail(_)
+                | Outcome::Unknown(_)),
+                _,
+            ) => outcome,
+        };
+        Row {
+            subject: match (&target.kind, &target.name) {
+                (Kind::Agents, _) => Subject::Agents,
+                (Kind::Agent { .. }, None) => Subject::Agent,
+                (_, None | Some(_)) => Subject::Other,
+            },
+            label: target.label().to_owned(),
+            target: target.redacted,
+            scope: target.scope,
+            required: !target.optional,
+            passed_before,
+            without_agents: self.without_agents,
+            tolerance,
+            outcome,
+            elapsed: answer.elapsed,
+        }
+    }
+}
+
+/// What is to be remembered of a round.
+struct Told<'a> {
+    /// What the checks answer.
+    answers: Vec<(&'a str, &'a Outcome)>,
+    /// Whom those have seen that have asked a store and had an answer.
+    fleets: Vec<(&'a str, &'a [Fleet])>,
+}
+
+impl<'a> Told<'a> {
+    fn of(plan: &'a Plan, answers: &'a [Answer]) -> Self {
+        let asked = plan.questions.iter().zip(answers);
+        let asked = asked.map(|(question, answer)| (question.key.as_str(), answer));
+        let seen = asked
+            .clone()
+            .filter(|(_, answer)| !answer.fleets.is_empty());
+        Self {
+            answers: asked.map(|(key, answer)| (key, &answer.outcome)).collect(),
+            fleets: seen
+                .map(|(key, answer)| (key, answer.fleets.as_slice()))
+                .collect(),
+        }
+    }
+
+    fn news(&'a self, plan: &'a Plan) -> News<'a> {
+        News {
+            answers: &self.answers,
+            fleets: &self.fleets,
+            children: &plan.children,
+        }
+    }
+}
+
+/// What an `Unknown` says of its grace.
+fn with_grace(cause: &str, past: &Past, grace: Grace, tolerance: Tolerance, now_ms: u64) -> String {
+    let lasted = Span(past.lasted_ms(now_ms));
+    match (tolerance, past.passed) {
+        (Tolerance::Tolerated { .. }, _) => format!("{cause} for {lasted} of {grace} grace"),
+        (Tolerance::Exhausted, false) => format!("{cause}; it has never passed"),
+        (Tolerance::Exhausted, true) if past.definite == Some(Answered::Fail) => {
+            format!("{cause}; its last answer was no")
+        }
+        (Tolerance::Exhausted, true) if grace == Grace::For(Duration::ZERO) => {
+            match past.lasted_ms(now_ms) {
+                ..1_000 => format!("{cause}; it has no grace"),
+                _ => format!("{cause} for {lasted}; it has no grace"),
+            }
+        }
+        (Tolerance::Exhausted, true) => {
+            format!("{cause} for {lasted}, beyond its grace of {grace}")
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! When a run started, and what ends it in time.
+
+use std::cell::OnceCell;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use ready_probe::settings::DEFAULT_TIMEOUT;
+use ready_probe::time_limit::TimeLimit;
+use ready_probe_sdk::clock;
+use ready_probe_sdk::host::Mounts;
+
+use crate::deadline::Deadline;
+use crate::exit::Exit;
+
+/// When this process started to work, and what ends it in time.
+#[derive(Debug)]
+pub struct Start {
+    /// When.
+    pub at: Instant,
+    deadline: Deadline,
+    mounts: OnceCell<Option<Mounts>>,
+}
+
+impl Start {
+    /// Now; until more is known, the default deadline holds.
+    pub fn now() -> Self {
+        Self {
+            at: clock::instant(),
+            deadline: Deadline::new(DEFAULT_TIMEOUT),
+            mounts: OnceCell::new(),
+        }
+    }
+
+    /// What is mounted, if that can be known.
+    pub fn mounts(&self) -> Option<&Mounts> {
+        self.mounts.get_or_init(Mounts::current).as_ref()
+    }
+
+    /// The same, if any of it may hang.
+    pub fn far_mounts(&self) -> Option<&Mounts> {
+        self.mounts().filter(|mounts| mounts.may_hang())
+    }
+
+    /// Has the deadline hold whatever blocks from now on.
+    pub fn watch(&self) {
+        self.deadline.watch();
+    }
+
+    /// That long after the start.
+    pub fn plus(&self, duration: Duration) -> Instant {
+        self.at + duration
+    }
+
+    /// The end of a run that may take so long, to the last moment.
+    pub fn limit(&self, timeout: Duration) -> TimeLimit {
+        TimeLimit {
+            at: self.plus(timeout),
+            set: timeout,
+        }
+    }
+
+    /// The time since.
+    pub fn elapsed(&self) -> Duration {
+        clock::instant().saturating_duration_since(self.at)
+    }
+
+    /// Has the process end by then, whatever blocks it; returns that instant.
+    pub fn end_by(&self, timeout: Duration) -> Instant {
+        self.deadline.reset(timeout.saturating_sub(self.elapsed()));
+        self.plus(timeout)
+    }
+
+    /// Has the deadline speak JSON, too.
+    pub fn speak_json(&self) {
+        self.deadline.speak_json();
+    }
+
+    /// The run is over but for saying so, which may take until its deadline and no longer.
+    pub fn finish(&self, exit: Exit) -> ExitCode {
+        self.deadline.decide(exit.status());
+        exit.print(self.deadline.left())
+    }
+}
