@@ -147,14 +147,14 @@ fn finish(target: &Target, (outcome, fleets): Said, started: Instant) -> Answer 
 }
 
 /// Boxed, because `any` asks targets again.
-type Asked<'a> = Pin<Box<dyn Future<Output = Said> + 'a>>;
+type Pending<'a> = Pin<Box<dyn Future<Output = Said> + 'a>>;
 
 fn question<'a>(
     target: &'a Target,
     context: Context<'a>,
     limit: TimeLimit,
     rests: &'a Rests,
-) -> Asked<'a> {
+) -> Pending<'a> {
     let secrets = context.secrets;
     match &target.kind {
         // The plan has looked already.
@@ -210,7 +210,7 @@ fn question<'a>(
     }
 }
 
-fn outside_stores<'a>(asked: impl Future<Output = Outcome> + 'a) -> Asked<'a> {
+fn outside_stores<'a>(asked: impl Future<Output = Outcome> + 'a) -> Pending<'a> {
     Box::pin(async { (asked.await, Vec::new()) })
 }
 

@@ -26,12 +26,12 @@ const REASON: &str = "no answer by the deadline: a file or folder this probe rea
 /// Ends the process some time after its deadline.
 #[derive(Debug)]
 pub struct Deadline {
-    shared: Arc<Shared>,
+    watched: Arc<Watched>,
     watcher: OnceCell<Option<Thread>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Watched {
     at_ms: AtomicU64,
     status: AtomicU8,
     decided: AtomicBool,
@@ -42,7 +42,7 @@ impl Deadline {
     /// Status 1 once `timeout` has passed from now, if anything blocks from [`Deadline::watch`] on.
     pub fn new(timeout: Duration) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            watched: Arc::new(Watched {
                 at_ms: AtomicU64::new(in_future(timeout)),
                 status: AtomicU8::new(1),
                 decided: AtomicBool::new(false),
@@ -55,7 +55,7 @@ impl Deadline {
     /// To be called before anything that may block. Starts the thread that ends the process.
     pub fn watch(&self) {
         self.watcher.get_or_init(|| {
-            let watched = Arc::clone(&self.shared);
+            let watched = Arc::clone(&self.watched);
             let watcher = thread::Builder::new()
                 .stack_size(STACK_BYTES)
                 .spawn(move || watched.end());
@@ -65,7 +65,7 @@ impl Deadline {
 
     /// The process ends once `timeout` has passed from now, instead of when it was said before.
     pub fn reset(&self, timeout: Duration) {
-        self.shared
+        self.watched
             .at_ms
             .store(in_future(timeout), Ordering::Release);
         if let Some(Some(thread)) = self.watcher.get() {
@@ -75,23 +75,23 @@ impl Deadline {
 
     /// What is said, if anything, is to be JSON.
     pub fn speak_json(&self) {
-        self.shared.json.store(true, Ordering::Release);
+        self.watched.json.store(true, Ordering::Release);
     }
 
     /// The answer is known: this is the status to end with, however long it takes to say it.
     pub fn decide(&self, status: u8) {
-        self.shared.status.store(status, Ordering::Release);
-        self.shared.decided.store(true, Ordering::Release);
+        self.watched.status.store(status, Ordering::Release);
+        self.watched.decided.store(true, Ordering::Release);
     }
 
     /// How long it is until the process is ended.
     pub fn left(&self) -> Duration {
-        let at_ms = self.shared.at_ms.load(Ordering::Acquire);
+        let at_ms = self.watched.at_ms.load(Ordering::Acquire);
         Duration::from_millis(at_ms.saturating_sub(clock::mono_ms()))
     }
 }
 
-impl Shared {
+impl Watched {
     fn end(&self) {
         loop {
             let at_ms = self.at_ms.load(Ordering::Acquire);

@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::run;
 use crate::start::Start;
 use ready_probe::event_loop;
-use ready_probe::link::store::{self, Connected};
+use ready_probe::link::store::{self, LinkedStore};
 use ready_probe::newest::newest;
 use ready_probe::redact::Secrets;
 use ready_probe::settings::{Flags, Format, Invalid, Origin, Settings};
@@ -32,7 +32,7 @@ const CHUNK: usize = 256;
 const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
 
 /// One instance of an agent.
-struct Row {
+struct Listed {
     agent: Name,
     instance: String,
     ready: bool,
@@ -81,7 +81,7 @@ fn list_remote(
     names: &[Name],
     settings: &Settings,
     start: &Start,
-) -> Result<Vec<Row>, String> {
+) -> Result<Vec<Listed>, String> {
     let event_loop = event_loop::start()?;
     let limit = TimeLimit::from(start.at, settings.timeout.value);
     event_loop.block_on(async {
@@ -105,7 +105,7 @@ fn list_remote(
 
 /// The agents, and what is there of them.
 async fn read_all(
-    store: &mut Connected,
+    store: &mut LinkedStore,
     names: &[Name],
 ) -> Result<(Vec<Name>, Vec<Seen>), Failure> {
     let agents = match names {
@@ -119,7 +119,7 @@ async fn read_all(
     Ok((agents, seen))
 }
 
-fn list_local(folder: &Folder, names: &[Name]) -> Result<Vec<Row>, String> {
+fn list_local(folder: &Folder, names: &[Name]) -> Result<Vec<Listed>, String> {
     let unreadable = |e| format!("the folder of signals can't be read: {e}");
     let all = match names {
         [] => folder.agents().map_err(unreadable)?,
@@ -153,7 +153,7 @@ fn list_local(folder: &Folder, names: &[Name]) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-fn row_of_seen(seen: &Seen) -> Row {
+fn row_of_seen(seen: &Seen) -> Listed {
     let dead = match seen.expiry {
         Expiry::Timely => None,
         expiry @ (Expiry::Never | Expiry::Late { .. } | Expiry::Overdue { .. }) => {
@@ -174,7 +174,7 @@ fn row(
     instance: String,
     signal: Result<Signal, DecodeError>,
     dead: Option<String>,
-) -> Row {
+) -> Listed {
     let (state, reason, signal) = match (signal, dead) {
         (Ok(signal), Some(why)) => ("stale".to_owned(), Some(why), Some(signal)),
         (Ok(signal), None) => {
@@ -183,7 +183,7 @@ fn row(
         }
         (Err(e), _) => ("malformed".to_owned(), Some(e.to_string()), None),
     };
-    Row {
+    Listed {
         ready: state == State::Ready.to_string(),
         agent,
         instance,
@@ -195,7 +195,7 @@ fn row(
 
 const HEAD: [&str; 5] = ["AGENT", "STATE", "SINCE", "INSTANCE", "REASON"];
 
-fn text(rows: &[Row], settings: &Settings) -> String {
+fn text(rows: &[Listed], settings: &Settings) -> String {
     if rows.is_empty() {
         return format!("no signals in {}\n", place(settings));
     }
@@ -233,7 +233,7 @@ fn text(rows: &[Row], settings: &Settings) -> String {
     text
 }
 
-fn json(rows: &[Row], settings: &Settings) -> String {
+fn json(rows: &[Listed], settings: &Settings) -> String {
     let secrets = &settings.secrets;
     let signals: Vec<Value> = rows.iter().map(|row| json_row(row, secrets)).collect();
     let mut listed = json!({ "schema": SCHEMA, "signals": signals });
@@ -247,7 +247,7 @@ fn json(rows: &[Row], settings: &Settings) -> String {
     listed.to_string() + "\n"
 }
 
-fn json_row(row: &Row, secrets: &Secrets) -> Value {
+fn json_row(row: &Listed, secrets: &Secrets) -> Value {
     let signal = row.signal.as_ref();
     json!({
         "agent": row.agent,

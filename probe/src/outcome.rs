@@ -11,14 +11,14 @@ pub enum Outcome {
     /// Yes, and something is to be looked at.
     Blemished(String),
     /// No, and why.
-    Fail(Failure),
+    Fail(Fault),
     /// Nobody answered, and what happened instead.
     Unknown(String),
 }
 
 /// Why a target says no.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct Fault {
     /// For people.
     pub reason: String,
     /// The agent says `starting`, or has not published yet.
@@ -36,7 +36,7 @@ impl Outcome {
 
     /// A plain no.
     pub fn fail(reason: impl Into<String>) -> Self {
-        Self::Fail(Failure {
+        Self::Fail(Fault {
             reason: reason.into(),
             starting: false,
             absent: false,
@@ -45,7 +45,7 @@ impl Outcome {
 
     /// No, since it is not there.
     pub fn absent(reason: impl Into<String>) -> Self {
-        Self::Fail(Failure {
+        Self::Fail(Fault {
             reason: reason.into(),
             starting: false,
             absent: true,
@@ -54,7 +54,7 @@ impl Outcome {
 
     /// Not yet.
     pub fn starting(reason: impl Into<String>) -> Self {
-        Self::Fail(Failure {
+        Self::Fail(Fault {
             reason: reason.into(),
             starting: true,
             absent: false,
@@ -89,7 +89,7 @@ impl Outcome {
             Self::Pass(text) => Self::Pass(change(text)),
             Self::Blemished(text) => Self::Blemished(change(text)),
             Self::Unknown(text) => Self::Unknown(change(text)),
-            Self::Fail(failure) => Self::Fail(Failure {
+            Self::Fail(failure) => Self::Fail(Fault {
                 reason: change(failure.reason),
                 ..failure
             }),

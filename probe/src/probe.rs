@@ -12,7 +12,7 @@ use ready_probe_sdk::host::{Epoch, Mounts};
 use crate::answer::Answer;
 use crate::check::{self, Context};
 use crate::far;
-use crate::far::asked::Line;
+use crate::far::asked::AnswerLine;
 use crate::far::child::{Asking, Hearings};
 use crate::judge::{self, Judging, Learned};
 use crate::last_pass::{Keeper, SHORT_PATIENCE};
@@ -163,14 +163,14 @@ impl<'a> Probe<'a> {
         let targets: Vec<&Target> = open.iter().map(|question| &question.target).collect();
         check::ask_each(&targets, self.context(), limit, |number, answer| {
             if let Some(question) = open.get(number) {
-                Line::new(&question.key, &answer, question.discovered).print();
+                AnswerLine::new(&question.key, &answer, question.discovered).print();
             }
         })
         .await;
         // That these were all the agents is said when all of them have been.
         for question in known {
             if let Some(outcome) = &question.settled {
-                Line::new(&question.key, &settled(outcome), false).print();
+                AnswerLine::new(&question.key, &settled(outcome), false).print();
             }
         }
     }

@@ -7,8 +7,8 @@
 //! before may still deliver is put right by telling everything again, see `retelling.rs`.
 
 mod retelling;
+mod schedule;
 mod session;
-mod state;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,8 +24,8 @@ use crate::outbox::Outbox;
 use crate::signal::{BEATS_PER_TTL, DEFAULT_TTL_MS, Name};
 use crate::store::predecessor::Successor;
 use crate::store::{Failure, MAX_CAUSE_CHARS, Published, Record, Store, Stored};
+use schedule::{Due, Farewell, Schedule};
 use session::{Session, no_answer};
-use state::{Due, Farewell, State};
 
 /// A store far away, or busy, has at least so long to answer, however short the beats are.
 const MIN_LIMIT_MS: u64 = 1_000;
@@ -43,7 +43,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Announcer {
     place: Place,
     successor: Successor,
-    state: Mutex<State>,
+    schedule: Mutex<Schedule>,
     /// Something is due. Notified on the heartbeat's thread alone: from another one that would write to
     /// a descriptor. Each task has its own, since one that was abandoned waits for ever.
     wake: ArcSwap<Notify>,
@@ -77,7 +77,7 @@ impl Announcer {
         Self {
             place,
             successor,
-            state: Mutex::default(),
+            schedule: Mutex::default(),
             wake: ArcSwap::default(),
             done: Condvar::new(),
         }
@@ -117,11 +117,14 @@ impl Announcer {
     /// Waits until what was taken back is gone: for a moment only, and not at all while the store
     /// does not answer. The end of a process waits for nobody.
     pub(crate) fn wait_withdrawn(&self) {
-        let state = self.lock();
+        let schedule = self.lock();
         // Nothing can be done when it takes longer: the TTL is what remains.
-        drop(self.done.wait_timeout_while(state, FAREWELL, |state| {
-            state.has_farewells() && state.running && !state.is_away()
-        }));
+        drop(
+            self.done
+                .wait_timeout_while(schedule, FAREWELL, |schedule| {
+                    schedule.has_farewells() && schedule.running && !schedule.is_away()
+                }),
+        );
     }
 
     /// Whether there is nothing to announce.
@@ -132,10 +135,10 @@ impl Announcer {
     /// Whether a task is to be started for it; it counts as started then. One that runs looks what is
     /// due.
     pub(crate) fn start(&self) -> bool {
-        let mut state = self.lock();
-        let starts = !state.running && !state.is_idle();
-        state.running |= starts;
-        drop(state);
+        let mut schedule = self.lock();
+        let starts = !schedule.running && !schedule.is_idle();
+        schedule.running |= starts;
+        drop(schedule);
         self.wake.load().notify_one();
         starts
     }
@@ -147,18 +150,18 @@ impl Announcer {
     }
 
     fn interrupt(&self) {
-        let mut state = self.lock();
-        if state.running {
-            state.interrupted();
+        let mut schedule = self.lock();
+        if schedule.running {
+            schedule.interrupted();
         }
-        drop(state);
+        drop(schedule);
         self.done.notify_all();
     }
 
     /// Announces for as long as there is something to announce, and says when there are answers. A panic
     /// ends it like anything else.
     pub(crate) async fn run(self: Arc<Self>, answered: impl Fn()) {
-        let _running = Running(&self);
+        let _running = UntilEnd(&self);
         let wake = self.wake.load_full();
         let resume_ms = self.lock().resume_ms;
         let mut session = Session::new(&self.place, resume_ms);
@@ -183,22 +186,22 @@ impl Announcer {
     /// When something is due. With nothing left to do it is said to have ended: who comes later
     /// starts it again.
     fn due_ms(&self) -> Option<u64> {
-        let mut state = self.lock();
-        let due_ms = state.due_ms();
+        let mut schedule = self.lock();
+        let due_ms = schedule.due_ms();
         if due_ms.is_none() {
-            state.running = false;
+            schedule.running = false;
         }
         due_ms
     }
 
     /// Takes what is due.
     fn take(&self, now_ms: u64) -> Work {
-        let mut state = self.lock();
-        let due = state.due(now_ms);
-        let farewells = state.farewells(now_ms);
-        let beats_ms = state.agents.values().map(|entry| entry.agent.beat_ms);
+        let mut schedule = self.lock();
+        let due = schedule.due(now_ms);
+        let farewells = schedule.farewells(now_ms);
+        let beats_ms = schedule.agents.values().map(|entry| entry.agent.beat_ms);
         let beat_ms = beats_ms.min();
-        drop(state);
+        drop(schedule);
         // Without the lock: an agent that comes or goes must not wait for all of these.
         let mut work = Work {
             taken_ms: now_ms,
@@ -290,13 +293,13 @@ impl Announcer {
 
     /// The store has answered; says whether with anything new.
     fn settle(&self, work: &Work, answers: &[Stored], now_ms: u64) -> bool {
-        let mut state = self.lock();
-        state.came_through(&work.farewells, work.taken_ms, now_ms);
+        let mut schedule = self.lock();
+        schedule.came_through(&work.farewells, work.taken_ms, now_ms);
         // One variation for all, so that they stay together; another one each time, so that
         // processes do not.
         let percent = fastrand::u64(80..=120);
         for ((agent, _), answer) in work.agents.iter().zip(answers) {
-            let Some(entry) = state.agents.get_mut(&agent.published.agent) else {
+            let Some(entry) = schedule.agents.get_mut(&agent.published.agent) else {
                 continue;
             };
             let pause_ms = if entry.renew_ms == u64::MAX {
@@ -307,18 +310,18 @@ impl Announcer {
             entry.renew_ms = now_ms + pause_ms;
             entry.is_refused = answer.is_err();
         }
-        let is_refused = state.agents.values().any(|entry| entry.is_refused);
-        if let Some(outage) = &mut state.outage {
+        let is_refused = schedule.agents.values().any(|entry| entry.is_refused);
+        if let Some(outage) = &mut schedule.outage {
             outage.is_away = false;
         }
         let cause = answers.iter().find_map(|answer| answer.as_ref().err());
         let (began, ended) = match cause {
-            Some(_) => (state.begin_outage(false), None),
+            Some(_) => (schedule.begin_outage(false), None),
             // Who has only said farewell knows nothing of the others.
             None if is_refused || work.agents.is_empty() => (false, None),
-            None => (false, state.outage.take()),
+            None => (false, schedule.outage.take()),
         };
-        drop(state);
+        drop(schedule);
         let mut is_news = false;
         for ((agent, version), answer) in work.agents.iter().zip(answers) {
             is_news |= agent.tell(*version, answer.clone());
@@ -338,10 +341,10 @@ impl Announcer {
 
     /// It has not: everything is tried again. Says whether that is new to anybody.
     fn fail(&self, work: &Work, cause: &str) -> bool {
-        let mut state = self.lock();
-        let began = state.begin_outage(true);
-        state.broke(work.agents.iter().map(|(agent, _)| &agent.published.agent));
-        drop(state);
+        let mut schedule = self.lock();
+        let began = schedule.begin_outage(true);
+        schedule.broke(work.agents.iter().map(|(agent, _)| &agent.published.agent));
+        drop(schedule);
         let mut is_news = false;
         for (agent, version) in &work.agents {
             is_news |= agent.tell(*version, Err(cause.to_owned()));
@@ -361,8 +364,8 @@ impl Announcer {
     }
 
     /// A panic elsewhere leaves the state usable: every change to it stands by itself.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -406,9 +409,9 @@ fn all_quoted(secrets: &Secrets, answers: Vec<Stored>) -> Vec<Stored> {
 }
 
 /// However the task ends, another one may be started.
-struct Running<'a>(&'a Announcer);
+struct UntilEnd<'a>(&'a Announcer);
 
-impl Drop for Running<'_> {
+impl Drop for UntilEnd<'_> {
     fn drop(&mut self) {
         self.0.interrupt();
     }

@@ -28,7 +28,7 @@ pub(crate) struct Outbox {
     changed: AtomicBool,
     /// Nothing before the first word, and once the agent is closed.
     word: Mutex<Option<Word>>,
-    answer: Mutex<Answer>,
+    answer: Mutex<LastAnswer>,
     /// The answer is another one than before.
     is_news: AtomicBool,
     came: Condvar,
@@ -44,7 +44,7 @@ struct Word {
 
 /// The last that was heard of the store.
 #[derive(Debug, Default)]
-struct Answer {
+struct LastAnswer {
     announced: Option<Announced>,
     /// Which of the agent's words it is about.
     version: u64,
@@ -169,7 +169,7 @@ impl Outbox {
     }
 }
 
-impl Answer {
+impl LastAnswer {
     fn has(&self, version: u64) -> bool {
         self.version >= version && self.announced.as_ref().is_some_and(|a| a.ok)
     }

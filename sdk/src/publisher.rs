@@ -57,12 +57,12 @@ struct Inner {
     /// Counts what the agent has said.
     version: u64,
     next_beat_ms: u64,
-    outage: Option<Outage>,
+    outage: Option<FolderOutage>,
 }
 
 /// The folder has refused beats since then.
 #[derive(Debug)]
-struct Outage {
+struct FolderOutage {
     since_ms: u64,
     failures: u32,
 }
@@ -359,7 +359,7 @@ impl Publisher {
                     .outage
                     .is_none()
                     .then(|| Note::FolderRefuses(e.clone()));
-                let outage = inner.outage.get_or_insert(Outage {
+                let outage = inner.outage.get_or_insert(FolderOutage {
                     since_ms: now_ms,
                     failures: 0,
                 });

@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 /// glibc's resolver keeps buffers of 64 KiB on its stack.
 const STACK_BYTES: usize = 512 * 1024;
 
-type Question = Arc<dyn Fn() -> bool + Send + Sync>;
+type IsAbandoned = Arc<dyn Fn() -> bool + Send + Sync>;
 
 thread_local! {
-    static ABANDONED: RefCell<Option<Question>> = const { RefCell::new(None) };
+    static ABANDONED: RefCell<Option<IsAbandoned>> = const { RefCell::new(None) };
 }
 
 /// Tells whether the calling thread's runtime is abandoned: what ends on another thread must not wake it

@@ -44,7 +44,7 @@ async fn run(argv: &[String], secrets: &Secrets) -> Outcome {
             ));
         }
     };
-    let mut said = Said::default();
+    let mut said = Output::default();
     // A grandchild may keep the pipe open for longer than the command lives: its end decides.
     let status = tokio::select! {
         status = running.ended() => status,
@@ -59,13 +59,13 @@ async fn run(argv: &[String], secrets: &Secrets) -> Outcome {
 
 /// What a command has said, as far as it is kept.
 #[derive(Debug, Default)]
-struct Said {
+struct Output {
     bytes: Vec<u8>,
     /// There was more of it.
     cut: bool,
 }
 
-impl Said {
+impl Output {
     fn keep(&mut self, chunk: &[u8]) {
         let room = MAX_OUTPUT_BYTES.saturating_sub(self.bytes.len());
         self.bytes.extend(chunk.iter().take(room));
@@ -82,7 +82,7 @@ impl Said {
     }
 }
 
-fn judge(status: ExitStatus, output: &Said, secrets: &Secrets) -> Outcome {
+fn judge(status: ExitStatus, output: &Output, secrets: &Secrets) -> Outcome {
     if status.success() {
         return Outcome::pass();
     }
@@ -100,13 +100,13 @@ fn judge(status: ExitStatus, output: &Said, secrets: &Secrets) -> Outcome {
 
 /// Reads output as it comes, so that its writer never waits for us; what is beyond the bound is
 /// thrown away.
-async fn read(output: &pipe::Receiver, kept: &mut Said) -> Infallible {
+async fn read(output: &pipe::Receiver, kept: &mut Output) -> Infallible {
     while output.readable().await.is_ok() && drain(output, kept) {}
     std::future::pending().await
 }
 
 /// Takes what is in the pipe now; says whether more may come.
-fn drain(output: &pipe::Receiver, kept: &mut Said) -> bool {
+fn drain(output: &pipe::Receiver, kept: &mut Output) -> bool {
     let mut chunk = [0; 4_096];
     // A writer that is faster than we are must not keep us here: a pipe holds 16 of these.
     for _ in 0..16 {
@@ -121,7 +121,7 @@ fn drain(output: &pipe::Receiver, kept: &mut Said) -> bool {
 
 /// Takes what is left in the pipe when its command has ended. The kernel is asked: the event loop
 /// need not have heard yet that there is something.
-fn read_rest(output: &pipe::Receiver, kept: &mut Said) {
+fn read_rest(output: &pipe::Receiver, kept: &mut Output) {
     let mut chunk = [0; 4_096];
     // A child that lives on may go on writing; a pipe holds 16 of these.
     for _ in 0..16 {
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn truth_table() {
         let judge = |raw: i32, output: &str| {
-            let mut said = Said::default();
+            let mut said = Output::default();
             said.keep(output.as_bytes());
             let outcome = judge(ExitStatus::from_raw(raw), &said, &Secrets::default());
             format!("{} {}", outcome.word(), outcome.text())

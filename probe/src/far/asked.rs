@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 
 /// One answer, as a child prints it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Line {
+pub struct AnswerLine {
     /// The question's key.
     pub key: String,
     /// The answer.
@@ -27,7 +27,7 @@ pub struct Line {
     pub discovered: bool,
 }
 
-impl Line {
+impl AnswerLine {
     /// The answer to a question.
     pub fn new(key: &str, answer: &Answer, discovered: bool) -> Self {
         Self {

@@ -9,7 +9,7 @@ use ready_probe_sdk::signal::Name;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 
-use super::asked::Line;
+use super::asked::AnswerLine;
 use crate::answer::Answer;
 use crate::outcome::Outcome;
 use crate::stuck::Stuck;
@@ -29,11 +29,11 @@ pub struct Asking {
 
 /// What came of asking about one mount.
 #[derive(Debug)]
-pub struct Heard {
+pub struct Hearing {
     /// Where it is mounted.
     pub point: PathBuf,
     /// What was answered, by the questions' keys, in the order in which it came.
-    pub lines: Vec<Line>,
+    pub lines: Vec<AnswerLine>,
     /// What every other question is to hear.
     pub otherwise: Outcome,
     /// The child, where it was left behind.
@@ -54,8 +54,8 @@ impl Asking {
     }
 
     /// Hears the child out, until so many questions are answered or the limit has come.
-    pub async fn hear(self, questions: usize, limit: TimeLimit) -> Heard {
-        let mut heard = Heard {
+    pub async fn hear(self, questions: usize, limit: TimeLimit) -> Hearing {
+        let mut heard = Hearing {
             otherwise: Outcome::unknown(super::unanswered(&self.point, limit)),
             point: self.point,
             lines: Vec::new(),
@@ -98,7 +98,7 @@ impl Asking {
 async fn listen(
     child: &mut Child,
     questions: usize,
-    lines: &mut Vec<Line>,
+    lines: &mut Vec<AnswerLine>,
     limit: TimeLimit,
 ) -> std::io::Result<bool> {
     let Some(output) = child.stdout.take() else {
@@ -113,7 +113,7 @@ async fn listen(
             Err(_) => return Ok(false),
         };
         let Some(line) = line else { return Ok(true) };
-        let line: Line = serde_json::from_str(&line)?;
+        let line: AnswerLine = serde_json::from_str(&line)?;
         lines.push(line);
         let answered = lines.iter().filter(|line| !line.discovered).count();
         if answered == questions {
@@ -123,11 +123,11 @@ async fn listen(
 }
 
 /// What came of asking about all such mounts.
-pub struct Hearings(Vec<Heard>);
+pub struct Hearings(Vec<Hearing>);
 
 impl Hearings {
     /// Of each mount.
-    pub fn new(heard: Vec<Heard>) -> Self {
+    pub fn new(heard: Vec<Hearing>) -> Self {
         Self(heard)
     }
 
@@ -149,7 +149,7 @@ impl Hearings {
         let Some(heard) = self.0.iter_mut().find(|heard| heard.point == point) else {
             return unasked();
         };
-        let is_it = |line: &Line| line.key == key && !line.discovered;
+        let is_it = |line: &AnswerLine| line.key == key && !line.discovered;
         match heard.lines.iter().position(is_it) {
             Some(place) => heard.lines.swap_remove(place).answer(),
             None => Answer {

@@ -83,12 +83,12 @@ enum Message {
     Ok,
     Info,
     Error(String),
-    Answer(Answer),
+    Delivered(Delivered),
 }
 
 /// An answer to a request: where it went, its headers as they stand, its payload.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+struct Delivered {
     subject: String,
     head: String,
     payload: Vec<u8>,
@@ -267,7 +267,7 @@ impl NatsLink {
                     heard.error = Some(text);
                     return Ok(heard);
                 }
-                Message::Answer(answer) => {
+                Message::Delivered(answer) => {
                     let number = self.number(&answer.subject);
                     let Some((number, place)) = number.and_then(|n| Some((n, *open.get(&n)?)))
                     else {
@@ -373,13 +373,13 @@ fn next_message(received: &mut Received) -> Result<Option<Message>, String> {
             let Some(bytes) = rest.get(body..body + total + 2) else {
                 return Ok(None);
             };
-            let answer = Answer {
+            let answer = Delivered {
                 subject: parts.first().copied().unwrap_or_default().to_owned(),
                 head: String::from_utf8_lossy(bytes.get(..head).unwrap_or_default()).into_owned(),
                 payload: bytes.get(head..total).unwrap_or_default().to_vec(),
             };
             received.take(body + total + 2);
-            return Ok(Some(Message::Answer(answer)));
+            return Ok(Some(Message::Delivered(answer)));
         }
         _ => return Err(garbage()),
     };
@@ -388,7 +388,7 @@ fn next_message(received: &mut Received) -> Result<Option<Message>, String> {
 }
 
 /// `NATS/1.0 503 No Responders`, then `Name: value` lines.
-fn reply(answer: Answer) -> Reply {
+fn reply(answer: Delivered) -> Reply {
     let mut lines = answer.head.lines();
     let status_line = lines.next().unwrap_or_default();
     let status = status_line.split_once(' ').map_or("", |(_, rest)| rest);

@@ -17,7 +17,7 @@ use crate::redact::Secrets;
 use crate::time_limit::TimeLimit;
 
 /// The store, through one of our connections.
-pub type Connected = AnyStore<RedisLink, NatsLink>;
+pub type LinkedStore = AnyStore<RedisLink, NatsLink>;
 
 /// How much is quoted of what a server says against being tidied.
 const MAX_QUOTE_CHARS: usize = 300;
@@ -33,7 +33,7 @@ pub fn quote(place: &Place, said: &str, secrets: &Secrets, max: usize) -> String
 /// leaves it to others.
 pub async fn tidy(
     place: &Place,
-    store: &mut Connected,
+    store: &mut LinkedStore,
     agents: &[Name],
     limit: TimeLimit,
     secrets: &Secrets,
@@ -45,7 +45,7 @@ pub async fn tidy(
 /// The same, and removes what dead processes of this container have published of these agents.
 pub async fn succeed(
     place: &Place,
-    store: &mut Connected,
+    store: &mut LinkedStore,
     agents: &[Name],
     limit: TimeLimit,
     secrets: &Secrets,
@@ -116,7 +116,7 @@ pub async fn open(
     endpoint: &Endpoint,
     max_bytes: usize,
     secrets: &Secrets,
-) -> Result<Connected, String> {
+) -> Result<LinkedStore, String> {
     let (tls, namespace) = (&place.store.tls, place.namespace.clone());
     Ok(match &place.store.server {
         Server::Redis(redis) => {

@@ -21,7 +21,7 @@ pub const DEFAULT_PATH: &str = "/etc/ready-probe.toml";
 struct Written {
     timeout: Option<String>,
     grace: Option<String>,
-    agent: Option<Agents>,
+    agent: Option<AgentNames>,
     dir: Option<String>,
     store: Option<String>,
     namespace: Option<String>,
@@ -34,7 +34,7 @@ struct Written {
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "agent must be a text or a list of texts")]
-enum Agents {
+enum AgentNames {
     List(Vec<String>),
     Text(String),
 }
@@ -120,8 +120,8 @@ impl ConfigFile {
             grace: set(path, "grace", written.grace),
             agent: set(path, "agent", written.agent).map(|setting| {
                 let names = match setting.value {
-                    Agents::List(names) => names,
-                    Agents::Text(names) => vec![names],
+                    AgentNames::List(names) => names,
+                    AgentNames::Text(names) => vec![names],
                 };
                 Setting::new(names, setting.origin)
             }),

@@ -106,8 +106,8 @@ pub struct Invalid {
     typed: bool,
 }
 
-impl From<variables::Unusable> for Invalid {
-    fn from(variables::Unusable { source, why }: variables::Unusable) -> Self {
+impl From<variables::UnusableVariable> for Invalid {
+    fn from(variables::UnusableVariable { source, why }: variables::UnusableVariable) -> Self {
         Self::new(&source.into(), why)
     }
 }

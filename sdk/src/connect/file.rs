@@ -13,13 +13,13 @@ const MAX_TEXT_BYTES: u64 = 64 * 1024;
 
 /// A file that can't be used. Displayed as one line that names it and says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unusable {
+pub struct UnusableFile {
     path: PathBuf,
     why: String,
     content: bool,
 }
 
-impl Unusable {
+impl UnusableFile {
     /// The file is there, and what it holds can't be used.
     #[must_use]
     pub fn content(path: &Path, why: impl Into<String>) -> Self {
@@ -43,14 +43,14 @@ impl Unusable {
     }
 }
 
-impl fmt::Display for Unusable {
+impl fmt::Display for UnusableFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path.display(), self.why)
     }
 }
 
-impl From<Unusable> for String {
-    fn from(e: Unusable) -> Self {
+impl From<UnusableFile> for String {
+    fn from(e: UnusableFile) -> Self {
         e.to_string()
     }
 }
@@ -60,8 +60,8 @@ impl From<Unusable> for String {
 ///
 /// # Errors
 /// When there is no such file, it may not be read, or it is larger.
-pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Unusable> {
-    let unusable = |why: String| Unusable {
+pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, UnusableFile> {
+    let unusable = |why: String| UnusableFile {
         path: path.to_owned(),
         why,
         content: false,
@@ -78,7 +78,7 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Unusable> {
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > max {
-        return Err(Unusable::content(
+        return Err(UnusableFile::content(
             path,
             format!("larger than {} KiB", max / 1_024),
         ));
@@ -90,8 +90,8 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Unusable> {
 ///
 /// # Errors
 /// When it can't be read, is too large, or not UTF-8.
-pub fn read_text(path: &Path) -> Result<String, Unusable> {
+pub fn read_text(path: &Path) -> Result<String, UnusableFile> {
     let bytes = read(path, MAX_TEXT_BYTES)?;
-    let text = String::from_utf8(bytes).map_err(|_| Unusable::content(path, "not UTF-8"))?;
+    let text = String::from_utf8(bytes).map_err(|_| UnusableFile::content(path, "not UTF-8"))?;
     Ok(text.trim_end_matches(['\n', '\r', ' ', '\t']).to_owned())
 }

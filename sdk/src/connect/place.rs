@@ -7,7 +7,7 @@ use super::redact::shown;
 use super::store::{
     DEFAULT_NAMESPACE, MAX_AGE_VARIABLE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
 };
-use super::variables::{Lookup, Unusable, address, text, unusable};
+use super::variables::{Lookup, UnusableVariable, address, text, unusable};
 use crate::clock::millis;
 use crate::duration;
 use crate::signal::{Name, check_ttl_ms};
@@ -36,10 +36,12 @@ impl Place {
             Some(store) => StoreAddress::parse(store)?,
             None => match address(lookup, STORE_VARIABLE)? {
                 None => return Ok(None),
-                Some((text, source)) => StoreAddress::parse(&text).map_err(|e| Unusable {
-                    source,
-                    why: e.to_string(),
-                })?,
+                Some((text, source)) => {
+                    StoreAddress::parse(&text).map_err(|e| UnusableVariable {
+                        source,
+                        why: e.to_string(),
+                    })?
+                }
             },
         };
         let namespace = match namespace {
@@ -82,8 +84,8 @@ fn namespace_of_environment(lookup: Lookup<'_>) -> crate::Result<Name> {
 /// `READY_NATS_MAX_AGE`: how long a nats-server before 2.11 keeps records.
 ///
 /// # Errors
-/// [`Unusable`] when it is no duration, or no TTL could be as long.
-pub fn max_age(lookup: Lookup<'_>) -> Result<Option<Duration>, Unusable> {
+/// [`UnusableVariable`] when it is no duration, or no TTL could be as long.
+pub fn max_age(lookup: Lookup<'_>) -> Result<Option<Duration>, UnusableVariable> {
     let Some(text) = text(lookup, MAX_AGE_VARIABLE)? else {
         return Ok(None);
     };

@@ -77,7 +77,7 @@ impl Default for Bucket {
 
 /// Everything that may stand behind the `#` of a store's address.
 #[derive(Debug, Default)]
-struct Options {
+struct FragmentOptions {
     tls: TlsOptions,
     auth: Vec<NatsAuth>,
     bucket: Option<String>,
@@ -96,11 +96,11 @@ impl StoreAddress {
         let (address, fragment) = text.split_once('#').unwrap_or((text, ""));
         let scheme = address::scheme(address);
         let is_nats = NATS_SCHEMES.contains(&scheme.as_str());
-        let Options {
+        let FragmentOptions {
             mut tls,
             auth,
             bucket,
-        } = Options::parse(fragment, is_nats)?;
+        } = FragmentOptions::parse(fragment, is_nats)?;
         let asks_for_tls = tls != TlsOptions::default();
         let server = if is_nats {
             let mut nats = NatsAddress::parse(address)?;
@@ -204,7 +204,7 @@ impl StoreAddress {
     }
 }
 
-impl Options {
+impl FragmentOptions {
     fn parse(fragment: &str, is_nats: bool) -> Result<Self> {
         let mut options = Self::default();
         for pair in fragment.split('&').filter(|pair| !pair.is_empty()) {

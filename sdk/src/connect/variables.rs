@@ -35,15 +35,15 @@ impl fmt::Display for Source {
 
 /// What the environment says that can't be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unusable {
+pub struct UnusableVariable {
     /// Where it says so.
     pub source: Source,
     /// Why it can't be used.
     pub why: String,
 }
 
-impl From<Unusable> for Error {
-    fn from(Unusable { source, why }: Unusable) -> Self {
+impl From<UnusableVariable> for Error {
+    fn from(UnusableVariable { source, why }: UnusableVariable) -> Self {
         Self::new(ErrorKind::InvalidConfig, format!("{source}: {why}"))
     }
 }
@@ -51,8 +51,8 @@ impl From<Unusable> for Error {
 /// A variable that must be text, if it is set.
 ///
 /// # Errors
-/// [`Unusable`] when it is not UTF-8.
-pub fn text(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, Unusable> {
+/// [`UnusableVariable`] when it is not UTF-8.
+pub fn text(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UnusableVariable> {
     let value = lookup(name).and_then(variable::meant);
     let text = value.map(OsString::into_string).transpose();
     text.map_err(|_| unusable(name, "it is not UTF-8"))
@@ -61,8 +61,11 @@ pub fn text(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, Unusable> 
 /// An address in a variable, or in the file that `NAME_FILE` names, if one of them is set.
 ///
 /// # Errors
-/// [`Unusable`] when both are set, the file can't be read, or it holds no address.
-pub fn address(lookup: Lookup<'_>, name: &str) -> Result<Option<(String, Source)>, Unusable> {
+/// [`UnusableVariable`] when both are set, the file can't be read, or it holds no address.
+pub fn address(
+    lookup: Lookup<'_>,
+    name: &str,
+) -> Result<Option<(String, Source)>, UnusableVariable> {
     let file_variable = format!("{name}_FILE");
     let direct = text(lookup, name)?;
     let Some(path) = text(lookup, &file_variable)? else {
@@ -86,14 +89,14 @@ pub fn address(lookup: Lookup<'_>, name: &str) -> Result<Option<(String, Source)
     } else {
         return Ok(Some((text, source)));
     };
-    Err(Unusable {
+    Err(UnusableVariable {
         source,
         why: why.to_owned(),
     })
 }
 
-pub(super) fn unusable(variable: &str, why: &str) -> Unusable {
-    Unusable {
+pub(super) fn unusable(variable: &str, why: &str) -> UnusableVariable {
+    UnusableVariable {
         source: Source::Variable(variable.to_owned()),
         why: why.to_owned(),
     }

@@ -30,7 +30,7 @@ use link::DENIED;
 pub use link::{Link, MOMENT, Replies, Reply, Request};
 use refused::Refused;
 pub use stream::Cluster;
-use stream::{Answer, ApiError, Lifetimes, StreamInfo, Terms};
+use stream::{ApiAnswer, ApiError, Lifetimes, StreamInfo, Terms};
 
 /// How often it is looked whether the bucket still is what it was.
 const LOOK_AGAIN_MS: u64 = 60_000;
@@ -244,7 +244,7 @@ impl<L: Link> NatsStore<L> {
             Some(status) => return Err(reply.failure(status)),
             None => {}
         }
-        let ack: Answer<Ack> = parse(&reply.payload)?;
+        let ack: ApiAnswer<Ack> = parse(&reply.payload)?;
         match ack.or_error() {
             Ok(ack) => {
                 // Numbers only grow; where they do not, it is another bucket of that name.
@@ -541,7 +541,7 @@ fn stream_info(reply: &Reply) -> Result<Result<StreamInfo, ApiError>, Failure> {
         Some(503) => return Err(Failure::answered("JetStream is not enabled")),
         Some(status) => return Err(reply.failure(status)),
     }
-    let answer: Answer<StreamInfo> = parse(&reply.payload)?;
+    let answer: ApiAnswer<StreamInfo> = parse(&reply.payload)?;
     Ok(answer.or_error())
 }
 

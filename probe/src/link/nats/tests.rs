@@ -18,7 +18,7 @@ fn messages_are_taken_whole_or_not_at_all() {
     assert_eq!(all.len(), 7);
     assert_eq!(all.get(4), Some(&Message::Error("No luck".into())));
     let answer = |head: &str, payload: &[u8]| {
-        Message::Answer(Answer {
+        Message::Delivered(Delivered {
             subject: "s".to_owned(),
             head: head.to_owned(),
             payload: payload.to_vec(),
@@ -50,7 +50,7 @@ fn garbage_is_said_to_be_garbage() {
 #[test]
 fn a_status_and_headers_are_told_apart() {
     let of = |head: &str| {
-        reply(Answer {
+        reply(Delivered {
             subject: String::new(),
             head: head.to_owned(),
             payload: Vec::new(),

@@ -14,7 +14,7 @@ use super::*;
 
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-async fn connected(url: &str, keep: Duration) -> Connected {
+async fn connected(url: &str, keep: Duration) -> LinkedStore {
     let place = Place {
         store: StoreAddress::parse(url).unwrap().with_max_age(keep),
         namespace: Name::new("ns.1").unwrap(),
@@ -35,9 +35,9 @@ impl RedisServer {
 }
 
 impl Backend for RedisServer {
-    type Store = Connected;
+    type Store = LinkedStore;
 
-    async fn store(&mut self) -> Connected {
+    async fn store(&mut self) -> LinkedStore {
         connected(&self.0.url(), Duration::from_secs(60)).await
     }
 
@@ -106,12 +106,12 @@ impl<const OWN_TTL: bool> NatsServer<OWN_TTL> {
 }
 
 impl<const OWN_TTL: bool> Backend for NatsServer<OWN_TTL> {
-    type Store = Connected;
+    type Store = LinkedStore;
     const SHORT_MS: u64 = if OWN_TTL { 1_000 } else { 3_000 };
     const LONG_MS: u64 = if OWN_TTL { 60_000 } else { 3_000 };
     const KEEPS_EACH: bool = OWN_TTL;
 
-    async fn store(&mut self) -> Connected {
+    async fn store(&mut self) -> LinkedStore {
         connected(&self.0.url(), Duration::from_millis(Self::SHORT_MS)).await
     }
 

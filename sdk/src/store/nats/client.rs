@@ -193,7 +193,7 @@ impl Client {
     async fn ask_together(&mut self, requests: Vec<Request>) -> Result<Vec<Vec<Reply>>, Failure> {
         // Errors about what was given up are of no interest any more.
         self.events.take()?;
-        let mut asked = Asked::default();
+        let mut asked = InFlight::default();
         for request in requests {
             let (subject, replies) = (request.subject.clone(), request.replies);
             let number = self.send(request).await?;
@@ -223,7 +223,7 @@ impl Client {
 
 /// What was asked together, and the answers so far.
 #[derive(Debug, Default)]
-struct Asked {
+struct InFlight {
     /// By number: the requests without their last answer.
     open: BTreeMap<u64, Open>,
     replies: Vec<Vec<Reply>>,
@@ -236,7 +236,7 @@ struct Open {
     replies: Replies,
 }
 
-impl Asked {
+impl InFlight {
     fn add(&mut self, number: u64, subject: String, replies: Replies) {
         let place = self.replies.len();
         self.replies.push(Vec::new());

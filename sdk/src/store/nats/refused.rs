@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::stream::{Answer, Lifetimes};
+use super::stream::{ApiAnswer, Lifetimes};
 use super::{DENIED, Failure, Link, NatsStore, Published, Record, Replies, Reply, Request, Stored};
 use super::{api, no_answer, parse, ttl_header};
 
@@ -190,7 +190,7 @@ fn purged(reply: &Reply) -> Result<Result<(), Refused>, Failure> {
         Some(status) => return refused(reply.failure(status).cause, false),
         None => {}
     }
-    let answer: Answer<Purged> = parse(&reply.payload)?;
+    let answer: ApiAnswer<Purged> = parse(&reply.payload)?;
     match answer.or_error() {
         Ok(Purged {}) => Ok(Ok(())),
         Err(e) => refused(e.description, false),

@@ -155,7 +155,7 @@ pub(super) struct Terms {
 /// What a stream says of itself.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamInfo {
-    config: Config,
+    config: StreamConfig,
     #[serde(default)]
     state: State,
     #[serde(default)]
@@ -185,7 +185,7 @@ impl Cluster {
 }
 
 #[derive(Debug, Deserialize)]
-struct Config {
+struct StreamConfig {
     /// In nanoseconds; 0 for never.
     #[serde(default)]
     max_age: u64,
@@ -251,12 +251,12 @@ impl StreamInfo {
 /// An answer of JetStream's API: what was asked for, or an error.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Answer<T> {
+pub(super) enum ApiAnswer<T> {
     Refused { error: ApiError },
     Given(T),
 }
 
-impl<T> Answer<T> {
+impl<T> ApiAnswer<T> {
     pub(super) fn or_error(self) -> Result<T, ApiError> {
         match self {
             Self::Given(answer) => Ok(answer),

@@ -16,7 +16,7 @@ const LOOKS: u8 = 2;
 const LOOK_PAUSE_MS: u64 = 1_000;
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct Schedule {
     /// There is a task, and it has not come to its end.
     pub(super) running: bool,
     pub(super) agents: BTreeMap<Name, Entry>,
@@ -93,7 +93,7 @@ impl Entry {
     }
 }
 
-impl State {
+impl Schedule {
     pub(super) fn add(&mut self, agent: &Arc<Outbox>) {
         let name = &agent.published.agent;
         // Its last word has been overtaken; what is to be taken back for the first time is taken back
@@ -288,69 +288,69 @@ mod tests {
     }
 
     /// One turn, taken and answered at once: how many farewells it said.
-    fn turn(state: &mut State, now_ms: u64) -> usize {
-        let said = state.farewells(now_ms);
-        state.came_through(&said, now_ms, now_ms);
+    fn turn(schedule: &mut Schedule, now_ms: u64) -> usize {
+        let said = schedule.farewells(now_ms);
+        schedule.came_through(&said, now_ms, now_ms);
         said.len()
     }
 
     #[test]
     fn a_farewell_is_said_once_where_nothing_can_undo_it() {
-        let mut state = State::default();
-        state.part(published(), None);
-        assert_eq!(state.due_ms(), Some(0));
-        assert!(state.has_farewells());
-        assert_eq!(turn(&mut state, 0), 1);
-        assert!(state.is_idle());
-        assert_eq!(state.due_ms(), None);
+        let mut schedule = Schedule::default();
+        schedule.part(published(), None);
+        assert_eq!(schedule.due_ms(), Some(0));
+        assert!(schedule.has_farewells());
+        assert_eq!(turn(&mut schedule, 0), 1);
+        assert!(schedule.is_idle());
+        assert_eq!(schedule.due_ms(), None);
     }
 
     #[test]
     fn after_a_failure_a_farewell_is_said_again_and_again_and_nobody_waits_for_that() {
-        let mut state = State::default();
-        state.part(published(), None);
-        state.broke([].into_iter());
-        assert_eq!(turn(&mut state, 0), 1);
+        let mut schedule = Schedule::default();
+        schedule.part(published(), None);
+        schedule.broke([].into_iter());
+        assert_eq!(turn(&mut schedule, 0), 1);
         for due_ms in [1_000, 5_000, 15_000, 45_000, 120_000] {
-            assert!(!state.has_farewells());
-            assert_eq!(state.due_ms(), Some(due_ms));
-            assert_eq!(turn(&mut state, due_ms - 1), 0);
-            assert_eq!(turn(&mut state, due_ms), 1);
+            assert!(!schedule.has_farewells());
+            assert_eq!(schedule.due_ms(), Some(due_ms));
+            assert_eq!(turn(&mut schedule, due_ms - 1), 0);
+            assert_eq!(turn(&mut schedule, due_ms), 1);
         }
-        assert!(state.is_idle());
-        assert_eq!(state.due_ms(), None);
+        assert!(schedule.is_idle());
+        assert_eq!(schedule.due_ms(), None);
     }
 
     #[test]
     fn a_farewell_that_fails_to_be_said_again_is_due_until_it_is() {
-        let mut state = State::default();
-        state.broke([].into_iter());
-        state.part(published(), None);
-        assert_eq!(turn(&mut state, 0), 1);
-        assert_eq!(state.farewells(1_000).len(), 1);
-        state.broke([].into_iter());
-        assert_eq!(state.due_ms(), Some(0));
-        assert_eq!(turn(&mut state, 2_000), 1);
-        assert_eq!(state.due_ms(), Some(3_000));
+        let mut schedule = Schedule::default();
+        schedule.broke([].into_iter());
+        schedule.part(published(), None);
+        assert_eq!(turn(&mut schedule, 0), 1);
+        assert_eq!(schedule.farewells(1_000).len(), 1);
+        schedule.broke([].into_iter());
+        assert_eq!(schedule.due_ms(), Some(0));
+        assert_eq!(turn(&mut schedule, 2_000), 1);
+        assert_eq!(schedule.due_ms(), Some(3_000));
     }
 
     #[test]
     fn who_goes_again_says_farewell_once() {
-        let mut state = State::default();
-        state.broke([].into_iter());
-        state.part(published(), None);
-        assert_eq!(turn(&mut state, 0), 1);
-        state.part(published(), None);
-        assert_eq!(state.farewells(1_000).len(), 1);
+        let mut schedule = Schedule::default();
+        schedule.broke([].into_iter());
+        schedule.part(published(), None);
+        assert_eq!(turn(&mut schedule, 0), 1);
+        schedule.part(published(), None);
+        assert_eq!(schedule.farewells(1_000).len(), 1);
     }
 
     #[test]
     fn what_comes_while_a_farewell_is_said_stands_behind_it() {
-        let mut state = State::default();
-        state.part(published(), None);
-        let said = state.farewells(0);
-        state.part(published(), None);
-        state.came_through(&said, 0, 0);
-        assert_eq!(state.farewells(0).len(), 1);
+        let mut schedule = Schedule::default();
+        schedule.part(published(), None);
+        let said = schedule.farewells(0);
+        schedule.part(published(), None);
+        schedule.came_through(&said, 0, 0);
+        assert_eq!(schedule.farewells(0).len(), 1);
     }
 }
