@@ -24,7 +24,6 @@ use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Epoch;
-use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::thread;
 
 use self::rest::Rests;
@@ -54,13 +53,24 @@ pub struct Context<'a> {
 /// The outcome of a question, and whom it has seen in a store.
 type Said = (Outcome, Vec<Fleet>);
 
-/// The agents that have published in this life of the container.
-pub fn discover(context: Context<'_>) -> Result<Vec<Name>, String> {
+/// The agents that have published in this life of the container, and what their checks answer: their
+/// records have to be read for the one, and need not be read again for the other.
+pub fn discover(context: Context<'_>) -> Result<Vec<(Target, Answer)>, String> {
     let names = context.folder.agents().map_err(|e| e.to_string())?;
-    Ok(names
-        .into_iter()
-        .filter(|name| agent::has_published(context.folder, context.epoch, name))
-        .collect())
+    let Context {
+        folder,
+        epoch,
+        secrets,
+        ..
+    } = context;
+    let discovered = names.into_iter().filter_map(|name| {
+        let started = clock::instant();
+        let outcome = agent::ask_discovered(folder, epoch, secrets, &name)?;
+        let target = Target::agent(name);
+        let answer = finish(&target, (outcome, Vec::new()), started);
+        Some((target, answer))
+    });
+    Ok(discovered.collect())
 }
 
 /// Asks every target; the answers are in the targets' order. Returns as [`ask_each`].

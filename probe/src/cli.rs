@@ -37,15 +37,15 @@ pub struct Cli {
 pub enum Command {
     /// Wait until healthy, then run a command in place of this process
     ///
-    /// Without targets: for the dependencies only, if there is a command to run (the agent is what
-    /// it starts); for everything otherwise. Exits 1 with the reason when time is up.
+    /// Without targets it waits for everything; if there is a command to run, for the dependencies
+    /// only, since the agent is what that command starts. Exits 1 with the reason when time is up.
     Wait(Wait),
     /// Publish an agent's signal from a shell
     ///
-    /// The signal is bound to a process: --pid, else the parent of this command, else (the parent
-    /// is outside of the container, as in `docker exec`) process 1. It ends with that process, or
-    /// with --ttl. With a store it is announced there as well, for its TTL (60s without --ttl); that
-    /// it could not be is said, and no failure: the signal stands in this container.
+    /// The signal lives as long as a process does: --pid, or the parent of this command, or process 1
+    /// if the parent is outside of the container, as in `docker exec`. --ttl ends it earlier. With a
+    /// store it is announced there as well, for its TTL (60s without --ttl). If the store does not take
+    /// it, mark says so and still succeeds: the signal stands in this container.
     Mark(Mark),
     /// List signals: those in the store, or those of this container where no store is set
     List(List),
@@ -56,14 +56,14 @@ pub enum Command {
 /// Targets of a probe.
 #[derive(Debug, Default, Args)]
 pub struct Targets {
-    /// What to check; replaces everything that the environment and the file name
+    /// What to check, instead of everything that the environment and the file name
     ///
     /// agent:NAME, peer:NAME, redis://…, rediss://…, redis+unix:///…, nats://…, tls://…, http://…,
     /// https://…, http+unix://…, tcp://HOST:PORT, unix:///PATH, process:PATTERN (a part of a command
-    /// line, no regular expression), pid:/FILE, exec:CMD ARG… (no shell reads it; one is written
+    /// line, not a regular expression), pid:/FILE, exec:CMD ARG… (without a shell; for one, write
     /// exec:sh -c '…'), file:/PATH; each may end in #option=value&option=value
     ///
-    /// ${NAME} and ${NAME:-default} stand for variables of the environment, but in exec:
+    /// ${NAME} and ${NAME:-default} stand for environment variables, except in exec:
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
 }
@@ -87,16 +87,16 @@ pub struct Wait {
 pub struct Mark {
     /// The agent's name
     pub name: String,
-    /// Say that it is not ready, and why
+    /// Say that the agent is not ready, and why
     #[arg(long, value_name = "REASON")]
     pub not_ready: Option<String>,
-    /// Something to tell, as text; may be repeated
+    /// A detail to publish, as text; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub detail: Vec<String>,
     /// The process whose life the signal follows
     #[arg(long, value_name = "PID")]
     pub pid: Option<String>,
-    /// How long the signal lives: 1s to 1h; as long as its process by default
+    /// How long the signal lives, 1s to 1h; by default as long as its process
     #[arg(long, value_name = "DURATION")]
     pub ttl: Option<String>,
 }
@@ -104,7 +104,7 @@ pub struct Mark {
 /// `ready-probe list`.
 #[derive(Debug, Args)]
 pub struct List {
-    /// The agents to list; all by default
+    /// The agents to list, by default all
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 }
@@ -125,19 +125,19 @@ const MAX_WORD_BYTES: usize = 24;
 const AFTER_HELP: &str = "\
 Without targets it checks the agents of this container (all that have published a signal, or those
 of READY_AGENT), Redis if REDIS_URL is set, NATS if NATS_URL is set (READY_REDIS=off and
-READY_NATS=off leave these alone), and what READY_CHECKS and the configuration file name.
+READY_NATS=off leave them alone), and whatever READY_CHECKS and the configuration file name.
 
 Options of every target: timeout=, grace=, name=, optional, not, scope=own|dependency
 peer:NAME asks READY_STORE whether an agent of another container is ready.
-On a nats-server before 2.11, READY_NATS_MAX_AGE says how long a bucket that is made keeps a signal.
+READY_NATS_MAX_AGE is how long a new bucket keeps signals on a nats-server before 2.11.
 Secrets can come from files: REDIS_URL_FILE, NATS_URL_FILE, READY_STORE_FILE.
 
 Exit status:
-  0   healthy, or degraded (something to look at, nothing to restart for)
+  0   healthy, or degraded (worth a look, not a restart)
   1   starting or unhealthy
   64  the command line can't be used
   78  the environment or the configuration file can't be used
-  130, 143  wait was ended by SIGINT, SIGTERM
+  130, 143  SIGINT or SIGTERM ended wait
 
 Examples:
   HEALTHCHECK CMD [\"/ready-probe\"]

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
-use crate::outcome::Outcome;
+use crate::answer::Answer;
 use crate::stuck::Stuck;
 use crate::target::Target;
 use ready_probe_sdk::connect::place::Place;
@@ -27,7 +27,7 @@ pub struct Question {
     /// The check's identity from one probe to the next.
     pub key: String,
     /// Its answer, where that is known.
-    pub settled: Option<Outcome>,
+    pub settled: Option<Answer>,
     /// Where a mount that may hang has to be asked.
     pub mount: Option<PathBuf>,
     /// It is about an agent that nobody has named.
@@ -48,7 +48,7 @@ impl Plan {
     }
 
     /// Adds a question; `discovered` says that nobody has named its agent.
-    pub fn add(&mut self, target: Target, settled: Option<Outcome>, discovered: bool) {
+    pub fn add(&mut self, target: Target, settled: Option<Answer>, discovered: bool) {
         // Two checks may differ in a secret only: they must not share a memory.
         let same = self
             .questions

@@ -107,7 +107,7 @@ impl<'a> Probe<'a> {
         plan.questions
             .iter()
             .map(|question| match (&question.settled, &question.mount) {
-                (Some(outcome), None) => Some(settled(outcome)),
+                (Some(answer), None) => Some(answer.clone()),
                 (None, None) => check::ask_now(&question.target, self.context()),
                 (_, Some(_)) => None,
             })
@@ -140,7 +140,7 @@ impl<'a> Probe<'a> {
             .questions
             .iter()
             .filter_map(|question| match (&question.settled, &question.mount) {
-                (Some(outcome), _) => Some(settled(outcome)),
+                (Some(answer), _) => Some(answer.clone()),
                 (None, Some(point)) => Some(heard.answer(point, &question.key)),
                 (None, None) => asked.next(),
             })
@@ -157,7 +157,7 @@ impl<'a> Probe<'a> {
         let is_ours =
             |question: &&Question| question.mount.is_some() && question.mount == self.asks;
         let ours: Vec<&Question> = plan.questions.iter().filter(is_ours).collect();
-        let (known, open): (Vec<_>, Vec<_>) = ours
+        let (mut settled, open): (Vec<_>, Vec<_>) = ours
             .into_iter()
             .partition(|question| question.settled.is_some());
         let targets: Vec<&Target> = open.iter().map(|question| &question.target).collect();
@@ -168,9 +168,10 @@ impl<'a> Probe<'a> {
         })
         .await;
         // That these were all the agents is said when all of them have been.
-        for question in known {
-            if let Some(outcome) = &question.settled {
-                AnswerLine::new(&question.key, &settled(outcome), false).print();
+        settled.sort_by_key(|question| !question.discovered);
+        for question in settled {
+            if let Some(answer) = &question.settled {
+                AnswerLine::new(&question.key, answer, question.discovered).print();
             }
         }
     }
@@ -201,8 +202,8 @@ impl<'a> Probe<'a> {
         plan.questions
             .iter()
             .map(|question| {
-                let outcome = question.settled.clone();
-                settled(&outcome.unwrap_or_else(|| Outcome::unknown(cause)))
+                let answer = question.settled.clone();
+                answer.unwrap_or_else(|| known(Outcome::unknown(cause)))
             })
             .collect()
     }
@@ -262,7 +263,7 @@ impl<'a> Probe<'a> {
 
     fn plan_discovered(&self, plan: &mut Plan) {
         match check::discover(self.context()) {
-            Ok(names) if names.is_empty() => {
+            Ok(agents) if agents.is_empty() => {
                 let nobody = "no agent has published a signal";
                 // Somebody else's image, in which none ever will.
                 let hint = if self.settings.checks.is_empty() {
@@ -271,28 +272,34 @@ impl<'a> Probe<'a> {
                     "; if this container has none, set READY_AGENT=off"
                 };
                 let nobody = Outcome::starting(format!("{nobody}{hint}"));
-                plan.add(Target::agents(), Some(nobody), false);
+                plan.add(Target::agents(), Some(known(nobody)), false);
             }
-            Ok(names) => {
-                let agents = if names.len() == 1 { "agent" } else { "agents" };
-                let note = format!("{} {agents} discovered; READY_AGENT not set", names.len());
+            Ok(agents) => {
+                let count = agents.len();
+                let word = if count == 1 { "agent" } else { "agents" };
+                let note = format!("{count} {word} discovered; READY_AGENT not set");
                 // Remembered, so that a container whose agents are gone is not "starting".
-                plan.add(Target::agents(), Some(Outcome::Pass(note)), false);
-                for name in names {
-                    plan.add(Target::agent(name), None, true);
+                plan.add(Target::agents(), Some(known(Outcome::Pass(note))), false);
+                for (agent, answer) in agents {
+                    plan.add(agent, Some(answer), true);
                 }
             }
             Err(e) => {
                 let cause = format!("the folder of signals can't be read: {e}");
-                plan.add(Target::agents(), Some(Outcome::Unknown(cause)), false);
+                plan.add(
+                    Target::agents(),
+                    Some(known(Outcome::Unknown(cause))),
+                    false,
+                );
             }
         }
     }
 }
 
-fn settled(outcome: &Outcome) -> Answer {
+/// An answer that nobody had to be asked for.
+fn known(outcome: Outcome) -> Answer {
     Answer {
-        outcome: outcome.clone(),
+        outcome,
         elapsed: Duration::ZERO,
         fleets: Vec::new(),
     }

@@ -237,7 +237,7 @@ impl Announcer {
                     let why = quoted(secrets, &cause);
                     tracing::warn!(
                         store = self.store(),
-                        "agents that are gone can't be taken back: {why}; the store ends them"
+                        "the signals of agents that are gone can't be removed: {why}; they end with their TTL"
                     );
                 }
                 let answers = all_quoted(secrets, delivered.answers);

@@ -296,5 +296,5 @@ fn every_scheme_is_in_the_error_that_lists_them() {
 #[test]
 fn help_says_that_a_pattern_is_no_regular_expression() {
     let run = Container::new().run(["--help"]);
-    assert!(run.stdout.contains("no regular expression"), "{run:?}");
+    assert!(run.stdout.contains("not a regular expression"), "{run:?}");
 }

@@ -1,5 +1,7 @@
 //! Is an agent of this container ready?
 
+use std::io::Error;
+
 use ready_probe_sdk::clock;
 use ready_probe_sdk::folder::{Believed, Folder, Found};
 use ready_probe_sdk::freshness::{self, NotReady, Observed};
@@ -17,23 +19,34 @@ const MAX_NAMED: usize = 3;
 /// Asks the folder of signals.
 pub fn ask(folder: &Folder, epoch: &Epoch, secrets: &Secrets, name: &Name, min: usize) -> Outcome {
     match folder.read(name) {
-        // The clock is read after the records: no believed beat can lie in its future.
-        Ok(found) => judge(&found, epoch, secrets, clock::mono_ms(), min)
-            .with_text(|text| clean(&text, MAX_TEXT_CHARS)),
-        Err(e) => Outcome::unknown(format!("the folder of signals can't be read: {e}")),
+        Ok(found) => judge_found(&found, epoch, secrets, min),
+        Err(e) => unreadable(&e),
     }
 }
 
-/// Whether an agent has published in this life of the container.
-pub fn has_published(folder: &Folder, epoch: &Epoch, name: &Name) -> bool {
+/// The same of one instance, for an agent that nobody has named. Nothing where it has not published in
+/// this life of the container.
+pub fn ask_discovered(
+    folder: &Folder,
+    epoch: &Epoch,
+    secrets: &Secrets,
+    name: &Name,
+) -> Option<Outcome> {
     match folder.read(name) {
-        Ok(found) => found
-            .believed
-            .iter()
-            .any(|record| !is_other_epoch(record, epoch)),
-        // The check of this agent says what can't be read.
-        Err(_) => true,
+        Ok(found) if found.believed.iter().all(|r| is_other_epoch(r, epoch)) => None,
+        Ok(found) => Some(judge_found(&found, epoch, secrets, 1)),
+        Err(e) => Some(unreadable(&e)),
     }
+}
+
+fn unreadable(e: &Error) -> Outcome {
+    Outcome::unknown(format!("the folder of signals can't be read: {e}"))
+}
+
+fn judge_found(found: &Found, epoch: &Epoch, secrets: &Secrets, min: usize) -> Outcome {
+    // The clock is read after the records: no believed beat can lie in its future.
+    let judged = judge(found, epoch, secrets, clock::mono_ms(), min);
+    judged.with_text(|text| clean(&text, MAX_TEXT_CHARS))
 }
 
 fn is_other_epoch(record: &Believed, epoch: &Epoch) -> bool {

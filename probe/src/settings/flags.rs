@@ -9,11 +9,11 @@ pub struct Flags {
     /// Overall deadline, 5s by default; keep it below HEALTHCHECK's --timeout [env: READY_TIMEOUT]
     #[arg(long, global = true, value_name = "DURATION")]
     pub timeout: Option<String>,
-    /// How long a dependency that passed before may be unreachable, 180s by default; or forever
+    /// How long a dependency that has passed may be unreachable, 180s by default, or forever
     /// [env: READY_GRACE]
     #[arg(long, global = true, value_name = "DURATION")]
     pub grace: Option<String>,
-    /// The agents that must be ready, comma separated, or off where there are none; by default all
+    /// The agents that must be ready, comma separated, or off if there are none; by default all
     /// that have published [env: READY_AGENT]
     #[arg(long, global = true, value_name = "NAMES")]
     pub agent: Option<String>,
@@ -21,11 +21,11 @@ pub struct Flags {
     /// /tmp/ready-probe [env: READY_DIR]
     #[arg(long, global = true, value_name = "PATH")]
     pub dir: Option<String>,
-    /// The store where signals are announced for everybody: redis://…, rediss://…,
+    /// The store where agents announce their signals for everybody: redis://…, rediss://…,
     /// redis+unix:///…, valkey://…, valkeys://…, unix:///…, nats://… or tls://… [env: READY_STORE]
     #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
-    /// The namespace in it, which keeps fleets apart; `default` by default [env: READY_NAMESPACE]
+    /// The namespace in the store, which keeps fleets apart; `default` unless set [env: READY_NAMESPACE]
     #[arg(long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
     /// The configuration file, by default /etc/ready-probe.toml if it exists [env: READY_CONFIG]

@@ -98,8 +98,8 @@ impl Options {
                     return Err(format!("{key:?} is no option of {kind} (there are: {all})"));
                 }
                 return Err(format!(
-                    "behind its # stands what is no option of {kind} (there are: {all}); a # that \
-                     belongs to a password or query is written %23"
+                    "what follows its # is not an option of {kind} (options: {all}); a # in a \
+                     password or query is written %23"
                 ));
             }
             let twice = self.pairs.iter().take(i).any(|other| other.key == *key);

@@ -27,7 +27,7 @@ const HARMLESS: &[&str] = &[
 ];
 /// A shorter value is no secret, and hiding it everywhere would garble every message.
 const MIN_SECRET_BYTES: usize = 4;
-const RULE: &str = "a variable is written ${NAME} or ${NAME:-default}, and ${ by itself $${";
+const RULE: &str = "write a variable as ${NAME} or ${NAME:-default}, and a literal ${ as $${";
 
 /// Why a text with variables can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -111,7 +111,7 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
                 .is_some_and(|member| member.contains('='))
             {
                 return Err(invalid(
-                    "a server of a list holds no =; options go into the query, and a = in a \
+                    "a server in a list can't hold =: options go into the query, and = in a \
                      password is written %3D",
                 ));
             }

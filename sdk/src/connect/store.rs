@@ -225,7 +225,7 @@ impl FragmentOptions {
     fn add(&mut self, key: &str, value: &str, is_nats: bool) -> Result<()> {
         if value.is_empty() != (key == "insecure") {
             return Err(invalid(
-                "each option behind its # but insecure has a value, as in #ca=FILE",
+                "every option behind # except insecure takes a value, as in #ca=FILE",
             ));
         }
         let path = || PathBuf::from(value);
@@ -255,8 +255,7 @@ impl FragmentOptions {
 /// What stands there may be the rest of a password: it is not quoted.
 fn unknown(known: &str) -> Error {
     invalid(&format!(
-        "behind its # stands what is no option (there are: {known}); a # that belongs to a password \
-         is written %23"
+        "what follows its # is not an option (options: {known}); a # in a password is written %23"
     ))
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock;
-use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::place::Place;
+use ready_probe_sdk::connect::{Endpoint, servers};
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::{Seen, Store};
 
@@ -57,8 +57,10 @@ pub async fn look(
         match next {
             None => break,
             Some((_, Ok(seen))) => looks.seen.extend(seen),
-            Some((_, Err(cause))) if endpoints.len() == 1 => looks.failures.push(cause),
-            Some((endpoint, Err(cause))) => looks.failures.push(format!("{endpoint}: {cause}")),
+            Some((endpoint, Err(cause))) => {
+                let cause = servers::named(endpoints, endpoint, &cause);
+                looks.failures.push(cause);
+            }
         }
         if until.is_none() && !asked.is_empty() && enough(&looks) {
             until = Some((clock::instant() + MOMENT).into());
