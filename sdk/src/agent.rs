@@ -241,7 +241,7 @@ impl Agent {
 
     /// Proves progress to the watchdog; without one it does nothing. Takes no lock: call it in the
     /// innermost loop. The first tick after a stall publishes `ready` before it returns. While the
-    /// agent says `stopping` it does nothing: what is in flight may end as it began.
+    /// agent says `stopping` it does nothing: work in flight may finish as usual.
     ///
     /// # Errors
     /// [`ErrorKind::Forked`] as [`Agent::mark_ready`], [`ErrorKind::Closed`] after

@@ -156,7 +156,7 @@ class Agent:
     def tick(self):
         """Prove progress to the watchdog. Takes no lock and does not give up the GIL: call it in the
         innermost loop. The first tick after a stall publishes ``ready`` before it returns. While the
-        agent says ``stopping`` it does nothing: work in flight ends as it began.
+        agent says ``stopping`` it does nothing: work in flight finishes as usual.
 
         :raises ClosedError: the agent was closed.
         :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
