@@ -21,7 +21,7 @@ LAYERS = {
         watchdog outbox publisher announce heartbeat agents agent mark lib
     """,
     "probe/src/lib.rs": """
-        outcome fleet redact duration time_limit verdict answer stuck role event_loop child signals
+        outcome fleet redact duration time_limit verdict answer left_behind role event_loop child signals
         target settings link newest check last_pass far plan report judge probe lib
     """,
     "probe/src/main.rs": """

@@ -27,8 +27,8 @@ use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Process;
 use ready_probe_sdk::signal::clean;
 
+use crate::left_behind::LeftBehind;
 use crate::role::VARIABLE;
-use crate::stuck::Stuck;
 use crate::time_limit::TimeLimit;
 
 const MAX_SHOWN_CHARS: usize = 200;
@@ -61,7 +61,7 @@ fn start(role: &str, hears_stderr: bool) -> io::Result<Child> {
 /// is none.
 pub fn start_for(
     point: &Path,
-    before: Option<&Stuck>,
+    before: Option<&LeftBehind>,
     role: &str,
     hears_stderr: bool,
 ) -> Result<Child, String> {
@@ -87,12 +87,12 @@ fn shown(point: &Path) -> String {
 }
 
 /// Kills a child that does not answer, and tells how to know it again. None if it has ended.
-pub fn leave(child: &mut Child) -> Option<Stuck> {
+pub fn leave(child: &mut Child) -> Option<LeftBehind> {
     // It is gone already, or goes when the file system answers.
     let _ = child.kill();
     let pid = child.id();
     let start = Process::of(pid).start()?;
-    let stuck = Stuck {
+    let stuck = LeftBehind {
         pid,
         start,
         since_ms: clock::mono_ms(),

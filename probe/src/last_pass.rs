@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use ready_probe_sdk::clock::millis;
 
 use crate::duration::Grace;
+use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;
-use crate::stuck::Stuck;
 use crate::verdict::Tolerance;
 pub use keeper::{Keeper, SHORT_PATIENCE};
 pub use roster::{Fleets, Roster};
@@ -40,7 +40,7 @@ pub struct News<'a> {
     /// Whom those that ask a store have seen there.
     pub fleets: &'a Fleets<'a>,
     /// Mounts that were asked by a child, and the child where it was left behind.
-    pub children: &'a [(String, Option<Stuck>)],
+    pub children: &'a [(String, Option<LeftBehind>)],
 }
 
 /// What is remembered of every check.
@@ -52,7 +52,7 @@ pub struct Memory {
     checks: BTreeMap<String, Past>,
     /// Children that wait for a file system, by where that is mounted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    stuck: BTreeMap<String, Stuck>,
+    stuck: BTreeMap<String, LeftBehind>,
     /// Who was ready, of the checks that ask a store.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     peers: BTreeMap<String, Roster>,
@@ -100,7 +100,7 @@ impl Memory {
     }
 
     /// The child that was left behind where a file system is mounted.
-    pub fn stuck(&self, point: &str) -> Option<&Stuck> {
+    pub fn stuck(&self, point: &str) -> Option<&LeftBehind> {
         self.stuck.get(point)
     }
 
@@ -114,7 +114,7 @@ impl Memory {
 
     /// Notes which children were left behind, and which mounts have answered; says whether that is
     /// worth writing.
-    fn note_children(&mut self, children: &[(String, Option<Stuck>)]) -> bool {
+    fn note_children(&mut self, children: &[(String, Option<LeftBehind>)]) -> bool {
         let mut changed = false;
         for (point, stuck) in children {
             changed |= match stuck {

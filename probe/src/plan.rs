@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use crate::answer::Answer;
-use crate::stuck::Stuck;
+use crate::left_behind::LeftBehind;
 use crate::target::Target;
 use ready_probe_sdk::connect::place::Place;
 
@@ -17,7 +17,7 @@ pub struct Plan {
     /// In the order in which they are reported.
     pub questions: Vec<Question>,
     /// Mounts that were asked by a child, and the child where it was left behind.
-    pub children: Vec<(String, Option<Stuck>)>,
+    pub children: Vec<(String, Option<LeftBehind>)>,
 }
 
 /// One check of a round, and its answer where nobody needs to be asked.

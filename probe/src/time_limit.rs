@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::clock::millis;
+use ready_probe_sdk::connect::servers;
 use ready_probe_sdk::freshness::Span;
 
 /// How long before the deadline the checks end at the most: time to say what they answered, also on
@@ -43,7 +44,7 @@ impl TimeLimit {
     /// An equal part of what is left, where so many are to be asked one after another.
     pub fn share(self, among: u32) -> Self {
         let left = self.at.saturating_duration_since(clock::instant());
-        let set = left / among.max(1);
+        let set = servers::share(left, among);
         Self {
             at: clock::instant() + set,
             set,

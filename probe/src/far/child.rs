@@ -11,8 +11,8 @@ use tokio::net::unix::pipe;
 
 use super::asked::AnswerLine;
 use crate::answer::Answer;
+use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;
-use crate::stuck::Stuck;
 use crate::time_limit::TimeLimit;
 
 /// More than a thousand agents and as many checks say.
@@ -37,7 +37,7 @@ pub struct Hearing {
     /// What every other question is to hear.
     pub otherwise: Outcome,
     /// The child, where it was left behind.
-    pub stuck: Option<Stuck>,
+    pub stuck: Option<LeftBehind>,
     /// Whether somebody was asked at all.
     pub asked: bool,
     /// How long that took.
@@ -46,7 +46,7 @@ pub struct Hearing {
 
 impl Asking {
     /// Starts a child for a mount, unless the one that was left there still waits.
-    pub fn start(point: &Path, before: Option<&Stuck>) -> Self {
+    pub fn start(point: &Path, before: Option<&LeftBehind>) -> Self {
         Self {
             point: point.to_owned(),
             child: super::start_for(point, before, &role(point), false),
@@ -132,7 +132,7 @@ impl Hearings {
     }
 
     /// The mounts that were asked, and the children that were left behind.
-    pub fn children(&self) -> Vec<(String, Option<Stuck>)> {
+    pub fn children(&self) -> Vec<(String, Option<LeftBehind>)> {
         let asked = self.0.iter().filter(|heard| heard.asked);
         asked
             .map(|heard| (heard.point.display().to_string(), heard.stuck))

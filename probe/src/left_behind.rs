@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A child that was left behind: it waits for a file system that does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stuck {
+pub struct LeftBehind {
     /// Its process.
     pub pid: u32,
     /// When that started: field 22 of `/proc/PID/stat`.
@@ -14,7 +14,7 @@ pub struct Stuck {
     pub since_ms: u64,
 }
 
-impl Stuck {
+impl LeftBehind {
     /// Whether it still waits.
     pub fn lives(&self) -> bool {
         matches!(Process::of(self.pid), Process::Alive { start, .. } if start == self.start)
