@@ -103,12 +103,12 @@ fn an_invalid_argument_is_one_line_and_exit_64() {
         (
             &["http://bücher.example/"],
             "TARGET (command line)",
-            "a host with letters beyond ASCII is written as DNS has it, beginning with xn--",
+            "a host with letters beyond ASCII is written in Punycode, beginning with xn--",
         ),
         (
             &["redis://bücher.example"],
             "TARGET (command line)",
-            "a host with letters beyond ASCII is written as DNS has it, beginning with xn--",
+            "a host with letters beyond ASCII is written in Punycode, beginning with xn--",
         ),
         (
             &["agent:a#min=0"],

@@ -148,7 +148,7 @@ fn what_is_no_variable_is_refused() {
         ("tcp://h:${WORD}", "port"),
         ("http://h:${WORD}/", "port"),
         ("agent:${AUTHORITY}", "invalid name"),
-        ("agent:a#${WORD}", "no option of agent"),
+        ("agent:a#${WORD}", "not an option of agent"),
         ("agent:a#min=${WORD}", "the option min"),
         ("${WORD}", "SCHEME:…"),
         ("${PAIR}", "SCHEME:…"),

@@ -142,8 +142,12 @@ pub(super) fn http(
     if text.contains(char::is_control) {
         return Err("it holds a control character, such as a line end".to_owned());
     }
-    let url = Url::parse(text)
-        .map_err(|e| format!("the address can't be used: {}", address::why_no_url(&e)))?;
+    let url = Url::parse(text).map_err(|e| {
+        format!(
+            "the address can't be used: {}",
+            address::why_no_url(text, &e)
+        )
+    })?;
     // A URL parser takes any number of slashes for two.
     if text
         .split_once("://")

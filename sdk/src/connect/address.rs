@@ -127,7 +127,7 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
     if text.contains(char::is_control) {
         return Err(invalid("it holds a control character, such as a line end"));
     }
-    let url = Url::parse(text).map_err(|e| invalid(&why_no_url(&e)))?;
+    let url = Url::parse(text).map_err(|e| invalid(&why_no_url(text, &e)))?;
     if url.scheme().contains("unix") {
         return unix(&url);
     }
@@ -169,19 +169,19 @@ pub fn check_host(host: &str) -> Result<()> {
     if host.chars().all(is_foreign) {
         return Err(invalid(NO_ASCII));
     }
-    Err(invalid(
-        "a host is letters, digits, '.', '-' and '_'; what else belongs to a password is \
-         percent-encoded",
-    ))
+    Err(invalid(HOST_RULE))
 }
 
+const HOST_RULE: &str = "a host is letters, digits, '.', '-' and '_'; what else belongs to a \
+                         password is percent-encoded";
 const NO_ASCII: &str =
-    "a host with letters beyond ASCII is written as DNS has it, beginning with xn--";
+    "a host with letters beyond ASCII is written in Punycode, beginning with xn--";
 
 /// Why a text is no URL.
 #[must_use]
-pub fn why_no_url(e: &url::ParseError) -> String {
+pub fn why_no_url(text: &str, e: &url::ParseError) -> String {
     match e {
+        url::ParseError::IdnaError if text.is_ascii() => HOST_RULE.to_owned(),
         // The tables that it would take are a thirtieth of the probe.
         url::ParseError::IdnaError => NO_ASCII.to_owned(),
         e => e.to_string(),
