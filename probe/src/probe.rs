@@ -160,6 +160,13 @@ impl<'a> Probe<'a> {
         let (mut settled, open): (Vec<_>, Vec<_>) = ours
             .into_iter()
             .partition(|question| question.settled.is_some());
+        // Those agents that were found, and then that these are all: nothing else is waited for.
+        settled.sort_by_key(|question| !question.discovered);
+        for question in settled {
+            if let Some(answer) = &question.settled {
+                AnswerLine::new(&question.key, answer, question.discovered).print();
+            }
+        }
         let targets: Vec<&Target> = open.iter().map(|question| &question.target).collect();
         check::ask_each(&targets, self.context(), limit, |number, answer| {
             if let Some(question) = open.get(number) {
@@ -167,13 +174,6 @@ impl<'a> Probe<'a> {
             }
         })
         .await;
-        // That these were all the agents is said when all of them have been.
-        settled.sort_by_key(|question| !question.discovered);
-        for question in settled {
-            if let Some(answer) = &question.settled {
-                AnswerLine::new(&question.key, answer, question.discovered).print();
-            }
-        }
     }
 
     /// One child for each mount that may hang, and how many questions it has to answer.

@@ -230,14 +230,18 @@ impl Agents {
 impl Member {
     /// Removes the signal everywhere, and ends its beats. Once: by then the name may be published anew.
     pub(crate) fn remove(&self) {
-        if !self.publisher.remove() {
+        let Some(removed) = self.publisher.remove() else {
             return;
-        }
+        };
         if let Some((announcer, outbox)) = &self.announced {
             announcer.withdraw(outbox.published.clone());
             self.agents.heartbeat.wake();
         }
-        self.agents.forget(&self.publisher.name);
+        let name = &self.publisher.name;
+        self.agents.forget(name);
+        if let Err(e) = removed {
+            tracing::warn!(agent = %name, "{e}");
+        }
     }
 
     /// The agent goes, and its last record is to stay for its TTL.

@@ -177,9 +177,7 @@ impl Announcer {
                 continue;
             }
             let work = self.take(now_ms);
-            if self.turn(&mut session, work).await {
-                answered();
-            }
+            self.turn(&mut session, work, &answered).await;
         }
     }
 
@@ -226,10 +224,9 @@ impl Announcer {
         work
     }
 
-    /// Says whether the store has answered anybody anything new.
-    async fn turn(&self, session: &mut Session<'_>, work: Work) -> bool {
+    async fn turn(&self, session: &mut Session<'_>, work: Work, answered: &impl Fn()) {
         let limit = Duration::from_millis(work.limit_ms());
-        let is_news = match tokio::time::timeout(limit, deliver(session, &work, limit)).await {
+        match tokio::time::timeout(limit, deliver(session, &work, limit)).await {
             Ok(Ok(delivered)) => {
                 session.succeeded();
                 let secrets = session.secrets();
@@ -241,22 +238,26 @@ impl Announcer {
                     );
                 }
                 let answers = all_quoted(secrets, delivered.answers);
-                let is_news = self.settle(&work, &answers, clock::mono_ms());
+                if self.settle(&work, &answers, clock::mono_ms()) {
+                    answered();
+                }
                 self.done.notify_all();
                 self.tidy_up(session, &work, limit).await;
-                is_news
             }
             Ok(Err(failure)) => {
                 let cause = session.failed(&failure, work.beat_ms);
-                self.fail(&work, &quoted(session.secrets(), &cause))
+                if self.fail(&work, &quoted(session.secrets(), &cause)) {
+                    answered();
+                }
             }
             Err(_) => {
                 let cause = session.timed_out(&no_answer(limit), work.beat_ms);
-                self.fail(&work, &cause)
+                if self.fail(&work, &cause) {
+                    answered();
+                }
             }
-        };
+        }
         self.done.notify_all();
-        is_news
     }
 
     /// What an agent that comes finds of those before it. An extra, with a time of its own: an agent

@@ -64,7 +64,11 @@ impl Heartbeat {
 
     /// Beats for an agent from now on, until it leaves.
     pub(crate) fn join(&self, agent: &Arc<Publisher>) {
-        lock(&self.agents).insert(agent.name.clone(), Arc::downgrade(agent));
+        let before = lock(&self.agents).insert(agent.name.clone(), Arc::downgrade(agent));
+        // One that has failed is dropped with its last word, and may be passed at this moment.
+        if let Some(before) = before.as_ref().and_then(Weak::upgrade) {
+            before.cede();
+        }
     }
 
     pub(crate) fn leave(&self, name: &Name) {

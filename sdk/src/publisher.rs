@@ -123,6 +123,9 @@ impl Publisher {
     /// that were started together must not beat in step.
     pub(crate) fn first_beat(&self) -> Result<()> {
         let mut inner = self.lock();
+        if self.is_removed() {
+            return Err(self.is_closed());
+        }
         let (result, note) = self.write(&mut inner);
         if result.is_ok() {
             inner.next_beat_ms = clock::mono_ms() + fastrand::u64(0..=self.beat_ms);
@@ -149,21 +152,24 @@ impl Publisher {
         self.change(State::Stopping, Some(reason), None)
     }
 
-    /// Removes the signal from the folder, and ends its beats. Says whether it had not been yet.
-    pub(crate) fn remove(&self) -> bool {
+    /// Removes the signal from the folder, and ends its beats. Nothing where that was done before; what
+    /// it returns else is to be logged once the agent is forgotten.
+    pub(crate) fn remove(&self) -> Option<Result<()>> {
         let mut inner = self.lock();
         if self.closed.swap(true, SeqCst) {
-            return false;
+            return None;
         }
         let result = inner.publication.remove();
-        drop(inner);
         if let Some(outbox) = &self.outbox {
             outbox.close();
         }
-        if let Err(e) = result {
-            tracing::warn!(agent = %self.name, "{e}");
-        }
-        true
+        Some(result)
+    }
+
+    /// Ends its beats, and leaves the signal as it is: another agent of that name takes its place.
+    pub(crate) fn cede(&self) {
+        let _inner = self.lock();
+        self.closed.store(true, SeqCst);
     }
 
     pub(crate) fn is_removed(&self) -> bool {

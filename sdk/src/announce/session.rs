@@ -59,26 +59,31 @@ impl<'a> Session<'a> {
     async fn connect_to_next(&mut self, limit: Duration) -> Result<(), Failure> {
         let Place { store, namespace } = self.place;
         let until = clock::instant() + limit;
-        let connecting =
-            servers::in_turn(store.endpoints(), self.server, 1, async |endpoint, left| {
-                let connecting = connected::connect_to(endpoint, store, namespace);
-                if left == 1 {
-                    // It has all that is left of the turn.
-                    return connecting.await;
-                }
-                let time = until.saturating_duration_since(clock::instant());
-                let share = servers::share(time, left).max(MIN_SHARE);
-                let silent = |_| Err(Failure::lost(no_answer(share)));
-                let connected = tokio::time::timeout(share, connecting).await;
-                connected.unwrap_or_else(silent)
-            });
+        let endpoints = store.endpoints();
+        let (first, has_failed) = (self.server, self.failures > 0);
+        let server = &mut self.server;
+        let connecting = servers::in_turn(endpoints, first, 1, async |endpoint, left| {
+            // When the turn's time is over in the middle, the next one begins behind this server.
+            *server = first + endpoints.len() - usize::try_from(left).unwrap_or_default();
+            let connecting = connected::connect_to(endpoint, store, namespace);
+            // The last one has all that is left. And once all have failed, each has a whole turn: a
+            // part of one may be too little for any of them.
+            if left == 1 || has_failed {
+                return connecting.await;
+            }
+            let time = until.saturating_duration_since(clock::instant());
+            let share = servers::share(time, left).max(MIN_SHARE);
+            let silent = |_| Err(Failure::lost(no_answer(share)));
+            let connected = tokio::time::timeout(share, connecting).await;
+            connected.unwrap_or_else(silent)
+        });
         let asked = connecting.await;
         let failures: Vec<_> = asked
             .failures
             .iter()
             .map(|(endpoint, failure)| (*endpoint, &failure.cause))
             .collect();
-        let why = servers::why_none(store.endpoints(), &failures);
+        let why = servers::why_none(endpoints, &failures);
         let answer = asked.answers.into_iter().next();
         let (server, connected) = answer.ok_or_else(|| Failure::lost(why))?;
         self.server = server;
@@ -107,30 +112,38 @@ impl<'a> Session<'a> {
     /// one may do better.
     pub(super) fn failed(&mut self, failure: &Failure, beat_ms: Option<u64>) -> String {
         let stays = !failure.reconnect && !self.has_several();
-        self.try_again(&failure.cause, stays, beat_ms)
+        // Why none could be connected to names them all already.
+        let cause = match self.connection {
+            Some(_) => self.named(&failure.cause),
+            None => failure.cause.clone(),
+        };
+        self.try_again(stays, beat_ms);
+        cause
     }
 
     /// The same for a turn without an answer. Once is no reason to leave a server.
     pub(super) fn timed_out(&mut self, cause: &str, beat_ms: Option<u64>) -> String {
         self.timeouts += 1;
         let stays = self.connection.is_some() && self.timeouts < MAX_TIMEOUTS;
-        self.try_again(cause, stays, beat_ms)
+        let cause = self.named(cause);
+        self.try_again(stays, beat_ms);
+        cause
     }
 
-    fn try_again(&mut self, cause: &str, stays: bool, beat_ms: Option<u64>) -> String {
-        // Why none could be connected to names them all already.
-        let cause = match (&self.connection, self.endpoint()) {
-            (Some(_), Some(endpoint)) => {
-                servers::named(self.place.store.endpoints(), endpoint, cause)
-            }
-            (Some(_), None) | (None, _) => cause.to_owned(),
-        };
+    fn named(&self, cause: &str) -> String {
+        let endpoints = self.place.store.endpoints();
+        self.endpoint().map_or_else(
+            || cause.to_owned(),
+            |endpoint| servers::named(endpoints, endpoint, cause),
+        )
+    }
+
+    fn try_again(&mut self, stays: bool, beat_ms: Option<u64>) {
         if !stays {
             self.leave();
         }
         self.retry_ms = clock::mono_ms() + self.backoff_ms(beat_ms);
         self.failures = self.failures.saturating_add(1);
-        cause
     }
 
     /// Has the next turn connect anew, to the next server.
