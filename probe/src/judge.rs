@@ -28,10 +28,9 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Tells `remember` what is to be remembered.
-    pub fn told<T>(&self, remember: impl FnOnce(&News<'_>) -> T) -> T {
-        let told = Told::of(&self.plan, &self.answers);
-        remember(&told.news(&self.plan))
+    /// What is to be remembered of it.
+    pub fn news(&self) -> News<'_> {
+        news(&self.plan, &self.answers)
     }
 }
 
@@ -43,8 +42,7 @@ pub fn learn(before: Memory, plan: Plan, mut answers: Vec<Answer>, now_ms: u64) 
         answer.outcome = in_the_light_of(past, roster, outcome, &answer.fleets, now_ms);
     }
     let mut after = before.clone();
-    let told = Told::of(&plan, &answers);
-    let has_changed = after.learn(&told.news(&plan), now_ms);
+    let has_changed = after.learn(&news(&plan, &answers), now_ms);
     Learned {
         plan,
         answers,
@@ -187,35 +185,18 @@ impl Judging {
     }
 }
 
-/// What is to be remembered of a round.
-struct Told<'a> {
-    /// What the checks answer.
-    answers: Vec<(&'a str, &'a Outcome)>,
-    /// Whom those have seen that have asked a store and had an answer.
-    fleets: Vec<(&'a str, &'a [Fleet])>,
-}
-
-impl<'a> Told<'a> {
-    fn of(plan: &'a Plan, answers: &'a [Answer]) -> Self {
-        let asked = plan.questions.iter().zip(answers);
-        let asked = asked.map(|(question, answer)| (question.key.as_str(), answer));
-        let seen = asked
-            .clone()
-            .filter(|(_, answer)| !answer.fleets.is_empty());
-        Self {
-            answers: asked.map(|(key, answer)| (key, &answer.outcome)).collect(),
-            fleets: seen
-                .map(|(key, answer)| (key, answer.fleets.as_slice()))
-                .collect(),
-        }
-    }
-
-    fn news(&'a self, plan: &'a Plan) -> News<'a> {
-        News {
-            answers: &self.answers,
-            fleets: &self.fleets,
-            children: &plan.children,
-        }
+fn news<'a>(plan: &'a Plan, answers: &'a [Answer]) -> News<'a> {
+    let asked = plan.questions.iter().zip(answers);
+    let asked = asked.map(|(question, answer)| (question.key.as_str(), answer));
+    let seen = asked
+        .clone()
+        .filter(|(_, answer)| !answer.fleets.is_empty());
+    News {
+        fleets: seen
+            .map(|(key, answer)| (key, answer.fleets.as_slice()))
+            .collect(),
+        answers: asked.map(|(key, answer)| (key, &answer.outcome)).collect(),
+        children: &plan.children,
     }
 }
 

@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use ready_probe_sdk::clock::millis;
 
 use crate::duration::Grace;
+use crate::fleet::Fleet;
 use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;
 use crate::verdict::Tolerance;
 pub use keeper::{Keeper, SHORT_PATIENCE};
-pub use roster::{Fleets, Roster};
+pub use roster::Roster;
 
 /// The version of the file.
 const VERSION: u32 = 1;
@@ -30,15 +31,15 @@ const MAX_CHECKS: usize = 500;
 const REWRITE_MS: u64 = 3_600_000;
 
 /// Checks by their identity, and what they answer now.
-pub type Answers<'a> = [(&'a str, &'a Outcome)];
+type Answers<'a> = [(&'a str, &'a Outcome)];
 
 /// What one round of a probe has learned.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub struct News<'a> {
     /// What the checks answer now.
-    pub answers: &'a Answers<'a>,
-    /// Whom those that ask a store have seen there.
-    pub fleets: &'a Fleets<'a>,
+    pub answers: Vec<(&'a str, &'a Outcome)>,
+    /// Whom those that ask a store have seen there, and had an answer.
+    pub fleets: Vec<(&'a str, &'a [Fleet])>,
     /// Mounts that were asked by a child, and the child where it was left behind.
     pub children: &'a [(String, Option<LeftBehind>)],
 }
@@ -107,8 +108,8 @@ impl Memory {
     /// Adds what was learned now; says whether that is worth writing.
     pub fn learn(&mut self, news: &News<'_>, now_ms: u64) -> bool {
         // Whom a check has seen is taken for what its answer is now.
-        let has_answered = self.add(news.answers, now_ms);
-        let has_seen = self.add_fleets(news.fleets, now_ms);
+        let has_answered = self.add(&news.answers, now_ms);
+        let has_seen = self.add_fleets(&news.fleets, now_ms);
         self.note_children(news.children) | has_answered | has_seen
     }
 

@@ -249,7 +249,7 @@ impl<'a> Probe<'a> {
         } else {
             SHORT_PATIENCE
         };
-        learned.told(|news| self.keeper.remember(news, now_ms, patience))
+        self.keeper.remember(&learned.news(), now_ms, patience)
     }
 
     fn context(&self) -> Context<'_> {

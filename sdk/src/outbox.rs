@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::Map;
 use tokio::sync::Notify;
 
 use crate::clock;
@@ -100,11 +99,7 @@ impl Outbox {
         signal.mono_ms = Some(clock::mono_ms());
         signal.announced = None;
         signal.container.clone_from(&self.container);
-        let record = Record::of(&signal).or_else(|_| {
-            signal.details = Map::new();
-            Record::of(&signal)
-        });
-        Some((record.ok()?, version))
+        Some((signal.fitting(Record::of).ok()?, version))
     }
 
     /// Notes what the store made of a word; says whether that is news.

@@ -26,7 +26,7 @@ pub use identity::use_sdk;
 use crate::backoff::{BACKOFF_MS, backoff_ms};
 use crate::folder::Publication;
 use crate::outbox::Outbox;
-use crate::signal::{self, Announced, Instance, Name, State};
+use crate::signal::{self, Announced, Instance, Name, Signal, State};
 use crate::watchdog::{Gap, Watchdog};
 use crate::{Result, clock};
 use note::Note;
@@ -37,7 +37,7 @@ pub(crate) struct Publisher {
     identity: Arc<Identity>,
     pub(crate) name: Name,
     instance: Instance,
-    pub(crate) outbox: Option<Arc<Outbox>>,
+    outbox: Option<Arc<Outbox>>,
     /// Has the heartbeat pass.
     wake: Wake,
     ttl_ms: u64,
@@ -345,7 +345,9 @@ impl Publisher {
         let now_ms = clock::mono_ms();
         inner.seq += 1;
         let signal = self.signal(&self.word.load(), inner.seq, now_ms);
-        let written = Self::encode(&signal).and_then(|record| inner.publication.write(&record));
+        let written = signal
+            .fitting(Signal::encode)
+            .and_then(|record| inner.publication.write(&record));
         // What the folder refuses can be announced all the same.
         if let Some(outbox) = &self.outbox {
             outbox.put(signal, inner.version);

@@ -287,6 +287,18 @@ impl fmt::Display for DecodeError {
 }
 
 impl Signal {
+    /// The signal as it fits: what an agent says matters more than its details, which are left out where
+    /// `encode` refuses both, as with a long reason for not being ready.
+    #[cfg(feature = "agent")]
+    pub(crate) fn fitting<T>(&self, encode: impl Fn(&Self) -> Result<T>) -> Result<T> {
+        encode(self).or_else(|_| {
+            encode(&Self {
+                details: Map::new(),
+                ..self.clone()
+            })
+        })
+    }
+
     /// The record as JSON.
     ///
     /// # Errors

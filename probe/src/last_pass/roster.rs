@@ -19,7 +19,7 @@ const MAX_MEMBERS: usize = 8_192;
 
 /// Checks by their identity, and what they have seen of agents; nothing, if they have not asked a store or
 /// had no answer from it.
-pub type Fleets<'a> = [(&'a str, &'a [Fleet])];
+type Fleets<'a> = [(&'a str, &'a [Fleet])];
 
 /// Instances that were ready at a check's last `Pass`, and have not said otherwise since; by their agents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -127,7 +127,7 @@ fn keeper(dir: &Path) -> Keeper {
 
 fn remember(keeper: &Keeper, key: &str, outcome: &Outcome, at_ms: u64) -> Result<(), String> {
     let news = News {
-        answers: &[(key, outcome)],
+        answers: vec![(key, outcome)],
         ..News::default()
     };
     keeper.remember(&news, at_ms, Duration::from_millis(10))

@@ -95,18 +95,14 @@ async fn ask_in_turn<T>(
     wanted: usize,
 ) -> Result<Vec<T>, String> {
     let endpoints = place.store.endpoints();
-    let asked = servers::in_turn(endpoints, 0, wanted, async |endpoint, left| {
-        limit.share(left).hold(ask(endpoint)).await
+    let asked = servers::in_turn(endpoints, 0, wanted, async |next| {
+        limit.share(next.left).hold(ask(next.endpoint)).await
     });
     let asked = asked.await;
     if asked.answers.is_empty() {
         return Err(servers::each_named(&asked.failures));
     }
-    Ok(asked
-        .answers
-        .into_iter()
-        .map(|(_, answer)| answer)
-        .collect())
+    Ok(asked.answers)
 }
 
 /// Connects to one of the store's servers, for answers of up to `max_bytes`. The error is for

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::connect::Endpoint;
 use crate::connect::place::Place;
 use crate::connect::redact::Secrets;
-use crate::connect::servers;
+use crate::connect::servers::{self, Next};
 use crate::freshness::Span;
 use crate::store::Failure;
 use crate::store::connected::{self, Connected};
@@ -24,7 +24,7 @@ pub(super) struct Session<'a> {
     connection: Option<Connected>,
     /// What the server may have been told to log in.
     secrets: Secrets,
-    /// Counts the servers that were tried: which one is next, or is connected to.
+    /// Which of the servers is next, or was tried last, or is connected to.
     server: usize,
     timeouts: u32,
     failures: u32,
@@ -62,32 +62,31 @@ impl<'a> Session<'a> {
         let endpoints = store.endpoints();
         let (first, has_failed) = (self.server, self.failures > 0);
         let server = &mut self.server;
-        let connecting = servers::in_turn(endpoints, first, 1, async |endpoint, left| {
+        let connecting = servers::in_turn(endpoints, first, 1, async |next| {
+            let Next {
+                endpoint,
+                number,
+                left,
+            } = next;
             // When the turn's time is over in the middle, the next one begins behind this server.
-            *server = first + endpoints.len() - usize::try_from(left).unwrap_or_default();
+            *server = number;
             let connecting = connected::connect_to(endpoint, store, namespace);
             // The last one has all that is left. And once all have failed, each has a whole turn: a
             // part of one may be too little for any of them.
             if left == 1 || has_failed {
-                return connecting.await;
+                return connecting.await.map_err(|e| e.cause);
             }
             let time = until.saturating_duration_since(clock::instant());
             let share = servers::share(time, left).max(MIN_SHARE);
-            let silent = |_| Err(Failure::lost(no_answer(share)));
-            let connected = tokio::time::timeout(share, connecting).await;
-            connected.unwrap_or_else(silent)
+            match tokio::time::timeout(share, connecting).await {
+                Ok(connected) => connected.map_err(|e| e.cause),
+                Err(_) => Err(no_answer(share)),
+            }
         });
         let asked = connecting.await;
-        let failures: Vec<_> = asked
-            .failures
-            .iter()
-            .map(|(endpoint, failure)| (*endpoint, &failure.cause))
-            .collect();
-        let why = servers::why_none(endpoints, &failures);
-        let answer = asked.answers.into_iter().next();
-        let (server, connected) = answer.ok_or_else(|| Failure::lost(why))?;
-        self.server = server;
-        self.connection = Some(connected);
+        let connected = asked.answers.into_iter().next();
+        let why_none = || Failure::lost(servers::why_none(endpoints, &asked.failures));
+        self.connection = Some(connected.ok_or_else(why_none)?);
         Ok(())
     }
 

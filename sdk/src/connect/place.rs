@@ -64,17 +64,9 @@ impl Place {
     }
 }
 
-/// The namespace where none is set.
-///
-/// # Errors
-/// None: it is a name.
-pub fn default_namespace() -> crate::Result<Name> {
-    Name::new(DEFAULT_NAMESPACE)
-}
-
 fn namespace_of_environment(lookup: Lookup<'_>) -> crate::Result<Name> {
     match text(lookup, NAMESPACE_VARIABLE)? {
-        None => default_namespace(),
+        None => Name::new(DEFAULT_NAMESPACE),
         Some(name) => {
             Name::new(&name).map_err(|e| unusable(NAMESPACE_VARIABLE, &e.to_string()).into())
         }

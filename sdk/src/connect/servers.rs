@@ -1,8 +1,9 @@
 //! Which of a store's servers is asked, and what is said of those that did not answer: one policy for
 //! agents, `list` and `mark`. Checks, `peer:` among them, ask all at once.
 //!
-//! Servers are asked in the order of the address, beginning with the one that is next. Each gets an equal
-//! part of the time that is left, so that one that is silent leaves the others theirs.
+//! Servers are asked in the order of the address, beginning with the one that is next. One that is silent
+//! leaves the others their time: each gets an equal [`share`] of what is left, or a second where nobody
+//! has said how much there is. An agent that none has taken gives each a whole turn from then on.
 
 use std::time::Duration;
 
@@ -11,19 +12,29 @@ use super::Endpoint;
 /// What came of asking servers in turn.
 #[derive(Debug)]
 pub struct Asked<'a, T, E> {
-    /// The answers, each with the number of its server in the address.
-    pub answers: Vec<(usize, T)>,
+    /// The answers, in the order in which they came.
+    pub answers: Vec<T>,
     /// Those that did not answer, and why, in the order in which they were asked.
     pub failures: Vec<(&'a Endpoint, E)>,
 }
 
-/// Asks servers one after another, beginning with number `next`, until `wanted` have answered. `ask` is
-/// told how many are left to be asked, the one at hand included.
+/// A server that is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Next<'a> {
+    /// The server.
+    pub endpoint: &'a Endpoint,
+    /// Its number in the address.
+    pub number: usize,
+    /// How many are left to be asked, itself included.
+    pub left: u32,
+}
+
+/// Asks servers one after another, beginning with number `next`, until `wanted` have answered.
 pub async fn in_turn<'a, T, E>(
     endpoints: &'a [Endpoint],
     next: usize,
     wanted: usize,
-    mut ask: impl AsyncFnMut(&'a Endpoint, u32) -> Result<T, E>,
+    mut ask: impl AsyncFnMut(Next<'a>) -> Result<T, E>,
 ) -> Asked<'a, T, E> {
     let mut asked = Asked {
         answers: Vec::new(),
@@ -33,8 +44,13 @@ pub async fn in_turn<'a, T, E>(
     let numbered = endpoints.iter().enumerate();
     let mut left = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
     for (number, endpoint) in numbered.clone().skip(first).chain(numbered.take(first)) {
-        match ask(endpoint, left).await {
-            Ok(answer) => asked.answers.push((number, answer)),
+        let next = Next {
+            endpoint,
+            number,
+            left,
+        };
+        match ask(next).await {
+            Ok(answer) => asked.answers.push(answer),
             Err(why) => asked.failures.push((endpoint, why)),
         }
         if asked.answers.len() >= wanted {
@@ -107,10 +123,12 @@ mod tests {
     fn ask(ports: &[u16], next: usize, wanted: usize) -> (Vec<(String, u32)>, Vec<usize>, String) {
         let endpoints = servers(ports);
         let order = RefCell::new(Vec::new());
-        let asked = in_turn(&endpoints, next, wanted, async |endpoint, left| {
-            order.borrow_mut().push((endpoint.to_string(), left));
-            match endpoint {
-                Endpoint::Tcp { port, .. } if port % 2 == 1 => Ok(()),
+        let asked = in_turn(&endpoints, next, wanted, async |next: Next<'_>| {
+            order
+                .borrow_mut()
+                .push((next.endpoint.to_string(), next.left));
+            match next.endpoint {
+                Endpoint::Tcp { port, .. } if port % 2 == 1 => Ok(next.number),
                 Endpoint::Tcp { .. } | Endpoint::Unix(_) => Err("refused"),
             }
         });
@@ -118,9 +136,8 @@ mod tests {
         let Poll::Ready(asked) = polled else {
             panic!("nobody waits");
         };
-        let numbers = asked.answers.iter().map(|(number, ())| *number).collect();
         let why = why_none(&endpoints, &asked.failures);
-        (order.take(), numbers, why)
+        (order.take(), asked.answers, why)
     }
 
     #[test]

@@ -36,16 +36,6 @@ impl Word {
 }
 
 impl Publisher {
-    /// What the agent says matters more than its details: those are left out where both do not
-    /// fit, as with a long reason for not being ready.
-    pub(super) fn encode(signal: &Signal) -> Result<Vec<u8>> {
-        signal.encode().or_else(|_| {
-            let mut signal = signal.clone();
-            signal.details = Map::new();
-            signal.encode()
-        })
-    }
-
     /// Details are refused when they come, not when the sequence number has grown a digit.
     pub(super) fn check_size(&self, details: &Map<String, Value>) -> Result<()> {
         let word = Word {

@@ -44,9 +44,9 @@ pub type Connected = AnyStore<RedisClient, NatsClient>;
 /// [`Failure`]: why none of its servers can be talked to, or that this build has no support for it.
 pub async fn connect(address: &StoreAddress, namespace: &Name) -> Result<Connected, Failure> {
     let endpoints = address.endpoints();
-    let asked = servers::in_turn(endpoints, 0, 1, async |endpoint, left| {
-        let connecting = connect_to(endpoint, address, namespace);
-        if left == 1 {
+    let asked = servers::in_turn(endpoints, 0, 1, async |next| {
+        let connecting = connect_to(next.endpoint, address, namespace);
+        if next.left == 1 {
             return connecting.await.map_err(|e| e.cause);
         }
         match tokio::time::timeout(NEXT_SERVER_AFTER, connecting).await {
@@ -56,9 +56,7 @@ pub async fn connect(address: &StoreAddress, namespace: &Name) -> Result<Connect
     });
     let asked = asked.await;
     let connected = asked.answers.into_iter().next();
-    let (_, connected) =
-        connected.ok_or_else(|| Failure::lost(servers::why_none(endpoints, &asked.failures)))?;
-    Ok(connected)
+    connected.ok_or_else(|| Failure::lost(servers::why_none(endpoints, &asked.failures)))
 }
 
 /// The same with one of the store's servers.

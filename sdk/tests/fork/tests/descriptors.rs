@@ -317,13 +317,11 @@ fn program() {
     }
     let agent = Agent::builder("daemon").ttl(TTL).heartbeat(TTL / 5);
     let mut agent = Some(agent.register().unwrap());
-    // While the heartbeat tries whether there are enough for a store, there may be none for the signal.
-    let until_ms = clock::mono_ms() + 10_000;
-    while let Err(e) = agent.as_ref().unwrap().mark_ready(()) {
-        let is_late = clock::mono_ms() > until_ms;
-        assert!(closes == SCARCE && !is_late, "{e}");
-        thread::sleep(Duration::from_millis(1));
+    if closes == SCARCE {
+        // While it tries whether there are enough for a store, there are none for the signal.
+        until_the_heartbeat_rests();
     }
+    agent.as_ref().unwrap().mark_ready(()).unwrap();
     let mut pipes = Vec::new();
     for line in std::io::stdin().lines() {
         let held = || agent.as_ref().unwrap();
