@@ -15,7 +15,9 @@ use ready_probe::far;
 use ready_probe::probe::Probe;
 use ready_probe::report::{MAX_BYTES, Report, Row};
 use ready_probe::settings::env::Env;
-use ready_probe::settings::{self, DEFAULT_TIMEOUT, Flags, Format, Invalid, Origin, Settings};
+use ready_probe::settings::{
+    DEFAULT_TIMEOUT, Flags, Format, Invalid, Origin, Settings, without_file,
+};
 use ready_probe::target::Kind;
 use ready_probe::time_limit::TimeLimit;
 use ready_probe::verdict::{self, Verdict};
@@ -91,10 +93,10 @@ pub fn relay(options: &Flags, start: &Start) -> Relayed {
     };
     let lookup = variable::read;
     let env = Env::new(&lookup);
-    let signals = settings::folder_without_file(options, &env);
+    let signals = without_file::folder(options, &env);
     // One that can't be used is told by whoever resolves the settings.
-    let timeout = settings::timeout_without_file(options, &env).unwrap_or(DEFAULT_TIMEOUT);
-    let files = settings::files(options, &env);
+    let timeout = without_file::timeout(options, &env).unwrap_or(DEFAULT_TIMEOUT);
+    let files = without_file::files(options, &env);
     relay::if_needed(files, &signals, mounts, start.limit(timeout))
 }
 
@@ -134,7 +136,7 @@ fn unanswered(why: &str, options: &Flags, start: &Start) -> Exit {
         epoch: Epoch::current().file_stem(),
     };
     Exit::Failed(
-        if settings::format_without_file(options, &Env::new(&lookup)) == Format::Json {
+        if without_file::format(options, &Env::new(&lookup)) == Format::Json {
             report.json(start.elapsed())
         } else {
             report.text()
@@ -172,8 +174,8 @@ fn resolve_with(
 ) -> Result<Settings, Invalid> {
     let lookup = variable::read;
     let env = Env::new(&lookup);
-    start.end_by(settings::timeout_without_file(options, &env)?);
-    if settings::reads_files(options, &env) {
+    start.end_by(without_file::timeout(options, &env)?);
+    if without_file::reads_files(options, &env) {
         start.watch();
     }
     let settings = resolve(&env)?;

@@ -23,6 +23,7 @@ mod flood;
 mod grace;
 mod hostile_targets;
 mod http;
+mod http_body;
 mod http_rest;
 mod https;
 mod hung_files;

@@ -1,31 +1,27 @@
-//! A connection to NATS: a codec of the few messages that are needed, each bounded. A full client
+//! A connection to NATS, with a codec of the few messages that are needed (`message.rs`). A full client
 //! buffers without bound what a server sends, and takes no connection of ours.
 //!
 //! The protocol: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
+mod login;
+mod message;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
-use data_encoding::BASE64URL_NOPAD;
-use nkeys::KeyPair;
 use ready_probe_sdk::connect::Endpoint;
-use ready_probe_sdk::connect::file;
-use ready_probe_sdk::connect::nats::{NatsAddress, NatsAuth, seed_in};
+use ready_probe_sdk::connect::nats::NatsAddress;
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::store::Failure;
 use ready_probe_sdk::store::nats::{Link, MAX_BATCH, MOMENT, Replies, Reply, Request};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 
 use super::bounded::Received;
 use super::connect::{self, Stream, plain};
 use crate::redact::Secrets;
-
-/// The largest message that is taken: a record or an answer of JetStream's API.
-const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
-/// The subscription that all answers come through.
-const SUBSCRIPTION: &str = "1";
-const NO_NATS: &str = "it does not speak the NATS protocol";
+use login::{Connect, Proof, greeting};
+use message::{Message, NO_NATS, SUBSCRIPTION, next_message, reply};
 
 /// What a server says first.
 #[derive(Debug, Default, Deserialize)]
@@ -45,53 +41,6 @@ pub struct Info {
     /// Its version.
     #[serde(default)]
     pub version: String,
-}
-
-/// What a client says first.
-#[derive(Debug, Default, Serialize)]
-struct Connect {
-    verbose: bool,
-    pedantic: bool,
-    tls_required: bool,
-    name: &'static str,
-    lang: &'static str,
-    version: &'static str,
-    protocol: u8,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    headers: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    no_responders: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pass: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    auth_token: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jwt: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nkey: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sig: Option<String>,
-}
-
-/// What a server may say next.
-#[derive(Debug, PartialEq, Eq)]
-enum Message {
-    Pong,
-    Ping,
-    Ok,
-    Info,
-    Error(String),
-    Delivered(Delivered),
-}
-
-/// An answer to a request: where it went, its headers as they stand, its payload.
-#[derive(Debug, PartialEq, Eq)]
-struct Delivered {
-    subject: String,
-    head: String,
-    payload: Vec<u8>,
 }
 
 /// What came of asking.
@@ -155,7 +104,7 @@ impl NatsLink {
             };
             stream = connect::secure(stream, endpoint, config, secrets).await?;
         }
-        let greeting = greeting(proof, &info, speaks_tls)?;
+        let greeting = greeting(proof, &info.nonce, speaks_tls)?;
         let proof = [
             &greeting.pass,
             &greeting.auth_token,
@@ -334,162 +283,3 @@ async fn read_info(stream: &mut Stream, received: &mut Received) -> Result<Info,
         received.more(stream).await?;
     }
 }
-
-/// Takes the next complete message off what was received.
-fn next_message(received: &mut Received) -> Result<Option<Message>, String> {
-    let garbage = || NO_NATS.to_owned();
-    let rest = received.rest();
-    let Some(end) = rest.iter().position(|b| *b == b'\n') else {
-        return Ok(None);
-    };
-    let line = String::from_utf8_lossy(rest.get(..end).unwrap_or_default())
-        .trim_end()
-        .to_owned();
-    let (word, args) = line.split_once([' ', '\t']).unwrap_or((line.as_str(), ""));
-    let message = match word.to_ascii_uppercase().as_str() {
-        "PONG" => Message::Pong,
-        "PING" => Message::Ping,
-        "+OK" => Message::Ok,
-        "INFO" => Message::Info,
-        "-ERR" => Message::Error(args.trim().trim_matches('\'').to_owned()),
-        // MSG subject sid [reply] size; HMSG subject sid [reply] header-size size
-        kind @ ("MSG" | "HMSG") => {
-            let parts: Vec<&str> = args.split_ascii_whitespace().collect();
-            let size = |from_end: usize| -> Option<usize> {
-                parts.get(parts.len().checked_sub(from_end)?)?.parse().ok()
-            };
-            if parts.get(1) != Some(&SUBSCRIPTION) {
-                return Err(garbage());
-            }
-            let total = size(1)
-                .filter(|n| *n <= MAX_MESSAGE_BYTES)
-                .ok_or_else(garbage)?;
-            let head = if kind == "HMSG" {
-                size(2).filter(|n| *n <= total).ok_or_else(garbage)?
-            } else {
-                0
-            };
-            let body = end + 1;
-            let Some(bytes) = rest.get(body..body + total + 2) else {
-                return Ok(None);
-            };
-            let answer = Delivered {
-                subject: parts.first().copied().unwrap_or_default().to_owned(),
-                head: String::from_utf8_lossy(bytes.get(..head).unwrap_or_default()).into_owned(),
-                payload: bytes.get(head..total).unwrap_or_default().to_vec(),
-            };
-            received.take(body + total + 2);
-            return Ok(Some(Message::Delivered(answer)));
-        }
-        _ => return Err(garbage()),
-    };
-    received.take(end + 1);
-    Ok(Some(message))
-}
-
-/// `NATS/1.0 503 No Responders`, then `Name: value` lines.
-fn reply(answer: Delivered) -> Reply {
-    let mut lines = answer.head.lines();
-    let status_line = lines.next().unwrap_or_default();
-    let status = status_line.split_once(' ').map_or("", |(_, rest)| rest);
-    let (code, description) = status.split_once(' ').unwrap_or((status, ""));
-    Reply {
-        status: code.trim().parse().ok(),
-        description: description.trim().to_owned(),
-        headers: lines
-            .filter_map(|line| line.split_once(':'))
-            .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
-            .collect(),
-        payload: answer.payload,
-    }
-}
-
-/// What proves who we are, as far as it is known before the server has said what to sign.
-enum Proof {
-    None,
-    Password { user: String, password: String },
-    Token(String),
-    Nkey(KeyPair),
-    Jwt(String, KeyPair),
-}
-
-impl Proof {
-    fn of(auth: &NatsAuth) -> Result<Self, String> {
-        Ok(match auth {
-            NatsAuth::None => Self::None,
-            NatsAuth::Password { user, password } => Self::Password {
-                user: user.clone(),
-                password: password.reveal().to_owned(),
-            },
-            NatsAuth::Token(token) => Self::Token(token.reveal().to_owned()),
-            NatsAuth::TokenFile(path) => {
-                Self::Token(file::read_text(path).map_err(|e| format!("token_file: {e}"))?)
-            }
-            NatsAuth::Nkey(path) => {
-                let seed = file::read_text(path).map_err(|e| format!("nkey: {e}"))?;
-                Self::Nkey(key_pair(seed_in(&seed)).map_err(|e| format!("nkey: {e}"))?)
-            }
-            NatsAuth::Creds(path) => {
-                let text = file::read_text(path).map_err(|e| format!("creds: {e}"))?;
-                let section = |name| {
-                    creds_section(&text, name)
-                        .ok_or_else(|| format!("creds: {}: it holds no {name}", path.display()))
-                };
-                let pair = key_pair(section("SEED")?).map_err(|e| format!("creds: {e}"))?;
-                Self::Jwt(section("JWT")?.to_owned(), pair)
-            }
-        })
-    }
-}
-
-fn greeting(proof: Proof, info: &Info, tls: bool) -> Result<Connect, String> {
-    let mut connect = Connect {
-        tls_required: tls,
-        name: "ready-probe",
-        lang: "rust",
-        version: env!("CARGO_PKG_VERSION"),
-        protocol: 1,
-        ..Connect::default()
-    };
-    match proof {
-        Proof::None => {}
-        Proof::Password { user, password } => {
-            connect.user = Some(user);
-            connect.pass = Some(password);
-        }
-        Proof::Token(token) => connect.auth_token = Some(token),
-        Proof::Nkey(pair) => {
-            connect.nkey = Some(pair.public_key());
-            connect.sig = Some(sign(&pair, &info.nonce)?);
-        }
-        Proof::Jwt(jwt, pair) => {
-            connect.jwt = Some(jwt);
-            connect.sig = Some(sign(&pair, &info.nonce)?);
-        }
-    }
-    Ok(connect)
-}
-
-/// The line between `-----BEGIN … NAME-----` and the next line of dashes.
-fn creds_section<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let mut lines = text.lines().map(str::trim);
-    lines.find(|line| line.starts_with("-----BEGIN ") && line.contains(name))?;
-    lines.find(|line| !line.is_empty() && !line.starts_with("---"))
-}
-
-fn key_pair(seed: &str) -> Result<KeyPair, String> {
-    // The crate's own message may quote the seed.
-    KeyPair::from_seed(seed).map_err(|_| "it holds no valid seed".to_owned())
-}
-
-fn sign(pair: &KeyPair, nonce: &str) -> Result<String, String> {
-    if nonce.is_empty() {
-        return Err("the server asks for no signature: it does not know nkeys".to_owned());
-    }
-    pair.sign(nonce.as_bytes())
-        .map(|signature| BASE64URL_NOPAD.encode(&signature))
-        .map_err(|_| "the seed can't sign".to_owned())
-}
-
-#[cfg(test)]
-mod tests;

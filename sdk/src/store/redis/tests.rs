@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use ready_probe_test_support::servers::Redis;
 
 use super::*;
-use crate::signal::State;
+use crate::signal::{Instance, State};
 
 /// Sends so many bytes, and then breaks.
 struct Breaking<'a> {

@@ -69,22 +69,6 @@ fn a_status_and_headers_are_told_apart() {
     assert_eq!(of("").status, None);
 }
 
-#[test]
-fn a_credentials_file_is_read_by_its_sections() {
-    let creds = "-----BEGIN NATS USER JWT-----\nabc.def\n------END NATS USER JWT------\n\n\
-                 ************************* IMPORTANT *************************\n\
-                 -----BEGIN USER NKEY SEED-----\nSUAxyz\n------END USER NKEY SEED------\n";
-    assert_eq!(creds_section(creds, "JWT"), Some("abc.def"));
-    assert_eq!(creds_section(creds, "SEED"), Some("SUAxyz"));
-    assert_eq!(creds_section("nothing", "SEED"), None);
-}
-
-#[test]
-fn an_invalid_seed_is_not_quoted() {
-    let error = key_pair("SUASECRETSECRET").err().unwrap();
-    assert!(!error.contains("SECRET"), "{error}");
-}
-
 proptest::proptest! {
     #[test]
     fn no_bytes_make_the_codec_panic(wire in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {

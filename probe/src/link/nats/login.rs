@@ -1,0 +1,125 @@
+//! What a client says first, and how it proves who it is: a password, a token, an nkey, a credentials file.
+
+use data_encoding::BASE64URL_NOPAD;
+use nkeys::KeyPair;
+use ready_probe_sdk::connect::file;
+use ready_probe_sdk::connect::nats::{NatsAuth, seed_in};
+use serde::Serialize;
+
+/// What a client says first.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Connect {
+    pub(super) verbose: bool,
+    pub(super) pedantic: bool,
+    pub(super) tls_required: bool,
+    pub(super) name: &'static str,
+    pub(super) lang: &'static str,
+    pub(super) version: &'static str,
+    pub(super) protocol: u8,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) headers: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) no_responders: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pass: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) auth_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) jwt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nkey: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sig: Option<String>,
+}
+
+/// What proves who we are, as far as it is known before the server has said what to sign.
+pub(super) enum Proof {
+    None,
+    Password { user: String, password: String },
+    Token(String),
+    Nkey(KeyPair),
+    Jwt(String, KeyPair),
+}
+
+impl Proof {
+    pub(super) fn of(auth: &NatsAuth) -> Result<Self, String> {
+        Ok(match auth {
+            NatsAuth::None => Self::None,
+            NatsAuth::Password { user, password } => Self::Password {
+                user: user.clone(),
+                password: password.reveal().to_owned(),
+            },
+            NatsAuth::Token(token) => Self::Token(token.reveal().to_owned()),
+            NatsAuth::TokenFile(path) => {
+                Self::Token(file::read_text(path).map_err(|e| format!("token_file: {e}"))?)
+            }
+            NatsAuth::Nkey(path) => {
+                let seed = file::read_text(path).map_err(|e| format!("nkey: {e}"))?;
+                Self::Nkey(key_pair(seed_in(&seed)).map_err(|e| format!("nkey: {e}"))?)
+            }
+            NatsAuth::Creds(path) => {
+                let text = file::read_text(path).map_err(|e| format!("creds: {e}"))?;
+                let section = |name| {
+                    creds_section(&text, name)
+                        .ok_or_else(|| format!("creds: {}: it holds no {name}", path.display()))
+                };
+                let pair = key_pair(section("SEED")?).map_err(|e| format!("creds: {e}"))?;
+                Self::Jwt(section("JWT")?.to_owned(), pair)
+            }
+        })
+    }
+}
+
+pub(super) fn greeting(proof: Proof, nonce: &str, tls: bool) -> Result<Connect, String> {
+    let mut connect = Connect {
+        tls_required: tls,
+        name: "ready-probe",
+        lang: "rust",
+        version: env!("CARGO_PKG_VERSION"),
+        protocol: 1,
+        ..Connect::default()
+    };
+    match proof {
+        Proof::None => {}
+        Proof::Password { user, password } => {
+            connect.user = Some(user);
+            connect.pass = Some(password);
+        }
+        Proof::Token(token) => connect.auth_token = Some(token),
+        Proof::Nkey(pair) => {
+            connect.nkey = Some(pair.public_key());
+            connect.sig = Some(sign(&pair, nonce)?);
+        }
+        Proof::Jwt(jwt, pair) => {
+            connect.jwt = Some(jwt);
+            connect.sig = Some(sign(&pair, nonce)?);
+        }
+    }
+    Ok(connect)
+}
+
+/// The line between `-----BEGIN … NAME-----` and the next line of dashes.
+fn creds_section<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = text.lines().map(str::trim);
+    lines.find(|line| line.starts_with("-----BEGIN ") && line.contains(name))?;
+    lines.find(|line| !line.is_empty() && !line.starts_with("---"))
+}
+
+fn key_pair(seed: &str) -> Result<KeyPair, String> {
+    // The crate's own message may quote the seed.
+    KeyPair::from_seed(seed).map_err(|_| "it holds no valid seed".to_owned())
+}
+
+fn sign(pair: &KeyPair, nonce: &str) -> Result<String, String> {
+    if nonce.is_empty() {
+        return Err("the server asks for no signature: it does not know nkeys".to_owned());
+    }
+    pair.sign(nonce.as_bytes())
+        .map(|signature| BASE64URL_NOPAD.encode(&signature))
+        .map_err(|_| "the seed can't sign".to_owned())
+}
+
+#[cfg(test)]
+mod tests;
