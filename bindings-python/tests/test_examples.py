@@ -103,7 +103,7 @@ def test_the_workers(launch, folder):
     assert folder.files("worker-1") == folder.files("worker-2") == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "bindings-python/README.md", "docs/python.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/recipes.md", "bindings-python/README.md", "docs/python.md"])
 def test_the_python_of_documents_runs_as_it_stands(run, document):
     blocks = blocks_of(document, "python")
     assert blocks

@@ -85,7 +85,8 @@ pub use signal::{Announced, State};
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The README's examples run as they stand.
+/// The documents' examples compile as they stand.
 #[cfg(all(doctest, feature = "agent"))]
 #[doc = include_str!("../../README.md")]
-pub struct ReadmeExamples;
+#[doc = include_str!("../../docs/recipes.md")]
+pub struct DocumentedExamples;

@@ -14,6 +14,7 @@
 //! | [`peers`] | do others see an agent, wait for it, and follow what it says? |
 //! | [`compose`] | does the fleet of `examples/compose.yml` come up in order? |
 //! | [`python`] | do the agents of `examples/python` do in containers what they say? |
+//! | [`readme`] | is what the README shows at its top true? |
 
 #![allow(
     clippy::unwrap_used,
@@ -33,5 +34,6 @@ mod names;
 mod packaging;
 mod peers;
 mod python;
+mod readme;
 mod restart;
 mod users;

@@ -47,6 +47,7 @@ mod peer_servers;
 mod peer_wiped;
 mod problems;
 mod readme;
+mod recipes;
 mod records;
 mod redis;
 mod redis_address;

@@ -1,102 +1,144 @@
-//! The README's shell recipes, run as they stand.
+//! The README: its transcript is the demo's, its claims hold, its links lead somewhere. Likewise the links of all documents.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ready_probe_test_support::process::{self, Run};
+use ready_probe_test_support::process::{self, workspace_root};
+use ready_probe_test_support::servers::{Redis, RedisBinary};
 
-/// The `sh` blocks of the README, but for its two commands, which run all of this.
-fn recipes() -> Vec<String> {
-    let readme = fs::read_to_string(process::workspace_root().join("README.md")).unwrap();
-    let blocks = readme.split("```sh\n").skip(1);
-    blocks
-        .map(|block| block.split("```").next().unwrap().to_owned())
-        .filter(|block| !block.starts_with("make "))
+/// Everything a reader may open: the documents in the root, in `docs/`, and beside the examples.
+fn documents() -> Vec<PathBuf> {
+    let root = workspace_root();
+    let mut folders = vec![
+        root.clone(),
+        root.join("docs"),
+        root.join("bindings-python"),
+    ];
+    let examples = fs::read_dir(root.join("examples")).unwrap();
+    folders.extend(examples.map(|entry| entry.unwrap().path()));
+    let mut found: Vec<PathBuf> = folders
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    found.sort();
+    assert!(found.len() > 10, "{found:?}");
+    found
+}
+
+/// A document without its code blocks, in which `](` and `#` mean something else.
+fn prose(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let mut in_code = false;
+    text.lines()
+        .filter(|line| {
+            let fence = line.trim_start().starts_with("```");
+            in_code ^= fence;
+            !in_code && !fence
+        })
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn anchors(path: &Path) -> BTreeSet<String> {
+    let headings = prose(path);
+    let headings = headings.lines().filter_map(|line| {
+        let title = line.trim_start_matches('#');
+        (title.len() < line.len()).then(|| title.trim().to_lowercase())
+    });
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings
+        .map(|title| title.chars().filter(kept).collect::<String>())
+        .map(|title| title.replace(' ', "-"))
         .collect()
 }
 
-fn run(recipe: &str) -> Run {
-    let dir = tempfile::tempdir().unwrap();
-    let probe = process::probe_binary();
-    let path = format!("{}:/usr/bin:/bin", probe.parent().unwrap().display());
-    let mut shell = Command::new("/bin/sh");
-    shell
-        .args(["-euc", recipe])
-        .env_clear()
-        .env("PATH", path)
-        .env("READY_DIR", dir.path())
-        .env("READY_TIMEOUT", "2s");
-    process::run_within(&mut shell, Duration::from_secs(20))
-}
-
-/// What the n-th recipe prints, which must succeed.
-fn output_of(part: &str) -> String {
-    let recipes = recipes();
-    let recipe = recipes
-        .iter()
-        .find(|recipe| recipe.contains(part))
-        .unwrap_or_else(|| panic!("no recipe with {part:?} in the README"));
-    let run = run(recipe);
-    assert_eq!(run.code(), 0, "{recipe}\n{}{}", run.stdout, run.stderr);
-    assert_eq!(run.stderr, "", "{recipe}");
-    run.stdout
-}
-
 #[test]
-fn every_recipe_is_run_by_a_test_here() {
-    let tested = [
-        "json=/status=ok",
-        "mark nightly-job",
-        "ready-probe list",
-        "wait --for",
-        "config",
-    ];
-    for recipe in recipes() {
-        assert!(
-            tested.iter().any(|part| recipe.contains(part)),
-            "untested recipe: {recipe}"
-        );
+fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
+    let mut wrong = Vec::new();
+    for document in documents() {
+        let text = prose(&document);
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://") && !link.starts_with("mailto:")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() {
+                document.clone()
+            } else {
+                document.parent().unwrap().join(path)
+            };
+            let found = target.exists() && (anchor.is_empty() || anchors(&target).contains(anchor));
+            if !found {
+                wrong.push(format!("{}: {link}", document.display()));
+            }
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A line of the demo with what differs from run to run taken out.
+fn without_numbers(line: &str) -> String {
+    let mut words = Vec::new();
+    for word in line.split_whitespace() {
+        let measured = word.ends_with('s') && word.starts_with(|c: char| c.is_ascii_digit());
+        let number = word.len() > 1 && word.chars().all(|c| c.is_ascii_digit());
+        words.push(if measured || number { "N" } else { word });
+    }
+    words.join(" ")
 }
 
 #[test]
-fn dependencies_are_all_reported() {
-    let output = output_of("json=/status=ok");
-    assert!(output.starts_with("unhealthy: http://localhost:8080/health#json=/status=ok: "));
-    assert!(output.contains("unknown  redis://redis:6379 "));
-    assert!(output.ends_with("exit status 1\n"), "{output}");
+fn the_transcript_is_what_the_demo_prints() {
+    let root = workspace_root();
+    let mut demo = Command::new("python3");
+    demo.arg(root.join("examples/demo.py"))
+        .args([root.join("dist/ready-probe"), root.join("dist/rust-agent")]);
+    let run = process::run_within(&mut demo, Duration::from_secs(90));
+    assert_eq!(run.code(), 0, "{}{}", run.stdout, run.stderr);
+
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, transcript) = readme.split_once("```text\n").unwrap();
+    let (transcript, _) = transcript.split_once("```").unwrap();
+    let expected: Vec<String> = transcript.lines().map(without_numbers).collect();
+    let printed: Vec<String> = run.stdout.lines().map(without_numbers).collect();
+    assert_eq!(printed[..expected.len().min(printed.len())], expected);
 }
 
 #[test]
-fn signals_are_listed() {
-    let output = output_of("ready-probe list");
-    assert!(output.contains("\nAGENT        STATE  SINCE "), "{output}");
-    assert!(output.contains("\nnightly-job  ready  20"), "{output}");
-}
-
-#[test]
-fn a_signal_from_a_shell_is_believed_and_replaced() {
-    let output = output_of("--not-ready");
-    let lines: Vec<&str> = output.lines().collect();
-    assert!(lines[0].starts_with("nightly-job: ready, bound to process "));
-    assert_eq!(lines[1], "healthy: 1 check passes");
+fn redis_cli_exits_0_when_redis_wants_a_password() {
+    let server = Redis::builder()
+        .binary(RedisBinary::Debian)
+        .args(&["--requirepass", "hUnTeR2"])
+        .start();
+    let mut ping = Command::new("redis-cli");
+    ping.args(["-p", &server.port().to_string(), "ping"]);
+    let run = process::run_within(&mut ping, Duration::from_secs(30));
+    let readme = fs::read_to_string(workspace_root().join("README.md")).unwrap();
+    assert!(readme.contains(
+        "`redis-cli ping` | It exits 0 when Redis answers `NOAUTH Authentication required`"
+    ));
+    assert_eq!(run.code(), 0, "{run:?}");
     assert!(
-        output.contains("\nunhealthy: agent nightly-job: not_ready: disk is full\n"),
-        "{output}"
+        run.stdout.contains("NOAUTH Authentication required"),
+        "{run:?}"
     );
-    assert!(output.ends_with("exit status 1\n"));
 }
 
 #[test]
-fn waiting_becomes_the_command() {
-    assert_eq!(output_of("wait --for"), "the command starts\n");
-}
-
-#[test]
-fn the_configuration_names_its_origins() {
-    let output = output_of("ready-probe config");
-    assert!(output.contains("agent:translator"));
-    assert!(output.contains("READY_AGENT (environment)"));
-    assert!(output.contains("READY_CHECKS (environment)"));
+fn it_fits_on_a_landing_page() {
+    let readme = fs::read_to_string(workspace_root().join("README.md")).unwrap();
+    assert!(readme.lines().count() < 150);
+    // Plumbing that rustdoc hides, GitHub prints.
+    assert!(
+        !readme
+            .lines()
+            .any(|line| line.starts_with("# let ") || line.starts_with("# Ok"))
+    );
 }
