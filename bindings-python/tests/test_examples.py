@@ -112,7 +112,7 @@ def test_the_python_of_documents_runs_as_it_stands(run, document):
 
 
 def test_the_documented_dockerfile_is_that_of_the_examples():
-    (block,) = blocks_of("docs/python.md", "dockerfile")
+    block = blocks_of("docs/python.md", "dockerfile")[0]
     dockerfile = (EXAMPLES / "Dockerfile").read_text().splitlines()
     first, *steps = block.splitlines()
     assert f"ARG BASE={first.removeprefix('FROM ')}" in dockerfile

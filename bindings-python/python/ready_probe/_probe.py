@@ -120,27 +120,36 @@ def _targets(given):
 
 def _executable():
     """The one that was installed together with this package, or else the first in PATH."""
-    import os
     import shutil
+
+    for folder in _folders():
+        found = shutil.which("ready-probe", path=folder)
+        if found:
+            return found
+    found = shutil.which("ready-probe")
+    if not found:
+        raise ReadyProbeError(f"there is no ready-probe in {', '.join(_folders())}, nor in PATH")
+    return found
+
+
+def _folders():
+    """Where installers put it."""
+    import os
     import sys
     import sysconfig
 
+    # A program that PyInstaller has frozen has its files there, and no Python beside them.
+    frozen = getattr(sys, "_MEIPASS", None)
+    if frozen is not None:
+        return [frozen]
     site = os.path.dirname(os.path.dirname(__file__))
-    folders = [
+    return [
         *_recorded(),
         # pip install --target, whose record does not say so.
         os.path.join(site, "bin"),
         sysconfig.get_path("scripts"),
         os.path.dirname(sys.executable),
     ]
-    for folder in folders:
-        found = shutil.which("ready-probe", path=folder)
-        if found:
-            return found
-    found = shutil.which("ready-probe")
-    if not found:
-        raise ReadyProbeError("ready-probe is not installed beside Python, nor in PATH")
-    return found
 
 
 def _recorded():

@@ -1,0 +1,2 @@
+hiddenimports: list[str]
+binaries: list[tuple[str, str]]
