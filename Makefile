@@ -35,11 +35,13 @@ wheel: probe $(VENV)/installed
 
 # The Python package as it is installed: from the wheel, with what its tests use beside it.
 PYTHON_VENV := target/python-venv
-python-test: wheel servers
+python-venv: wheel servers
 	$(PYTHON) -m venv $(PYTHON_VENV)
 	$(PYTHON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r bindings-python/tests/requirements.txt
 	$(PYTHON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
-	cd bindings-python && ../$(PYTHON_VENV)/bin/python -m pytest
+
+python-test: python-venv
+	cd bindings-python && ../$(PYTHON_VENV)/bin/python -m pytest --numprocesses=4
 
 # Embedded: no server, no Docker. An agent starts, hangs, recovers and is killed; the probe says so.
 demo: probe example-agent
@@ -47,9 +49,8 @@ demo: probe example-agent
 
 # Every test, on real servers and a real Docker engine. Nothing is skipped: what can't be installed
 # is named by the test that needs it.
-test: setup probe example-agent python-test
-	$(CARGO) test --locked --workspace --all-features
-	$(PYTHON) examples/demo.py dist/ready-probe dist/rust-agent
+test: setup probe example-agent python-venv
+	CARGO=$(CARGO) $(PYTHON) scripts/run_tests.py
 
 # What the tests need and this machine lacks: Debian's packages when root, the rest from PyPI. From
 # Debian 13 on Docker's client is a package of its own, which docker.io only recommends. Debian's own
@@ -101,4 +102,4 @@ clean: docker-stop
 	rm -rf target dist bindings-python/ready_probe.data
 
 FORCE:
-.PHONY: probe example-agent wheel python-test demo test setup debian-packages servers bench lint docker-stop clean FORCE
+.PHONY: probe example-agent wheel python-venv python-test demo test setup debian-packages servers bench lint docker-stop clean FORCE

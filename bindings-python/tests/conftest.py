@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROBE = Path(sys.executable).with_name("ready-probe")
 # Longer than anything here takes on a busy machine; a test that waits so long has failed.
 PATIENCE = 20.0
+# How long a program may live. Then it says where it hangs, and ends; a test that reads from it fails.
+LIFETIME = 120.0
 
 
 def found_pythons():
@@ -141,8 +144,11 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=folder.environment(PYTHONUNBUFFERED="1", **environment),
+            env=folder.environment(PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1", **environment),
         )
+        self.overdue = threading.Timer(LIFETIME, self.process.send_signal, [signal.SIGABRT])
+        self.overdue.daemon = True
+        self.overdue.start()
 
     @property
     def pid(self):
@@ -182,6 +188,7 @@ def start(folder):
 
     yield start
     for program in programs:
+        program.overdue.cancel()
         if program.process.poll() is None:
             program.process.kill()
         for pipe in (program.process.stdin, program.process.stdout, program.process.stderr):

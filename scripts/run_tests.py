@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Runs every test: those of Docker, which wait most of the time, beside all others. `make test` calls it when
+everything that they need has been built and installed.
+
+A test that fails is run again alone; CONTRIBUTING.md says what is made of that. The output of everything is kept
+in target/test-logs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from testing.children import Children, run_until_interrupted
+from testing.lanes import report, run_all
+from testing.suites import DocTests, Program, Pytest, RustTests, Suite
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / "target/test-logs"
+CARGO_TEST = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--workspace", "--all-features"]
+DOCKER = "tests/docker/main.rs"
+# On two cores. Tests of Docker mostly wait for health checks, and give way to those that are timed.
+DOCKER_THREADS, THREADS, WORKERS = 4, 3, 4
+DOCKER_NICE = 5
+BUILD_S, LANE_S = 1800.0, 1800.0
+
+
+def main() -> int:
+    shutil.rmtree(LOGS, ignore_errors=True)
+    children = Children(LOGS)
+    return run_until_interrupted(children, lambda: build_and_run(children))
+
+
+def build_and_run(children: Children) -> bool:
+    programs = build(children)
+    if programs is None:
+        return False
+    docker = [suite for suite in programs if suite.title == DOCKER]
+    others = [suite for suite in programs if suite.title != DOCKER]
+    account = run_all(children, [docker, [*others, *rest()]], LANE_S)
+    print("\n" + report(account), flush=True)
+    return account.good
+
+
+def build(children: Children) -> list[RustTests] | None:
+    """Builds the test programs, before any is run: no test is to run beside a compiler."""
+    argv = [*CARGO_TEST, "--no-run", "--message-format=json-render-diagnostics"]
+    run = children.run("build", argv, cwd=ROOT, limit_s=BUILD_S)
+    if run.status != 0:
+        print(f"{run.err}\nfailed: the tests could not be built: {run.ending}\n0 passed, 1 failed")
+        return None
+    print(f"built  {run.seconds:.1f} s", flush=True)
+    messages = [json.loads(line) for line in run.out.splitlines() if line.startswith("{")]
+    programs = [suite(message) for message in messages if message.get("executable") and message["profile"]["test"]]
+    return sorted(programs, key=lambda program: program.title)
+
+
+def suite(message: dict) -> RustTests:
+    title = str(Path(message["target"]["src_path"]).relative_to(ROOT))
+    package = Path(message["manifest_path"]).parent
+    if title == DOCKER:
+        return RustTests(title, message["executable"], package, DOCKER_THREADS, nice=DOCKER_NICE)
+    return RustTests(title, message["executable"], package, THREADS)
+
+
+def rest() -> list[Suite]:
+    """What is no program of Rust tests."""
+    python = str(ROOT / "target/python-venv/bin/python")
+    return [
+        Program("scripts/test_run_tests.py", [python, "-m", "unittest", "test_run_tests"], ROOT / "scripts"),
+        DocTests("doc tests", [*CARGO_TEST, "--doc"], ROOT),
+        Pytest("bindings-python/tests", python, ROOT / "bindings-python", WORKERS, LOGS / "pytest.xml"),
+        Program("examples/demo.py", [sys.executable, "examples/demo.py", "dist/ready-probe", "dist/rust-agent"], ROOT),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

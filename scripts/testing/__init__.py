@@ -1,0 +1,1 @@
+"""How `make test` runs tests; `scripts/run_tests.py` says which."""
