@@ -62,6 +62,8 @@ fn what_only_a_shell_understands_is_told() {
     for (target, word) in [
         ("exec:true || exit 1", "||"),
         ("exec:true | cat", "|"),
+        ("exec:true|cat", "|"),
+        ("exec:true||exit 1", "||"),
         ("exec:true && true", "&&"),
         ("exec:true > /dev/null", ">"),
         ("exec:true 2>/dev/null", ">"),

@@ -143,6 +143,10 @@ fn what_is_wrong_with_the_content_is_the_files_and_a_path_that_cannot_be_read_is
     let mut problems = Problems::default();
     let contents: &[(&[u8], &str)] = &[
         (b"timeout = \"\xff\"", "not UTF-8"),
+        (
+            b"\xef\xbb\xbftimeout = \"5s\"",
+            "it begins with a byte order mark; save it as UTF-8 without one",
+        ),
         (&[b'#'; 65_537], "larger than 64 KiB"),
         (b"timeout = ", "line 1: "),
     ];

@@ -195,6 +195,8 @@ fn a_secret_file_that_cannot_be_used_is_named() {
         (b"", "the file is empty"),
         (b"\n", "the file is empty"),
         (b"\xff", "not UTF-8"),
+        (b"\xef\xbb\xbfredis://:hUnTeR2@h\n", "byte order mark"),
+        (b"\xff\xfer\0e\0d\0i\0s\0", "not UTF-8 but UTF-16"),
         (b"redis://:hUnTeR2@h:x\n", "invalid port number"),
         (
             b"redis://:hUnTeR2@h\nredis://:hUnTeR2@i\n",

@@ -92,6 +92,10 @@ fn jetstream_is_there_or_not() {
         assert_fails(&target, "JetStream is not enabled");
         let target = format!("{}#bucket=ready", without.url());
         assert_fails(&target, "JetStream is not enabled");
+        // Nobody there knows buckets, so nobody can say that there is none.
+        let run = Container::new().ask(target + "&not");
+        let unknown = "JetStream is not enabled; it has never passed";
+        assert_mentions(&run, 1, &["unhealthy: ", unknown]);
     }
 }
 

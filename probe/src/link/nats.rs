@@ -5,6 +5,7 @@
 
 mod login;
 mod message;
+mod nkey;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};

@@ -41,8 +41,12 @@ pub fn unread(argv: &[String]) -> Option<&'static str> {
             .into_iter()
             .find(|operator| behind.iter().any(|arg| arg == operator));
     }
-    let args = argv.get(1..).unwrap_or_default();
-    args.iter().find_map(|arg| operator(arg))
+    let (program, args) = argv.split_first()?;
+    // No program is called `a|b`; an argument may be, such as a pattern.
+    let in_name = OPERATORS
+        .into_iter()
+        .find(|operator| program.contains(operator));
+    in_name.or_else(|| args.iter().find_map(|arg| operator(arg)))
 }
 
 fn operator(arg: &str) -> Option<&'static str> {
@@ -68,6 +72,10 @@ mod tests {
         for (command, want) in [
             ("curl -f http://h || exit 1", Some("||")),
             ("a | b", Some("|")),
+            ("a|b", Some("|")),
+            ("a||b c", Some("||")),
+            ("a;b", Some(";")),
+            ("a>/dev/null", Some(">")),
             ("a && b", Some("&&")),
             ("a ; b", Some(";")),
             ("a >/dev/null", Some(">")),

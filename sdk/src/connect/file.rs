@@ -10,6 +10,8 @@ use rustix::fs::OFlags;
 
 /// No address, configuration or key is larger.
 const MAX_TEXT_BYTES: u64 = 64 * 1024;
+/// What editors on Windows put there, and nobody sees.
+const BOM: &str = "it begins with a byte order mark; save it as UTF-8 without one";
 
 /// A file that can't be used. Displayed as one line that names it and says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +91,15 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, UnusableFile> {
 /// A small text file, without the line ends and blanks at its end.
 ///
 /// # Errors
-/// When it can't be read, is too large, or not UTF-8.
+/// When it can't be read, is too large, not UTF-8, or begins with a byte order mark.
 pub fn read_text(path: &Path) -> Result<String, UnusableFile> {
+    let unusable = |why: &str| UnusableFile::content(path, why);
     let bytes = read(path, MAX_TEXT_BYTES)?;
-    let text = String::from_utf8(bytes).map_err(|_| UnusableFile::content(path, "not UTF-8"))?;
+    match bytes.as_slice() {
+        [0xef, 0xbb, 0xbf, ..] => return Err(unusable(BOM)),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err(unusable("not UTF-8 but UTF-16")),
+        _ => {}
+    }
+    let text = String::from_utf8(bytes).map_err(|_| unusable("not UTF-8"))?;
     Ok(text.trim_end_matches(['\n', '\r', ' ', '\t']).to_owned())
 }

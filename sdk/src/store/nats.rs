@@ -223,7 +223,9 @@ impl<L: Link> Store for NatsStore<L> {
         // A marker would stay for ever.
         if !lifetimes.end() {
             self.put.extend(published.iter().cloned());
-            return self.purge_all().await;
+            let left = self.purge_all().await?;
+            let why = left.map(|left| format!("{}; {left}", self.why_none(lifetimes)));
+            return why.map_or(Ok(()), |why| Err(Failure::answered(why)));
         }
         for one in published {
             self.hinted.remove(one);

@@ -1,5 +1,8 @@
 //! The narrow permissions that docs/signal.md states for NATS are enough for agents and readers.
 
+use std::time::Duration;
+
+use async_nats::ConnectOptions;
 use ready_probe_sdk::connect::store::StoreAddress;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::{Record, Store, connected};
@@ -54,6 +57,40 @@ async fn the_documented_permissions_are_enough() {
         assert!(why.contains("Permissions Violation"), "{why}");
         agent.remove(&[record.published]).await.unwrap();
         assert!(reader.read(&names).await.unwrap().is_empty());
+    }
+}
+
+/// A record that nothing ends has to be purged, and its agent may not.
+#[tokio::test]
+async fn who_may_not_purge_what_stays_for_ever_is_told() {
+    for version in VERSIONS {
+        let nats = Nats::builder(version)
+            .jetstream()
+            .config(
+                "authorization { users: [ { user: admin, password: pw }, { user: app, password: pw, \
+                 permissions: { publish: { deny: \"$JS.API.STREAM.PURGE.>\" } } } ] }",
+            )
+            .start();
+        let address = StoreAddress::parse(&url(&nats, "app")).unwrap();
+        let namespace = Name::new("default").unwrap();
+        let record = Record::of(&own_signal("stays")).unwrap();
+        let mut store = connected::connect(&address, &namespace).await.unwrap();
+        let put = store.put(std::slice::from_ref(&record)).await.unwrap();
+        assert!(put.iter().all(Result::is_ok), "{put:?}");
+        let admin = ConnectOptions::with_user_and_password("admin".into(), "pw".into());
+        let admin = async_nats::jetstream::new(admin.connect(nats.url()).await.unwrap());
+        let stream = admin.get_stream("KV_ready").await.unwrap();
+        let mut config = stream.cached_info().config.clone();
+        (config.max_age, config.allow_message_ttl) = (Duration::ZERO, false);
+        admin.delete_stream("KV_ready").await.unwrap();
+        admin.create_stream(config).await.unwrap();
+        // One that has not seen the bucket before.
+        let mut store = connected::connect(&address, &namespace).await.unwrap();
+        let removed = store.remove(&[record.published]).await;
+        let why = removed.unwrap_err().cause;
+        for part in ["for ever", "may not publish $JS.API.STREAM.PURGE.KV_ready"] {
+            assert!(why.contains(part), "{why}");
+        }
     }
 }
 

@@ -108,7 +108,13 @@ fn truth_table() {
             "nats://h#bucket=b&not",
             &without,
             heard(None, no_responders),
-            "fail JetStream is not enabled",
+            "unknown JetStream is not enabled",
+        ),
+        (
+            "nats://h#bucket=b&not",
+            &with_jetstream,
+            heard(None, Some((None, &not_for_account))),
+            "unknown JetStream is not enabled for this account",
         ),
         (
             "nats://h#bucket=b&not",

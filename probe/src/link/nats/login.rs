@@ -1,10 +1,10 @@
 //! What a client says first, and how it proves who it is: a password, a token, an nkey, a credentials file.
 
-use data_encoding::BASE64URL_NOPAD;
-use nkeys::KeyPair;
 use ready_probe_sdk::connect::file;
 use ready_probe_sdk::connect::nats::{NatsAuth, seed_in};
 use serde::Serialize;
+
+use super::nkey::Nkey;
 
 /// What a client says first.
 #[derive(Debug, Default, Serialize)]
@@ -39,8 +39,8 @@ pub(super) enum Proof {
     None,
     Password { user: String, password: String },
     Token(String),
-    Nkey(KeyPair),
-    Jwt(String, KeyPair),
+    Nkey(Nkey),
+    Jwt(String, Nkey),
 }
 
 impl Proof {
@@ -107,18 +107,15 @@ fn creds_section<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     lines.find(|line| !line.is_empty() && !line.starts_with("---"))
 }
 
-fn key_pair(seed: &str) -> Result<KeyPair, String> {
-    // The crate's own message may quote the seed.
-    KeyPair::from_seed(seed).map_err(|_| "it holds no valid seed".to_owned())
+fn key_pair(seed: &str) -> Result<Nkey, String> {
+    Nkey::from_seed(seed).ok_or_else(|| "it holds no valid seed".to_owned())
 }
 
-fn sign(pair: &KeyPair, nonce: &str) -> Result<String, String> {
+fn sign(pair: &Nkey, nonce: &str) -> Result<String, String> {
     if nonce.is_empty() {
         return Err("the server asks for no signature: it does not know nkeys".to_owned());
     }
-    pair.sign(nonce.as_bytes())
-        .map(|signature| BASE64URL_NOPAD.encode(&signature))
-        .map_err(|_| "the seed can't sign".to_owned())
+    Ok(pair.sign(nonce))
 }
 
 #[cfg(test)]

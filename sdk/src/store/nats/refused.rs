@@ -59,11 +59,12 @@ impl<L: Link> NatsStore<L> {
     }
 
     /// Removes everything that was put over this connection, or has to go, from a bucket that would keep it
-    /// for ever.
-    /// Whoever refuses the records says what to mend, so a purge that is refused says nothing more.
-    pub(super) async fn purge_all(&mut self) -> Result<(), Failure> {
+    /// for ever. Says why something is still there, if anything is.
+    pub(super) async fn purge_all(&mut self) -> Result<Option<String>, Failure> {
         let places: Vec<Published> = self.put.drain().collect();
-        self.purge(&places).await.map(drop)
+        let purged = self.purge(&places).await?;
+        let refused = purged.into_iter().find_map(Result::err);
+        Ok(refused.map(|refused| self.why_not_purged(&refused)))
     }
 
     /// The message that stands for a record that was removed. It ends as the record would have.
@@ -171,15 +172,20 @@ impl<L: Link> NatsStore<L> {
         if refused.is_denied {
             return refused.why.clone();
         }
-        let cause = if purge.is_denied {
+        format!(
+            "bucket {}: {}; the previous signal stays until its TTL ends, since {}",
+            self.bucket.name,
+            refused.why,
+            self.why_not_purged(purge)
+        )
+    }
+
+    fn why_not_purged(&self, purge: &Refused) -> String {
+        if purge.is_denied {
             format!("this user may not publish {}", self.purge_subject())
         } else {
             format!("it can't be purged: {}", purge.why)
-        };
-        format!(
-            "bucket {}: {}; the previous signal stays until its TTL ends, since {cause}",
-            self.bucket.name, refused.why
-        )
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl<L: Link> NatsStore<L> {
     }
 
     /// Why no record can be put into such a bucket.
-    fn why_none(&self, lifetimes: Lifetimes) -> String {
+    pub(super) fn why_none(&self, lifetimes: Lifetimes) -> String {
         if lifetimes == Lifetimes::Several {
             self.bucket.keeps_several()
         } else {
@@ -57,7 +57,7 @@ impl<L: Link> NatsStore<L> {
     }
 
     /// Refuses records since the bucket would not end their life. If it has become so in mid-life, the
-    /// last ones are there: nothing but a purge ends them. Who may not purge is told what to mend.
+    /// last ones are there: nothing but a purge ends them. What is said is what to mend first, the bucket.
     pub(super) async fn refuse_all(
         &mut self,
         records: &[Record],
