@@ -21,8 +21,8 @@ LAYERS = {
         watchdog outbox publisher announce heartbeat agents agent mark lib
     """,
     "probe/src/lib.rs": """
-        outcome fleet redact duration time_limit verdict answer left_behind role event_loop child signals
-        target settings link newest check last_pass far plan report judge probe lib
+        outcome fleet redact duration time_limit verdict grace answer left_behind role event_loop child signals
+        target settings link newest check memory far plan report judge probe lib
     """,
     "probe/src/main.rs": """
         exit cli deadline start relay run config list mark wait main

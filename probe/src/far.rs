@@ -9,11 +9,11 @@
 //! a child: that costs as much as a whole probe.
 //!
 //! - `paths`: which of them a question has to ask.
-//! - `child`: asking all questions about one mount.
-//! - `asked`: the other side of that, in the child.
+//! - `ask`: asking a child all questions about one mount.
+//! - `answer`: the other side of that, in the child.
 
-pub mod asked;
-pub mod child;
+pub mod answer;
+pub mod ask;
 pub mod paths;
 
 use std::ffi::OsString;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use ready_probe_sdk::freshness::Span;
 
 use crate::answer::Answer;
-use crate::duration::Grace;
 use crate::fleet::Fleet;
-use crate::last_pass::{Answered, Memory, News, Past, Roster};
+use crate::grace::Grace;
+use crate::memory::{Answered, Memory, News, Past, Roster};
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Question};
 use crate::report::{Row, Subject};

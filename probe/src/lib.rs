@@ -11,7 +11,7 @@
 //! | [`check`], [`link`], [`far`] | asking: here, over connections, and by a child |
 //! | [`outcome`], [`verdict`] | what an answer means, and all of them together |
 //! | [`judge`] | what is made of the answers, in the light of those before |
-//! | [`last_pass`] | what is remembered from one probe to the next |
+//! | [`memory`] | what is remembered from one probe to the next |
 //! | [`report`] | what is printed |
 
 pub mod answer;
@@ -21,10 +21,11 @@ pub mod duration;
 pub mod event_loop;
 pub mod far;
 pub mod fleet;
+pub mod grace;
 pub mod judge;
-pub mod last_pass;
 pub mod left_behind;
 pub mod link;
+pub mod memory;
 pub mod newest;
 pub mod outcome;
 pub mod plan;

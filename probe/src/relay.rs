@@ -15,7 +15,7 @@ use tokio::net::unix::pipe;
 use crate::exit::Exit;
 use ready_probe::event_loop;
 use ready_probe::far;
-use ready_probe::last_pass::{Keeper, News, SHORT_PATIENCE};
+use ready_probe::memory::{Keeper, News, SHORT_PATIENCE};
 use ready_probe::time_limit::TimeLimit;
 
 /// What a list of the largest fleet takes.

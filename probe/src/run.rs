@@ -53,7 +53,7 @@ pub fn probe(targets: &[String], options: &Flags, start: &Start) -> Exit {
     }
     let limit = TimeLimit::from(start.at, settings.timeout.value);
     let probe = Probe::new(&settings, start.far_mounts());
-    if let Some(mount) = far::asked::mount() {
+    if let Some(mount) = far::answer::mount() {
         return answer_parent(&probe.asking(mount), limit);
     }
     let mut plan = probe.plan();

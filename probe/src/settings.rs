@@ -21,7 +21,8 @@ use ready_probe_sdk::connect::store::{
 use ready_probe_sdk::folder::{DIR_VARIABLE, Folder};
 use ready_probe_sdk::signal::Name;
 
-use crate::duration::{self, Grace};
+use crate::duration;
+use crate::grace::{self, Grace};
 use crate::redact::{Secrets, shown};
 use crate::target::Target;
 use checks::{SERVERS, agents, listed, servers};
@@ -111,7 +112,7 @@ impl Settings {
 
         let timeout = timeout(options, env, file.timeout)?;
         let grace = first("--grace", &options.grace, "READY_GRACE", file.grace)?
-            .map(|s| s.parse(|text| duration::grace(text)))
+            .map(|s| s.parse(|text| grace::parse(text)))
             .transpose()?
             .unwrap_or(Setting::default_of(DEFAULT_GRACE));
         let format = first("--format", &options.format, "READY_FORMAT", file.format)?

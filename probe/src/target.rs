@@ -18,7 +18,8 @@ use ready_probe_sdk::connect::redis::RedisAddress;
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::signal::{Name, clean};
 
-use crate::duration::{self, Grace};
+use crate::duration;
+use crate::grace::{self, Grace};
 use crate::redact::Secrets;
 use crate::verdict::Scope;
 use options::Options;
@@ -405,7 +406,7 @@ impl Target {
             redacted: clean(redacted, MAX_REDACTED_CHARS),
             name: options.parsed("name", report_name)?,
             timeout: options.parsed("timeout", duration::timeout)?,
-            grace: options.parsed("grace", duration::grace)?,
+            grace: options.parsed("grace", grace::parse)?,
             optional: options.flag("optional")?,
             not: options.flag("not")?,
             scope: options.parsed("scope", scope_word)?.unwrap_or(scope),

@@ -9,7 +9,7 @@ use ready_probe_sdk::signal::Name;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 
-use super::asked::AnswerLine;
+use super::answer::AnswerLine;
 use crate::answer::Answer;
 use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Answered, Memory};
-use crate::duration::Grace;
 use crate::fleet::{Fleet, Id};
+use crate::grace::Grace;
 
 /// So many are remembered of an agent beyond those that are needed. Where as many as that have come back
 /// and are not ready, the answer is no.

@@ -11,10 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use ready_probe_sdk::clock::millis;
-
-use crate::duration::Grace;
 use crate::fleet::Fleet;
+use crate::grace::Grace;
 use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;
 use crate::verdict::Tolerance;
@@ -186,14 +184,9 @@ impl Past {
     /// Whether an `Unknown` is tolerated: the last definite answer was `Pass`, and the grace,
     /// counted from the first `Unknown` after it, is not over.
     pub fn tolerance(&self, grace: Grace, now_ms: u64) -> Tolerance {
-        let until_ms = match grace {
-            Grace::Forever => None,
-            Grace::For(grace) => Some(self.since_ms.saturating_add(millis(grace))),
-        };
-        let within = until_ms.is_none_or(|until_ms| now_ms < until_ms);
-        match (self.definite, within) {
-            (Some(Answered::Pass), true) => Tolerance::Tolerated { until_ms },
-            (Some(_) | None, _) => Tolerance::Exhausted,
+        match self.definite {
+            Some(Answered::Pass) => grace.tolerance(self.since_ms, now_ms),
+            Some(Answered::Fail | Answered::Unknown) | None => Tolerance::Exhausted,
         }
     }
 }
