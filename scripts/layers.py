@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Holds the crates to their layers: a module names those only that stand before it in the lists below, and no
-two files of a folder name each other.
+two files of a folder name each other. Holds the code map of ARCHITECTURE.md to files that exist.
 
 Reads `crate::…` and `super::…` in code; not in comments, and not in tests, which may use everything.
 """
@@ -34,6 +34,7 @@ OF_THE_ROOT = {"Result", "Error", "ErrorKind", "State", "Announced", "Agent", "A
 
 def main() -> int:
     problems = [problem for root in LAYERS for problem in check(ROOT / root, LAYERS[root].split())]
+    problems += missing((ROOT / "ARCHITECTURE.md").read_text())
     for problem in problems:
         print(f"layers: {problem}", file=sys.stderr)
     print(f"layers: {sum(len(layers.split()) for layers in LAYERS.values())} modules, {len(problems)} problems")
@@ -87,6 +88,27 @@ def circles(files: dict[Path, str]) -> list[str]:
         for other in names[path]
         if path < other and path in names[other]
     ]
+
+
+def missing(document: str) -> list[str]:
+    """Files of the code map that are not there. A table's heading may name the folder of its paths."""
+    problems = []
+    for crate in ("sdk", "probe"):
+        section = document.split(f"\n### `{crate}/`")[1].split("\n### ")[0]
+        for table in section.split("\n\n|")[1:]:
+            heading, _, *rows = table.split("\n\n")[0].splitlines()
+            folder = re.search(r"`(\w+/)`", heading)
+            base = ROOT / crate / "src" / (folder.group(1) if folder else "")
+            for name in re.findall(r"`([\w./{},]+\.rs)`", "\n".join(row.rpartition(" | ")[2] for row in rows)):
+                problems += [f"ARCHITECTURE.md: there is no {crate}/src/…{path}" for path in expanded(name)
+                             if not (base / path).is_file()]
+    return problems
+
+
+def expanded(name: str) -> list[str]:
+    before, _, rest = name.partition("{")
+    names, _, after = rest.partition("}")
+    return [before + each + after for each in names.split(",")]
 
 
 def is_sibling(path: Path, other: Path) -> bool:
