@@ -1,7 +1,7 @@
 //! Addresses, credentials and TLS of the servers that signals and checks go to.
 //!
-//! Owns what an address means: one meaning for the probe's checks and for the stores. Only
-//! `open` opens a connection.
+//! Owns what an address means, the same for the probe's checks and for the stores. Only `open`
+//! opens a connection.
 
 pub mod address;
 pub mod file;
@@ -73,7 +73,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether its name is to be resolved before anybody can connect to it.
+    /// Whether its name has to be resolved before anybody can connect to it.
     #[must_use]
     pub fn needs_resolver(&self) -> bool {
         match self {
@@ -84,7 +84,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is on this machine by its very address.
+    /// Whether its address alone says that it is on this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match self {
@@ -99,7 +99,7 @@ impl Endpoint {
     }
 }
 
-/// A name that is this machine, whatever a resolver says: `localhost` and all names under it, with or
+/// A name of this machine, whatever a resolver says: `localhost` and all names under it, with or
 /// without the dot of the root (RFC 6761, 6.3).
 fn is_localhost(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);

@@ -22,8 +22,8 @@ pub use write::{Publication, rewrite};
 use crate::signal::Name;
 use crate::{Error, ErrorKind, Result, variable};
 
-/// Where signals go when `READY_DIR` is not set: the first of these that can be written. Readers
-/// look in all of them.
+/// Where signals go if `READY_DIR` is not set: the first of these that can be written. Readers look
+/// in all of them.
 pub const DEFAULT_DIRS: [&str; 2] = ["/dev/shm/ready-probe", "/tmp/ready-probe"];
 /// The environment variable that replaces [`DEFAULT_DIRS`].
 pub const DIR_VARIABLE: &str = "READY_DIR";
@@ -66,12 +66,12 @@ pub struct Folder {
     dirs: Vec<Dir>,
 }
 
-/// One place signals may be in.
+/// One place where signals may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Dir {
     path: PathBuf,
-    /// Whether a symbolic link is followed: in a path somebody chose, not in a world-writable one
-    /// that anybody could have put a link into.
+    /// Whether a symbolic link is followed: yes in a path that somebody chose, no in a
+    /// world-writable one, where anybody could have put a link.
     chosen: bool,
 }
 
@@ -130,7 +130,7 @@ impl Folder {
         self.dirs.iter().map(|dir| dir.path.as_path())
     }
 
-    /// The same in those of its folders that are to be kept, which may be none.
+    /// The same, in those of its folders that are kept, which may be none.
     #[must_use]
     pub fn only(&self, keep: impl Fn(&Path) -> bool) -> Self {
         let dirs = self.dirs.iter().filter(|dir| keep(&dir.path)).cloned();
@@ -139,8 +139,8 @@ impl Folder {
         }
     }
 
-    /// The probe's own folder in each of them, opened by the same rules as an agent's; `make` says
-    /// whether to make what is not there.
+    /// The probe's own folder in each of them, opened by the same rules as an agent's; with `make`
+    /// it is made if it is missing.
     pub fn probe_dirs(
         &self,
         make: bool,

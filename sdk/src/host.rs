@@ -1,7 +1,7 @@
 //! This host as a reader sees it: the container's epoch, the life of processes, what is mounted.
 //!
-//! The only reader of `/proc`. What it can't determine it says so (`None`,
-//! [`Process::Unreadable`]); it decides nothing.
+//! The only reader of `/proc`. It says so when it can't determine something (`None`,
+//! [`Process::Unreadable`]), and decides nothing.
 
 mod container;
 mod mounts;
@@ -29,9 +29,8 @@ pub struct Epoch {
     pub pid_ns: Option<u64>,
     /// Field 22 of `/proc/1/stat`, in clock ticks since boot.
     pub init_start: Option<u64>,
-    /// The inode of `/proc/self/ns/time`, since Linux 5.6: where two processes differ in it, neither
-    /// their clocks nor the starts of processes that they read can be compared, see
-    /// time_namespaces(7).
+    /// The inode of `/proc/self/ns/time`, since Linux 5.6. Two processes that differ in it can
+    /// compare neither their clocks nor the start times they read, see time_namespaces(7).
     pub time_ns: Option<u64>,
 }
 
@@ -112,10 +111,10 @@ impl Process {
         }
     }
 
-    /// Looks up a process of the caller's own PID namespace. `/proc` may be another namespace's (one
-    /// that was bind-mounted, or `unshare --pid` without `--mount-proc`): then a process that lives is
-    /// not there, or somebody else is. The caller finding itself there under its own number tells them
-    /// apart.
+    /// Looks up a process of the caller's own PID namespace. `/proc` may show another one (if it
+    /// was bind-mounted, or after `unshare --pid` without `--mount-proc`): then a living process is
+    /// missing there, or its number belongs to another. It is the right one if the caller finds
+    /// itself there under its own number.
     #[must_use]
     pub fn in_own_namespace(pid: u32) -> Self {
         let (own_pid, own_start) = myself();
@@ -149,8 +148,8 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Whether it has ended and waits to be reaped. One whose main thread has ended while others go on
-    /// working shows as a zombie, too; `X` and `x` are about to vanish, see proc_pid_stat(5).
+    /// Whether it has ended and waits to be reaped. A process whose main thread has ended while
+    /// others go on also shows as a zombie; `X` and `x` are about to vanish, see proc_pid_stat(5).
     #[must_use]
     pub fn has_ended(&self) -> bool {
         match self.state {
@@ -243,7 +242,7 @@ pub fn name() -> String {
         .into_owned()
 }
 
-/// With hidepid=2 a foreign process has no directory at all; kill(2) still tells it from none.
+/// With hidepid=2 another user's process has no directory at all; kill(2) still finds it.
 fn exists_unseen(pid: u32) -> Process {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return Process::Gone;
@@ -254,7 +253,7 @@ fn exists_unseen(pid: u32) -> Process {
     }
 }
 
-/// ESRCH is what reading `/proc/PID/stat` says when the process ends between open and read.
+/// Reading `/proc/PID/stat` fails with ESRCH if the process ends between open and read.
 fn vanished(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }

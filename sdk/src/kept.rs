@@ -1,7 +1,7 @@
 //! Descriptors that are kept for longer than a moment.
 //!
-//! A daemonizer closes every descriptor of its process, and the application gets their numbers for
-//! files of its own. Whoever keeps one therefore remembers which file it was.
+//! A daemonizer closes every descriptor of its process, and the application's own files then get
+//! their numbers. So whoever keeps a descriptor remembers which file it was.
 
 use std::mem;
 
@@ -9,12 +9,12 @@ use rustix::fd::AsFd;
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
-/// A descriptor that is closed on drop, unless its number is somebody else's by then.
+/// A descriptor that is closed on drop, unless its number belongs to somebody else by now.
 #[derive(Debug)]
 pub(crate) struct Kept<F: AsFd> {
-    /// Nothing only while it is dropped.
+    /// `None` only while it is dropped.
     fd: Option<F>,
-    /// Device and inode, which tell open files of one moment apart.
+    /// Device and inode, which distinguish the files that are open at one moment.
     file: (u64, u64),
 }
 
@@ -25,7 +25,7 @@ impl<F: AsFd> Kept<F> {
         Ok(Self { fd: Some(fd), file })
     }
 
-    /// The descriptor; nothing once it was closed by others.
+    /// The descriptor; `None` once others have closed it.
     pub(crate) fn get(&self) -> Option<&F> {
         self.fd
             .as_ref()
@@ -33,7 +33,7 @@ impl<F: AsFd> Kept<F> {
     }
 }
 
-/// A connection, which breaks once its descriptor was closed by others.
+/// A connection, which breaks once others have closed its descriptor.
 #[cfg(feature = "open")]
 mod stream {
     use std::io::{IoSlice, Result};

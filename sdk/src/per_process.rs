@@ -1,8 +1,8 @@
 //! One value a process: a forked child has its own.
 //!
-//! It is reached without any lock: one that another thread held at the moment of the fork would stay
-//! locked in the child for ever. What the child has inherited is never freed: another thread of the
-//! parent may have been changing it at that moment.
+//! It is reached without a lock: one that another thread held at the fork would stay locked in the
+//! child for ever. What the child has inherited is never freed: another thread of the parent may
+//! have been changing it at that moment.
 
 use once_cell::race::OnceBox;
 
@@ -22,7 +22,7 @@ pub struct PerProcess<T: 'static> {
     first: OnceBox<Generation<T>>,
 }
 
-/// The process that asked first, or one that was forked from the generation before.
+/// The process that asked first, or one forked from the generation before.
 struct Generation<T> {
     pid: u32,
     value: T,
@@ -49,8 +49,9 @@ impl<T> PerProcess<T> {
         }
     }
 
-    /// The calling process's. `make` is given the value of the process that this one was forked from, if
-    /// that had one. Two threads may race, and `make` twice; the first one's stands for both.
+    /// The calling process's value. `make` gets the value of the process that this one was forked
+    /// from, if it had one. Two threads may race and both call `make`; the first value counts for
+    /// both.
     pub fn get(&'static self, make: impl Fn(Option<&T>) -> T) -> &'static T {
         let mut generation = self.first.get_or_init(|| Generation::current(make(None)));
         loop {

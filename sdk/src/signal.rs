@@ -17,15 +17,15 @@ pub const MAX_REASON_CHARS: usize = 256;
 pub const MIN_TTL_MS: u64 = 1_000;
 /// The longest TTL, in milliseconds.
 pub const MAX_TTL_MS: u64 = 3_600_000;
-/// The TTL when nothing else is said, in milliseconds.
+/// The default TTL, in milliseconds.
 pub const DEFAULT_TTL_MS: u64 = 60_000;
-/// How many beats fit into a TTL when nothing else is said.
+/// How many beats fit into a TTL by default.
 pub const BEATS_PER_TTL: u64 = 6;
 
 /// What a name is, for messages.
 pub const NAME_RULE: &str =
     "a letter or digit, then letters, digits, '.', '_' or '-', at most 128 characters in all";
-/// What stands in the place of agents' names where there are none; exactly so.
+/// What is written instead of agents' names where there are none, letter for letter.
 pub const NO_AGENTS: &str = "off";
 
 const INSTANCE_MAX: usize = 200;
@@ -76,7 +76,7 @@ impl Name {
         if is_name(name, 128) {
             return Ok(Self(name.to_owned()));
         }
-        // What nobody sees is shown by `{:?}`.
+        // `{:?}` shows invisible characters.
         let shown: String = name.chars().take(40).collect();
         let shown = match name.chars().nth(40) {
             Some(_) => shown + "…",
@@ -88,8 +88,7 @@ impl Name {
         ))
     }
 
-    /// Checks the name of an agent: any but `off`, which in the place of names says that a container has
-    /// no agents.
+    /// Checks the name of an agent: any name but `off`, which says that a container has no agents.
     ///
     /// ```
     /// use ready_probe_sdk::signal::Name;
@@ -165,7 +164,7 @@ impl Instance {
         Err(Error::new(ErrorKind::InvalidName, "invalid instance"))
     }
 
-    /// The same instance, told from any other that has its host name and process id.
+    /// The same instance, distinct from any other with its host name and process id.
     #[must_use]
     pub fn with_nonce(self, nonce: &str) -> Self {
         Self(format!("{}-{nonce}", self.0))
@@ -244,7 +243,7 @@ pub struct Signal {
     /// The inode of the publisher's time namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_ns: Option<u64>,
-    /// The container's id, where its layers' paths tell; see [`crate::host::container_id`].
+    /// The container's id, if the paths of its layers tell it; see [`crate::host::container_id`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// `CLOCK_MONOTONIC` at the beat.
@@ -287,8 +286,8 @@ impl fmt::Display for DecodeError {
 }
 
 impl Signal {
-    /// The signal as it fits: what an agent says matters more than its details, which are left out where
-    /// `encode` refuses both, as with a long reason for not being ready.
+    /// The signal cut to fit: what an agent says matters more than its details, so these are left
+    /// out if `encode` refuses both, as with a long reason for not being ready.
     #[cfg(feature = "agent")]
     pub(crate) fn fitting<T>(&self, encode: impl Fn(&Self) -> Result<T>) -> Result<T> {
         encode(self).or_else(|_| {
@@ -348,7 +347,7 @@ impl Signal {
                 "reason longer than {MAX_REASON_CHARS} characters"
             )));
         }
-        // Another writer need not have replaced what would break or forge a line.
+        // Other writers may have left in it what breaks or forges a line.
         signal.reason = signal.reason.map(|reason| clean_reason(&reason));
         Ok(signal)
     }
@@ -410,7 +409,7 @@ fn malformed(why: impl fmt::Display) -> DecodeError {
     DecodeError::Malformed(clean(&why.to_string(), 120))
 }
 
-/// A record of a later version may have other fields altogether; say so rather than "malformed".
+/// A record of a later version may have other fields altogether: that is no malformed record.
 fn version_of(bytes: &[u8]) -> Option<DecodeError> {
     #[derive(Deserialize)]
     struct Version {

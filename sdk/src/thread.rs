@@ -18,8 +18,8 @@ thread_local! {
     static ABANDONED: RefCell<Option<IsAbandoned>> = const { RefCell::new(None) };
 }
 
-/// Tells whether the calling thread's runtime is abandoned: what ends on another thread must not wake it
-/// then, by a write to a descriptor that is somebody else's by now.
+/// Tells whether the calling thread's runtime is abandoned: then what ends on another thread must
+/// not wake it, which writes to a descriptor that belongs to somebody else by now.
 #[cfg(feature = "agent")]
 pub(crate) fn abandoned_if(question: impl Fn() -> bool + Send + Sync + 'static) {
     ABANDONED.set(Some(Arc::new(question)));
@@ -39,7 +39,7 @@ pub async fn run<T: Send + 'static>(
         .spawn(move || {
             let done = work();
             if abandoned.is_some_and(|abandoned| abandoned()) {
-                // To drop it would wake, too.
+                // Dropping it would wake it, too.
                 std::mem::forget(answer);
             } else {
                 // Nobody listens after the deadline.

@@ -1,6 +1,6 @@
-//! Variables of the environment, all read by one rule: line ends and blanks behind a value are
-//! nothing, and a value that is nothing is not set. Nobody sees them who looks for what is wrong,
-//! and they come by themselves: from an env file written on Windows, a YAML block, an `echo`.
+//! Variables of the environment, all read by one rule: line ends and blanks at the end of a value
+//! don't count, and an empty value is not set. They are invisible to whoever looks for a mistake,
+//! and come by themselves: from an env file written on Windows, a YAML block, an `echo`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -9,7 +9,7 @@ use url::{Host, Url};
 use super::{Endpoint, Secret};
 use crate::{Error, ErrorKind, Result};
 
-/// What stands in place of a secret.
+/// What replaces a secret.
 pub const HIDDEN: &str = "***";
 
 /// An address in parts, percent-decoded.
@@ -17,11 +17,11 @@ pub const HIDDEN: &str = "***";
 pub struct Address {
     /// The scheme, lower case.
     pub scheme: String,
-    /// The user, if one is written.
+    /// The user, if there is one.
     pub user: Option<String>,
-    /// The password, if one is written.
+    /// The password, if there is one.
     pub password: Option<Secret>,
-    /// Every server that is named; at least one.
+    /// Every server it names; at least one.
     pub endpoints: Vec<Endpoint>,
     /// The path without its leading slash.
     pub path: String,
@@ -70,8 +70,8 @@ pub(super) fn scheme(text: &str) -> String {
     scheme.to_ascii_lowercase()
 }
 
-/// Splits a list at its commas, but not within a query, nor where what precedes the comma is no
-/// address by itself: then the comma belongs to a password.
+/// Splits a list at its commas, but not within a query, nor behind a part that is no address by
+/// itself: then the comma belongs to a password.
 fn elements(text: &str) -> Vec<String> {
     let (addresses, query) = match text.find('?') {
         Some(at) => text.split_at(at),
@@ -153,7 +153,7 @@ fn parse_one(text: &str, scheme: Option<&str>, default_port: u16) -> Result<Addr
     })
 }
 
-/// Refuses what a resolver is not to be asked for: it may be a part of a password.
+/// Refuses what no resolver should be asked for: it may be part of a password.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfig`]; the message never quotes the host.
@@ -182,7 +182,7 @@ const NO_ASCII: &str =
 pub fn why_no_url(text: &str, e: &url::ParseError) -> String {
     match e {
         url::ParseError::IdnaError if text.is_ascii() => HOST_RULE.to_owned(),
-        // The tables that it would take are a thirtieth of the probe.
+        // The tables for it would be a thirtieth of the probe.
         url::ParseError::IdnaError => NO_ASCII.to_owned(),
         e => e.to_string(),
     }
@@ -202,13 +202,13 @@ fn check_query(url: &Url) -> Result<()> {
     ))
 }
 
-/// The keys of a query whose values are somebody's choice.
+/// The keys of a query whose values somebody chose freely.
 fn is_login(key: &str) -> bool {
     matches!(key, "username" | "user" | "password" | "pass")
 }
 
-/// What stands behind the first slash is no path of a server if there is an `@` in it: to a URL
-/// parser, `redis://u:8/secret@host` names the host `u` and the port 8.
+/// A text with an `@` behind the first slash is no server's path: to a URL parser,
+/// `redis://u:8/secret@host` names the host `u` and the port 8.
 fn has_slash_in_password(text: &str) -> bool {
     let (scheme, rest) = text.split_once("://").unwrap_or_default();
     let rest = rest.split('?').next().unwrap_or_default();
@@ -268,8 +268,8 @@ fn decode(text: &str) -> Result<String> {
         .map_err(|_| invalid("its percent-encoding is not UTF-8"))
 }
 
-/// An address, or a list of addresses of one service, without their userinfo and query: every host
-/// is named. It has been parsed before.
+/// An address, or a list of addresses of one service, without userinfo and query; every host is
+/// named. It has been parsed before.
 #[must_use]
 pub fn redacted(text: &str) -> String {
     let elements = elements(text);
@@ -280,14 +280,14 @@ pub fn redacted(text: &str) -> String {
         parsed.is_ok()
     });
     if !are_addresses {
-        // A comma may belong to a password: then nothing in front of the last @ is shown.
+        // A comma may belong to a password: then nothing before the last @ is shown.
         return redacted_url(text);
     }
     let shown: Vec<String> = elements.iter().map(|e| redacted_url(e)).collect();
     shown.join(",")
 }
 
-/// One address, in which a comma separates nothing, without its userinfo and query.
+/// One address, where a comma separates nothing, without its userinfo and query.
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {

@@ -1,5 +1,5 @@
-//! A stream that breaks when more is read from it than was allowed: who talks to a server that sends
-//! without end must not buffer without end.
+//! A stream that breaks when more is read from it than allowed: a server that sends without end
+//! must not fill our memory.
 
 use std::io;
 use std::pin::Pin;
@@ -9,19 +9,19 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How many bytes may still be read; shared between a stream and whoever allows it more.
+/// How many bytes may still be read; shared by a stream and whoever grants more.
 #[derive(Debug, Clone)]
 pub struct Allowance(Arc<AtomicUsize>);
 
 impl Allowance {
-    /// So many, in place of what was left.
+    /// So many, instead of what was left.
     pub fn set(&self, bytes: usize) {
         self.0.store(bytes, Ordering::Relaxed);
     }
 }
 
-/// Why a stream broke, if that was said in words; shared as [`Allowance`] is. A client that reads on its
-/// own, with nobody waiting for an answer just then, has nobody to tell.
+/// Why a stream broke, in words if there were any; shared as [`Allowance`] is. A client that reads
+/// on its own, while nobody waits for an answer, has nobody to tell.
 #[derive(Debug, Clone, Default)]
 pub struct Broken(Arc<OnceLock<String>>);
 
@@ -32,7 +32,7 @@ impl Broken {
         self.0.get().map(String::as_str)
     }
 
-    /// Errors of the kernel have a number and no words of ours.
+    /// The kernel's errors have a number and no words of ours.
     fn note(&self, e: io::Error) -> io::Error {
         if let Some(said) = e.get_ref() {
             self.0.get_or_init(|| said.to_string());
@@ -59,13 +59,13 @@ impl<S> Limited<S> {
         }
     }
 
-    /// What may still be read, to be changed.
+    /// What may still be read, for whoever changes it.
     #[must_use]
     pub fn allowance(&self) -> Allowance {
         self.allowance.clone()
     }
 
-    /// Why it broke, to be asked when it has.
+    /// Why it broke, for whoever asks once it has.
     #[must_use]
     pub fn broken(&self) -> Broken {
         self.broken.clone()

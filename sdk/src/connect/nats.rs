@@ -51,7 +51,7 @@ pub enum NatsAuth {
 }
 
 impl NatsAuth {
-    /// The file that it is in.
+    /// The file that holds it.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match self {
@@ -60,7 +60,7 @@ impl NatsAuth {
         }
     }
 
-    /// What must never be printed, where the address holds it.
+    /// The secret that the address itself holds, which must never be printed.
     #[must_use]
     pub fn secret(&self) -> Option<&str> {
         match self {
@@ -70,17 +70,17 @@ impl NatsAuth {
         }
     }
 
-    /// Whether it is in a file.
+    /// Whether a file holds it.
     pub(crate) fn is_file(&self) -> bool {
         self.file().is_some()
     }
 
-    /// Adds what the file holds, line by line. A file that can't be read holds nothing to be hidden.
+    /// Adds what the file holds, line by line. A file that can't be read holds nothing to hide.
     pub(super) fn add_file(&self, secrets: &mut Secrets) {
         let Some(path) = self.file() else { return };
         let text = file::read(path, MAX_FILE_BYTES).unwrap_or_default();
         for line in String::from_utf8_lossy(&text).lines().map(str::trim) {
-            // A credentials file has its headings between dashes, and a warning in words.
+            // A credentials file has headings between dashes, and a warning in words.
             let is_heading = line.starts_with("---") || line.contains(' ');
             if matches!(self, Self::TokenFile(_)) || !is_heading {
                 secrets.add(line);

@@ -1,5 +1,5 @@
-//! Where agents are announced and looked for: `READY_STORE`, `READY_NAMESPACE` and what belongs to
-//! them. Agents and probe read them here, by the same rules.
+//! Where agents are announced and looked for: `READY_STORE`, `READY_NAMESPACE` and their relatives.
+//! Agents and the probe read them here, by the same rules.
 
 use std::time::Duration;
 
@@ -22,8 +22,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// What was chosen in the program, completed from the environment; nothing when neither names
-    /// a store.
+    /// What the program chose, completed from the environment; `None` if neither names a store.
     ///
     /// # Errors
     /// [`crate::ErrorKind::InvalidConfig`] and [`crate::ErrorKind::InvalidName`], with the variable that is at fault.
@@ -51,7 +50,7 @@ impl Place {
         Ok(Some(Self::new(store, namespace, max_age(lookup)?)))
     }
 
-    /// A store, whose records a nats-server before 2.11 keeps for `max_age`, and a namespace in it.
+    /// A store and a namespace in it; a nats-server before 2.11 keeps its records for `max_age`.
     #[must_use]
     pub fn new(store: StoreAddress, namespace: Name, max_age: Option<Duration>) -> Self {
         Self {

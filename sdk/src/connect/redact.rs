@@ -14,16 +14,16 @@ use crate::signal::clean;
 
 /// What marks a text as cut.
 const CUT: char = '…';
-/// So many characters of a secret at the end of a text are its beginning, not a coincidence.
+/// So many characters of a secret at the end of a text are a cut secret, not a coincidence.
 const MIN_BEGUN_CHARS: usize = 4;
-/// No more of what somebody says is looked at: a few hundred characters are quoted.
+/// No more of a text is looked at: only a few hundred characters are quoted.
 const MAX_BYTES: usize = 8 * 1024;
-/// How much of a value is shown, so that a long one leaves room for what is wrong with it.
+/// How much of a value is shown; the rest of the line is for what is wrong with it.
 const MAX_SHOWN_CHARS: usize = 60;
-/// Shorter secrets are not looked for in base64, where they would be found by coincidence.
+/// Shorter secrets are not looked for in base64: they would turn up by coincidence.
 const MIN_BASE64_BYTES: usize = 4;
 
-/// Every secret that is known, such as those that the settings hold.
+/// Every known secret, such as those in the settings.
 #[derive(Clone, Default)]
 pub struct Secrets {
     known: Vec<String>,
@@ -37,7 +37,7 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-/// A value that somebody set, in quotes, with what nobody sees in it escaped.
+/// A value that somebody set, quoted, with invisible characters escaped.
 #[must_use]
 pub fn shown(value: &str) -> String {
     let value = Secrets::default().hide(value);
@@ -65,9 +65,9 @@ impl Secrets {
             .extend(patterns.filter(|pattern| !pattern.chars.is_empty()));
     }
 
-    /// Quotes what somebody else said: without our secrets, in whatever form they come back, without
-    /// the userinfo and query of any address, on one line, at most `max` characters. A text that ends
-    /// in `…` was cut before it came here.
+    /// Quotes what somebody else said: without our secrets, whatever form they come back in,
+    /// without the userinfo and query of any address, on one line, at most `max` characters. A text
+    /// that ends in `…` was cut before it came here.
     pub fn quote(&self, text: &str, max: usize) -> String {
         let mut ends = (0..=MAX_BYTES).rev();
         let text = match ends.find_map(|end| text.get(..end)) {
@@ -78,7 +78,7 @@ impl Secrets {
         clean(&words.join(" "), max)
     }
 
-    /// The same text, with everything else in it as it was.
+    /// The same text, otherwise unchanged.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
         foreign::hide(&self.hide_known(text))
@@ -102,7 +102,7 @@ impl Secrets {
                 continue;
             };
             match &mut hidden {
-                // Two secrets may share characters: none of either is shown.
+                // Two secrets may overlap: no part of either is shown.
                 Some(last) if start < last.end => {
                     if span.end > last.end {
                         *last = span;
@@ -130,8 +130,8 @@ impl Secrets {
     }
 }
 
-/// What is the same in every base64 text that holds `secret`, wherever in it that begins: six bits
-/// are one character, so what stands before and behind decides only the first and the last ones.
+/// The part that is the same in every base64 text that holds `secret`, wherever it begins there:
+/// each character is six bits, so its surroundings change only the first and the last one.
 fn in_base64(secret: &str) -> Vec<String> {
     if secret.len() < MIN_BASE64_BYTES {
         return Vec::new();

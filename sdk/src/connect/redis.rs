@@ -39,8 +39,8 @@ pub struct RedisAddress {
 }
 
 impl RedisAddress {
-    /// What must never be printed: the password; or where there is none the user, which is then most
-    /// often a password whose colon was forgotten.
+    /// What must never be printed: the password or, without one, the user, which then mostly is a
+    /// password whose colon was forgotten.
     #[must_use]
     pub fn secret(&self) -> Option<&str> {
         let user = self
@@ -71,7 +71,7 @@ impl RedisAddress {
     /// # Errors
     /// [`crate::ErrorKind::InvalidConfig`]; the message never quotes the address.
     pub fn parse(text: &str, tls: &mut TlsOptions) -> Result<Self> {
-        // Before the rest, which may make no sense in another scheme.
+        // Before everything else, which may make no sense with another scheme.
         let scheme = address::scheme(text);
         let Some((_, speaks_tls)) = SCHEMES.iter().find(|(known, _)| *known == scheme) else {
             let known = SCHEMES.map(|(known, _)| known).join(" or ");
@@ -107,8 +107,8 @@ impl RedisAddress {
                         }
                     }
                 }
-                // redis-py takes everything for yes that it does not take for no. A name that the
-                // check itself asks for is checked all the same.
+                // For redis-py, whatever is not a no is a yes. A name that the check itself asks
+                // for is verified all the same.
                 "ssl_check_hostname" if is_no(&value) && tls.name == CertificateName::OfAddress => {
                     tls.name = CertificateName::Any;
                 }
@@ -123,7 +123,7 @@ impl RedisAddress {
     }
 }
 
-/// Values that redis-py takes for no (redis/connection.py, `FALSE_STRINGS`).
+/// Values that mean no to redis-py (redis/connection.py, `FALSE_STRINGS`).
 fn is_no(value: &str) -> bool {
     ["0", "f", "false", "n", "no"]
         .iter()

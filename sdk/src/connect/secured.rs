@@ -1,4 +1,4 @@
-//! A connection with TLS whose errors are in words, whoever reads from it.
+//! A TLS connection whose errors are in words, whoever reads from it.
 
 use std::io;
 use std::pin::Pin;
@@ -24,7 +24,7 @@ impl<S> Secured<S> {
 
     fn in_words(&self, e: io::Error) -> io::Error {
         self.explained(&e).unwrap_or_else(|| {
-            // Many servers hang up without TLS's goodbye, for which rustls has a paragraph.
+            // Many servers hang up without TLS's goodbye, which rustls reports with a paragraph.
             if e.kind() == io::ErrorKind::UnexpectedEof {
                 e.kind().into()
             } else {
@@ -39,7 +39,8 @@ impl<S> Secured<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Secured<S> {
-    /// A server that refuses us has hung up when we write; why it does may have come before.
+    /// A server that refuses us has hung up by the time we write; its reason may have arrived
+    /// before.
     fn unwritten(&mut self, context: &mut Context<'_>, e: io::Error) -> io::Error {
         let mut byte = [0];
         let read = Pin::new(&mut self.stream).poll_read(context, &mut ReadBuf::new(&mut byte));

@@ -1,9 +1,9 @@
-//! Which of a store's servers is asked, and what is said of those that did not answer: one policy for
-//! agents, `list` and `mark`. Checks, `peer:` among them, ask all at once.
+//! Which of a store's servers is asked, and what is said of those that did not answer: one policy
+//! for agents, `list` and `mark`. Checks, `peer:` among them, ask all at once.
 //!
-//! Servers are asked in the order of the address, beginning with the one that is next. One that is silent
-//! leaves the others their time: each gets an equal [`share`] of what is left, or a second where nobody
-//! has said how much there is. An agent that none has taken gives each a whole turn from then on.
+//! Servers are asked in the order of the address, beginning with the one that is next. A silent one
+//! leaves the others their time: each gets an equal [`share`] of what is left, or a second if there
+//! is no limit. After a round in which none answered, an agent gives each server a whole turn.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ pub struct Asked<'a, T, E> {
     pub failures: Vec<(&'a Endpoint, E)>,
 }
 
-/// A server that is asked.
+/// A server to ask.
 #[derive(Debug, Clone, Copy)]
 pub struct Next<'a> {
     /// The server.
     pub endpoint: &'a Endpoint,
     /// Its number in the address.
     pub number: usize,
-    /// How many are left to be asked, itself included.
+    /// How many are still to be asked, this one included.
     pub left: u32,
 }
 
@@ -61,13 +61,13 @@ pub async fn in_turn<'a, T, E>(
     asked
 }
 
-/// The part of what is left that one server gets, where so many are still to be asked.
+/// The share of the time left for one server, if so many are still to be asked.
 #[must_use]
 pub fn share(left: Duration, among: u32) -> Duration {
     left / among.max(1)
 }
 
-/// What a server has said, for people; with its name where the address has several.
+/// What a server said, for people; with its name if the address has several.
 #[must_use]
 pub fn named(endpoints: &[Endpoint], endpoint: &Endpoint, said: &str) -> String {
     if endpoints.len() > 1 {
@@ -77,7 +77,7 @@ pub fn named(endpoints: &[Endpoint], endpoint: &Endpoint, said: &str) -> String 
     }
 }
 
-/// Why none of them answers, in one line: each server once, one alone without its name.
+/// Why none of them answers, in one line: each server once; a single one without its name.
 #[must_use]
 pub fn why_none<E: AsRef<str>>(endpoints: &[Endpoint], failures: &[(&Endpoint, E)]) -> String {
     match (endpoints, failures) {
@@ -86,7 +86,7 @@ pub fn why_none<E: AsRef<str>>(endpoints: &[Endpoint], failures: &[(&Endpoint, E
     }
 }
 
-/// The same, with the name of one alone, for a line that does not say whom it is about.
+/// The same, but naming a single one, too: for a line that does not say whom it is about.
 #[must_use]
 pub fn each_named<E: AsRef<str>>(failures: &[(&Endpoint, E)]) -> String {
     if failures.is_empty() {

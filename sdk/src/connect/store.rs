@@ -20,12 +20,12 @@ pub const STORE_VARIABLE: &str = "READY_STORE";
 pub const NAMESPACE_VARIABLE: &str = "READY_NAMESPACE";
 /// The variable that says how long a bucket keeps a record on a nats-server before 2.11.
 pub const MAX_AGE_VARIABLE: &str = "READY_NATS_MAX_AGE";
-/// The namespace when nothing else is said.
+/// The default namespace.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
-/// The bucket when nothing else is said.
+/// The default bucket.
 pub const DEFAULT_BUCKET: &str = "ready";
-/// How long a bucket keeps a record where a record has no TTL of its own.
+/// How long a bucket keeps records that have no TTL of their own.
 pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(60);
 
 const MAX_SHOWN_CHARS: usize = 200;
@@ -57,7 +57,7 @@ pub enum Server {
     Nats(NatsAddress, Bucket),
 }
 
-/// A key-value bucket, and how it is made if it is not there.
+/// A key-value bucket, and how to make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
     /// Its name.
@@ -75,7 +75,7 @@ impl Default for Bucket {
     }
 }
 
-/// Everything that may stand behind the `#` of a store's address.
+/// Everything that may follow the `#` of a store's address.
 #[derive(Debug, Default)]
 struct FragmentOptions {
     tls: TlsOptions,
@@ -131,7 +131,8 @@ impl StoreAddress {
             }
             Server::Redis(redis)
         };
-        // Whoever reads of a store should see that not all of it is verified. The query itself is not shown.
+        // Whoever reads about a store should see that it is not fully verified. The query itself is
+        // not shown.
         let caveat = match (tls.insecure, &tls.name) {
             (true, _) => "#insecure",
             (false, CertificateName::Any) => "#ssl_check_hostname=false",
@@ -144,7 +145,7 @@ impl StoreAddress {
         })
     }
 
-    /// The same store, whose bucket keeps records for so long on a nats-server before 2.11.
+    /// The same store; a nats-server before 2.11 keeps its records for so long.
     #[must_use]
     pub fn with_max_age(mut self, keep: Duration) -> Self {
         if let Server::Nats(_, bucket) = &mut self.server {
@@ -177,7 +178,7 @@ impl StoreAddress {
         }
     }
 
-    /// Whether some of what must never be printed is in files.
+    /// Whether files hold some of its secrets.
     #[must_use]
     pub fn has_secret_files(&self) -> bool {
         match &self.server {
@@ -186,7 +187,8 @@ impl StoreAddress {
         }
     }
 
-    /// Adds what must never be printed: what it holds itself, and what is in its files just now.
+    /// Adds what must never be printed: the secrets in the address, and those in its files right
+    /// now.
     pub fn add_secrets(&self, secrets: &mut Secrets) {
         self.secrets().for_each(|secret| secrets.add(secret));
         if let Server::Nats(nats, _) = &self.server {
@@ -194,7 +196,7 @@ impl StoreAddress {
         }
     }
 
-    /// What must never be printed, of what it holds itself.
+    /// The secrets in the address, which must never be printed.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let secret = match &self.server {
             Server::Redis(redis) => redis.secret(),
@@ -252,14 +254,14 @@ impl FragmentOptions {
     }
 }
 
-/// What stands there may be the rest of a password: it is not quoted.
+/// It may be the rest of a password, so it is not quoted.
 fn unknown(known: &str) -> Error {
     invalid(&format!(
         "what follows its # is not an option (options: {known}); a # in a password is written %23"
     ))
 }
 
-/// A bucket's name, as every NATS client checks it: it becomes a part of a subject.
+/// A bucket's name, checked as every NATS client checks it: it becomes part of a subject.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfig`], with the rule.

@@ -42,23 +42,23 @@ pub struct TlsOptions {
     pub key: Option<PathBuf>,
     /// Do not verify the server at all.
     pub insecure: bool,
-    /// Which name the server's certificate must hold.
+    /// Which name the server's certificate must have.
     pub name: CertificateName,
 }
 
-/// Which name a server's certificate must hold.
+/// Which name a server's certificate must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CertificateName {
     /// The host of the address.
     #[default]
     OfAddress,
-    /// This one, which the server is also asked for (SNI), where the connection is ours.
+    /// This one; the server is asked for it (SNI) as well, where the connection is ours.
     Given(ServerName<'static>),
-    /// It may hold any.
+    /// Any.
     Any,
 }
 
-/// Parses the name that a certificate must hold.
+/// Parses the name that a certificate must have.
 ///
 /// # Errors
 /// What it must be.
@@ -69,13 +69,13 @@ pub fn server_name(text: &str) -> Result<CertificateName, String> {
 }
 
 impl TlsOptions {
-    /// The file with the authorities, where one is named.
+    /// The file with the authorities, if there is one.
     fn authorities(&self) -> Option<PathBuf> {
         let of_environment = || variable::read("SSL_CERT_FILE").map(PathBuf::from);
         self.ca.clone().or_else(of_environment)
     }
 
-    /// The files that are read for [`TlsOptions::client_config`], or looked for.
+    /// The files that [`TlsOptions::client_config`] reads or looks for.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = [&self.cert, &self.key]
@@ -133,7 +133,7 @@ impl TlsOptions {
         Ok(Arc::new(config))
     }
 
-    /// What a report must say about a server that was believed, if not all of it was verified.
+    /// What a report must say about a server that was believed without being fully verified.
     #[must_use]
     pub fn caveat(&self) -> Option<&'static str> {
         match (self.insecure, &self.name) {
@@ -144,7 +144,7 @@ impl TlsOptions {
     }
 }
 
-/// The certificates of the file that is named, or of the first place that has some.
+/// The certificates of the named file, or of the first place that has some.
 fn trusted(named: Option<PathBuf>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let system = || {

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use super::file;
 use crate::{Error, ErrorKind, variable};
 
-/// Reads a variable of the environment, or of what a test puts in its place.
+/// Reads a variable of the environment, or of a test's stand-in for it.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// Where the environment says something.
+/// Where a setting stands in the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// In a variable.
@@ -33,10 +33,10 @@ impl fmt::Display for Source {
     }
 }
 
-/// What the environment says that can't be used, and why.
+/// A setting of the environment that can't be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnusableVariable {
-    /// Where it says so.
+    /// Where it stands.
     pub source: Source,
     /// Why it can't be used.
     pub why: String,
@@ -81,7 +81,7 @@ pub fn address(
         variable: file_variable,
         path,
     };
-    // A host without its scheme can't be told from a password, and DNS is not to be asked for one.
+    // A host without a scheme looks like a password, and DNS must not be asked for one.
     let why = if text.is_empty() {
         "the file is empty"
     } else if !text.contains("://") {

@@ -6,9 +6,9 @@ use std::path::Path;
 /// An id as Docker, Podman and containerd write it: 64 hexadecimal digits.
 const ID_LEN: usize = 64;
 
-/// The id of the layer that this container writes to: one container's, and the same for all of its
-/// lives. Its host name, hosts and resolv.conf tell nothing: with `--network container:…` they are
-/// another container's. `None` where the paths in `/proc/self/mountinfo` hold no such id.
+/// The id of the layer that this container writes to: one container has one, in all of its lives.
+/// Its host name, hosts and resolv.conf prove nothing: with `--network container:…` they are
+/// another container's. `None` if the paths in `/proc/self/mountinfo` hold no such id.
 #[must_use]
 pub fn container_id() -> Option<String> {
     of_mountinfo(&read_small(Path::new("/proc/self/mountinfo")).ok()?)
@@ -31,8 +31,8 @@ fn of_mountinfo(mountinfo: &str) -> Option<String> {
     Some(id.to_owned())
 }
 
-/// Without an overlay the container's own layer is mounted, below one of these. Below others may be an
-/// image, which containers share.
+/// Without an overlay, the container's own layer is mounted, below one of these. Other paths may
+/// hold an image, which containers share.
 fn of_layer(path: &str) -> Option<String> {
     ["/vfs/dir/", "/btrfs/subvolumes/"].iter().find_map(|home| {
         let (_, layer) = path.split_once(home)?;

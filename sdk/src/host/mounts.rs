@@ -1,6 +1,7 @@
 //! What is mounted where, and whether it may hang.
 //!
-//! Asks no file system that may: `/proc/self/mountinfo` is made up by the kernel, statfs(2) would ask.
+//! Asks no file system that may hang: the kernel makes up `/proc/self/mountinfo`, while statfs(2)
+//! would ask.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -17,8 +18,8 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// As many links as the kernel follows, see path_resolution(7).
 const MAX_LINKS: u32 = 40;
 
-/// File systems that wait for nobody but this machine's kernel, memory and disks. Any other one may ask
-/// a server, or a process, that does not answer. An overlay is taken for what lies over these.
+/// File systems that wait for nobody but this machine's kernel, memory and disks. Any other may ask
+/// a server or a process that does not answer. An overlay is assumed to lie over these.
 const NEAR: [&str; 27] = [
     "aufs",
     "bcachefs",
@@ -88,14 +89,14 @@ impl Mounts {
             return None;
         }
         let mut mounts = Self::parse(&text)?;
-        // Where all of them are near, it makes no difference.
+        // If all of them are near, it makes no difference.
         if mounts.may_hang() {
             mounts.believe_near(own());
         }
         Some(mounts)
     }
 
-    /// Takes the mount that the running program lies on for a near one. Where that hangs, nothing helps.
+    /// Counts the mount of the running program as near: if that hangs, nothing helps.
     fn believe_near(&mut self, own: Option<u64>) {
         let own = self.all.iter_mut().filter(|mount| Some(mount.id) == own);
         own.for_each(|mount| mount.is_near = true);
@@ -109,14 +110,14 @@ impl Mounts {
         })
     }
 
-    /// Whether any of them may hang. In most containers none may, and no path needs to be looked at.
+    /// Whether any of them may hang. In most containers none may, and no path has to be looked at.
     #[must_use]
     pub fn may_hang(&self) -> bool {
         self.all.iter().any(|mount| !mount.is_near)
     }
 
-    /// The mount that may hang and that has to be asked for an absolute path, links on the way
-    /// included. None where only near ones have to be.
+    /// The mount that may hang and has to be asked about an absolute path, links on the way
+    /// included. None if only near ones have to be.
     #[must_use]
     pub fn hanging(&self, path: &Path) -> Option<&Mount> {
         let mut at = PathBuf::from("/");
@@ -124,7 +125,7 @@ impl Mounts {
         let mut rest: Vec<OsString> = components(path);
         let mut links = 0;
         loop {
-            // Nothing on a mount is looked at before it is known to be near.
+            // No mount is looked at before it is known to be near.
             if !mount.is_near {
                 return Some(mount);
             }
@@ -203,8 +204,8 @@ impl Mounts {
     }
 }
 
-/// The mount that the running program lies on: by its number, since another one may be mounted over
-/// its path by now. See `/proc/[pid]/fdinfo` in proc(5).
+/// The mount of the running program, by number: another one may be mounted over its path by now.
+/// See `/proc/[pid]/fdinfo` in proc(5).
 fn own() -> Option<u64> {
     let program = rustix::fs::open(
         "/proc/self/exe",
@@ -227,9 +228,9 @@ fn components(path: &Path) -> Vec<OsString> {
     names.collect()
 }
 
-/// One line of `mountinfo`: `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`. Field 1 is
-/// the mount, field 2 the one that it lies on, field 5 its point, and the type stands behind the dash
-/// that ends the optional ones, see proc_pid_mountinfo(5).
+/// One line of `mountinfo`: `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`. Field
+/// 1 is the mount, field 2 the one that it lies on, field 5 its point; the type follows the dash
+/// that ends the optional fields, see proc_pid_mountinfo(5).
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();

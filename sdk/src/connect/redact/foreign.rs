@@ -1,10 +1,10 @@
-//! Addresses and passwords in somebody else's text, whose secrets are not known: what can't be told
-//! apart from a secret is hidden.
+//! Addresses and passwords in somebody else's text, whose secrets nobody has told us: whatever
+//! could be one is hidden.
 
 use crate::connect::address::HIDDEN;
 
-/// What stands between a scheme and an authority, as it is and encoded, and how such a text writes
-/// the `@` in front of a host.
+/// What separates a scheme from an authority, plain and encoded, and how such a text writes the `@`
+/// before a host.
 const STARTS: [(&str, &str); 4] = [
     ("://", "@"),
     (r":\/\/", "@"),
@@ -29,8 +29,8 @@ pub(super) fn hide(text: &str) -> String {
 
 /// `redis://user:pass@host/?token=x` → `redis://***@host/?***`.
 ///
-/// A password may hold anything, a space and an `@` included. So it ends at the last `@` before the
-/// next address begins, even if that belongs to something else.
+/// A password may hold anything, even a space and an `@`. So it ends at the last `@` before the
+/// next address begins, although that may belong to something else.
 fn hide_userinfo(text: &str) -> String {
     let mut shown = String::new();
     let mut left = text;
@@ -55,7 +55,7 @@ fn hide_userinfo(text: &str) -> String {
     shown + left
 }
 
-/// Every start of an authority: where, what, and what ends a userinfo there.
+/// Every start of an authority: where, what, and what ends its userinfo.
 fn starts(text: &str) -> impl Iterator<Item = (usize, &'static str, &'static str)> {
     text.match_indices([':', '%']).filter_map(|(at, _)| {
         let rest = text.get(at..)?;
@@ -64,8 +64,8 @@ fn starts(text: &str) -> impl Iterator<Item = (usize, &'static str, &'static str
     })
 }
 
-/// Where the scheme of another address begins. What has no blank, quote or comma before it is still
-/// the password of the last one.
+/// Where the scheme of the next address begins. Without a blank, quote or comma before it, it still
+/// belongs to the last password.
 fn next_address(text: &str) -> Option<usize> {
     let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     let is_outside = |c: char| c.is_whitespace() || "\"'`([{<,;|=".contains(c);
@@ -99,7 +99,7 @@ fn hide_pairs(text: &str) -> String {
     shown + left
 }
 
-/// Where the value of the first pair begins whose key says that it is a secret.
+/// Where the value of the first pair begins whose key names a secret.
 fn next_value(text: &str) -> Option<usize> {
     text.match_indices('=').find_map(|(at, _)| {
         let before = text.get(..=at)?;

@@ -1,6 +1,6 @@
 //! The forms that one character may take in a text that quotes or encodes it: percent-encoded,
 //! escaped as in JSON, a shell, C, Rust or Python, an HTML entity. A secret is looked for character
-//! by character, so that it does not matter which of them somebody chose to encode, and how.
+//! by character, so it does not matter which of them were encoded, and how.
 
 /// How many bytes at the end of a text may be closing quotes and half a form.
 const MAX_TAIL_BYTES: usize = 40;
@@ -8,41 +8,41 @@ const MAX_TAIL_BYTES: usize = 40;
 const MAX_BACKSLASHES: usize = 8;
 /// How many times a `%` may have been encoded again.
 const MAX_ENCODINGS: usize = 4;
-/// How many ways there are at most to read the blanks in one place.
+/// How many ways to read the blanks in one place are followed.
 const MAX_BLANKS: usize = 256;
 
-/// Where a secret stands in a text.
+/// Where a text holds a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     /// Behind its last byte.
     pub(super) end: usize,
-    /// It is the beginning of a secret only, at the end of the text.
+    /// It is only the beginning of a secret, at the end of the text.
     pub(super) begun: bool,
 }
 
-/// What is looked for.
+/// What to look for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pattern {
     pub(super) chars: Vec<char>,
-    /// Lines may end anywhere in it, as in base64.
+    /// It may be broken into lines anywhere, as base64 is.
     pub(super) wraps: bool,
 }
 
-/// The characters of a text that is looked for. Blanks around it are no secret, and how many stand in one place
-/// changes with every quotation.
+/// The characters of a text to look for. Blanks around it are no part of a secret, and their number
+/// in one place changes with every quotation.
 pub(super) fn pattern(text: &str) -> Vec<char> {
     let words: Vec<&str> = text.split(is_blank).filter(|w| !w.is_empty()).collect();
     words.join(" ").chars().collect()
 }
 
 /// Finds the pattern at `start`: all of it, or at least `min_begun` characters if the text ends
-/// there. A pattern that is shorter than that is found as a whole or not at all.
+/// there. A shorter pattern is found as a whole or not at all.
 pub(super) fn find(text: &str, start: usize, pattern: &Pattern, min_begun: usize) -> Option<Span> {
     let Pattern {
         chars: pattern,
         wraps,
     } = pattern;
-    // Most of what stands in a text begins no form of the first character.
+    // Most of a text begins no form of the first character.
     let first = text.get(start..)?.chars().next()?;
     if pattern.first() != Some(&first) && !"%\\&'".contains(first) {
         return None;
@@ -77,8 +77,7 @@ pub(super) fn find(text: &str, start: usize, pattern: &Pattern, min_begun: usize
     Some(Span { end, begun: false })
 }
 
-/// Where half a form ends with which the text breaks off at `at`, if nothing else follows but
-/// closing quotes.
+/// Where half a form ends that the text breaks off with at `at`, if only closing quotes follow.
 fn tail(text: &str, at: usize) -> Option<usize> {
     let rest = text.get(at..)?;
     if rest.len() > MAX_TAIL_BYTES {
@@ -97,7 +96,7 @@ fn is_blank(c: char) -> bool {
     c.is_whitespace() || c.is_control()
 }
 
-/// Adds the end of each form of `c` that stands at `at`.
+/// Adds the end of each form of `c` at `at`.
 fn step(text: &str, at: usize, c: char, ends: &mut Vec<usize>) {
     if c != ' ' {
         forms(text, at, c, ends);
@@ -148,7 +147,7 @@ fn forms(text: &str, at: usize, c: char, ends: &mut Vec<usize>) {
             }
         }
         Some(b'&') => ends.extend(entity(rest, c).map(|length| at + length)),
-        // How a shell's single-quoted text holds one.
+        // How a single-quoted text of a shell holds one.
         Some(b'\'') if c == '\'' => {
             let ways = ["'\\''", "'\"'\"'"];
             let found = ways.iter().filter(|way| rest.starts_with(**way));
@@ -267,14 +266,14 @@ fn entity(rest: &str, c: char) -> Option<usize> {
     is_it.then_some(name.len() + 2)
 }
 
-/// How many backslashes `rest` begins with, if it does, and what follows them.
+/// How many backslashes `rest` begins with, and what follows them.
 fn backslashes(rest: &str) -> Option<(usize, &str)> {
     let bytes = rest.bytes().take(MAX_BACKSLASHES);
     let count = bytes.take_while(|byte| *byte == b'\\').count();
     (count > 0).then(|| (count, rest.get(count..).unwrap_or_default()))
 }
 
-/// The number that the first `length` characters are.
+/// The number in the first `length` characters.
 fn number(text: &str, length: usize, radix: u32) -> Option<u32> {
     let digits = text.get(..length)?;
     if !digits.chars().all(|c| c.is_digit(radix)) {

@@ -1,4 +1,4 @@
-//! Servers that are believed without a look, and what a client offers them: all that they may have.
+//! Servers that are believed without a look, and how a client accepts whatever they may have.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{ActiveKeyExchange, CryptoProvider, SupportedKxGroup};
@@ -6,8 +6,8 @@ use rustls::ffdhe_groups::FfdheGroup;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, NamedGroup, SignatureScheme};
 
-/// Believes anybody. It does not even check that the peer holds the key of its certificate, since ring
-/// can't for all certificates that people have: X.509 version 1, RSA keys below 2048 bits, P-521.
+/// Believes anybody. It does not even check that the peer holds the key of its certificate: ring
+/// can't do so for all certificates in use (X.509 version 1, RSA keys below 2048 bits, P-521).
 #[derive(Debug)]
 pub(super) struct Unverified {
     schemes: Vec<SignatureScheme>,
@@ -69,7 +69,7 @@ pub(super) fn offer_more(provider: &mut CryptoProvider) {
     provider.kx_groups.push(&ListedOnly(NamedGroup::secp521r1));
 }
 
-/// A group that is listed last, and that no keys can be exchanged by.
+/// A group that is listed last and can exchange no keys.
 #[derive(Debug)]
 struct ListedOnly(NamedGroup);
 

@@ -1,4 +1,4 @@
-//! Which servers are believed: by their authority, or by their very certificate.
+//! Which servers are believed: for their authority, or for their very certificate.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -11,7 +11,8 @@ use webpki::{EndEntityCert, anchor_from_trusted_cert};
 use super::CertificateName;
 use super::words::{is_of_an_authority, names};
 
-/// Believes who is signed by an authority, or shows a certificate that is named itself.
+/// Believes a server whose certificate an authority has signed, or whose certificate is named
+/// itself.
 #[derive(Debug)]
 pub(super) struct Verifier {
     pub(super) roots: RootCertStore,
@@ -75,15 +76,16 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether a server shows one of the certificates that are trusted: the same subject, and the same key,
-/// whose holder may sign for any name. Not so if that one is for some names only: then another
-/// certificate of the same key may not hold others.
+/// Whether a server shows one of the trusted certificates: the same subject and the same key, whose
+/// holder may sign for any name. A trusted certificate that is for some names only does not cover
+/// others of the same key.
 fn is_among(roots: &RootCertStore, shown: &CertificateDer<'_>) -> bool {
     anchor_from_trusted_cert(shown)
         .is_ok_and(|anchor| anchor.name_constraints.is_none() && roots.roots.contains(&anchor))
 }
 
-/// A certificate that needs no issuer, since it is trusted itself: its dates hold, and it is well formed.
+/// A certificate that needs no issuer, since it is trusted itself: its dates hold, and it is well
+/// formed.
 ///
 /// webpki looks at these first, and only then at whether an authority shows its own certificate,
 /// which is what `openssl req -x509` makes, and at the issuers (verify_cert.rs,
@@ -114,8 +116,8 @@ fn has_no_names(e: &Error) -> bool {
     }
 }
 
-/// Whether the subject of a certificate has this common name. OpenSSL, and so curl and Python, look
-/// there where there is no other name (X509_check_host(3)); webpki never does.
+/// Whether the subject of a certificate has this common name. If there is no other name, OpenSSL,
+/// and so curl and Python, look there (X509_check_host(3)); webpki never does.
 fn is_common_name(cert: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
     let (Ok(cert), ServerName::DnsName(name)) = (EndEntityCert::try_from(cert), name) else {
         return false;
@@ -145,7 +147,7 @@ fn common_names(mut subject: &[u8]) -> Vec<&[u8]> {
     found
 }
 
-/// The contents of the first DER element, and what follows it. Nothing in a subject is as long as 64 KiB.
+/// The contents of the first DER element, and what follows it. Nothing in a subject reaches 64 KiB.
 fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
     match der {
         [_, length @ ..=0x7f, rest @ ..] => rest.split_at_checked(usize::from(*length)),

@@ -20,8 +20,8 @@ const NO_CLIENT_CERTIFICATE: &str = "the server asks for a client certificate: c
 const NO_VERSION: &str = "the server speaks neither TLS 1.2 nor 1.3";
 const NOT_TLS: &str = "the server does not speak TLS on this port";
 
-/// What TLS has to say about an error, if the error is one of TLS's own. `shows` is whether the client
-/// has a certificate to show.
+/// What to say of an error of TLS; `None` if it is another one. `shows` is whether the client has a
+/// certificate to show.
 #[must_use]
 pub fn explain(e: &(dyn StdError + 'static), shows: bool) -> Option<String> {
     let mut next = Some(e);
@@ -29,7 +29,7 @@ pub fn explain(e: &(dyn StdError + 'static), shows: bool) -> Option<String> {
         if let Some(e) = e.downcast_ref::<Error>() {
             return Some(format!("TLS: {}", words(e, shows)));
         }
-        // What an I/O error wraps is none of its sources.
+        // An I/O error does not name what it wraps among its sources.
         next = match e.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => e.source(),
@@ -66,7 +66,7 @@ pub(super) fn words(e: &Error, shows: bool) -> String {
     }
 }
 
-/// What is wrong with the certificate that a client is to show.
+/// What is wrong with the client's own certificate.
 pub(super) fn of_ours(e: &Error) -> String {
     match e {
         Error::InconsistentKeys(_) => "it belongs to another key than that of key_file=".to_owned(),
@@ -140,8 +140,8 @@ fn misnamed(expected: &ServerName<'_>, presented: &[String]) -> String {
     format!("certificate not valid for name {expected}, but for {some}{more}: server_name=")
 }
 
-/// The names that count of those that webpki found in a certificate, which it writes
-/// `DnsName("localhost")` and `IpAddress(10.1.2.3)`.
+/// Those of a certificate's names that count. webpki writes them `DnsName("localhost")` and
+/// `IpAddress(10.1.2.3)`.
 pub(super) fn names(presented: &[String]) -> Vec<&str> {
     presented
         .iter()
@@ -154,7 +154,7 @@ pub(super) fn names(presented: &[String]) -> Vec<&str> {
         .collect()
 }
 
-/// Whether webpki refuses a certificate because it is an authority's own.
+/// Whether webpki refuses a certificate since it is an authority's own.
 pub(super) fn is_of_an_authority(e: &OtherError) -> bool {
     matches!(e.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
