@@ -1,6 +1,6 @@
-//! What one agent has to announce, and what became of that.
+//! What one agent has to announce, and what became of it.
 //!
-//! Its publisher puts in what the agent says; the announcer takes that out, and puts in the store's
+//! The publisher puts in what the agent says; the announcer takes it out, and puts in the store's
 //! answer. Neither knows the other.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -25,10 +25,10 @@ pub(crate) struct Outbox {
     pub(crate) container: Option<String>,
     /// Something new is in it.
     changed: AtomicBool,
-    /// Nothing before the first word, and once the agent is closed.
+    /// `None` before the first word, and once the agent is closed.
     word: Mutex<Option<Word>>,
     answer: Mutex<LastAnswer>,
-    /// The answer is another one than before.
+    /// The answer has changed.
     is_news: AtomicBool,
     came: Condvar,
     came_async: Notify,
@@ -41,7 +41,7 @@ struct Word {
     version: u64,
 }
 
-/// The last that was heard of the store.
+/// The store's last answer.
 #[derive(Debug, Default)]
 struct LastAnswer {
     announced: Option<Announced>,
@@ -70,7 +70,7 @@ impl Outbox {
         }
     }
 
-    /// What the agent says now; its version tells whether that is new.
+    /// What the agent says now; the version tells whether that is new.
     pub(crate) fn put(&self, signal: Signal, version: u64) {
         let word = Word { signal, version };
         let before = lock(&self.word).replace(word);
@@ -89,7 +89,7 @@ impl Outbox {
         self.changed.load(SeqCst)
     }
 
-    /// What is to be announced now, and which of the agent's words it is.
+    /// What to announce now, and which of the agent's words it is.
     pub(crate) fn take(&self) -> Option<(Record, u64)> {
         self.changed.store(false, SeqCst);
         let word = lock(&self.word);
@@ -102,7 +102,7 @@ impl Outbox {
         Some((signal.fitting(Record::of).ok()?, version))
     }
 
-    /// Notes what the store made of a word; says whether that is news.
+    /// Notes the store's answer to a word; says whether that is news.
     pub(crate) fn tell(&self, version: u64, stored: Stored) -> bool {
         let announced = Announced {
             store: self.store.clone(),
@@ -122,19 +122,19 @@ impl Outbox {
         is_news
     }
 
-    /// Whether the answer is another one than when this was asked before.
+    /// Whether the answer has changed since the last call.
     pub(crate) fn take_news(&self) -> bool {
         self.is_news.swap(false, SeqCst)
     }
 
-    /// The last that was heard.
+    /// The store's last answer.
     pub(crate) fn announced(&self) -> Option<Announced> {
         lock(&self.answer).announced.clone()
     }
 
-    /// Waits until the store has that word or a later one. The error is the last that was heard.
+    /// Waits until the store has that word or a later one. The error is the store's last answer.
     pub(crate) fn wait(&self, version: u64, timeout: Duration) -> Result<(), Option<String>> {
-        // Longer than the clock counts is for ever.
+        // Longer than the clock can count means for ever.
         let until = clock::instant().checked_add(timeout);
         let mut answer = lock(&self.answer);
         while !answer.has(version) {

@@ -35,26 +35,27 @@ pub(crate) const MAX_CAUSE_CHARS: usize = 256;
 ///
 /// # Contract
 ///
-/// What every store does, and `store/contract.rs` holds all of them to:
+/// What every store does; `store/contract.rs` holds all of them to it:
 ///
 /// - **put** replaces the whole record of an agent's instance, and starts its TTL anew. Once it has
 ///   returned, [`read`](Store::read) finds the record and [`agents`](Store::agents) the agent. Each
-///   put stands by itself: a record that was lost meanwhile, with everything around it, is back.
-/// - **read** returns one [`Seen`] for each live instance, whatever the size of the fleet around it.
-///   What is expired is not there. A record that is not what its place says, or none at all, is
-///   seen with the reason; it is never passed over, since somebody published it.
-/// - **`find_ready`** reads one agent as **read** does, and may leave out instances only if as many as
-///   are needed are ready without them. It costs the same in every fleet.
+///   put stands by itself: it brings back a record that was lost, with everything around it.
+/// - **read** returns one [`Seen`] for each live instance, whatever the size of the fleet around
+///   it. Expired records are not there. A record that does not match its place, or that can't be
+///   decoded, is seen with the reason; it is never passed over, since somebody published it.
+/// - **`find_ready`** reads one agent as **read** does, but may leave out instances once enough
+///   others are ready. It costs the same in every fleet.
 /// - **agents** names every agent with a live instance, once, sorted.
-/// - **refusal**: when a store refuses a record that does not say `ready`, for want of room or for any
-///   other reason, the record that it was to replace is taken away, if the store allows that. Otherwise
-///   the answer says what is missing. A refused `ready` leaves everything as it was.
-/// - **remove** takes instances away at once, from a full store as well; what is not there is not an error. Nobody else's
-///   instance is touched.
+/// - **refusal**: a store that refuses a record which does not say `ready`, for want of room or for
+///   any other reason, removes the record before it, if the server allows that. Otherwise the
+///   answer says what is missing. A refused `ready` leaves everything as it was.
+/// - **remove** removes instances at once, also from a full store, and nobody else's. What is not
+///   there is no error; what has to stay there is.
 /// - **expiry** is the store's own: it needs neither the writer nor a reader, and no clock but the
 ///   store's. A record that would never expire, or that the store keeps for longer than its TTL, is
 ///   seen [so](Seen::expiry); no store writes one.
-/// - **tidy** removes from the store's indexes what has no record any more. No read depends on it.
+/// - **tidy** removes from the store's indexes whatever has no record any more. No read depends on
+///   it.
 /// - A [`Failure`] says that the store as a whole could not be asked; a [`Stored`] that one record
 ///   was refused.
 #[allow(
@@ -68,8 +69,7 @@ pub trait Store {
     /// The live instances of these agents.
     async fn read(&mut self, agents: &[Name]) -> Result<Vec<Seen>, Failure>;
 
-    /// The live instances of an agent, of which `min` are to be ready: all of them, or at least so many
-    /// that are ready.
+    /// The live instances of an agent: all of them, or at least `min` that are ready.
     async fn find_ready(&mut self, agent: &Name, min: usize) -> Result<Vec<Seen>, Failure> {
         let _ = min;
         self.read(std::slice::from_ref(agent)).await
@@ -78,10 +78,10 @@ pub trait Store {
     /// The agents that have a live instance.
     async fn agents(&mut self) -> Result<Vec<Name>, Failure>;
 
-    /// Takes these instances away.
+    /// Removes these instances.
     async fn remove(&mut self, published: &[Published]) -> Result<(), Failure>;
 
-    /// Removes from the indexes what has no record any more.
+    /// Removes from the indexes whatever has no record any more.
     async fn tidy(&mut self, agents: &[Name]) -> Result<(), Failure>;
 }
 
@@ -99,7 +99,8 @@ pub struct Published {
 pub struct Record {
     /// Whose it is.
     pub published: Published,
-    /// What it says: a store must not keep a record that says no out for the sake of one that says yes.
+    /// What it says: a store must not keep out a record that says no for the sake of one that says
+    /// yes.
     pub state: State,
     /// How long it lives, in milliseconds.
     pub ttl_ms: u64,
@@ -138,7 +139,7 @@ impl Record {
     }
 }
 
-/// What a store makes of one record: kept, perhaps with a reservation for people; or refused, and
+/// A store's answer to one record: kept, perhaps with a reservation for people, or refused, and
 /// why.
 pub type Stored = Result<Option<String>, String>;
 
@@ -149,9 +150,10 @@ pub struct Seen {
     pub agent: Name,
     /// The instance that its place names.
     pub instance: String,
-    /// The record, or why it is none.
+    /// The record, or why it can't be read.
     pub signal: Result<Signal, DecodeError>,
-    /// How the store is going to end it. What does not end in time says nothing about its agent's life.
+    /// How the store is going to end it. A record that does not end in time says nothing about its
+    /// agent's life.
     pub expiry: Expiry,
 }
 
@@ -163,8 +165,8 @@ impl Seen {
         state == Ok(State::Ready) && self.expiry == Expiry::Timely
     }
 
-    /// What stands in the place of an instance; `expiry` is told the record's TTL in milliseconds. A record
-    /// must say what its place says, and have a TTL.
+    /// What an instance's place holds; `expiry` is told the record's TTL in milliseconds. A record
+    /// must match its place, and have a TTL.
     pub(crate) fn at(
         agent: &Name,
         instance: &str,
@@ -182,7 +184,7 @@ impl Seen {
     }
 }
 
-/// A signal that may stand in this place of a store.
+/// A signal that belongs into this place of a store.
 fn belongs(signal: Signal, agent: &Name, instance: &str) -> Result<Signal, DecodeError> {
     if signal.ttl_ms.is_none() {
         return Err(DecodeError::Malformed(
@@ -205,8 +207,8 @@ fn belongs(signal: Signal, agent: &Name, instance: &str) -> Result<Signal, Decod
 pub struct Failure {
     /// For people, in one line.
     pub cause: String,
-    /// Whether the connection is of no more use: it broke, or the server says that it is not the
-    /// one to talk to. Its name is to be resolved anew then.
+    /// Whether the connection has become useless: it broke, or the server says that another one is
+    /// in charge. Then the name has to be resolved anew.
     pub reconnect: bool,
 }
 
@@ -217,7 +219,7 @@ impl Failure {
         Self::new(&cause, true)
     }
 
-    /// The server answers, and not as it should.
+    /// The server answers, but not as it should.
     #[must_use]
     pub fn answered(cause: impl fmt::Display) -> Self {
         Self::new(&cause, false)

@@ -1,16 +1,18 @@
 //! When everything is told again after a store was away.
 //!
-//! A connection that was given up may still speak: the kernel goes on delivering what it holds for it, and
-//! a server that was paused reads what lies in its queue, after a reset as well. So an old `ready` can
-//! arrive behind the `not_ready` that the next connection has told, and stand there until the next beat,
-//! or for a TTL where no beat follows. The store can't tell them apart; telling it again puts that right.
+//! A connection that was given up may still speak: the kernel goes on delivering what it holds, and
+//! a server that was paused reads what is in its queue, even after a reset. So an old `ready` can
+//! arrive behind the `not_ready` that the next connection has told, and stay until the next beat,
+//! or for a TTL if no beat follows. The store can't tell them apart; telling it again puts that
+//! right.
 //!
 //! Knows neither clock nor store.
 
-/// Everything is told again so long after the store is back. A server that was paused, or a short cut,
-/// delivers what is late within seconds. After a longer one the kernel tries again at intervals that double,
-/// and gives up a connection that its process has closed after eight tries, a good 100 s (`tcp_orphan_retries`
-/// in the kernel's ip-sysctl.rst). By default beats come every 10 s, and bound what falls between.
+/// Everything is told again so long after the store is back. A paused server, or a brief cut,
+/// delivers late messages within seconds. After a longer cut the kernel retries at doubling
+/// intervals, and gives up a connection that its process has closed after eight tries, a good 100 s
+/// (`tcp_orphan_retries` in the kernel's ip-sysctl.rst). By default beats come every 10 s, and
+/// bound what falls between.
 const AFTER_MS: [u64; 5] = [1_000, 5_000, 15_000, 45_000, 120_000];
 
 #[derive(Debug, Default)]
@@ -36,8 +38,8 @@ impl Back {
 }
 
 impl Retelling {
-    /// A turn has failed. It does not matter whether that has cost a connection: a process that has had none
-    /// yet may follow one that had, and that has left something under way.
+    /// A turn has failed. Whether that cost a connection does not matter: a process without one may
+    /// follow one that had, and that left something under way.
     pub(super) fn broke(&mut self) {
         self.is_broken = true;
     }
@@ -60,7 +62,8 @@ impl Retelling {
         }
     }
 
-    /// When everything is told again; nothing while the store is away, when all waits for it anyway.
+    /// When everything is told again; `None` while the store is away, since everything waits for it
+    /// anyway.
     pub(super) fn due_ms(&self) -> Option<u64> {
         let back = self.back.as_ref().filter(|_| !self.is_broken)?;
         back.due_ms()

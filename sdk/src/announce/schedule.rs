@@ -10,9 +10,9 @@ use crate::outbox::Outbox;
 use crate::signal::{MAX_TTL_MS, Name};
 use crate::store::{Published, Record};
 
-/// How often it is looked again whether an agent's sibling has died: a look reads the whole fleet.
+/// How often to look again whether an agent's sibling has died: a look reads the whole fleet.
 const LOOKS: u8 = 2;
-/// And no sooner than so long after the look before.
+/// And no sooner than this after the last look.
 const LOOK_PAUSE_MS: u64 = 1_000;
 
 #[derive(Debug, Default)]
@@ -27,27 +27,27 @@ pub(super) struct Schedule {
     retelling: Retelling,
     /// How often the task was interrupted, by a panic as a rule, since it last came through.
     pub(super) panics: u32,
-    /// It does nothing before, after that.
+    /// After that, it does nothing before this.
     pub(super) resume_ms: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) agent: Arc<Outbox>,
-    /// All of it is to be told again, new or not.
+    /// All of it has to be told again, new or not.
     is_lost: bool,
-    /// When its record is to be renewed.
+    /// When to renew its record.
     pub(super) renew_ms: u64,
     predecessors: Predecessors,
-    /// The store answers, and does not take it.
+    /// The store answers, but does not take it.
     pub(super) is_refused: bool,
 }
 
-/// What those before an agent have left in the store.
+/// What an agent's predecessors have left in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Predecessors {
-    /// It is looked for by the first turn from then on; and so many times more, while a process lives that may
-    /// be about to die: some supervisors start the next one first.
+    /// The first turn from then on looks for it; later ones do, so many times, while a process
+    /// lives that may be about to die: some supervisors start the next one first.
     ToLookFor {
         from_ms: u64,
         more: u8,
@@ -62,17 +62,18 @@ enum Predecessors {
 pub(super) struct Farewell {
     number: u64,
     pub(super) published: Published,
-    /// What is to stand there for its TTL: the last record of an agent whose thread panicked.
-    /// Without one, what stands there is taken back.
+    /// What has to stay for its TTL: the last record of an agent whose thread panicked. Without
+    /// one, its record is removed.
     pub(super) record: Option<Record>,
-    /// It is not said any more then: a last word has a TTL, and what is to be taken back ends by itself,
-    /// if later than by its own TTL where a bucket has another one.
+    /// It is not said after that: a last word has a TTL, and a record that has to be removed ends
+    /// by itself, perhaps later than by its own TTL if a bucket has another one.
     until_ms: u64,
-    /// It is said, and kept to be said again: what was under way before may undo it.
+    /// It was said, and is kept to be said again: an earlier message that is still under way may
+    /// undo it.
     is_said: bool,
 }
 
-/// Something has not been announced since then.
+/// Since when something has not been announced.
 #[derive(Debug)]
 pub(super) struct Outage {
     pub(super) since_ms: u64,
@@ -80,14 +81,14 @@ pub(super) struct Outage {
     pub(super) is_away: bool,
 }
 
-/// An agent that is to be announced now.
+/// An agent to announce now.
 pub(super) struct Due {
     pub(super) agent: Arc<Outbox>,
     pub(super) is_new: bool,
 }
 
 impl Entry {
-    /// It has something to say that is not to wait for its renewal.
+    /// It has something to say that must not wait for its renewal.
     fn has_changed(&self) -> bool {
         self.is_lost || self.agent.has_changed()
     }
@@ -96,8 +97,8 @@ impl Entry {
 impl Schedule {
     pub(super) fn add(&mut self, agent: &Arc<Outbox>) {
         let name = &agent.published.agent;
-        // Its last word has been overtaken; what is to be taken back for the first time is taken back
-        // before the agent is announced.
+        // Its last word has been overtaken; a record that has to be removed for the first time is
+        // removed before the agent is announced.
         self.farewells.retain(|farewell| {
             let is_removal = farewell.record.is_none() && !farewell.is_said;
             farewell.published.agent != *name || is_removal
@@ -136,15 +137,15 @@ impl Schedule {
         self.farewells.iter().any(|farewell| !farewell.is_said)
     }
 
-    /// What is to be said of those that are gone.
+    /// What to say about agents that are gone.
     pub(super) fn farewells(&self, now_ms: u64) -> Vec<Farewell> {
         let retells = self.retelling.is_due(now_ms);
         let due = self.farewells.iter().filter(|f| retells || !f.is_said);
         due.cloned().collect()
     }
 
-    /// A turn that was taken then has come through, and with it these farewells. What has come meanwhile
-    /// stands behind them: the same agent may have come and gone again.
+    /// A turn that was taken then has come through, and these farewells with it. Later ones stay:
+    /// the same agent may have come and gone again.
     pub(super) fn came_through(&mut self, said: &[Farewell], taken_ms: u64, now_ms: u64) {
         self.panics = 0;
         self.retelling.came_through(taken_ms, now_ms);
@@ -156,7 +157,7 @@ impl Schedule {
         }
     }
 
-    /// It has not: these agents, and whatever is to be said of those that are gone, wait for the next one.
+    /// It has not: these agents, and all farewells, wait for the next one.
     pub(super) fn broke<'a>(&mut self, agents: impl Iterator<Item = &'a Name>) {
         self.retelling.broke();
         for farewell in &mut self.farewells {
@@ -169,7 +170,7 @@ impl Schedule {
         }
     }
 
-    /// When something is due; nothing when there is nothing left to do.
+    /// When something is due; `None` if there is nothing left to do.
     pub(super) fn due_ms(&mut self) -> Option<u64> {
         // One whose publisher is gone says nothing any more.
         self.agents
@@ -193,8 +194,8 @@ impl Schedule {
         due_ms.chain(self.retelling.due_ms()).min()
     }
 
-    /// What is due. Once something is renewed, everything is that soon would be: the agents of one
-    /// process beat together.
+    /// What is due. Once something is renewed, so is everything that would be soon: the agents of
+    /// one process beat together.
     pub(super) fn due(&mut self, now_ms: u64) -> Vec<Due> {
         let retells = self.retelling.is_due(now_ms);
         let renewing = self.agents.values().any(|entry| entry.renew_ms <= now_ms);
@@ -218,7 +219,7 @@ impl Schedule {
         due
     }
 
-    /// What was there before these agents has been looked for; some have living siblings.
+    /// The predecessors of these agents have been looked for; some have living siblings.
     pub(super) fn tidied(&mut self, names: &[Name], siblings: &[Name], now_ms: u64) {
         let is_going_on = self.retelling.is_going_on();
         for name in names {
@@ -245,8 +246,8 @@ impl Schedule {
         }
     }
 
-    /// The task is gone without having come to its end. It is not known who was said what: all of it
-    /// is due again.
+    /// The task has gone without coming to its end. Nobody knows what it said to whom: all of it is
+    /// due again.
     pub(super) fn interrupted(&mut self) {
         self.running = false;
         self.agents

@@ -1,4 +1,4 @@
-//! Whichever store an address names, over whatever connections there are to each kind.
+//! Whichever store an address names, over whatever connection there is.
 
 use super::nats::{self, NatsStore};
 use super::redis::{self, RedisStore};

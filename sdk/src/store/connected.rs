@@ -15,15 +15,15 @@ use super::nats::client::Client as NatsClient;
 #[cfg(feature = "redis")]
 use super::redis::client::Client as RedisClient;
 
-/// A server that is silent keeps the next one of a list waiting no longer than this.
+/// A silent server keeps the next one of a list waiting no longer than this.
 const NEXT_SERVER_AFTER: Duration = Duration::from_secs(1);
 
 /// A store at the other end of a connection. It never reconnects by itself: after a [`Failure`]
 /// that says so, connect anew.
 pub type Connected = AnyStore<RedisClient, NatsClient>;
 
-/// Connects to the first of a store's servers that takes it, for a namespace's signals. Waits for as long as that takes: the caller has
-/// the time limit. To be called within a tokio runtime.
+/// Connects to the first of a store's servers that accepts, for the signals of a namespace. Waits
+/// for as long as that takes: the time limit is the caller's. To be called within a tokio runtime.
 ///
 /// ```no_run
 /// use ready_probe_sdk::connect::store::StoreAddress;
@@ -83,7 +83,7 @@ use absent::NatsClient;
 #[cfg(not(feature = "redis"))]
 use absent::RedisClient;
 
-/// What stands in for the client of a server that this build has no support for: it never connects.
+/// Replaces the client of a server that this build does not support: it never connects.
 #[cfg(not(all(feature = "redis", feature = "nats")))]
 mod absent {
     use std::convert::Infallible;

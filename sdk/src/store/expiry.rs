@@ -1,5 +1,5 @@
-//! How a store is going to end a record's life, and so whether a record that is there says anything
-//! about its agent's life. Pure.
+//! How a store is going to end a record's life, and so whether the record proves anything about its
+//! agent's life. Pure.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub enum Expiry {
 }
 
 impl Expiry {
-    /// What becomes of a record of such a TTL that a store keeps for `left_ms` from now on.
+    /// What becomes of a record with this TTL that a store keeps for `left_ms` from now on.
     pub(crate) fn within(left_ms: u64, ttl_ms: u64) -> Self {
         if left_ms > ttl_ms + ROUNDING_MS {
             return Self::Late { left_ms, ttl_ms };
@@ -39,8 +39,8 @@ impl Expiry {
         Self::Timely
     }
 
-    /// Whether a record's being there is no answer: its agent may be long dead, or alive and about to
-    /// replace it.
+    /// Whether the record's presence proves nothing: its agent may be long dead, or alive and about
+    /// to replace it.
     #[must_use]
     pub fn is_doubtful(self) -> bool {
         match self {

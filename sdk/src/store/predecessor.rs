@@ -1,19 +1,20 @@
 //! Whose records a process may remove from a store: those of its agents' predecessors.
 //!
-//! Another host's process can't be looked at, so a record is removed only with proof that nobody will
-//! ever renew it. Host names prove nothing: containers share them. What can't be proven ends with its TTL.
+//! Processes of other hosts can't be looked at, so a record is removed only with proof that nobody
+//! will ever renew it. Host names prove nothing: containers share them. Without proof, the record
+//! ends with its TTL.
 
 use super::{Failure, Published, Seen, Store};
 use crate::freshness::{self, NotReady};
 use crate::host::{self, Epoch, Process};
 use crate::signal::{Name, Signal};
 
-/// What a process has to know of itself to know its predecessors.
+/// What a process has to know about itself to recognize its predecessors.
 #[derive(Debug, Clone, Default)]
 pub struct Successor {
     /// The life of the container that it runs in.
     pub epoch: Epoch,
-    /// The container, where that can be told.
+    /// The container, if that is known.
     pub container: Option<String>,
 }
 
@@ -27,8 +28,8 @@ impl Successor {
         }
     }
 
-    /// Whether a signal is one that provably nobody will renew. Either this very container published it
-    /// in another life, or a process of this PID namespace did, and is dead.
+    /// Whether provably nobody will renew a signal: this very container published it in another
+    /// life, or a process of this PID namespace did, and is dead.
     fn succeeds(&self, signal: &Signal, look_up: impl Fn(u32) -> Process) -> bool {
         self.has_other_life(signal)
             || self.shares_processes_with(signal) && is_dead(signal, look_up)
@@ -39,8 +40,8 @@ impl Successor {
         is_ours && freshness::same_epoch(signal, &self.epoch) == Err(NotReady::OtherEpoch)
     }
 
-    /// Whether a process id means the same to both. That takes all three parts: Docker gives the number
-    /// of a PID namespace to another one, and hosts count theirs from the same number.
+    /// Whether a process id means the same to both. That takes all three parts: Docker uses the
+    /// number of a PID namespace again, and every host counts from the same number.
     fn shares_processes_with(&self, signal: &Signal) -> bool {
         self.knows_its_epoch() && freshness::same_epoch(signal, &self.epoch).is_ok()
     }
@@ -67,9 +68,9 @@ impl Successor {
         dead.collect()
     }
 
-    /// Removes what predecessors of these agents have left in a store, and tidies up after others. Returns
-    /// those agents that another process of this PID namespace publishes as well, as far as it is known to
-    /// live: it may be about to die.
+    /// Removes what predecessors of these agents have left in a store, and tidies up after others.
+    /// Returns the agents that another process of this PID namespace publishes as well, as far as
+    /// it seems to live: it may be about to die.
     ///
     /// # Errors
     /// [`Failure`]: why the store could not be asked.
@@ -81,7 +82,7 @@ impl Successor {
         let removed = self.remove_predecessors(store, agents).await;
         match &removed {
             Err(failure) if failure.reconnect => {}
-            // Whoever may not read, or removes nobody, can still tidy up.
+            // A user that may not read, or that removes nothing, can still tidy up.
             Ok(_) | Err(_) => store.tidy(agents).await?,
         }
         removed
@@ -108,14 +109,14 @@ impl Successor {
     }
 }
 
-/// Whether the process that published a signal has ended. One that can't be looked at may live.
+/// Whether the process that published a signal has ended. One that can't be looked at may be alive.
 fn is_dead(signal: &Signal, look_up: impl Fn(u32) -> Process) -> bool {
     let (Some(pid), Some(pid_start)) = (signal.pid, signal.pid_start) else {
         return false;
     };
     match look_up(pid) {
         Process::Gone | Process::Zombie { .. } => true,
-        // Its id is another process's by now.
+        // Its id belongs to another process by now.
         Process::Alive { start, .. } => start != pid_start,
         Process::Unreadable => false,
     }

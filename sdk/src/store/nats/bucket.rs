@@ -1,4 +1,4 @@
-//! Looking up what the bucket is like, and making one where there is none.
+//! Looking up what the bucket is like, and making it if it is missing.
 
 use serde_json::json;
 
@@ -6,11 +6,11 @@ use super::stream::{ApiAnswer, ApiError, StreamInfo, Terms};
 use super::{Failure, Link, NatsStore, Reply, Request, api, parse};
 use crate::clock;
 
-/// How often it is looked whether the bucket still is what it was.
+/// How often the bucket is looked up again: it may have changed.
 const LOOK_AGAIN_MS: u64 = 60_000;
 
 impl<L: Link> NatsStore<L> {
-    /// What the stream behind the bucket says, with the subjects that match `filter`.
+    /// Asks for the stream behind the bucket, with the subjects that match `filter`.
     pub(super) fn info_request(&self, filter: Option<&str>, offset: usize) -> Request {
         let payload = filter.map_or_else(Vec::new, |filter| {
             json!({ "subjects_filter": filter, "offset": offset })
@@ -23,8 +23,9 @@ impl<L: Link> NatsStore<L> {
         )
     }
 
-    /// What an answer says of the stream; nothing, if there is none. Without a leader it is as if the
-    /// server could not be asked: nobody ends the life of what is there, or puts what is not.
+    /// What an answer says of the stream; `None` if there is no stream. One without a leader counts
+    /// as a server that can't be asked: nobody ends the records that are there, or puts those that
+    /// are not.
     pub(super) fn info(&self, reply: &Reply) -> Result<Option<StreamInfo>, Failure> {
         match stream_info(reply)? {
             Ok(info) if info.has_leader() => Ok(Some(info)),
@@ -34,7 +35,7 @@ impl<L: Link> NatsStore<L> {
         }
     }
 
-    /// What this bucket is like. It is made, if it is not there and may be.
+    /// What this bucket is like. It is made if it is missing and may be made.
     pub(super) async fn terms(&mut self) -> Result<Terms, Failure> {
         let now_ms = clock::mono_ms();
         match self.known {

@@ -1,10 +1,9 @@
-//! Where the instances of an agent are, on a server that would look through the whole bucket for them.
+//! Where an agent's instances are, on a server that would search the whole bucket for them.
 //!
-//! Before 2.11 a nats-server finds one subject at once, and what matches a wildcard by going through all
-//! subjects there are. So an agent's writers keep a hint beside its records, at `NAMESPACE.AGENT`: the
-//! names of the instances that were there lately. It is only a hint. Whoever does not find what it looks
-//! for by it looks without it, so that it may be wrong, incomplete or missing, and another language's
-//! writer need not know of it.
+//! Before 2.11 a nats-server finds one subject at once, but goes through all subjects for a
+//! wildcard. So an agent's writers keep a hint beside its records, at `NAMESPACE.AGENT`: the names
+//! of the latest instances. It is only a hint: whoever does not find enough by it searches without
+//! it. So it may be wrong, incomplete or missing, and writers in other languages need not know it.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +18,7 @@ use crate::signal::{Instance, Name};
 /// So many instances are remembered: they fit into a bucket's message, and are read at once.
 const MAX_INSTANCES: usize = 32;
 
-/// So many hints are kept at once: the records come first, and wait for nothing.
+/// So many hints are written at once: the records come first, and wait for nothing.
 const MAX_HINTS: usize = 1_000;
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +27,7 @@ struct Hint {
 }
 
 impl Hint {
-    /// What is no hint is an empty one.
+    /// Anything else counts as an empty hint.
     fn decode(bytes: &[u8]) -> Self {
         let mut hint: Self = serde_json::from_slice(bytes).unwrap_or_default();
         hint.instances
@@ -41,7 +40,7 @@ impl Hint {
         serde_json::json!(self).to_string().into_bytes()
     }
 
-    /// An instance is there: the latest one stands first, the oldest one is forgotten.
+    /// An instance is there: the latest stands first, the oldest is forgotten.
     fn add(&mut self, instance: &Instance) {
         self.instances.retain(|known| known != instance.as_str());
         self.instances.insert(0, instance.as_str().to_owned());
@@ -60,17 +59,17 @@ impl<L: Link> NatsStore<L> {
         format!("$KV.{}.{}", self.bucket.name, tokens.join("."))
     }
 
-    /// Asks for a hint. To be asked together with something that is sure to be answered, since without
-    /// the bucket this is not. Not by `STREAM.MSG.GET`: nats-server 2.9.10 dies of it while it makes the
-    /// bucket.
+    /// Asks for a hint. To be asked together with something that is sure to be answered: without
+    /// the bucket, this is not. Not by `STREAM.MSG.GET`: nats-server 2.9.10 dies of it while it
+    /// makes the bucket.
     fn get_hint(&self, agent: &Name) -> Request {
         let get = self.get_last(&self.hint_subject(agent));
         let replies = Replies::Maybe;
         Request { replies, ..get }
     }
 
-    /// Before 2.11: the instances that the agent's hint names, whatever the size of the fleet. None where
-    /// anything is wrong: whoever looks further says what.
+    /// Before 2.11: the instances that the agent's hint names, whatever the size of the fleet.
+    /// `None` if anything is wrong: the search that follows will say what.
     pub(super) async fn read_hinted(&mut self, agent: &Name) -> Result<Vec<Seen>, Failure> {
         let requests = vec![self.get_hint(agent), self.info_request(None, 0)];
         let replies = match self.link.ask(requests).await {
@@ -99,7 +98,7 @@ impl<L: Link> NatsStore<L> {
         self.seen(&replies, Life::of(&info))
     }
 
-    /// Before 2.11: adds to the hints, once in a while, where these records are.
+    /// Before 2.11: notes in the hints, once in a while, where these records are.
     pub(super) async fn hint(&mut self, records: &[&Record]) -> Result<(), Failure> {
         let now_ms = clock::mono_ms();
         let is_due = |record: &&&Record| {

@@ -1,8 +1,9 @@
-//! What happens to the record before when a bucket refuses the next one.
+//! What becomes of the old record when a bucket refuses the new one.
 //!
-//! A bucket at one of its limits (`discard: new`), or one that refuses records for any other reason, keeps
-//! the old record. That may say `ready` for the rest of its TTL, while the agent no longer is: such a
-//! record has to go, by whatever way the bucket leaves open. A `ready` that is refused removes nothing.
+//! A bucket at one of its limits (`discard: new`), or one that refuses records for any other
+//! reason, keeps the old record. That may say `ready` for the rest of its TTL although the agent no
+//! longer is: it has to go, by whatever way the bucket leaves open. A refused `ready` removes
+//! nothing.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -27,7 +28,7 @@ impl<L: Link> NatsStore<L> {
         format!("$JS.API.STREAM.PURGE.{}", self.bucket.stream())
     }
 
-    /// Removes these records for good, with nothing in their place. This needs room nowhere, and a
+    /// Removes these records for good, with nothing in their place. This needs no room, but a
     /// permission of its own.
     async fn purge(&mut self, places: &[Published]) -> Result<Vec<Result<(), Refused>>, Failure> {
         if places.is_empty() {
@@ -40,7 +41,7 @@ impl<L: Link> NatsStore<L> {
         });
         let purges: Vec<Request> = purges.collect();
         let replies = match self.link.ask(purges).await {
-            // A link that tells a denial for all requests at once.
+            // A link that reports one denial for all requests.
             Err(failure) if !failure.reconnect => {
                 let denied = Refused {
                     why: failure.cause,
@@ -58,8 +59,8 @@ impl<L: Link> NatsStore<L> {
         answers.collect()
     }
 
-    /// Removes everything that was put over this connection, or has to go, from a bucket that would keep it
-    /// for ever. Says why something is still there, if anything is.
+    /// Removes everything that was put over this connection, or has to go, from a bucket that would
+    /// keep it for ever. Says why something had to stay, if anything had.
     pub(super) async fn purge_all(&mut self) -> Result<Option<String>, Failure> {
         let places: Vec<Published> = self.put.drain().collect();
         let purged = self.purge(&places).await?;
@@ -67,7 +68,7 @@ impl<L: Link> NatsStore<L> {
         Ok(refused.map(|refused| self.why_not_purged(&refused)))
     }
 
-    /// The message that stands for a record that was removed. It ends as the record would have.
+    /// The message that stands for a removed record. It ends as the record would have.
     pub(super) fn marker(&self, place: &Published, lifetimes: Lifetimes) -> Request {
         let mut headers = ttl_header(lifetimes, 1_000);
         headers.push(("KV-Operation", "DEL".to_owned()));
@@ -79,7 +80,7 @@ impl<L: Link> NatsStore<L> {
         }
     }
 
-    /// Sends messages into the bucket: what the server says of each.
+    /// Sends messages into the bucket; returns what the server says of each.
     pub(super) async fn send(
         &mut self,
         messages: Vec<Request>,
@@ -97,7 +98,7 @@ impl<L: Link> NatsStore<L> {
         Ok(answers)
     }
 
-    /// Markers take the records' places; where the bucket refuses one, the record is purged.
+    /// Markers take the records' places; if the bucket refuses one, the record is purged.
     pub(super) async fn mark_removed(
         &mut self,
         places: &[Published],
@@ -117,8 +118,8 @@ impl<L: Link> NatsStore<L> {
         left.map_or(Ok(()), |why| Err(Failure::answered(why)))
     }
 
-    /// Has refused records that do not say `ready` take away what they were to replace, and puts them
-    /// again where that has made room.
+    /// If records that do not say `ready` were refused, removes those before them, and puts them
+    /// again if that has made room.
     pub(super) async fn give_way(
         &mut self,
         records: &[Record],
@@ -140,7 +141,7 @@ impl<L: Link> NatsStore<L> {
                 // The bucket was not even asked, and would not be now.
                 (None, _) => {}
                 (Some(_), Ok(())) => again.push((record, answer)),
-                // The first denial is what has to be mended.
+                // The first denial is the one to mend.
                 (Some(refused), Err(_)) if refused.is_denied => {}
                 (Some(refused), Err(purge)) => {
                     stuck.push((record, answer, self.still_there(refused, &purge)));
@@ -167,7 +168,7 @@ impl<L: Link> NatsStore<L> {
         Ok(())
     }
 
-    /// Why a record is still there that should not be, and what has to be mended.
+    /// Why a record that should be gone is still there, and what to mend.
     fn still_there(&self, refused: &Refused, purge: &Refused) -> String {
         if refused.is_denied {
             return refused.why.clone();

@@ -1,4 +1,5 @@
-//! The stream behind a bucket: how it is made, what it says of itself, how it ends a record's life.
+//! The stream behind a bucket: how it is made, what it says about itself, how it ends a record's
+//! life.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -11,8 +12,8 @@ use crate::clock::millis;
 use crate::connect::store::Bucket;
 use crate::freshness::Span;
 
-/// Within this time a server drops what it has seen before; its own default is longer than the
-/// shortest `max_age`, and it refuses that.
+/// Within this time a server drops repeated messages; its default is longer than the shortest
+/// `max_age`, which it refuses.
 const DUPLICATES: Duration = Duration::from_secs(120);
 
 impl Bucket {
@@ -21,9 +22,9 @@ impl Bucket {
         format!("KV_{}", self.name)
     }
 
-    /// The stream to be made. At a limit that an account or an administrator sets, `discard: new` refuses
-    /// a record and says so to whoever put it. With `discard: old` the record of the agent that beat the
-    /// longest ago would silently make way, and a healthy agent would be missed.
+    /// The stream to make. At a limit that an account or an administrator sets, `discard: new`
+    /// refuses a record and says so to its writer. With `discard: old` the record of the agent that
+    /// beat the longest ago would silently make way, and a healthy agent would be missed.
     pub(super) fn config(&self, supports_ttl: bool) -> Value {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let mut config = json!({
@@ -60,7 +61,7 @@ impl Bucket {
         format!("nats stream edit {} {option}", self.stream())
     }
 
-    /// Why nothing that it says of its records is worth anything, and nothing can be put there.
+    /// Why nothing that it says about its records can be relied on, and nothing can be put there.
     pub(super) fn has_no_leader(&self) -> Failure {
         Failure::answered(format!(
             "bucket {} has no leader: too few of its servers are up",
@@ -68,7 +69,7 @@ impl Bucket {
         ))
     }
 
-    /// Why a record was not taken, when nobody listens to the bucket's subjects.
+    /// Why a record was not taken if nobody listens to the bucket's subjects.
     pub(super) fn takes_nothing(&self) -> Failure {
         Failure::answered(format!(
             "bucket {} takes no records: it is gone, or has no leader",
@@ -118,7 +119,7 @@ pub(super) enum Lifetimes {
     MaxAge(u64),
     /// Nothing.
     Never,
-    /// Whatever ends a record brings back the one before it: the bucket keeps several.
+    /// When a record ends, the one before it comes back: the bucket keeps several.
     Several,
 }
 
@@ -131,7 +132,7 @@ impl Lifetimes {
         }
     }
 
-    /// How long a record is kept that asks for so long; nothing, if for ever.
+    /// How long a record is kept that asks for so long; `None` for ever.
     pub(super) fn kept_ms(self, asked_ms: Option<u64>) -> Option<u64> {
         match self {
             Self::Own(None) => asked_ms,
@@ -144,15 +145,15 @@ impl Lifetimes {
     }
 }
 
-/// What a writer has to know of a bucket.
+/// What a writer has to know about a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) lifetimes: Lifetimes,
-    /// Records can be read. Before 2.11 a server does not even answer who tries and may not.
+    /// Records can be read. Before 2.11, a server without this does not even answer.
     pub(super) allow_direct: bool,
 }
 
-/// What a stream says of itself.
+/// What a stream says about itself.
 #[derive(Debug, Deserialize)]
 pub(super) struct StreamInfo {
     config: StreamConfig,
@@ -167,11 +168,12 @@ pub(super) struct StreamInfo {
     ts: Option<String>,
 }
 
-/// What a stream says of the servers that keep it; one that no cluster keeps may say nothing.
+/// What a stream says about the servers that keep it; without a cluster it may say nothing.
 #[derive(Debug, Deserialize)]
 pub struct Cluster {
-    /// Who leads the stream. Nobody, when too few of its servers are left to elect one: then nobody
-    /// writes to it, and some buckets expire nothing, while each server still answers for itself.
+    /// Who leads the stream. Nobody if too few of its servers are left to elect a leader: then
+    /// nothing is written to it, and some buckets expire nothing, while each server still answers
+    /// for itself.
     #[serde(default)]
     leader: String,
 }
@@ -200,7 +202,7 @@ struct StreamConfig {
 
 #[derive(Debug, Default, Deserialize)]
 struct State {
-    /// Those that were asked for, and how many messages each has.
+    /// The requested ones, and how many messages each has.
     #[serde(default)]
     subjects: Option<HashMap<String, u64>>,
 }
@@ -229,7 +231,7 @@ impl StreamInfo {
         self.cluster.as_ref().is_none_or(Cluster::has_leader)
     }
 
-    /// The time at the server that has answered, if it tells.
+    /// The time at the server that answered, if it says so.
     pub(super) fn now(&self) -> Option<SystemTime> {
         time(self.ts.as_deref()?)
     }

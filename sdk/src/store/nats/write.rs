@@ -21,7 +21,7 @@ impl<L: Link> NatsStore<L> {
         }
     }
 
-    /// What a record has to hear before it is sent.
+    /// Why a record is not sent at all, or what to note if it is.
     pub(super) fn refusal(&self, record: &Record, lifetimes: Lifetimes) -> Stored {
         let ttl = Span(record.ttl_ms);
         match lifetimes {
@@ -56,8 +56,9 @@ impl<L: Link> NatsStore<L> {
         }
     }
 
-    /// Refuses records since the bucket would not end their life. If it has become so in mid-life, the
-    /// last ones are there: nothing but a purge ends them. What is said is what to mend first, the bucket.
+    /// Refuses records, since the bucket would not end their life. If it has changed in mid-life,
+    /// earlier records are there, and only a purge ends them. The answer names what to mend first:
+    /// the bucket.
     pub(super) async fn refuse_all(
         &mut self,
         records: &[Record],
@@ -66,17 +67,17 @@ impl<L: Link> NatsStore<L> {
         let noes = records.iter().filter(|record| !record.is_ready());
         self.put.extend(noes.map(|record| record.published.clone()));
         self.purge_all().await?;
-        // Once it is mended, the next beat is to know.
+        // Once it is mended, the next beat should notice.
         self.known = None;
         let why = self.why_none(lifetimes);
         Ok(records.iter().map(|_| Err(why.clone())).collect())
     }
 
-    /// What the server says of a record.
+    /// The server's answer to a record.
     pub(super) fn acknowledged(&mut self, reply: &Reply) -> Result<Result<(), Refused>, Failure> {
         match reply.status {
-            // Nobody listens to the bucket's subjects: it was removed, or nobody leads it. The next
-            // turn looks, and says which.
+            // Nobody listens to the bucket's subjects: it is gone, or has no leader. The next turn
+            // looks, and says which.
             Some(503) => {
                 self.known = None;
                 return Err(self.bucket.takes_nothing());
@@ -93,7 +94,7 @@ impl<L: Link> NatsStore<L> {
         let ack: ApiAnswer<Ack> = parse(&reply.payload)?;
         match ack.or_error() {
             Ok(ack) => {
-                // Numbers only grow; where they do not, it is another bucket of that name.
+                // Numbers only grow; if they don't, this is another bucket of that name.
                 if ack.seq <= self.last_seq {
                     self.known = None;
                     self.hinted.clear();

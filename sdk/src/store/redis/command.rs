@@ -5,9 +5,9 @@ use redis::{Cmd, cmd};
 /// How many commands it takes to add to a set.
 pub(super) const ADD_COMMANDS: usize = 5;
 
-/// Adds members to a set, which then lives for at least so long. Expiry is never shortened (`GT`), and a
-/// set that has none gets one (`NX`): since Redis 7.0. In one transaction: a connection that breaks in
-/// between must not leave a set that lives for ever.
+/// Adds members to a set, which then lives for at least so long. Expiry is never shortened (`GT`),
+/// and a set without one gets it (`NX`): since Redis 7.0. In one transaction: a connection that
+/// breaks in between must not leave a set for ever.
 pub(super) fn add_to_set(commands: &mut Vec<Cmd>, set: &str, members: &[&str], lifetime_ms: u64) {
     let mut add = cmd("SADD");
     add.arg(set).arg(members);

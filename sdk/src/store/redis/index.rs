@@ -8,7 +8,7 @@ use super::{CHUNK, Link, RedisStore};
 use crate::signal::{Instance, MAX_TTL_MS, Name};
 use crate::store::Failure;
 
-/// What the names in a set take at most.
+/// The most that the names in a set take.
 const SET_REPLY_BYTES: usize = 4 * 1024 * 1024;
 /// No agent has more live instances.
 const MAX_INSTANCES: usize = 1_024;
@@ -50,7 +50,7 @@ impl<L: Link> RedisStore<L> {
         Ok(members)
     }
 
-    /// The instances that the agents' indexes name and that could be some, the dead ones included.
+    /// The possible instances that the agents' indexes name, dead ones included.
     pub(super) async fn instances(
         &mut self,
         agents: &[Name],
@@ -66,7 +66,8 @@ impl<L: Link> RedisStore<L> {
         Ok(pairs.collect())
     }
 
-    /// What is to be read of these instances: of an agent that has very many, those that live.
+    /// Which of these instances to read: all of them or, of an agent that has very many, the live
+    /// ones.
     pub(super) async fn readable(
         &mut self,
         agents: &[Name],
@@ -92,8 +93,8 @@ impl<L: Link> RedisStore<L> {
         Ok(live)
     }
 
-    /// Removes agents without an instance from the index of agents. An instance that came up
-    /// meanwhile puts its agent there again.
+    /// Removes agents without an instance from the index of agents. An instance that has come up
+    /// meanwhile puts its agent back.
     pub(super) async fn forget_empty(&mut self, agents: &[Name]) -> Result<(), Failure> {
         let sets: Vec<String> = agents.iter().map(|agent| self.set_key(agent)).collect();
         let members = self.members(&sets).await?;
@@ -117,8 +118,8 @@ impl<L: Link> RedisStore<L> {
         self.put_back(&[(self.agents_key(), back)]).await
     }
 
-    /// Puts members back that were removed a moment too early. Their removal may have ended the set,
-    /// and with it its TTL: a fresh one lives for as long as anybody's would.
+    /// Puts back members that were removed a moment too early. Their removal may have ended the
+    /// set, and its TTL with it: the fresh one is as long as anybody's could be.
     pub(super) async fn put_back(&mut self, sets: &[(String, Vec<&str>)]) -> Result<(), Failure> {
         if sets.is_empty() {
             return Ok(());

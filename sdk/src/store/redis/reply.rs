@@ -1,4 +1,5 @@
-//! What the replies mean: what was stored or refused, and what costs the connection.
+//! What Redis's replies to writes mean: a record stored or refused (NOPERM, OOM), or a connection
+//! to give up (READONLY, NOAUTH).
 
 use redis::Value;
 
@@ -14,7 +15,7 @@ pub(super) fn all_stored(replies: &[Value]) -> Result<Stored, Failure> {
     Ok(Ok(None))
 }
 
-/// One reply to a write. What concerns the whole connection is a failure; the rest may concern this
+/// One reply to a write. An error of the whole connection is a failure; any other may concern this
 /// record alone, such as a key that an ACL does not allow.
 pub(super) fn stored(reply: &Value) -> Result<Stored, Failure> {
     match (reply, error(reply)) {
@@ -27,8 +28,8 @@ pub(super) fn stored(reply: &Value) -> Result<Stored, Failure> {
     }
 }
 
-/// An error of the server. `READONLY`, `MASTERDOWN` and their like are how a failover shows: the
-/// name leads to another server by now.
+/// An error of the server. `READONLY`, `MASTERDOWN` and their like are signs of a failover: by now
+/// the name leads to another server.
 pub(super) fn error(reply: &Value) -> Option<Failure> {
     let Value::ServerError(e) = reply else {
         return None;

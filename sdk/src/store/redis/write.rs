@@ -1,4 +1,4 @@
-//! Putting records: a beat renews one whose place is known, everything else registers it.
+//! Putting records: a beat renews a known one, everything else registers it.
 
 use std::collections::HashSet;
 
@@ -11,8 +11,8 @@ use crate::clock;
 use crate::store::{Failure, Published, Record, Stored};
 
 impl<L: Link> RedisStore<L> {
-    /// Puts records whose places are known. One that was lost is not put: then its indexes may be
-    /// lost as well.
+    /// Puts records that the indexes know. A record that was lost is not put here: its indexes may
+    /// be lost as well.
     pub(super) async fn renew(
         &mut self,
         records: &[&Record],
@@ -41,7 +41,7 @@ impl<L: Link> RedisStore<L> {
             .collect()
     }
 
-    /// Puts records and whatever leads to them.
+    /// Puts records, and whatever leads to them.
     pub(super) async fn register(&mut self, records: &[&Record]) -> Result<Vec<Stored>, Failure> {
         let Some(longest_ms) = records.iter().map(|record| record.ttl_ms).max() else {
             return Ok(Vec::new());
@@ -81,8 +81,8 @@ impl<L: Link> RedisStore<L> {
         Ok(answers)
     }
 
-    /// Has refused records that do not say `ready` take away what they were to replace, which may say so
-    /// for the rest of its TTL. A Redis at its `maxmemory` refuses `SET`, and allows `DEL`.
+    /// If a record that does not say `ready` was refused, removes the one before it, which may say
+    /// so for the rest of its TTL. A Redis at its `maxmemory` refuses `SET`, and allows `DEL`.
     pub(super) async fn give_way(
         &mut self,
         records: &[Record],
@@ -108,7 +108,7 @@ impl<L: Link> RedisStore<L> {
             let (Err(why), Err(refused)) = (&mut *answer, stored(reply)?) else {
                 continue;
             };
-            // The first denial is what has to be mended.
+            // The first denial is the one to mend.
             if !(why.starts_with("NOPERM") && refused.starts_with("NOPERM")) {
                 why.push_str("; the previous signal stays until its TTL ends: ");
                 why.push_str(&refused);
