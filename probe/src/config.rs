@@ -139,7 +139,7 @@ fn text(settings: &Settings, unknown: &[String]) -> String {
     for name in unknown {
         let _ = writeln!(
             text,
-            "note      {name} is set, and no variable of ready-probe"
+            "note      {name} is set, but ready-probe has no such variable"
         );
     }
     text
@@ -160,7 +160,7 @@ fn json(settings: &Settings, unknown: &[String]) -> Value {
 }
 
 /// A misspelt variable is no error (an orchestrator may set `READY_PORT` for a service of that
-/// name), but here is where somebody looks for it.
+/// name), but this is where somebody looks for it.
 fn unknown_variables(names: impl Iterator<Item = std::ffi::OsString>) -> Vec<String> {
     let mut unknown: Vec<String> = names
         .filter_map(|name| name.into_string().ok())

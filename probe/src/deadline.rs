@@ -1,9 +1,9 @@
-//! The deadline itself: ends the process when something that it reads or writes blocks.
+//! The deadline itself: ends the process if something that it reads or writes blocks.
 //!
 //! Checks have time limits of their own, and are all over by the deadline. What is left are calls
-//! that no event loop can give up: files on a disk that hangs, `/proc` of a process in trouble, a
-//! reader of our output that does not read. A thread waits for these; where none can be had, the
-//! process goes on without it.
+//! that no event loop can give up: files on a hanging disk, `/proc` of a process in trouble, a
+//! reader of our output that does not read. A thread waits for the deadline; if there can be none,
+//! the process goes on without it.
 
 use std::cell::OnceCell;
 use std::io;
@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// How long after the deadline the process is ended: the checks' own answers come first.
 const SLACK_MS: u64 = 35;
 const STACK_BYTES: usize = 64 * 1024;
-/// What is said when nobody else says anything.
+/// What to say if nobody else says anything.
 const REASON: &str = "no answer by the deadline: a file or folder this probe reads, or the reader \
                       of its output, is stuck";
 
@@ -63,7 +63,7 @@ impl Deadline {
         });
     }
 
-    /// The process ends once `timeout` has passed from now, instead of when it was said before.
+    /// The process ends once `timeout` has passed from now, instead of the time set before.
     pub fn reset(&self, timeout: Duration) {
         self.watched
             .at_ms
@@ -73,12 +73,12 @@ impl Deadline {
         }
     }
 
-    /// What is said, if anything, is to be JSON.
+    /// If anything is said, it is JSON.
     pub fn speak_json(&self) {
         self.watched.json.store(true, Ordering::Release);
     }
 
-    /// The answer is known: this is the status to end with, however long it takes to say it.
+    /// The answer is known: the process ends with this status, however long it takes to say it.
     pub fn decide(&self, status: u8) {
         self.watched.status.store(status, Ordering::Release);
         self.watched.decided.store(true, Ordering::Release);
@@ -124,8 +124,8 @@ impl Watched {
     }
 }
 
-/// Whether the readers of our output take a report now. What a pipe takes at all, it takes up to
-/// `PIPE_BUF` bytes of without blocking, and no report is longer, see pipe(7).
+/// Whether the readers of our output take a report now. A pipe that takes anything takes up to
+/// `PIPE_BUF` bytes without blocking, and no report is longer, see pipe(7).
 fn is_heard_at_once() -> bool {
     let (stdout, stderr) = (io::stdout(), io::stderr());
     let mut outputs = [

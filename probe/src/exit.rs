@@ -10,7 +10,7 @@ use ready_probe_sdk::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// What a pipe takes at all, it takes up to so many bytes of without blocking, see pipe(7).
+/// A pipe that takes anything takes so many bytes without blocking, see pipe(7).
 const PIPE_BUF: usize = 4_096;
 
 /// How a run ends: what it prints where, and its status. Docker reserves 2; 64 and 78 are
@@ -51,7 +51,7 @@ impl Exit {
         }
     }
 
-    /// Prints what is to be said, as far as somebody reads it within `patience`.
+    /// Prints it, as far as somebody reads it within `patience`.
     pub fn print(self, patience: Duration) -> ExitCode {
         let status = self.status();
         let until = clock::instant() + patience;
@@ -73,8 +73,7 @@ impl Exit {
     }
 }
 
-/// Writes what somebody takes by then. A reader that does not read can't keep this process; nobody is
-/// left to be told.
+/// Writes what somebody takes by then. A reader that does not read can't keep this process waiting.
 fn write(output: impl AsFd, text: &[u8], until: Instant) {
     let mut rest = text;
     while !rest.is_empty() {

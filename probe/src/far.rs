@@ -1,12 +1,12 @@
-//! What lies on a file system that may hang is asked by a child.
+//! A child asks whatever lies on a file system that may hang.
 //!
 //! A thread that waits for such a file system can't be ended, and the process can't end before its
-//! threads: its health check is then recorded as timed out, and its reason is lost. A child can be left
-//! behind. It is killed, which takes effect once the file system answers, and remembered by where that
-//! is mounted, so that no second one is started while it lives.
+//! threads: its health check would be recorded as timed out, and its reason lost. A child can be
+//! left behind. It is killed, which takes effect once the file system answers, and remembered by
+//! its mount, so that no second one is started while it lives.
 //!
-//! Which mounts may hang is told by [`ready_probe_sdk::host::Mounts`]. On all others nothing is asked by
-//! a child: that costs as much as a whole probe.
+//! [`ready_probe_sdk::host::Mounts`] tells which mounts may hang. For all others no child is
+//! started: it costs as much as a whole probe.
 //!
 //! - `paths`: which of them a question has to ask.
 //! - `ask`: asking a child all questions about one mount.
@@ -33,10 +33,10 @@ use crate::time_limit::TimeLimit;
 
 const MAX_SHOWN_CHARS: usize = 200;
 
-/// This very program, started again with the same arguments: for `role`, with its output in pipes, so
-/// that it holds none of ours. Not by way of `/dev/null`, which may hang as well.
+/// This very program, started again with the same arguments, for `role`. Its output goes into
+/// pipes, so that it holds none of ours; not to `/dev/null`, which may hang as well.
 fn start(role: &str, hears_stderr: bool) -> io::Result<Child> {
-    // A pipe that nobody writes to is at its end, and what nobody reads is thrown away.
+    // A pipe without a writer is at its end, and what nobody reads is thrown away.
     let (no_input, _) = io::pipe()?;
     let (_, no_reader) = io::pipe()?;
     let stderr = if hears_stderr {
@@ -57,8 +57,8 @@ fn start(role: &str, hears_stderr: bool) -> io::Result<Child> {
         .spawn()
 }
 
-/// Starts a child about a mount, unless the one that was left there still waits. The error says why there
-/// is none.
+/// Starts a child for a mount, unless the last one still waits there. The error says why there is
+/// none.
 pub fn start_for(
     point: &Path,
     before: Option<&LeftBehind>,
@@ -77,7 +77,7 @@ pub fn start_for(
         .map_err(|e| format!("{shown} may hang, and no process can be had to ask it: {e}"))
 }
 
-/// What is said of a mount that has not answered by then.
+/// What to say about a mount that has not answered by then.
 pub fn unanswered(point: &Path, limit: TimeLimit) -> String {
     format!("{} does not answer within {}", shown(point), limit.shown())
 }
@@ -86,7 +86,7 @@ fn shown(point: &Path) -> String {
     clean(&point.display().to_string(), MAX_SHOWN_CHARS)
 }
 
-/// Kills a child that does not answer, and tells how to know it again. None if it has ended.
+/// Kills a child that does not answer, and tells how to recognize it later. `None` if it has ended.
 pub fn leave(child: &mut Child) -> Option<LeftBehind> {
     // It is gone already, or goes when the file system answers.
     let _ = child.kill();

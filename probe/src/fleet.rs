@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The instances of one agent, at one look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fleet {
-    /// Whose they are.
+    /// The agent.
     pub agent: Name,
     /// How many of them must be ready.
     pub min: usize,
@@ -19,8 +19,8 @@ pub struct Fleet {
     pub others: BTreeSet<Id>,
 }
 
-/// An instance in four bytes: a memory holds hundreds of them. Two that look alike are taken for one,
-/// which is once in a few million pairs, and costs at most one too few that is waited for.
+/// An instance in four bytes: a memory holds hundreds of them. Two that look alike count as one;
+/// that happens once in a few million pairs, and then one too few is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Id(pub u32);
 

@@ -3,7 +3,7 @@
 use ready_probe_sdk::host::Process;
 use serde::{Deserialize, Serialize};
 
-/// A child that was left behind: it waits for a file system that does not answer.
+/// A child that was left waiting for a file system that does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftBehind {
     /// Its process.

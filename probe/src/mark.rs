@@ -28,7 +28,7 @@ const WRITER: &str = concat!("ready-probe/", env!("CARGO_PKG_VERSION"));
 
 /// How much of what a server says is quoted.
 const MAX_QUOTE_CHARS: usize = 200;
-/// What a server answers at the most: to a record, and to the question what others have left.
+/// The most that a server may answer: to a record, and about what others have left.
 const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
 /// Runs the command.
@@ -68,7 +68,7 @@ pub fn run(args: &cli::Mark, options: &Flags, start: &Start) -> Exit {
     if let Some(Ok(said) | Err(said)) = announced {
         text.push_str(&format!("{name}: {said}\n"));
     }
-    // The signal stands in this container, whatever became of it elsewhere.
+    // The signal counts in this container, whatever became of it elsewhere.
     Exit::Done(if settings.quiet.value && !failed {
         String::new()
     } else {
@@ -76,8 +76,8 @@ pub fn run(args: &cli::Mark, options: &Flags, start: &Start) -> Exit {
     })
 }
 
-/// Announces the signal to the first of the store's servers that takes it. The answer is a
-/// reservation; the error is for people.
+/// Announces the signal to the first of the store's servers that takes it. Returns a reservation,
+/// if there is one; the error is for people.
 fn announce(
     place: &Place,
     signal: &Signal,
@@ -96,7 +96,7 @@ fn announce(
             Ok((store, stored?))
         });
         let (mut store, reservation) = put.await?;
-        // A job that marks itself each time it runs is another instance each time.
+        // A job that marks itself each time it runs is a new instance each time.
         store::succeed(
             place,
             &mut store,
@@ -109,8 +109,8 @@ fn announce(
     })
 }
 
-/// The signal as others see it: with a TTL, since nobody renews it, and an instance that no other
-/// container has, and the next mark of the same process has again.
+/// The signal as others see it: with a TTL, since nobody renews it, and as an instance that no
+/// other container has and the next mark of the same process has again.
 fn elsewhere(signal: &Signal) -> Signal {
     let mut hasher = DefaultHasher::new();
     (&signal.boot_id, signal.pid_ns, signal.init_start).hash(&mut hasher);
@@ -217,7 +217,7 @@ impl Marked {
     }
 }
 
-/// The parent of this command; process 1 where that is outside of the container.
+/// The parent of this command; process 1 if that is outside of the container.
 fn parent() -> u32 {
     match host::stat_of(std::process::id()) {
         Some(stat) if stat.ppid > 0 => stat.ppid,

@@ -1,8 +1,9 @@
-//! What a check answered before, in this life of the container: what grace is counted from.
+//! The probe's memory: what each check answered before, in this life of the container. Grace is
+//! counted from it.
 //!
-//! [`Keeper`] keeps it in a file. One that is missing, foreign or corrupt means: no grace, which is
-//! said. It makes an Unknown tolerable, or of a "no" of peers an Unknown, where those that were ready are
-//! missing; never a "yes".
+//! [`Keeper`] keeps it in a file. If that is missing, foreign or corrupt, there is no grace, and
+//! the report says so. It can make an Unknown tolerable, or turn a "no" of peers into an Unknown if
+//! those that were ready are missing; never into a "yes".
 
 mod keeper;
 mod roster;
@@ -21,11 +22,11 @@ pub use roster::Roster;
 
 /// The version of the file.
 const VERSION: u32 = 1;
-/// At most this many checks are remembered; those whose answer is oldest are forgotten. Somebody who
-/// tries out targets by hand leaves one each.
+/// At most this many checks are remembered; those with the oldest answers are forgotten. Trying out
+/// targets by hand leaves one each.
 const MAX_CHECKS: usize = 500;
-/// A memory is written anew at least this often, although nothing in it changes: one that is not
-/// written for days belongs to nobody.
+/// A memory is written anew at least this often, although nothing in it changes: one that has not
+/// been written for days belongs to nobody.
 const REWRITE_MS: u64 = 3_600_000;
 
 /// Checks by their identity, and what they answer now.
@@ -36,9 +37,9 @@ type Answers<'a> = [(&'a str, &'a Outcome)];
 pub struct News<'a> {
     /// What the checks answer now.
     pub answers: Vec<(&'a str, &'a Outcome)>,
-    /// Whom those that ask a store have seen there, and had an answer.
+    /// Whom the checks that ask a store have seen there, if it answered.
     pub fleets: Vec<(&'a str, &'a [Fleet])>,
-    /// Mounts that were asked by a child, and the child where it was left behind.
+    /// Mounts that a child was asked about, and the child if it was left behind.
     pub children: &'a [(String, Option<LeftBehind>)],
 }
 
@@ -49,7 +50,7 @@ pub struct Memory {
     #[serde(default)]
     written_ms: u64,
     checks: BTreeMap<String, Past>,
-    /// Children that wait for a file system, by where that is mounted.
+    /// Children that wait for a file system, by its mount.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     stuck: BTreeMap<String, LeftBehind>,
     /// Who was ready, of the checks that ask a store.
@@ -105,7 +106,7 @@ impl Memory {
 
     /// Adds what was learned now; says whether that is worth writing.
     pub fn learn(&mut self, news: &News<'_>, now_ms: u64) -> bool {
-        // Whom a check has seen is taken for what its answer is now.
+        // Whom a check has seen is judged by its present answer.
         let has_answered = self.add(&news.answers, now_ms);
         let has_seen = self.add_fleets(&news.fleets, now_ms);
         self.note_children(news.children) | has_answered | has_seen
@@ -141,7 +142,7 @@ impl Memory {
         self.v == VERSION
     }
 
-    /// Forgets what is beyond [`MAX_CHECKS`], but never what was `asked` now.
+    /// Forgets checks beyond [`MAX_CHECKS`], but never one that was `asked` now.
     fn forget_oldest(&mut self, asked: &BTreeSet<&str>) {
         while self.checks.len() > MAX_CHECKS {
             let others = self
@@ -158,7 +159,7 @@ impl Memory {
 }
 
 impl Past {
-    /// What is to be remembered once `answer` was given.
+    /// What to remember after `answer`.
     fn after(before: Option<&Self>, answer: Answered, now_ms: u64) -> Self {
         let definite = match answer {
             Answered::Pass | Answered::Fail => Some(answer),
@@ -169,7 +170,7 @@ impl Past {
             definite,
             last: answer,
             since_ms: match before {
-                // A clock that went back belongs to another boot: count from now.
+                // If the clock went back, this is another boot: count from now.
                 Some(past) if past.last == answer && past.since_ms <= now_ms => past.since_ms,
                 Some(_) | None => now_ms,
             },

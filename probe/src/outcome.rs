@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 /// A check's answer. `Fail` is the target's own "no"; `Unknown` is everything else: nobody
-/// answered, or not in a way that answers the question.
+/// answered, or the answer does not answer the question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Yes; with a note for people, which may be empty.
     Pass(String),
-    /// Yes, and something is to be looked at.
+    /// Yes, but somebody should have a look.
     Blemished(String),
     /// No, and why.
     Fail(Fault),
@@ -23,8 +23,8 @@ pub struct Fault {
     pub reason: String,
     /// The agent says `starting`, or has not published yet.
     pub starting: bool,
-    /// It is not there. After a pass that may be the fault of who tells: a store that was restarted
-    /// empty has lost the signals of agents that are well.
+    /// It is not there. After a pass, the store may be at fault: one that was restarted empty has
+    /// lost the signals of agents that are well.
     pub absent: bool,
 }
 
@@ -96,7 +96,7 @@ impl Outcome {
         }
     }
 
-    /// A pass says `note` before what else it has to say.
+    /// A pass says `note` before anything else.
     pub fn with_first_note(self, note: &str) -> Self {
         match self {
             Self::Pass(text) if note.is_empty() => Self::Pass(text),
@@ -127,9 +127,9 @@ impl Outcome {
     }
 }
 
-/// One of several: passes when one does, fails when all do, else nobody knows. It is absent when one
-/// of them is: that one might have passed. Order-free but for
-/// the order in which the texts are joined.
+/// One of several: passes if one does, fails if all do, else nobody knows. It is absent if one of
+/// them is: that one might have passed. Apart from the order of the joined texts, the order does
+/// not matter.
 pub fn any(outcomes: Vec<(String, Outcome)>) -> Outcome {
     let mut unknown = false;
     let mut starting = true;

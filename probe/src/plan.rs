@@ -1,4 +1,5 @@
-//! What is asked in one round, and by which name each question is known from one probe to the next.
+//! What is asked in one round, and the name by which each question is known from one probe to the
+//! next.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use crate::left_behind::LeftBehind;
 use crate::target::Target;
 use ready_probe_sdk::connect::place::Place;
 
-/// The longest target that is a key of the probe's memory as it is.
+/// The longest target that the probe's memory holds as it is.
 const MAX_KEY_BYTES: usize = 200;
 
 /// What is asked in one round.
@@ -16,26 +17,26 @@ const MAX_KEY_BYTES: usize = 200;
 pub struct Plan {
     /// In the order in which they are reported.
     pub questions: Vec<Question>,
-    /// Mounts that were asked by a child, and the child where it was left behind.
+    /// Mounts that a child was asked about, and the child if it was left behind.
     pub children: Vec<(String, Option<LeftBehind>)>,
 }
 
-/// One check of a round, and its answer where nobody needs to be asked.
+/// One check of a round, and its answer if nobody has to be asked.
 pub struct Question {
     /// What is asked.
     pub target: Target,
     /// The check's identity from one probe to the next.
     pub key: String,
-    /// Its answer, where that is known.
+    /// Its answer, if that is known.
     pub settled: Option<Answer>,
-    /// Where a mount that may hang has to be asked.
+    /// The mount that has to be asked, if it may hang.
     pub mount: Option<PathBuf>,
-    /// It is about an agent that nobody has named.
+    /// It is about an agent that nobody named.
     pub discovered: bool,
 }
 
 impl Plan {
-    /// A peer of one store or namespace says nothing about its namesake in another.
+    /// A peer in one store or namespace says nothing about its namesake in another.
     pub fn tell_stores_apart(&mut self, place: Option<&Place>) {
         let Some(Place { store, namespace }) = place else {
             return;

@@ -24,11 +24,11 @@ use crate::target::Target;
 use crate::time_limit::TimeLimit;
 use crate::verdict;
 
-/// How long a probe waits for others that write the memory where an Unknown has to be in it: without
-/// that, there is no grace.
+/// How long a probe waits for others that write the memory if its own Unknown has to be in it:
+/// without that, there is no grace.
 const LONG_PATIENCE: Duration = Duration::from_millis(40);
 
-/// What this container's probes keep from one to the next.
+/// What this container's probes remember.
 pub struct Probe<'a> {
     settings: &'a Settings,
     mounts: Option<&'a Mounts>,
@@ -54,8 +54,8 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// The same probe, for which only an answer is an answer: who waits for a server does not want
-    /// to be told that it was there before.
+    /// The same probe without grace: whoever waits for a server does not want to hear that it was
+    /// there before.
     pub fn without_grace(self) -> Self {
         Self {
             tolerant: false,
@@ -81,7 +81,7 @@ impl<'a> Probe<'a> {
             match (&mount, &self.asks) {
                 (None, _) => self.plan_discovered(&mut plan),
                 (Some(point), Some(asked)) if point == asked => self.plan_discovered(&mut plan),
-                // What is there is the child's to find out.
+                // The child finds out what is there.
                 (Some(_), None) => plan.add(Target::agents(), None, false),
                 (Some(_), Some(_)) => {}
             }
@@ -116,7 +116,7 @@ impl<'a> Probe<'a> {
 
     /// Asks everything at once; returns by the limit. What is found on the way is added to the plan.
     pub async fn ask(&self, plan: &mut Plan, limit: TimeLimit) -> Vec<Answer> {
-        // The children first: what the commands of `exec:` leave is told from what was there before.
+        // The children first: they must not be taken for what the commands of `exec:` leave.
         let children = self.start_children(plan);
         let open: Vec<&Target> = plan
             .questions
@@ -160,7 +160,7 @@ impl<'a> Probe<'a> {
         let (mut settled, open): (Vec<_>, Vec<_>) = ours
             .into_iter()
             .partition(|question| question.settled.is_some());
-        // Those agents that were found, and then that these are all: nothing else is waited for.
+        // First the agents that were found, then that these are all: nothing else is waited for.
         settled.sort_by_key(|question| !question.discovered);
         for question in settled {
             if let Some(answer) = &question.settled {
@@ -208,8 +208,8 @@ impl<'a> Probe<'a> {
             .collect()
     }
 
-    /// Folds the answers into a report, in the light of what was answered before. Recalls that first,
-    /// and remembers these then; between, and behind, nothing is read or written.
+    /// Folds the answers into a report, in the light of those before. Recalls these first, and
+    /// remembers the new ones afterwards; reads and writes nothing else.
     pub fn judge(&self, plan: Plan, answers: Vec<Answer>) -> Report {
         let now_ms = clock::mono_ms();
         let recalled = self.keeper.recall();
@@ -235,8 +235,8 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Writes what was answered, if that is news. An Unknown is written each time: only where it can
-    /// be is it tolerated, or every probe would see the first one anew.
+    /// Writes the answers, if they are news. An Unknown is written each time: it is tolerated only
+    /// where it can be written, or every probe would take it for the first one.
     fn remember(&self, learned: &Learned, now_ms: u64) -> Result<(), String> {
         let is_unknown = |answer: &Answer| matches!(answer.outcome, Outcome::Unknown(_));
         let has_unknown = self.tolerant && learned.answers.iter().any(is_unknown);
@@ -244,7 +244,7 @@ impl<'a> Probe<'a> {
             return Ok(());
         }
         let patience = if has_unknown {
-            // Within what the deadline leaves for saying what was answered.
+            // Within the time that the deadline leaves for the report.
             (self.settings.timeout.value / 40).clamp(SHORT_PATIENCE, LONG_PATIENCE)
         } else {
             SHORT_PATIENCE
@@ -296,7 +296,7 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// An answer that nobody had to be asked for.
+/// An answer that needed no asking.
 fn known(outcome: Outcome) -> Answer {
     Answer {
         outcome,

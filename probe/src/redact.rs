@@ -3,8 +3,8 @@
 pub use ready_probe_sdk::connect::address::HIDDEN;
 pub use ready_probe_sdk::connect::redact::{Secrets, shown};
 
-/// A message of our own, on one line, at most `max` characters long. What is quoted in it may be an
-/// address that came into the wrong place, password and all, or hold what nobody sees.
+/// A message of our own, on one line, at most `max` characters long. It may quote an address in the
+/// wrong place, password and all, or invisible characters.
 pub fn one_line(message: &str, max: usize) -> String {
     let mut line = String::new();
     for c in message.chars() {

@@ -1,5 +1,5 @@
-//! Where a command's settings lie on a mount that may hang, all of the command is a child's. This process
-//! passes on what the child says, and how it ends.
+//! If a command's settings lie on a mount that may hang, a child runs the whole command. This
+//! process passes on what the child says, and how it ends.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub enum Relayed {
 }
 
 impl Relayed {
-    /// Whether it is to be done here. The error is how the command ends, if it is not.
+    /// Whether to do it here. The error is how the command ends, if not.
     pub fn here(self) -> Result<(), Exit> {
         match self {
             Self::No => Ok(()),
@@ -43,9 +43,9 @@ impl Relayed {
     }
 }
 
-/// Leaves a command to a child, if anything that it has to read before it knows what it is to do may hang:
-/// files and folders, each behind where it was set, for people. `signals` is where the probe's memory is,
-/// as far as that is known.
+/// Leaves a command to a child, if anything that it has to read before it knows its task may hang:
+/// files and folders, each after the place where it was set, for people. `signals` is where the
+/// probe's memory is, as far as that is known.
 pub fn if_needed(
     needed: impl IntoIterator<Item = (String, PathBuf)>,
     signals: &Folder,
@@ -85,7 +85,7 @@ pub fn if_needed(
         children: &[(key, stuck)],
         ..News::default()
     };
-    // What can't be remembered costs one process more the next time.
+    // If this can't be remembered, it costs one process more the next time.
     if let Err(why) = keeper.remember(&news, now_ms, SHORT_PATIENCE) {
         tracing::debug!("{why}");
     }

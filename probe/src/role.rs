@@ -1,11 +1,11 @@
-//! What this process is for, where a probe has started it as its child.
+//! What this process is for, if a probe has started it as its child.
 
 use std::ffi::OsString;
 
 use ready_probe_sdk::host;
 
-/// In the environment of a child: its parent's process id, a colon, and what it is for. Whoever has it
-/// without being that parent's child is no child of a probe.
+/// In the environment of a child: its parent's process id, a colon, and its task. A process that
+/// has it but another parent is no child of a probe.
 pub const VARIABLE: &str = "READY_PROBE_CHILD";
 
 /// What this process is for, if a probe has started it as its child.

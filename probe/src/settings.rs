@@ -33,10 +33,10 @@ pub use flags::Flags;
 use layers::{first_of, switch, typed};
 pub use origin::{Invalid, Origin, Setting};
 
-/// The overall deadline when nothing else is said: HEALTHCHECK's own default is 30 s, a kubelet's
-/// and most people's is shorter.
+/// The default deadline of a run: HEALTHCHECK's own default is 30 s, a kubelet's and most people's
+/// is shorter.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a dependency may be unreachable when nothing else is said.
+/// The default grace.
 const DEFAULT_GRACE: Grace = Grace::For(Duration::from_secs(180));
 
 const CONFIG_VARIABLE: &str = "READY_CONFIG";
@@ -49,7 +49,7 @@ const FILE_VARIABLES: [&str; 4] = [
     "NATS_URL_FILE",
 ];
 
-/// Everything that one run needs to know.
+/// Everything that a run needs to know.
 #[derive(Debug)]
 pub struct Settings {
     /// The overall deadline, counted from the start of the process.
@@ -95,13 +95,12 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Resolves the settings of a command that checks nothing: what is to be checked is not looked
-    /// at.
+    /// Resolves the settings of a command that checks nothing: the targets are not looked at.
     pub fn resolve_alone(options: &Flags, env: &Env<'_>) -> Result<Self, Invalid> {
         Ok(Self::common(options, env)?.0)
     }
 
-    /// What every command needs to know, and what the file says is to be checked.
+    /// What every command needs, and the checks that the file names.
     fn common(options: &Flags, env: &Env<'_>) -> Result<(Self, Checked), Invalid> {
         let mut secrets = Secrets::default();
         let named = typed("--config", &options.config).or(env.variable("READY_CONFIG")?);
@@ -162,8 +161,8 @@ impl Settings {
             .as_ref()
             .filter(|agents| agents.value.is_empty())
             .map(|agents| agents.origin.clone());
-        // Targets on the command line replace what the environment and the file name, not what stands
-        // beside them on the command line.
+        // Targets on the command line replace those of the environment and the file, but nothing
+        // else on the command line.
         let named_agents =
             named_agents.filter(|agents| targets.is_empty() || agents.origin.is_typed());
         let mut checks: Vec<Setting<Target>> = Vec::new();

@@ -22,7 +22,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Now; until more is known, the default deadline holds.
+    /// Now; until more is known, the default deadline counts.
     pub fn now() -> Self {
         Self {
             at: clock::instant(),
@@ -36,12 +36,12 @@ impl Start {
         self.mounts.get_or_init(Mounts::current).as_ref()
     }
 
-    /// The same, if any of it may hang.
+    /// The same, if any mount may hang.
     pub fn far_mounts(&self) -> Option<&Mounts> {
         self.mounts().filter(|mounts| mounts.may_hang())
     }
 
-    /// Has the deadline hold whatever blocks from now on.
+    /// Makes the deadline end whatever blocks from now on.
     pub fn watch(&self) {
         self.deadline.watch();
     }
@@ -64,18 +64,18 @@ impl Start {
         clock::instant().saturating_duration_since(self.at)
     }
 
-    /// Has the process end by then, whatever blocks it; returns that instant.
+    /// Makes the process end by then, whatever blocks it; returns that instant.
     pub fn end_by(&self, timeout: Duration) -> Instant {
         self.deadline.reset(timeout.saturating_sub(self.elapsed()));
         self.plus(timeout)
     }
 
-    /// Has the deadline speak JSON, too.
+    /// Makes the deadline speak JSON, too.
     pub fn speak_json(&self) {
         self.deadline.speak_json();
     }
 
-    /// The run is over but for saying so, which may take until its deadline and no longer.
+    /// The run is over but for its report, which may take until the deadline and no longer.
     pub fn finish(&self, exit: Exit) -> ExitCode {
         self.deadline.decide(exit.status());
         exit.print(self.deadline.left())

@@ -1,4 +1,4 @@
-//! The target grammar: what a check asks, parsed once, so that nothing downstream can be invalid.
+//! The target grammar: what a check asks, parsed once, so that nothing after it can be invalid.
 
 mod itself;
 mod local;
@@ -26,14 +26,14 @@ use options::Options;
 use scheme::{SCHEMES, no_scheme, unknown_scheme};
 use variables::{Lookup, Unusable, Variables};
 
-/// How much of a target is printed and remembered at most: a path may be of any length, and hold
+/// How much of a target is printed and remembered at most: a path may have any length, and hold
 /// line ends.
 const MAX_REDACTED_CHARS: usize = 1_000;
 
 /// One question, ready to be asked.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// What is asked.
+    /// What to ask.
     pub kind: Kind,
     /// The target as it is printed: without secrets, timing and naming options. It also is the
     /// check's identity from one probe to the next.
@@ -44,7 +44,7 @@ pub struct Target {
     pub timeout: Option<Duration>,
     /// Its own grace.
     pub grace: Option<Grace>,
-    /// Reported, and never decides.
+    /// It is only reported, and never decides.
     pub optional: bool,
     /// Pass and Fail change places. Where something is expected, the kind's own `not` is set instead.
     pub not: bool,
@@ -52,7 +52,7 @@ pub struct Target {
     pub scope: Scope,
 }
 
-/// What the check is called that looks for agents; every other target has a scheme.
+/// The name of the check that looks for agents; every other target has a scheme.
 pub const AGENTS: &str = "agents";
 
 /// What can be asked.
@@ -147,7 +147,7 @@ pub struct HttpTarget {
     pub endpoint: Endpoint,
     /// How to speak TLS, for `https`.
     pub tls: Option<TlsOptions>,
-    /// What stands in the `Host` header.
+    /// The `Host` header.
     pub host: String,
     /// Path and query.
     pub path: String,
@@ -157,7 +157,7 @@ pub struct HttpTarget {
     pub body: Body,
     /// Headers to send.
     pub headers: hyper::HeaderMap,
-    /// Which status codes are as expected.
+    /// The expected status codes.
     pub status: Vec<RangeInclusive<u16>>,
     /// The body contains all of these.
     pub contains: Vec<String>,
@@ -174,14 +174,14 @@ pub enum Body {
     None,
     /// This text.
     Text(String),
-    /// What is in this file at the time.
+    /// The content of this file at the time.
     File(PathBuf),
 }
 
-/// What `not` turns round of what is expected of an HTTP endpoint: what the user has written.
+/// What `not` inverts of the expectations of an HTTP endpoint: those that the user wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpNot {
-    /// The status must not be one of those, which stand in the target.
+    /// The status must be none of those in the target.
     pub status: bool,
 }
 
@@ -199,16 +199,16 @@ pub struct FileTarget {
 }
 
 impl Target {
-    /// Parses a target with the options that stand in it, and `more` that stand beside it, as it is:
-    /// no variable is looked up. Secrets that it holds are added to `secrets`.
+    /// Parses a target with its own options, and `more` from elsewhere, as it is: no variable is
+    /// looked up. Its secrets are added to `secrets`.
     ///
     /// The error quotes the target up to its scheme at most: what follows may hold a secret.
     pub fn parse(text: &str, more: Options, secrets: &mut Secrets) -> Result<Self, String> {
         Self::parse_with(text, more, &Variables::default(), secrets)
     }
 
-    /// The same with variables, which are looked up once. `exec:` has none: what a `$` means there
-    /// is its command's business.
+    /// The same with variables, which are looked up once. `exec:` has none: a `$` there is its
+    /// command's business.
     pub fn parse_configured(
         text: &str,
         more: Options,
@@ -270,7 +270,7 @@ impl Target {
         }
     }
 
-    /// A whole target that came from a variable. What has no scheme is not quoted, unlike a word that
+    /// A whole target from a variable. Without a scheme it is not quoted, unlike a word that
     /// somebody typed.
     fn parse_value(
         value: &str,
@@ -381,7 +381,7 @@ impl Target {
         self.asks(|kind| matches!(kind, Kind::Peer { .. }))
     }
 
-    /// Whether it is such a question, or has one among several.
+    /// Whether it, or one of several in it, is such a question.
     pub fn asks(&self, is_one: impl Fn(&Kind) -> bool + Copy) -> bool {
         match &self.kind {
             Kind::Any(targets) => targets.iter().any(|target| target.asks(is_one)),

@@ -21,12 +21,12 @@ impl Scope {
     }
 }
 
-/// What the probe says of the container.
+/// What the probe says about the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Everything passes.
     Healthy,
-    /// It works, and something is to be looked at.
+    /// It works, but somebody should have a look.
     Degraded,
     /// It has not come up yet.
     Starting,
@@ -54,20 +54,20 @@ impl Verdict {
     }
 }
 
-/// How an `Unknown` stands against the check's grace.
+/// Whether an `Unknown` is within the check's grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tolerance {
     /// The check has passed, it did not fail since, and its grace is not over.
     Tolerated {
-        /// Before which instant of `CLOCK_MONOTONIC`, in milliseconds; nothing where the grace has no
-        /// end. For who asks again: the fold knows no time.
+        /// Until when, by `CLOCK_MONOTONIC` in milliseconds; `None` for ever. For whoever asks
+        /// again: the fold knows no time.
         until_ms: Option<u64>,
     },
     /// It never passed in this epoch, failed last, or its grace is over.
     Exhausted,
 }
 
-/// One outcome with what the fold needs to know of its check.
+/// One outcome, with what the fold has to know about its check.
 #[derive(Debug, Clone, Copy)]
 pub struct Ballot<'a> {
     /// The check's answer.
@@ -79,7 +79,7 @@ pub struct Ballot<'a> {
     /// Whether it has passed before in this epoch.
     pub passed_before: bool,
     /// Whether there is no agent to say that the container is still starting: then each of its own
-    /// checks is, until it has passed.
+    /// checks says so, until it has passed.
     pub without_agents: bool,
     /// If it is `Unknown`: whether that is tolerated.
     pub tolerance: Tolerance,
@@ -119,7 +119,7 @@ impl Ballot<'_> {
         }
     }
 
-    /// It is about this container, and has not passed yet.
+    /// It is about this container and has not passed yet.
     fn is_new(&self) -> bool {
         self.scope == Scope::Own && !self.passed_before
     }

@@ -302,7 +302,7 @@ fn a_misspelt_variable_is_found_by_config() {
         .env("READY_TIMOUT", "1s")
         .env("READY_PORT", "tcp://1.2.3.4:5"));
     for name in ["READY_TIMOUT", "READY_PORT"] {
-        let note = format!("note      {name} is set, and no variable of ready-probe\n");
+        let note = format!("note      {name} is set, but ready-probe has no such variable\n");
         assert!(run.stdout.contains(&note), "{run:?}");
     }
     assert!(

@@ -22,7 +22,7 @@ pub struct AnswerLine {
     /// Whom the check has seen in a store.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     fleets: Vec<Fleet>,
-    /// It is about an agent that was found there, of which the parent knows nothing.
+    /// It is about an agent that was found there, which the parent does not know.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub discovered: bool,
 }
@@ -48,7 +48,7 @@ impl AnswerLine {
         }
     }
 
-    /// Prints it. Nobody is left to be told when the parent has gone.
+    /// Prints it. If the parent is gone, there is nobody to tell.
     pub fn print(&self) {
         if let Ok(mut text) = serde_json::to_vec(self) {
             text.push(b'\n');
@@ -57,7 +57,7 @@ impl AnswerLine {
     }
 }
 
-/// The mount that this process is to ask, if it is such a child.
+/// The mount that this process has to ask, if it is such a child.
 pub fn mount() -> Option<PathBuf> {
     let role = crate::role::role()?;
     Some(PathBuf::from(role.to_str()?.strip_prefix("asks ")?))

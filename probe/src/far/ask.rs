@@ -17,13 +17,13 @@ use crate::time_limit::TimeLimit;
 
 /// More than a thousand agents and as many checks say.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
-/// A child that has answered everything ends at once, unless something of it hangs.
+/// A child that has answered everything ends at once, unless part of it hangs.
 const ENDING: Duration = Duration::from_millis(100);
 
 /// A mount, and how its questions are asked.
 pub struct Asking {
     point: PathBuf,
-    /// Why there is none, else.
+    /// Or why there is none.
     child: Result<Child, String>,
 }
 
@@ -32,11 +32,11 @@ pub struct Asking {
 pub struct Hearing {
     /// Where it is mounted.
     pub point: PathBuf,
-    /// What was answered, by the questions' keys, in the order in which it came.
+    /// The answers with their questions' keys, in the order in which they came.
     pub lines: Vec<AnswerLine>,
-    /// What every other question is to hear.
+    /// The answer to every other question.
     pub otherwise: Outcome,
-    /// The child, where it was left behind.
+    /// The child, if it was left behind.
     pub stuck: Option<LeftBehind>,
     /// Whether somebody was asked at all.
     pub asked: bool,
@@ -45,7 +45,7 @@ pub struct Hearing {
 }
 
 impl Asking {
-    /// Starts a child for a mount, unless the one that was left there still waits.
+    /// Starts a child for a mount, unless the last one still waits there.
     pub fn start(point: &Path, before: Option<&LeftBehind>) -> Self {
         Self {
             point: point.to_owned(),
@@ -75,7 +75,7 @@ impl Asking {
         let listened = listen(&mut child, questions, &mut heard.lines, limit).await;
         match listened {
             Ok(true) => {
-                // It has ended: what it is left with is its exit status.
+                // It has ended, but for being reaped.
                 while child.try_wait().is_ok_and(|ended| ended.is_none()) {
                     tokio::time::sleep(Duration::from_micros(200)).await;
                 }
@@ -131,7 +131,7 @@ impl Hearings {
         Self(heard)
     }
 
-    /// The mounts that were asked, and the children that were left behind.
+    /// The mounts that were asked, and the children that stayed behind.
     pub fn children(&self) -> Vec<(String, Option<LeftBehind>)> {
         let asked = self.0.iter().filter(|heard| heard.asked);
         asked
@@ -175,7 +175,7 @@ impl Hearings {
     }
 }
 
-/// What the child is told it is for.
+/// The child's task, as it is told.
 fn role(point: &Path) -> String {
     format!("asks {}", point.display())
 }

@@ -10,7 +10,7 @@ use ready_probe_sdk::host::Mounts;
 use crate::check::Context;
 use crate::target::{Body, Kind, Target};
 
-/// Where such a mount is, for a question that has to ask one.
+/// Where the mount is that a question has to ask, if there is one.
 pub fn of_target(mounts: &Mounts, target: &Target, context: Context<'_>) -> Option<PathBuf> {
     if target.asks(|kind| matches!(kind, Kind::Agent { .. }))
         && let Some(point) = of_folder(mounts, context.folder)
@@ -22,7 +22,7 @@ pub fn of_target(mounts: &Mounts, target: &Target, context: Context<'_>) -> Opti
     hanging.next().map(|mount| mount.point().to_owned())
 }
 
-/// Where such a mount is, for a folder of signals.
+/// The same for a folder of signals.
 pub fn of_folder(mounts: &Mounts, folder: &Folder) -> Option<PathBuf> {
     let mut hanging = folder.dirs().filter_map(|dir| mounts.hanging_around(dir));
     hanging.next().map(|mount| mount.point().to_owned())

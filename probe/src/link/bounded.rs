@@ -4,8 +4,8 @@ use tokio::io::AsyncReadExt;
 
 use super::connect::{Stream, plain};
 
-/// All that any check reads of a server's replies. A server that needs more than this to answer a
-/// ping does not answer a ping.
+/// The most that any check reads of a server's replies. A server that needs more than this to
+/// answer a ping does not answer a ping.
 pub const MAX_REPLY_BYTES: usize = 64 * 1024;
 
 const PIECE_BYTES: usize = 4 * 1024;
@@ -16,7 +16,7 @@ const LARGE_PIECE_BYTES: usize = 64 * 1024;
 pub struct Received {
     bytes: Vec<u8>,
     taken: usize,
-    /// How much more it may send, of how much.
+    /// How much more it may send, and of how much.
     left: usize,
     allowed: usize,
 }
@@ -37,7 +37,7 @@ impl Received {
         self.allowed = max_bytes;
     }
 
-    /// What has arrived and was not taken yet.
+    /// What has arrived and has not been taken yet.
     pub fn rest(&self) -> &[u8] {
         self.bytes.get(self.taken..).unwrap_or_default()
     }
@@ -63,7 +63,7 @@ impl Received {
 
     /// Waits for more. The error is for people.
     pub async fn more(&mut self, stream: &mut Stream) -> Result<(), String> {
-        // What may be long is taken in large pieces.
+        // Long answers are taken in large pieces.
         let piece = if self.allowed > MAX_REPLY_BYTES {
             LARGE_PIECE_BYTES
         } else {
@@ -72,7 +72,7 @@ impl Received {
         self.bytes.drain(..self.taken);
         self.taken = 0;
         self.bytes.reserve_exact(piece);
-        // Whoever stops waiting leaves what has come so far as it is.
+        // Whoever stops waiting loses nothing that has arrived.
         let read = stream.read_buf(&mut self.bytes).await;
         match read {
             Ok(0) => Err("connection closed".to_owned()),

@@ -1,10 +1,10 @@
 //! Keeps the image's name service modules out of the static binary.
 //!
-//! A static glibc loads the shared modules that `/etc/nsswitch.conf` names, built for the image's own
-//! glibc: with another version of it, or a module that starts threads, the process dies by a signal
+//! A static glibc loads the shared modules that `/etc/nsswitch.conf` names, built for the image's
+//! own glibc. If that is another version, or a module starts threads, the process dies by a signal
 //! without an answer. `files` and `dns` are built in since glibc 2.34, and need no module.
 
-/// Has names be resolved by `/etc/hosts` and DNS alone, whatever `/etc/nsswitch.conf` says. To be
+/// Makes names resolve by `/etc/hosts` and DNS alone, whatever `/etc/nsswitch.conf` says. To be
 /// called before the first name is resolved.
 #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
 #[allow(

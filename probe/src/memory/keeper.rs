@@ -1,8 +1,9 @@
-//! The file that [`Memory`] is kept in from one probe to the next.
+//! The file that keeps [`Memory`] from one probe to the next.
 //!
 //! `DIR/.probe/EPOCH-UID.json`, mode 0600, believed only if the reader owns it, written by rename
-//! under a lock that is waited for as long as the caller says; where the folder is full, rewritten in
-//! place. Anybody in the container may write into the folder, so nothing here follows a link.
+//! under a lock, which is waited for as long as the caller says, and rewritten in place if the
+//! folder is full. Anybody in the container may write into the folder, so nothing here follows a
+//! link.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -24,10 +25,10 @@ const MAX_FILE_BYTES: u64 = 512 * 1024;
 const TORN_PAUSE: Duration = Duration::from_millis(1);
 /// How often a file that makes no sense is read again.
 const TORN_READINGS: usize = 2;
-/// A volume outlives many containers; what they left is removed when it was not written for so
-/// long. A memory that is in use is written more often, see [`super::REWRITE_MS`].
+/// A volume outlives many containers; what they left is removed if it has not been written for so
+/// long. A memory in use is written more often, see [`super::REWRITE_MS`].
 const STALE: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// How long a probe waits for others that write the memory, where nothing depends on its own answer
+/// How long a probe waits for others that write the memory, if nothing depends on its own answer
 /// being in it.
 pub const SHORT_PATIENCE: Duration = Duration::from_millis(10);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
@@ -39,12 +40,12 @@ pub struct Keeper {
     file: String,
 }
 
-/// What was found there.
+/// What it held.
 #[derive(Debug, Default)]
 pub struct Recalled {
     /// What is remembered; empty when there was nothing to believe.
     pub memory: Memory,
-    /// Why there was something that can't be believed.
+    /// Why it can't be believed, if it can't.
     pub problem: Option<String>,
 }
 
@@ -65,8 +66,8 @@ impl Keeper {
         }
     }
 
-    /// Reads what is remembered: of several folders the one that was written last. One that is
-    /// full can't be written any longer, and would be believed for ever.
+    /// Reads the memory: of several folders, the one that was written last. A full folder can't be
+    /// written any longer, and would be believed for ever.
     pub fn recall(&self) -> Recalled {
         let mut recalled = Recalled::default();
         let mut found = false;
@@ -89,8 +90,8 @@ impl Keeper {
         recalled
     }
 
-    /// Adds what was learned now. What probes that ran meanwhile have learned is kept. The lock is
-    /// waited for no longer than `patience`. The error says of each folder what is wrong with it.
+    /// Adds what was learned now, to what other probes have learned meanwhile. The lock is waited
+    /// for no longer than `patience`. The error says what is wrong with each folder.
     pub fn remember(&self, news: &News<'_>, now_ms: u64, patience: Duration) -> Result<(), String> {
         let mut problems = Vec::new();
         for (path, dir) in self.folder.probe_dirs(true) {
@@ -115,8 +116,8 @@ impl Keeper {
         let stem = self.file.trim_end_matches(".json");
         let _lock = lock(dir, &format!("{stem}.lock"), patience)?;
         let is_new = !matches!(read(dir, &self.file), Ok(Some(_)));
-        // Of all folders: the last probe may not have been able to write into this one. What can't be
-        // believed is replaced.
+        // From all folders: the last probe may not have been able to write into this one. What
+        // can't be believed is replaced.
         let mut memory = self.recall().memory;
         memory.learn(news, now_ms);
         replace(dir, &self.file, &format!("{stem}.tmp"), &memory)?;
@@ -141,10 +142,10 @@ fn replace(dir: &OwnedFd, name: &str, temp: &str, memory: &Memory) -> io::Result
         .and_then(|fd| File::from(fd).write_all(&text))
         .and_then(|()| Ok(fs::renameat(dir, temp, dir, name)?));
     match renamed {
-        // A full folder refuses new files and still lets an old one be rewritten: one that was
-        // believed, or there would be nothing to add to.
+        // A full folder refuses new files, but lets an old one be rewritten: one that was believed,
+        // or there would be nothing to add to.
         Err(e) if is_full(&e) => {
-            // What did not fit takes the room of others.
+            // What did not fit only takes up room.
             let _ = fs::unlinkat(dir, temp, AtFlags::empty());
             if !matches!(read(dir, name), Ok(Some(_))) {
                 return Err(e);
@@ -229,8 +230,8 @@ fn lock(dir: &OwnedFd, name: &str, patience: Duration) -> io::Result<OwnedFd> {
     }
 }
 
-/// Removes what our user's probes left in lives of the container long past: files of our names
-/// only, in this very folder.
+/// Removes what our user's probes left in lives of the container long past: only files with our
+/// names, only in this very folder.
 fn remove_stale(dir: &OwnedFd) -> io::Result<()> {
     let me = host::my_euid();
     let now = clock::wall()

@@ -1,7 +1,7 @@
 //! Who was ready when a `peer:` check last passed, and since when they are missing.
 //!
-//! A store that was wiped, or restarted empty, has lost agents that are well: their beats bring them back
-//! within their TTL. Until then those that come back first do not speak for the others.
+//! A store that was wiped, or restarted empty, has lost agents that are well: their beats bring
+//! them back within their TTL. Until then, the first to come back do not speak for the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ use super::{Answered, Memory};
 use crate::fleet::{Fleet, Id};
 use crate::grace::Grace;
 
-/// So many are remembered of an agent beyond those that are needed. Where as many as that have come back
-/// and are not ready, the answer is no.
+/// So many instances of an agent are remembered beyond those that are needed. If as many have come
+/// back and are not ready, the answer is no.
 const SPARE: usize = 16;
-/// So many are remembered of all agents together: some 64 KiB.
+/// So many instances of all agents together are remembered: some 64 KiB.
 const MAX_MEMBERS: usize = 8_192;
 
-/// Checks by their identity, and what they have seen of agents; nothing, if they have not asked a store or
-/// had no answer from it.
+/// Checks by their identity, and what they have seen of agents; `None` if they have not asked a
+/// store, or had no answer.
 type Fleets<'a> = [(&'a str, &'a [Fleet])];
 
 /// Instances that were ready at a check's last `Pass`, and have not said otherwise since; by their agents.
@@ -37,7 +37,7 @@ struct Known {
 }
 
 impl Known {
-    /// When it is not waited for any longer, if it is not there now.
+    /// Until when it is waited for, if it is not there now.
     fn until_ms(self, now_ms: u64) -> u64 {
         // A clock that went back belongs to another boot: count from now.
         let since_ms = self.missing_ms.filter(|ms| *ms <= now_ms).unwrap_or(now_ms);
@@ -63,8 +63,8 @@ impl Roster {
         roster
     }
 
-    /// Those that are still waited for after another look that was not enough. Who is there and not ready
-    /// has said so.
+    /// Those still waited for, after another look that was not enough. An instance that is there
+    /// and not ready has had its say.
     fn after(&self, fleets: &[Fleet], now_ms: u64) -> Self {
         let mut after = self.clone();
         for fleet in fleets {
@@ -83,7 +83,7 @@ impl Roster {
         after
     }
 
-    /// Until when each of a fleet's members that are not there may still come back.
+    /// Until when each missing member of a fleet may still come back.
     fn missing<'a>(&'a self, fleet: &'a Fleet, now_ms: u64) -> impl Iterator<Item = u64> + 'a {
         let members = self.agents.get(fleet.agent.as_str()).into_iter().flatten();
         members
@@ -92,7 +92,7 @@ impl Roster {
             .filter(move |until_ms| *until_ms > now_ms)
     }
 
-    /// Whether there are enough of some agent, together with those that may still come back.
+    /// Whether some agent has enough instances, together with those that may still come back.
     pub fn may_be_enough(&self, fleets: &[Fleet], now_ms: u64) -> bool {
         fleets.iter().any(|fleet| {
             let missing = self.missing(fleet, now_ms).count();
@@ -106,12 +106,14 @@ impl Roster {
 }
 
 impl Memory {
-    /// Who was ready when a check last passed; nothing where it has not, or where that was too many.
+    /// Who was ready when a check last passed; `None` if it has not passed, or if they were too
+    /// many.
     pub fn roster(&self, key: &str) -> Option<&Roster> {
         self.peers.get(key)
     }
 
-    /// Adds who was seen, once what it means was [added](Memory::add); says whether that is worth writing.
+    /// Adds who was seen, after the answer itself was [added](Memory::add); says whether that is
+    /// worth writing.
     pub(super) fn add_fleets(&mut self, fleets: &Fleets<'_>, now_ms: u64) -> bool {
         let before = self.peers.clone();
         for (key, fleets) in fleets {
@@ -131,8 +133,8 @@ impl Memory {
         self.peers != before
     }
 
-    /// How long an `Unknown` is tolerated, where it is so since instances are missing: no longer than one
-    /// of them may take to come back.
+    /// How long an `Unknown` is tolerated that is due to missing instances: no longer than one of
+    /// them may take to come back.
     pub fn grace(&self, key: &str, fleets: &[Fleet], grace: Grace, now_ms: u64) -> Grace {
         let (Some(past), Some(roster)) = (self.past(key), self.roster(key)) else {
             return grace;
@@ -148,7 +150,7 @@ impl Memory {
         }
     }
 
-    /// Forgets what is beyond [`MAX_MEMBERS`], first of checks that were not asked now.
+    /// Forgets members beyond [`MAX_MEMBERS`], first those of checks that were not asked now.
     fn forget_largest(&mut self, asked: &BTreeSet<&str>) {
         let count =
             |peers: &BTreeMap<String, Roster>| peers.values().map(Roster::len).sum::<usize>();
@@ -165,7 +167,7 @@ impl Memory {
     }
 }
 
-/// A roster in the file: the instances of an agent that have all else in common.
+/// A roster in the file: the instances of an agent that share everything else.
 type Groups = BTreeMap<String, Vec<Group>>;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! What is to be checked: `READY_AGENT`, `READY_CHECKS`, and the `REDIS_URL` and `NATS_URL` of the application.
+//! What to check: `READY_AGENT`, `READY_CHECKS`, and the application's `REDIS_URL` and `NATS_URL`.
 
 use ready_probe_sdk::signal::{NO_AGENTS, Name};
 
@@ -11,7 +11,7 @@ use crate::target::Target;
 use crate::target::options::Options;
 use crate::target::variables::Unusable;
 
-/// The agents that are named; none at all where it is said that there are none.
+/// The named agents; none if it is said that there are none.
 pub(super) fn agents(
     options: &Flags,
     env: &Env<'_>,
@@ -75,7 +75,7 @@ pub(super) fn servers(
 
 pub(super) type ParseUrl = fn(&str, &mut Secrets) -> Result<Target, String>;
 
-/// The application's variables, and what leaves them alone.
+/// The application's variables, and the switches that leave them alone.
 pub(super) const SERVERS: [(&str, &str, ParseUrl); 2] = [
     ("REDIS_URL", "READY_REDIS", Target::redis_of_application),
     ("NATS_URL", "READY_NATS", Target::nats_of_application),
@@ -110,8 +110,8 @@ pub(super) fn listed(
         .collect()
 }
 
-/// Most often it is an argument of an `exec:` that nobody has quoted, and may be a secret: it is named
-/// by its place, and quoted where it is an option's name.
+/// Mostly it is an unquoted argument of an `exec:`, and may be a secret: it is named by its place,
+/// and quoted only if it is an option's name.
 fn no_target(i: usize, word: &str) -> String {
     let letters = word.trim_start_matches('-');
     let is_option = match word.len() - letters.len() {

@@ -10,7 +10,7 @@ use ready_probe_sdk::variable;
 use super::origin::{Invalid, Origin, Setting};
 use crate::redact::shown;
 
-/// The environment, or what a test puts in its place.
+/// The environment, or a test's stand-in for it.
 pub struct Env<'a> {
     lookup: Lookup<'a>,
 }
@@ -21,7 +21,7 @@ impl<'a> Env<'a> {
         Self { lookup }
     }
 
-    /// Whether a variable is set, to whatever.
+    /// Whether a variable is set, to any value.
     pub fn is_set(&self, name: &str) -> bool {
         (self.lookup)(name).and_then(variable::meant).is_some()
     }
@@ -63,7 +63,7 @@ impl<'a> Env<'a> {
     }
 }
 
-/// `on` or `off`, and how else people write these.
+/// `on` or `off`, in all the ways that people write them.
 pub fn on_or_off(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "true" | "yes" | "1" => Ok(true),

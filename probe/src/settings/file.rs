@@ -12,7 +12,7 @@ use crate::target::options::Options;
 use crate::target::variables::{Lookup, Unusable, Variables};
 use ready_probe_sdk::connect::file;
 
-/// Read if it exists, and nothing else is named.
+/// The file that is read if it exists and no other is named.
 pub const DEFAULT_PATH: &str = "/etc/ready-probe.toml";
 
 /// The file as it is written.
@@ -65,7 +65,7 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Whether there is the file that is read when none is named.
+    /// Whether the default file exists.
     pub fn is_there() -> bool {
         !is_absent(Path::new(DEFAULT_PATH))
     }
@@ -84,7 +84,7 @@ impl ConfigFile {
             return Ok(Self::default());
         }
         let text = file::read_text(&path).map_err(|e| match named {
-            // Whoever names a file has named it rightly if it is there.
+            // If the file is there, it was named correctly: the fault is in the file.
             Some(named) if !e.is_content() => Invalid::new(&named.origin, e),
             Some(_) | None => Invalid::new(&at(&path, ""), e.why()),
         })?;
@@ -136,7 +136,7 @@ impl ConfigFile {
     }
 }
 
-/// Where it is: the line, and the key if one stands there.
+/// The place of an error: the line, and the key if there is one.
 fn on_line(text: &str, at: usize, message: &str) -> String {
     let before = text.get(..at).unwrap_or_default();
     let number = before.matches('\n').count() + 1;

@@ -8,8 +8,8 @@ pub(super) fn typed(flag: &'static str, value: &Option<String>) -> Option<Settin
     Some(Setting::new(value, Origin::Flag(flag)))
 }
 
-/// What is set of one setting: the strongest value, and those that it overrides. All must be usable:
-/// what is overridden in one place is in force in the next, and is to be found before.
+/// The values of one setting: the strongest, and those that it overrides. All must be valid: a
+/// value that is overridden in one place counts in the next, and its fault should show before.
 pub(super) struct Layers {
     strongest: Setting<String>,
     overridden: Vec<Setting<String>>,

@@ -1,4 +1,4 @@
-//! What is known of the settings before any file is read: a file may be on a disk that hangs.
+//! What is known about the settings before any file is read: a file may be on a disk that hangs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,17 +31,17 @@ pub fn files(options: &Flags, env: &Env<'_>) -> Vec<(String, PathBuf)> {
     files
 }
 
-/// The folder of signals as far as it is known before any file is read.
+/// The folder of signals, as far as it is known.
 pub fn folder(options: &Flags, env: &Env<'_>) -> Folder {
     let typed = options.dir.as_ref().map(PathBuf::from);
     let chosen = typed.or_else(|| env.path(DIR_VARIABLE));
-    // A folder that can't be used is told by whoever resolves the settings.
+    // Whoever resolves the settings reports a folder that can't be used.
     chosen
         .and_then(|dir| Folder::at(&dir).ok())
         .unwrap_or_default()
 }
 
-/// How to report as far as that is known before any file is read.
+/// How to report, as far as that is known.
 pub fn format(options: &Flags, env: &Env<'_>) -> Format {
     let in_env = || Some(env.variable("READY_FORMAT").ok()??.value);
     match options.format.clone().or_else(in_env).as_deref() {
@@ -57,7 +57,7 @@ pub fn reads_files(options: &Flags, env: &Env<'_>) -> bool {
         || ConfigFile::is_there()
 }
 
-/// The deadline as far as it is known before any file is read.
+/// The deadline, as far as it is known.
 pub fn timeout(options: &Flags, env: &Env<'_>) -> Result<Duration, Invalid> {
     super::timeout(options, env, None).map(|setting| setting.value)
 }

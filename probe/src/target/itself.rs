@@ -1,11 +1,11 @@
-//! Commands that look for a process by its command line, and find the one that looks: the pattern
-//! stands on the command line of the probe, or of the shell that runs them. They would always pass.
+//! Commands that look for a process by its command line and find themselves: the pattern is on the
+//! command line of the probe, or of the shell that runs them. They would always pass.
 
 use super::shell::{base_name, script, words};
 
 const FINDERS: [&str; 3] = ["pgrep", "pkill", "pidof"];
 const FILTERS: [&str; 8] = ["grep", "egrep", "fgrep", "rg", "awk", "gawk", "mawk", "sed"];
-/// They run a command and wait for it, with its words on their own command lines.
+/// They run a command and wait for it, with its words on their own command line.
 const WAITERS: [&str; 10] = [
     "timeout",
     "sudo",
@@ -22,7 +22,7 @@ const WAITERS: [&str; 10] = [
 const WITH_VALUE: &str = "dFgGPrstuU";
 const INSTEAD: &str = "whose command line holds the pattern; write process:PATTERN instead";
 
-/// Why a command finds itself that stands on the probe's own command line.
+/// Why a command on the probe's own command line finds itself.
 pub(super) fn found_by_typed(argv: &[String]) -> Option<String> {
     let words: Vec<&str> = match script(argv) {
         Some(script) => words(script),
@@ -34,8 +34,8 @@ pub(super) fn found_by_typed(argv: &[String]) -> Option<String> {
     ))
 }
 
-/// Why a command finds itself, wherever it stands: it is run by a program that waits for it, or looks
-/// at each process itself, with the pattern on its own command line.
+/// Why a command finds itself, wherever it stands: a program runs it and waits, or looks at each
+/// process itself, with the pattern on its own command line.
 pub(super) fn found_by_shell(argv: &[String]) -> Option<String> {
     let typed: Vec<&str> = argv.iter().map(String::as_str).collect();
     let program = argv.first().map_or("", |word| base_name(word));
@@ -52,7 +52,7 @@ pub(super) fn found_by_shell(argv: &[String]) -> Option<String> {
     let words = words(script);
     let filters = words.iter().any(|word| FILTERS.contains(&base_name(word)));
     let lists = words.iter().any(|word| base_name(word) == "ps");
-    // A shell becomes its last command, dash and bash do, where there is no other.
+    // A shell becomes its only command; dash and bash do.
     let joined = script.replace(">&", ">");
     let waits = joined.contains(['|', '&', ';', '\n', '`'])
         || joined.contains("$(")
@@ -71,8 +71,8 @@ pub(super) fn found_by_shell(argv: &[String]) -> Option<String> {
     ))
 }
 
-/// The program that looks for whole command lines. A pattern like `[a]gent` does not match itself, nor
-/// does one that has to match all of a line.
+/// The program that searches whole command lines. A pattern like `[a]gent` does not match itself,
+/// nor does one that has to match the whole line.
 fn finder<'a>(words: &[&'a str]) -> Option<&'a str> {
     let at = words
         .iter()
@@ -80,7 +80,7 @@ fn finder<'a>(words: &[&'a str]) -> Option<&'a str> {
     let (program, args) = words.get(at..)?.split_first()?;
     let has = |letter: char, name: &str| {
         args.iter().any(|arg| match arg.strip_prefix("--") {
-            // Of a long name its beginning is enough, see getopt_long(3).
+            // The beginning of a long name is enough, see getopt_long(3).
             Some(long) => !long.is_empty() && name.starts_with(long),
             None => letters(arg).contains(letter),
         })
@@ -89,7 +89,7 @@ fn finder<'a>(words: &[&'a str]) -> Option<&'a str> {
     (has('f', "full") && !has('x', "exact") && !escapes).then(|| base_name(program))
 }
 
-/// The letters of a group of short options, as far as none takes the rest for its value.
+/// The letters of a group of short options, up to one that takes the rest as its value.
 fn letters(arg: &str) -> &str {
     let letters = arg.strip_prefix('-').unwrap_or_default();
     let end = letters.find(|c| WITH_VALUE.contains(c));

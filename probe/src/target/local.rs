@@ -1,4 +1,4 @@
-//! Targets whose body is taken as it is: agents here and elsewhere, processes, commands, files.
+//! Targets without an address: agents here and elsewhere, processes, commands, files.
 
 use std::path::PathBuf;
 
@@ -97,7 +97,8 @@ pub(super) fn file(body: &str, more: Options, variables: &Variables) -> Result<T
     Target::with_common(Kind::File(file), &redacted, Scope::Own, &mut options)
 }
 
-/// Splits at the last `#`, but only if all behind it are options: a body may hold one itself.
+/// Splits at the last `#`, but only if everything after it is options: a body may hold a `#`
+/// itself.
 fn split(
     body: &str,
     more: Options,

@@ -12,9 +12,9 @@ use crate::redact::HIDDEN;
 pub const COMMON: &[&str] = &["timeout", "grace", "name", "optional", "not", "scope"];
 /// Options of every target that may speak TLS.
 pub const TLS: &[&str] = &["ca", "cert", "key_file", "server_name", "insecure"];
-/// Options that only say how long or how to call it: they do not make another check of it.
+/// Options that only say how long, or by what name: they do not make it another check.
 const NOT_IDENTIFYING: &[&str] = &["timeout", "grace", "name", "optional", "scope"];
-/// Options that are there or not. A file writes them `not = true`.
+/// Options without a value. A file writes them `not = true`.
 const FLAGS: &[&str] = &["optional", "not", "insecure", "jetstream"];
 /// Options that may stand more than once.
 const REPEATABLE: &[&str] = &["header", "json", "contains"];
@@ -32,16 +32,16 @@ struct Pair {
     shown: Option<String>,
 }
 
-/// The options of one target, as they are used up while it is parsed.
+/// The options of one target, used up while it is parsed.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pairs: Vec<Pair>,
-    /// They may be the rest of a password or query with a `#` in it.
+    /// They may be the rest of a password or query that holds a `#`.
     doubtful: bool,
 }
 
 impl Options {
-    /// Splits what is written where the options begin: at the first `#`.
+    /// Splits a target where its options begin: at the first `#`.
     pub fn split<'a>(text: &'a str, variables: &Variables) -> Result<(&'a str, Self), String> {
         let (before, fragment) = text.split_once('#').unwrap_or((text, ""));
         let mut options = Self::parse(fragment, variables)?;
@@ -49,7 +49,7 @@ impl Options {
         Ok((before, options))
     }
 
-    /// Parses what stands behind the `#`.
+    /// Parses what follows the `#`.
     pub fn parse(fragment: &str, variables: &Variables) -> Result<Self, String> {
         let mut pairs = Vec::new();
         for pair in fragment.split('&').filter(|pair| !pair.is_empty()) {
@@ -69,7 +69,7 @@ impl Options {
         })
     }
 
-    /// Adds an option that a file holds under a key of its own, and how it is printed.
+    /// Adds an option that a file has as a key, and how it is printed.
     pub fn push(&mut self, key: &str, (value, shown): (String, String)) {
         self.pairs.push(Pair {
             key: key.to_owned(),
@@ -88,7 +88,7 @@ impl Options {
         self.pairs.iter().all(|pair| is_known(&pair.key, known))
     }
 
-    /// Refuses what no target of this kind knows, and what is said twice.
+    /// Refuses options that no target of this kind has, and repeated ones.
     pub fn check_known(&self, kind: &str, known: &[&str]) -> Result<(), String> {
         for (i, Pair { key, .. }) in self.pairs.iter().enumerate() {
             if !is_known(key, known) {
@@ -139,7 +139,7 @@ impl Options {
         }
     }
 
-    /// As [`Options::value`], where the empty text is a value too.
+    /// As [`Options::value`], but the empty text is a value, too.
     pub fn text(&mut self, key: &str) -> Result<Option<String>, String> {
         match self.take(key) {
             None => Ok(None),
@@ -157,7 +157,7 @@ impl Options {
         Ok(values)
     }
 
-    /// An option that is there or not.
+    /// An option without a value.
     pub fn flag(&mut self, key: &str) -> Result<bool, String> {
         match self.take(key) {
             None => Ok(false),

@@ -1,4 +1,4 @@
-//! The kinds of target by name, and what is said of a text that is of none.
+//! The kinds of target by name, and what to say about a text that is none.
 
 use ready_probe_sdk::signal::Name;
 
@@ -18,10 +18,10 @@ pub(super) fn unknown_scheme(scheme: &str) -> String {
     )
 }
 
-/// What somebody types who looks for a command, and means no agent by it.
+/// What somebody types who means a command, not an agent.
 const NOT_COMMANDS: [&str; 6] = ["help", "version", "check", "probe", "run", "health"];
 
-/// What has no scheme is quoted only where it can't be a secret: a word as short and plain as a
+/// A text without a scheme is quoted only if it can't be a secret: a word as short and plain as a
 /// command or an agent's name.
 pub(super) fn no_scheme(text: &str) -> String {
     match Name::new(text) {

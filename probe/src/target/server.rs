@@ -19,8 +19,8 @@ use super::{Body, HttpNot, HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget,
 use crate::redact::Secrets;
 use crate::verdict::Scope;
 
-/// A query's value and a body are only taken for a secret from this length on; they are never printed
-/// with their address, however short.
+/// The value of a query, or a body, counts as a secret from this length on; with their address they
+/// are never printed, however short.
 const MIN_SECRET_BYTES: usize = 6;
 
 pub(super) fn redis(
@@ -259,8 +259,8 @@ pub(super) fn unix(text: &str, more: Options, variables: &Variables) -> Result<T
     Target::with_common(Kind::Connect(endpoint), &redacted, Scope::Own, &mut options)
 }
 
-/// The option `not` of a server that is asked whatever is expected of it. That it does not answer
-/// answers nothing.
+/// The option `not` of a server that is asked whatever is expected of it. No answer from it answers
+/// nothing.
 fn turned_round(options: &mut Options, expects: bool, what: &str) -> Result<bool, String> {
     match (options.flag("not")?, expects) {
         (true, false) => Err(format!(
@@ -270,8 +270,8 @@ fn turned_round(options: &mut Options, expects: bool, what: &str) -> Result<bool
     }
 }
 
-/// In an address the options begin at the first `#`. Before it stands what is asked, and how that is
-/// written to be printed, with all its secrets.
+/// In an address the options begin at the first `#`. Before it is the question, and how that is
+/// written for people, with all its secrets.
 fn split(
     text: &str,
     more: Options,

@@ -1,10 +1,10 @@
-//! What a shell would make of a command, and what is left to nobody where there is none.
+//! What a shell would make of a command, and what nobody reads without one.
 
 const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "busybox", "zsh", "ksh"];
-/// What is an argument like any other without a shell.
+/// Arguments like any other, without a shell.
 const OPERATORS: [&str; 8] = ["||", "|", "&&", "&", ";", ">>", ">", "<"];
 
-/// What stands behind a shell's `-c`.
+/// What follows a shell's `-c`.
 pub(super) fn script(argv: &[String]) -> Option<&str> {
     argv.get(script_at(argv)?).map(String::as_str)
 }
@@ -22,7 +22,7 @@ fn script_at(argv: &[String]) -> Option<usize> {
     Some(at + 1 + flag + 1)
 }
 
-/// The words of a script, roughly: all that matters is which programs and options are in it.
+/// The words of a script, roughly: only its programs and options matter.
 pub(super) fn words(script: &str) -> Vec<&str> {
     let is_between = |c: char| c.is_whitespace() || ";|&()<>$`\"'{}".contains(c);
     script.split(is_between).filter(|w| !w.is_empty()).collect()
@@ -32,7 +32,7 @@ pub(super) fn base_name(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
 }
 
-/// What stands in a command without a shell that only a shell understands.
+/// What only a shell understands, in a command without one.
 pub fn unread(argv: &[String]) -> Option<&'static str> {
     if let Some(at) = script_at(argv) {
         // Of `sh -c a | b` the script is `a` alone.

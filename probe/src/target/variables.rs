@@ -1,8 +1,8 @@
-//! `${NAME}` and `${NAME:-default}` in a target. A value stands for itself, whatever is in it: what
-//! would be syntax is encoded where the target is encoded, and never looked through for more.
+//! `${NAME}` and `${NAME:-default}` in a target. A value stands for itself, whatever it holds:
+//! syntax in it is encoded where the target is encoded, and it is never searched for variables.
 //!
-//! While a target is taken apart each variable is one character that means nothing in any target,
-//! so that its value can't decide where the parts begin. [`Variables`] then puts values in.
+//! While a target is parsed, each variable is one character that means nothing in any target, so
+//! its value can't decide where the parts begin. [`Variables`] then puts the values in.
 
 use std::net::Ipv6Addr;
 
@@ -10,12 +10,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::redact::Secrets;
 
-/// Looks a variable up: nothing if it is not set, and why it can't be used.
+/// Looks a variable up: `None` if it is not set, or why it can't be used.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
 
 /// The first character of a plane that is free for private use; the n-th stands for the n-th variable.
 const FIRST: u32 = 0xF_0000;
-/// All that is not reserved (RFC 3986, 2.3).
+/// All characters but the unreserved ones (RFC 3986, 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -44,7 +44,7 @@ impl From<String> for Unusable {
     }
 }
 
-/// The variables of one target, in the order in which they stand in it.
+/// The variables of one target, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Variables(Vec<Variable>);
 
@@ -86,8 +86,8 @@ impl Variables {
         Ok((without, all))
     }
 
-    /// Decides which of them may be printed: hosts, ports, and options that are no secrets. Those
-    /// that may not are secrets from now on.
+    /// Decides which of them may be printed: hosts, ports, and options that are no secrets. The
+    /// others are secrets from now on.
     pub fn classify(&mut self, scheme: &str, rest: &str, secrets: &mut Secrets) {
         let is_address = rest.starts_with("//");
         let hash = if is_address {
@@ -114,7 +114,7 @@ impl Variables {
         self.add_secrets(secrets);
     }
 
-    /// Remembers those that may not be printed.
+    /// Remembers the secret ones.
     fn add_secrets(&self, secrets: &mut Secrets) {
         for variable in self.0.iter().filter(|variable| !variable.harmless) {
             if variable.value.len() >= MIN_SECRET_BYTES {
@@ -143,7 +143,7 @@ impl Variables {
         self.0.is_empty()
     }
 
-    /// The value, where the whole of `text` is one variable.
+    /// The value, if all of `text` is one variable.
     pub fn whole(&self, text: &str) -> Option<&str> {
         let mut chars = text.chars();
         let variable = self.at(chars.next()?)?;
@@ -249,7 +249,7 @@ fn stand_in(at: usize) -> Option<char> {
     char::from_u32(FIRST + at)
 }
 
-/// What an address has behind the userinfo of each of its servers, and before any path.
+/// The part of an address behind the userinfo of each of its servers, and before any path.
 fn hosts(address: &str) -> String {
     let authority = address.strip_prefix("//").unwrap_or(address);
     let authority = authority.split(['/', '?']).next().unwrap_or_default();

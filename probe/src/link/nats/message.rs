@@ -1,10 +1,10 @@
-//! What a NATS server may say, taken off the bytes that have arrived. Each message is bounded.
+//! The messages of a NATS server, parsed from the bytes that have arrived. Each is bounded.
 
 use ready_probe_sdk::store::nats::Reply;
 
 use crate::link::bounded::Received;
 
-/// The largest message that is taken: a record or an answer of JetStream's API.
+/// The largest message we accept: a record, or an answer of JetStream's API.
 pub(super) const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// The subscription that all answers come through.
 pub(super) const SUBSCRIPTION: &str = "1";
@@ -21,7 +21,7 @@ pub(super) enum Message {
     Delivered(Delivered),
 }
 
-/// An answer to a request: where it went, its headers as they stand, its payload.
+/// An answer to a request: its subject, its headers as they stand, its payload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Delivered {
     pub(super) subject: String,
@@ -29,7 +29,7 @@ pub(super) struct Delivered {
     pub(super) payload: Vec<u8>,
 }
 
-/// Takes the next complete message off what was received.
+/// Takes the next complete message from what has arrived.
 pub(super) fn next_message(received: &mut Received) -> Result<Option<Message>, String> {
     let garbage = || NO_NATS.to_owned();
     let rest = received.rest();

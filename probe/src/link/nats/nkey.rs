@@ -18,7 +18,7 @@ pub(super) struct Nkey {
 }
 
 impl Nkey {
-    /// Nothing, if this is no seed. What it is instead is nobody's business: it may be a mistyped one.
+    /// `None` if this is no seed. The text appears in no message: it may be a mistyped seed.
     pub(super) fn from_seed(text: &str) -> Option<Self> {
         let bytes = BASE32_NOPAD.decode(text.as_bytes()).ok()?;
         let (bytes, crc) = bytes.split_last_chunk()?;
@@ -41,7 +41,7 @@ impl Nkey {
         BASE32_NOPAD.encode(&bytes)
     }
 
-    /// The signature of what a server wants signed, as it wants it.
+    /// The signature of what a server wants signed, encoded as it wants it.
     pub(super) fn sign(&self, nonce: &str) -> String {
         BASE64URL_NOPAD.encode(self.pair.sign(nonce.as_bytes()).as_ref())
     }
