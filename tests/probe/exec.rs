@@ -62,8 +62,6 @@ fn what_only_a_shell_understands_is_told() {
     for (target, word) in [
         ("exec:true || exit 1", "||"),
         ("exec:true | cat", "|"),
-        ("exec:true|cat", "|"),
-        ("exec:true||exit 1", "||"),
         ("exec:true && true", "&&"),
         ("exec:true > /dev/null", ">"),
         ("exec:true 2>/dev/null", ">"),
@@ -78,7 +76,13 @@ fn what_only_a_shell_understands_is_told() {
         assert!(run.stdout.lines().any(is_one), "{target}: {run:?}");
         let fails = target.replacen("true", "false", 1);
         let run = container.ask(&fails);
-        assert!(run.first_line().ends_with(&hint), "{run:?}");
+        // On a busy machine, it says since when.
+        assert!(run.first_line().contains(&hint), "{run:?}");
+    }
+    // Without blanks it is the name of a program that is not there.
+    for (target, word) in [("exec:true|cat", "|"), ("exec:true||exit 1", "||")] {
+        let hint = format!("; no shell reads the {word} in it: write exec:sh -c '…'");
+        assert_mentions(&container.ask(target), 1, &["it can't be started: ", &hint]);
     }
     for target in [
         "exec:sh -c 'true || exit 1'",
