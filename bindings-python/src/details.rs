@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::{error, text};
 
-/// A record has no room for anything that is nested deeper, and a list that contains itself ends.
+/// A record has no room for deeper nesting, and a list that contains itself has to end.
 const MAX_DEPTH: usize = 32;
 
 /// The details that a caller gave.
@@ -24,7 +24,7 @@ pub(crate) fn parse(details: Option<&Bound<'_, PyAny>>) -> PyResult<Map<String, 
 
 fn object(dict: &Bound<'_, PyDict>, path: &str, depth: usize) -> PyResult<Map<String, Value>> {
     let mut map = Map::new();
-    // A copy: what is converted may run code that changes the dict.
+    // A copy: converting a value may run code that changes the dict.
     for (key, item) in dict.copy()?.iter() {
         let Ok(name) = key.cast::<PyString>() else {
             return Err(refuse(&key, &format!("a key of {path}"), "a str"));

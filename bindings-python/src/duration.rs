@@ -37,7 +37,7 @@ pub(crate) fn parse(what: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> 
     Err(error::config(value.py(), &why))
 }
 
-/// The same for what may be left out.
+/// The same for a duration that may be left out.
 pub(crate) fn parse_optional(
     what: &str,
     value: Option<&Bound<'_, PyAny>>,
@@ -45,7 +45,7 @@ pub(crate) fn parse_optional(
     value.map(|value| parse(what, value)).transpose()
 }
 
-/// The same in seconds, for what waits in Python.
+/// The same in seconds, for code that waits in Python.
 #[pyfunction]
 pub(crate) fn seconds(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     parse(what, value).map(|duration| duration.as_secs_f64())

@@ -18,18 +18,18 @@ pub(crate) fn to_py(py: Python<'_>, e: &Error) -> PyErr {
         ErrorKind::Forked => "ForkedProcessError",
         ErrorKind::Closed => "ClosedError",
         ErrorKind::Folder | ErrorKind::Thread => "ReadyProbeError",
-        // The kinds are non-exhaustive; what is new has no class of its own yet.
+        // The kinds are non-exhaustive; a new one has no class of its own yet.
         _ => "ReadyProbeError",
     };
     exception(py, class, &e.to_string())
 }
 
-/// What can't be used: an argument, a setting, details.
+/// An argument, a setting or details that can't be used.
 pub(crate) fn config(py: Python<'_>, message: &str) -> PyErr {
     exception(py, "ConfigError", message)
 }
 
-/// What was closed.
+/// A closed agent.
 pub(crate) fn closed(py: Python<'_>, agent: &str) -> PyErr {
     exception(
         py,
@@ -38,7 +38,7 @@ pub(crate) fn closed(py: Python<'_>, agent: &str) -> PyErr {
     )
 }
 
-/// What belongs to the parent.
+/// An agent of the parent process.
 pub(crate) fn forked(py: Python<'_>, agent: &str, parent: u32) -> PyErr {
     exception(
         py,

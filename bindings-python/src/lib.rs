@@ -1,5 +1,5 @@
-//! `ready_probe._native`: what the Python package needs of the SDK, and nothing that Python can say
-//! as well. The public face, its documentation and the exceptions are in `python/ready_probe`.
+//! `ready_probe._native`: the parts of the SDK that the Python package needs and can't write in
+//! Python. The public face, its documentation and the exceptions are in `python/ready_probe`.
 //!
 //! | file | owns |
 //! |---|---|
@@ -26,7 +26,7 @@ use ready_probe_sdk::use_sdk;
 /// What writes the records, as they say themselves.
 const SDK: &str = concat!("python/", env!("CARGO_PKG_VERSION"));
 
-/// The interpreter that has the module: the address of its `sys`, of which each has one for life.
+/// The interpreter that owns the module: the address of its `sys`, which each has one of, for life.
 static INTERPRETER: AtomicUsize = AtomicUsize::new(0);
 
 /// The module holds no state of its own that the GIL would have to guard, so free-threaded
@@ -48,7 +48,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// Exit hooks, agents and the log belong to the process. A second interpreter that ends would end
-/// them for the first one. Before 3.12 the interpreter does not ask the module whether it minds.
+/// them for the first one. Before 3.12 the interpreter does not ask a module whether it allows one.
 fn refuse_another_interpreter(py: Python<'_>) -> PyResult<()> {
     let own = py.import("sys")?.as_ptr() as usize;
     match INTERPRETER.compare_exchange(0, own, SeqCst, SeqCst) {

@@ -1,9 +1,9 @@
 //! Calls without the GIL, and what becomes of them when the interpreter ends.
 //!
-//! A thread that wants the GIL back while the interpreter is torn down is ended by CPython in the
-//! middle of Rust code, which ends the process with an error. So the exit hook, which runs before
-//! that, first lets no call begin any more, and then waits for those that are under way. Calls that
-//! come later do nothing: all has been said.
+//! CPython ends a thread that wants the GIL back during teardown, in the middle of Rust code, which
+//! ends the process with an error. So the exit hook, which runs before that, first lets no further
+//! call begin, and then waits for those under way. Later calls do nothing: everything has been
+//! said.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::thread;
@@ -16,14 +16,14 @@ use crate::{error, log};
 
 /// The process whose interpreter ends; a child that was forked from it lives on.
 static ENDED: AtomicU32 = AtomicU32::new(0);
-/// The calls that are under way: their number in the lower half, in the upper half the process
-/// that they belong to, since a forked child inherits the number and not the calls.
+/// The calls under way: their number in the lower half, and in the upper half the process that they
+/// belong to, since a forked child inherits the number but not the calls.
 static UNDER_WAY: AtomicU64 = AtomicU64::new(0);
-/// How long the end waits for calls: none waits for longer than this without looking up.
+/// How long the end waits for calls: every call looks up more often than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(1);
 
-/// Does `work` without the GIL; nothing when the interpreter ends.
+/// Does `work` without the GIL; returns `None` if the interpreter ends.
 pub(crate) fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> Option<T> {
     let _under_way = UnderWay::begin();
     if has_ended() {
@@ -32,7 +32,8 @@ pub(crate) fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send)
     Some(py.detach(work))
 }
 
-/// The same for what can fail. An agent that the exit hook has closed is no error of the caller's.
+/// The same for work that can fail. An agent that the exit hook has closed is no error of the
+/// caller's.
 pub(crate) fn call<T: Default + Send>(
     py: Python<'_>,
     work: impl FnOnce() -> Result<T, Error> + Send,
@@ -57,8 +58,8 @@ pub(crate) fn has_ended() -> bool {
     ENDED.load(SeqCst) == std::process::id()
 }
 
-/// Publishes `stopping` for every agent of this process, removes their signals, and lets no call
-/// begin any more.
+/// Publishes `stopping` for every agent of this process, removes their signals, and lets no further
+/// call begin.
 #[pyfunction]
 pub(crate) fn end(py: Python<'_>, reason: &str) {
     ENDED.store(std::process::id(), SeqCst);

@@ -18,7 +18,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 /// The SDK says little; lines beyond this are counted and dropped.
 const MAX_LINES: usize = 256;
 
-/// In a forked child, the parent's may be locked for ever.
+/// A forked child's own: the parent's may be locked for ever.
 static QUEUE: PerProcess<Queue> = PerProcess::new();
 
 /// Level as Python counts it, text, and the agent that it is about.
@@ -37,19 +37,19 @@ struct Lines {
     ended: bool,
 }
 
-/// Has the SDK log here, from now on. Importing the module again changes nothing.
+/// Makes the SDK log here from now on. Importing the module again changes nothing.
 pub(crate) fn collect() {
     let _ = tracing::subscriber::set_global_default(Collector);
 }
 
-/// No line is taken any more, and [`next_logs`] returns.
+/// No further line is accepted, and [`next_logs`] returns.
 pub(crate) fn end() {
     let queue = current();
     queue.lock().ended = true;
     queue.came.notify_all();
 }
 
-/// The lines that have come, or with `wait` those that come next. Nothing: there will be no more.
+/// The lines that have come or, with `wait`, the next ones. `None`: there will be no more.
 #[pyfunction]
 pub(crate) fn next_logs(py: Python<'_>, wait: bool) -> Option<Vec<Line>> {
     py.detach(|| {

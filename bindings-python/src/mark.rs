@@ -6,7 +6,7 @@ use ready_probe_sdk as sdk;
 use crate::life::call;
 use crate::{details, duration, text};
 
-/// Marks an agent that the process holds, registered with these options if it is not yet.
+/// Marks an agent that the process holds; registers it with these options if there is none.
 #[pyfunction]
 pub(crate) fn mark_agent_ready(
     py: Python<'_>,

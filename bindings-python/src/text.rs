@@ -1,5 +1,5 @@
-//! Text: a `str` of Python. It may hold lone surrogates, as names of files do that are no UTF-8, and
-//! then is nothing that can be published as it is.
+//! Text: a `str` of Python. It may hold lone surrogates, as file names do that are not UTF-8, and
+//! then it can't be published as it is.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyString};
 
 use crate::error;
 
-/// What is published for people to read, or is checked anyhow: with surrogates written as `\udcff`.
+/// Text for people, or text that is checked anyhow: surrogates are written as `\udcff`.
 pub(crate) fn lossy(what: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
     let text = string(what, value)?;
     match text.to_str() {
@@ -16,7 +16,7 @@ pub(crate) fn lossy(what: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
     }
 }
 
-/// What has to be meant as it is.
+/// Text that has to stay as it is.
 pub(crate) fn exact(what: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
     let text = string(what, value)?;
     text.to_str()
@@ -24,7 +24,7 @@ pub(crate) fn exact(what: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
         .map_err(|_| surrogates(what, value.py()))
 }
 
-/// The same for what may be left out.
+/// The same for text that may be left out.
 pub(crate) fn exact_optional(
     what: &str,
     value: Option<&Bound<'_, PyAny>>,
@@ -32,7 +32,7 @@ pub(crate) fn exact_optional(
     value.map(|value| exact(what, value)).transpose()
 }
 
-/// The error of what can't be used because of surrogates. Does not quote it: it may be a secret.
+/// The error of a text with surrogates. It does not quote the text, which may be a secret.
 pub(crate) fn surrogates(what: &str, py: Python<'_>) -> PyErr {
     let why =
         format!("{what} can't be used: it holds a lone surrogate, which UTF-8 has no room for");

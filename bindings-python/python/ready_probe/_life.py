@@ -9,15 +9,15 @@ import sys
 
 from ready_probe import _log, _native
 
-# The agents of each process that has begun: they live until they are closed, also when nobody refers
-# to them any more.
+# The agents of each process that has begun: they live until they are closed, even if nobody refers to
+# them any more.
 _open: dict = {}
 # Waits, with a limit, for the thread that logs.
 _finish_logging = None
 
 
 def begin():
-    """Called before anything is published. The first time in a process it sets up what is above."""
+    """Called before anything is published. The first call in a process sets up the above."""
     global _finish_logging
     pid = os.getpid()
     if pid in _open:
@@ -26,7 +26,7 @@ def begin():
     if _open.setdefault(pid, agents) is not agents:
         # Another thread has been faster.
         return
-    # What a child inherits here is its parent's.
+    # What a child inherits here belongs to its parent.
     for other in [other for other in _open if other != pid]:
         del _open[other]
     _finish_logging = _log.start()
@@ -36,7 +36,7 @@ def begin():
     if process is not None and process.parent_process() is not None:
         from multiprocessing.util import Finalize
 
-        # After the application's own, which may still say something.
+        # After the application's own hooks, which may still say something.
         Finalize(None, end, exitpriority=-100)
 
 

@@ -47,7 +47,7 @@ def start():
         return _start_green(start_thread)
     ended = allocate()
     ended.acquire()
-    # Its owner may take it again: a handler may fork.
+    # Its owner may take it twice: a handler may fork.
     _turn = turn = allocate_turn()
 
     def log():
@@ -82,8 +82,8 @@ def _start_green(start_thread):
 
 
 def _hand_over(lines, caught=Exception):
-    """Logs them. What a handler or a filter raises must not silence all that follows: in a thread of
-    ours nothing, also not SystemExit."""
+    """Logs them. Nothing that a handler or a filter raises may silence the lines that follow: in a thread
+    of ours not even SystemExit."""
     get_logger = _get_logger()
     for level, text, agent in lines:
         try:
@@ -96,7 +96,7 @@ def _hand_over(lines, caught=Exception):
 
 
 def _get_logger():
-    """Nothing where the application has not imported logging, or is about to."""
+    """``None`` if the application has not imported logging, or is just importing it."""
     global _before_logging_s_hooks
     get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
     if get_logger is not None and not _before_logging_s_hooks:

@@ -12,11 +12,11 @@ _handler = None
 
 
 def install(agent):
-    """Has ``agent`` say ``stopping`` when SIGTERM comes."""
+    """Makes ``agent`` say ``stopping`` when SIGTERM comes."""
     global _handler
     current = signal.getsignal(signal.SIGTERM)
-    # Whoever has replaced it may call it or not. Each one has its own predecessor, so that one that
-    # comes after another one's does not call itself.
+    # A handler that replaced it may call it or not. Each of ours has its own predecessor, so that one
+    # installed after somebody else's does not call itself.
     if _handler is None or current is not _handler:
         if current is None:
             raise ConfigError("install_signal_handlers: SIGTERM is handled outside Python already")
@@ -52,7 +52,7 @@ def _terminates_then(previous):
             _life.end()
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
-            # Nothing is done by default to process 1 of a container: it is still here.
+            # By default, process 1 of a container ignores it: we are still here.
             raise SystemExit(128 + signum)
 
     return terminate
