@@ -6,6 +6,7 @@ No test sleeps to let something happen: it waits for the thing, with a deadline.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -56,9 +57,9 @@ def pytest_report_header():
     return f"Pythons that get the wheel (test_pythons.py): {', '.join(names)}"
 
 
-def until(what, look):
+def until(what, look, patience=PATIENCE):
     """Waits until ``look`` returns something true, and returns that."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (found := look()):
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.005)
@@ -94,7 +95,7 @@ class Folder:
         assert run.stderr == ""
         return run.stdout.splitlines()[0]
 
-    def until_says(self, agent, part):
+    def until_says(self, agent, part, patience=PATIENCE):
         last = ""
 
         def look():
@@ -102,7 +103,7 @@ class Folder:
             last = self.says(agent)
             return part in last
 
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while not look():
             assert time.monotonic() < deadline, f"{agent} never says {part!r}, but {last!r}"
             time.sleep(0.01)
@@ -275,3 +276,22 @@ def nats(tmp_path):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def broker():
+    """One Redis for all tests that only need a queue."""
+    program, databases = _program("redis-server"), ["--databases", "100"]
+    server = Server("redis", [program, "--port", "PORT", "--save", "", "--bind", "127.0.0.1", *databases])
+    server.start()
+    yield server
+    server.stop()
+
+
+_databases = itertools.count()
+
+
+@pytest.fixture
+def database(broker):
+    """The URL of a database of the test's own."""
+    return f"{broker.url}/{next(_databases)}"

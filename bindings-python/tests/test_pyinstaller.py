@@ -29,10 +29,8 @@ with ready_probe.Agent("plain", install_signal_handlers=True) as agent:
 """
 
 
-@pytest.fixture(scope="module")
-def frozen(tmp_path_factory):
-    """The folder of the frozen program."""
-    place = tmp_path_factory.mktemp("frozen")
+def freeze(place):
+    """Freezes the program; returns the folder that it lies in."""
     (place / "app.py").write_text(APP)
     built = subprocess.run(
         [sys.executable, "-m", "PyInstaller", "--onedir", "--log-level=WARN", "app.py"],
@@ -47,7 +45,11 @@ def frozen(tmp_path_factory):
     return place / "dist/app"
 
 
-def test_a_frozen_program_has_its_agents_and_finds_its_own_probe(frozen, folder):
+def test_a_frozen_program_has_all_agents_and_its_own_probe(folder, tmp_path):
+    frozen = freeze(tmp_path)
+    probe = frozen / "_internal/ready-probe"
+    assert probe.read_bytes() == PROBE.read_bytes()
+
     # Nothing of the Python that froze it is in the way.
     environment = {"PATH": "/nonexistent", "READY_DIR": str(folder.path)}
     program = subprocess.Popen(
@@ -64,9 +66,7 @@ def test_a_frozen_program_has_its_agents_and_finds_its_own_probe(frozen, folder)
             program.kill()
             pytest.fail(f"it prints {line!r}, then {program.communicate()}")
         # The container's health check, as docs/python.md has it.
-        check = subprocess.run(
-            [frozen / "_internal/ready-probe", "agent:frozen"], env=environment, capture_output=True, text=True
-        )
+        check = subprocess.run([probe, "agent:frozen"], env=environment, capture_output=True, text=True)
         assert (check.returncode, check.stdout.splitlines()[0]) == (0, "healthy: 1 check passes")
         out, err = program.communicate("\n", timeout=PATIENCE)
     finally:
@@ -74,24 +74,14 @@ def test_a_frozen_program_has_its_agents_and_finds_its_own_probe(frozen, folder)
         program.communicate()
     assert (program.returncode, out, err) == (0, "1 check passes\n", "")
 
-
-def test_the_probe_of_a_frozen_program_is_the_static_binary_as_it_was(frozen):
-    assert (frozen / "_internal/ready-probe").read_bytes() == PROBE.read_bytes()
-
-
-def test_a_frozen_program_without_its_probe_says_where_it_looked(frozen, folder):
-    probe = frozen / "_internal/ready-probe"
-    aside = probe.with_suffix(".aside")
-    probe.rename(aside)
-    try:
-        run = subprocess.run(
-            [frozen / "app"],
-            env={"PATH": "/nonexistent", "READY_DIR": str(folder.path)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-    finally:
-        aside.rename(probe)
+    # Somebody has left it out: the error says where it is missed.
+    probe.unlink()
+    run = subprocess.run(
+        [frozen / "app"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
     assert f"ReadyProbeError: there is no ready-probe in {frozen / '_internal'}, nor in PATH" in run.stderr
