@@ -14,6 +14,7 @@ mod process;
 mod redis;
 mod rest;
 
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Instant;
 
@@ -22,6 +23,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::place::Place;
+use ready_probe_sdk::connect::stage;
 use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::thread;
@@ -36,6 +38,9 @@ use crate::redact::Secrets;
 use crate::target::{Kind, Target};
 use crate::time_limit::TimeLimit;
 use crate::verdict::Scope;
+
+/// How much is said of why there is no answer.
+const MAX_CAUSE_CHARS: usize = 400;
 
 /// Where checks are asked from.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +139,11 @@ async fn ask(target: &Target, context: Context<'_>, limit: TimeLimit, rests: &Re
     let own = TimeLimit { at, set };
     let asked = async { Ok(question(target, context, own, rests).await) };
     let said = own.hold(asked).await;
-    let said = said.unwrap_or_else(|cause| (Outcome::Unknown(cause), Vec::new()));
+    let said = said.unwrap_or_else(|cause| {
+        // It may quote what it was waiting for.
+        let cause = context.secrets.quote(&cause, MAX_CAUSE_CHARS);
+        (Outcome::Unknown(cause), Vec::new())
+    });
     finish(target, said, started)
 }
 
@@ -183,12 +192,14 @@ fn question<'a>(
             ))),
         },
         Kind::Redis(redis) => {
-            outside_stores(any_endpoint(&redis.address.endpoints, move |endpoint| {
+            let endpoints = &redis.address.endpoints;
+            outside_stores(any_endpoint(endpoints, limit, secrets, move |endpoint| {
                 redis::ask(redis, endpoint, secrets)
             }))
         }
         Kind::Nats(nats) => {
-            outside_stores(any_endpoint(&nats.address.endpoints, move |endpoint| {
+            let endpoints = &nats.address.endpoints;
+            outside_stores(any_endpoint(endpoints, limit, secrets, move |endpoint| {
                 nats::ask(nats, endpoint, secrets)
             }))
         }
@@ -202,16 +213,17 @@ fn question<'a>(
         Kind::Connect(endpoint) => outside_stores(ask_connect(endpoint, target.scope)),
         Kind::Process { pattern, min } => {
             let (pattern, min) = (pattern.clone(), *min);
-            outside_stores(blocking(move || process::ask(&pattern, min)))
+            let ask = move || process::ask(&pattern, min);
+            outside_stores(blocking(Path::new("/proc"), ask))
         }
         Kind::Pid(path) => {
-            let path = path.clone();
-            outside_stores(blocking(move || file::ask_pid(&path)))
+            let asked = path.clone();
+            outside_stores(blocking(path, move || file::ask_pid(&asked)))
         }
         Kind::Exec(argv) => outside_stores(exec::ask(argv, secrets)),
         Kind::File(file) => {
-            let file = file.clone();
-            outside_stores(blocking(move || file::ask(&file)))
+            let asked = file.clone();
+            outside_stores(blocking(&file.path, move || file::ask(&asked)))
         }
         Kind::Any(targets) => Box::pin(async move {
             let answers = join_all(targets.iter().map(|t| ask(t, context, limit, rests))).await;
@@ -240,7 +252,9 @@ fn any(targets: &[Target], answers: Vec<Answer>) -> Said {
     (outcome, fleets)
 }
 
-async fn blocking(work: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
+/// Reads what may block.
+async fn blocking(path: &Path, work: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
+    stage::doing(|| format!("reading {}", path.display()));
     thread::run(work).await.unwrap_or_else(Outcome::Unknown)
 }
 
@@ -248,11 +262,19 @@ async fn blocking(work: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
 /// store has no such answer: see `peer`.)
 async fn any_endpoint<'a, F: Future<Output = Outcome>>(
     endpoints: &'a [Endpoint],
+    limit: TimeLimit,
+    secrets: &Secrets,
     ask: impl Fn(&'a Endpoint) -> F,
 ) -> Outcome {
     let labelled = |endpoint: &'a Endpoint| {
         let asked = ask(endpoint);
-        async move { (endpoint, asked.await) }
+        async move {
+            // Each with its own limit, so that each is told for itself.
+            let outcome = limit.hold(async { Ok(asked.await) }).await;
+            let unanswered =
+                |cause: String| Outcome::Unknown(secrets.quote(&cause, MAX_CAUSE_CHARS));
+            (endpoint, outcome.unwrap_or_else(unanswered))
+        }
     };
     let mut asked: FuturesUnordered<_> = endpoints.iter().map(labelled).collect();
     let mut outcomes = Vec::new();

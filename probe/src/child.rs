@@ -40,6 +40,11 @@ impl Drop for Running {
 }
 
 impl Running {
+    /// Its id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> io::Result<ExitStatus> {
         let mut pause = POLL_FIRST;

@@ -47,7 +47,9 @@ pub enum Command {
     /// store it is announced there as well, for its TTL (60s without --ttl). If the store does not take
     /// it, mark says so and still succeeds: the signal stands in this container.
     Mark(Mark),
-    /// List signals: those in the store, or those of this container where no store is set
+    /// List signals, the worst first: those in the store, or those of this container where no store is set
+    ///
+    /// Exits 1 if the store does not answer, and then shows what this container has.
     List(List),
     /// Print what would be checked, and where each setting came from
     Config(Config),
@@ -107,6 +109,15 @@ pub struct List {
     /// The agents to list, by default all
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
+    /// Leave out what is ready
+    #[arg(long)]
+    pub not_ready: bool,
+    /// Agents that must be ready, comma separated; exits 1 and names those that are missing or not
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub expect: Vec<String>,
+    /// Show host, process, TTL and details as well
+    #[arg(long)]
+    pub wide: bool,
 }
 
 /// `ready-probe config`.

@@ -154,7 +154,10 @@ impl Judging {
                 };
                 Outcome::Unknown(said)
             }
-            (Outcome::Fail(failure), Some(past)) if past.lasted_ms(now_ms) >= 1_000 => {
+            // A second time beside one that the reason tells would seem to contradict it.
+            (Outcome::Fail(failure), Some(past))
+                if past.lasted_ms(now_ms) >= 1_000 && !tells_time(&failure.reason) =>
+            {
                 Outcome::Fail(failure)
                     .with_text(|reason| format!("{reason}, for {}", Span(past.lasted_ms(now_ms))))
             }
@@ -200,10 +203,34 @@ fn news<'a>(plan: &'a Plan, answers: &'a [Answer]) -> News<'a> {
     }
 }
 
+/// Whether a text tells a span of time: `12s`, `3m10s`, `850ms`.
+fn tells_time(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .any(is_span)
+}
+
+/// Numbers with their units, one after another.
+fn is_span(word: &str) -> bool {
+    let mut rest = word;
+    while let Some(unit) = rest.strip_prefix(|c: char| c.is_ascii_digit()) {
+        let unit = unit.trim_start_matches(|c: char| c.is_ascii_digit());
+        let known = ["ms", "s", "m", "h"];
+        let Some(left) = known.iter().find_map(|known| unit.strip_prefix(known)) else {
+            return false;
+        };
+        rest = left;
+    }
+    rest.is_empty() && !word.is_empty()
+}
+
 /// What an `Unknown` says of its grace.
 fn with_grace(cause: &str, past: &Past, grace: Grace, tolerance: Tolerance, now_ms: u64) -> String {
     let lasted = Span(past.lasted_ms(now_ms));
+    let told = tells_time(cause);
     match (tolerance, past.passed) {
+        (Tolerance::Tolerated { .. }, _) if told => {
+            format!("{cause}; unanswered for {lasted} of {grace} grace")
+        }
         (Tolerance::Tolerated { .. }, _) => format!("{cause} for {lasted} of {grace} grace"),
         (Tolerance::Exhausted, false) => format!("{cause}; it has never passed"),
         (Tolerance::Exhausted, true) if past.definite == Some(Answered::Fail) => {
@@ -212,11 +239,41 @@ fn with_grace(cause: &str, past: &Past, grace: Grace, tolerance: Tolerance, now_
         (Tolerance::Exhausted, true) if grace == Grace::For(Duration::ZERO) => {
             match past.lasted_ms(now_ms) {
                 ..1_000 => format!("{cause}; it has no grace"),
+                _ if told => format!("{cause}; unanswered for {lasted}, and it has no grace"),
                 _ => format!("{cause} for {lasted}; it has no grace"),
             }
         }
+        (Tolerance::Exhausted, true) if told => {
+            format!("{cause}; unanswered for {lasted}, beyond its grace of {grace}")
+        }
         (Tolerance::Exhausted, true) => {
             format!("{cause} for {lasted}, beyond its grace of {grace}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_of_time_is_found_wherever_a_reason_tells_one() {
+        for text in [
+            "process 17 is gone, last beat 2s ago",
+            "not_ready: stalled: no progress for 1m2s (limit 10s)",
+            "expired: last beat 2h5m ago (TTL 1m)",
+            "last modified 850ms ago",
+        ] {
+            assert!(tells_time(text), "{text}");
+        }
+        for text in [
+            "",
+            "connection refused",
+            "process 17 is gone, another one has its id",
+            "1 of 2 instances ready, 2 needed",
+            "http://h2s2.example:80 m s 5xx v2h",
+        ] {
+            assert!(!tells_time(text), "{text}");
         }
     }
 }

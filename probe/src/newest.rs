@@ -44,6 +44,7 @@ mod tests {
             instance: instance.to_owned(),
             signal: Signal::decode(record.to_string().as_bytes()),
             expiry: Expiry::Timely,
+            age_ms: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::clock::millis;
-use ready_probe_sdk::connect::servers;
+use ready_probe_sdk::connect::{servers, stage};
 use ready_probe_sdk::freshness::Span;
 
 /// How long before the deadline the checks end at the most: time to say what they answered, also on
@@ -30,15 +30,13 @@ impl TimeLimit {
         }
     }
 
-    /// Waits for an answer until then, and no longer. The error is for people.
+    /// Waits for an answer until then, and no longer. The error is for people, and says how far it came.
     pub async fn hold<T>(
         self,
         asked: impl Future<Output = Result<T, String>>,
     ) -> Result<T, String> {
-        match tokio::time::timeout_at(self.at.into(), asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.passed()),
-        }
+        let answer = stage::until(self.at, self.set, asked).await;
+        answer.unwrap_or_else(Err)
     }
 
     /// An equal part of what is left, where so many are to be asked one after another.
@@ -54,9 +52,5 @@ impl TimeLimit {
     /// How long it was to be, for people.
     pub fn shown(self) -> Span {
         Span(millis(self.set))
-    }
-
-    fn passed(self) -> String {
-        format!("no answer within {}", self.shown())
     }
 }

@@ -19,13 +19,14 @@ use tokio::sync::Notify;
 use crate::clock;
 use crate::connect::place::Place;
 use crate::connect::redact::Secrets;
+use crate::connect::stage;
 use crate::freshness::Span;
 use crate::outbox::Outbox;
 use crate::signal::{BEATS_PER_TTL, DEFAULT_TTL_MS, Name};
 use crate::store::predecessor::Successor;
 use crate::store::{Failure, MAX_CAUSE_CHARS, Published, Record, Store, Stored};
 use schedule::{Due, Farewell, Schedule};
-use session::{Session, no_answer};
+use session::Session;
 
 /// A store far away, or busy, has at least so long to answer, however short the beats are.
 const MIN_LIMIT_MS: u64 = 1_000;
@@ -226,7 +227,8 @@ impl Announcer {
 
     async fn turn(&self, session: &mut Session<'_>, work: Work, answered: &impl Fn()) {
         let limit = Duration::from_millis(work.limit_ms());
-        match tokio::time::timeout(limit, deliver(session, &work, limit)).await {
+        let by = clock::instant() + limit;
+        match stage::until(by, limit, deliver(session, &work, limit)).await {
             Ok(Ok(delivered)) => {
                 session.succeeded();
                 let secrets = session.secrets();
@@ -250,9 +252,9 @@ impl Announcer {
                     answered();
                 }
             }
-            Err(_) => {
-                let cause = session.timed_out(&no_answer(limit), work.beat_ms);
-                if self.fail(&work, &cause) {
+            Err(cause) => {
+                let cause = session.timed_out(&cause, work.beat_ms);
+                if self.fail(&work, &quoted(session.secrets(), &cause)) {
                     answered();
                 }
             }
@@ -272,14 +274,14 @@ impl Announcer {
             let Some(store) = session.connection() else {
                 return;
             };
-            let tidied = tokio::time::timeout(limit, self.successor.succeed(store, names)).await;
-            let failure = match tidied {
+            let tidied = self.successor.succeed(store, names);
+            let failure = match stage::until(clock::instant() + limit, limit, tidied).await {
                 Ok(Ok(siblings)) => {
                     self.lock().tidied(names, &siblings, clock::mono_ms());
                     continue;
                 }
                 Ok(Err(failure)) => failure,
-                Err(_) => Failure::lost(no_answer(limit)),
+                Err(cause) => Failure::lost(cause),
             };
             let why = quoted(session.secrets(), &failure.cause);
             tracing::debug!(store = self.store(), "not tidied: {why}");

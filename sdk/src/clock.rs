@@ -30,6 +30,14 @@ pub fn wall_rfc3339() -> String {
     humantime::format_rfc3339_seconds(now).to_string()
 }
 
+/// How long ago a time of [`wall_rfc3339`] was, perhaps another host's; nothing where it is none, or is still
+/// to come by this host's clock. For people only.
+#[must_use]
+pub fn age_of(rfc3339: &str) -> Option<Duration> {
+    let then = humantime::parse_rfc3339(rfc3339).ok()?;
+    wall().duration_since(then).ok()
+}
+
 /// The time of day.
 #[must_use]
 #[allow(

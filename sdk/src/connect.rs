@@ -18,6 +18,8 @@ mod resolve;
 #[cfg(feature = "open")]
 mod secured;
 pub mod servers;
+#[cfg(feature = "open")]
+pub mod stage;
 pub mod store;
 pub mod tls;
 pub mod variables;

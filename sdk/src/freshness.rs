@@ -75,7 +75,38 @@ pub enum NotReady {
     },
 }
 
+/// What the reason of an agent begins with whose watchdog has had no tick for too long.
+const STALLED: &str = "stalled:";
+
+/// Whether an agent says that it makes no progress.
+#[must_use]
+pub fn is_stall(state: State, reason: Option<&str>) -> bool {
+    state == State::NotReady && reason.is_some_and(|reason| reason.starts_with(STALLED))
+}
+
+/// The rest of the reason of such an agent.
+#[must_use]
+pub fn without_stall(reason: &str) -> &str {
+    reason.strip_prefix(STALLED).unwrap_or(reason).trim_start()
+}
+
 impl NotReady {
+    /// Whether this instance is of no more use until somebody looks after it: it is dead, or hangs.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Self::ProcessGone { .. }
+            | Self::Zombie { .. }
+            | Self::PidReused { .. }
+            | Self::Expired { .. } => true,
+            Self::Says { state, reason } => is_stall(*state, reason.as_deref()),
+            Self::OtherEpoch
+            | Self::OtherTimeNamespace { .. }
+            | Self::Incomplete(_)
+            | Self::FutureBeat => false,
+        }
+    }
+
     /// Whether this agent may still come up by itself: it says `starting`, or what is there was
     /// published in an earlier life.
     #[must_use]

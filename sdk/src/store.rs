@@ -155,6 +155,8 @@ pub struct Seen {
     /// How the store is going to end it. A record that does not end in time says nothing about its
     /// agent's life.
     pub expiry: Expiry,
+    /// How long ago it was written, in milliseconds, as far as the store tells.
+    pub age_ms: Option<u64>,
 }
 
 impl Seen {
@@ -180,6 +182,16 @@ impl Seen {
             instance: instance.to_owned(),
             signal,
             expiry: ttl_ms.map_or(Expiry::Timely, expiry),
+            age_ms: None,
+        }
+    }
+
+    /// The same, of which the store tells how much longer it keeps it.
+    pub(crate) fn left(self, left_ms: u64) -> Self {
+        let ttl_ms = self.signal.as_ref().ok().and_then(|signal| signal.ttl_ms);
+        Self {
+            age_ms: ttl_ms.and_then(|ttl_ms| ttl_ms.checked_sub(left_ms)),
+            ..self
         }
     }
 }

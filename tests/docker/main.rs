@@ -10,6 +10,7 @@
 //! | [`users`] | do the users of one container get in each other's way? |
 //! | [`names`] | are host names found whatever `/etc/nsswitch.conf` says? |
 //! | [`commands`] | `mark` by `docker exec`, `wait` as process 1, `process:` and `exec:` |
+//! | [`operations`] | does Docker do what docs/operations.md says of it? |
 //! | [`packaging`] | is what `Dockerfile.probe` builds the probe? |
 //! | [`peers`] | do others see an agent, wait for it, and follow what it says? |
 //! | [`compose`] | does the fleet of `examples/compose.yml` come up in order? |
@@ -31,6 +32,7 @@ mod fixture;
 mod grace;
 mod lifecycle;
 mod names;
+mod operations;
 mod packaging;
 mod peers;
 mod python;

@@ -33,9 +33,10 @@ fn agents_wait_for_their_peers_and_follow_what_these_say() {
     }
     let listed = memory.exec(&["/ready-probe", "list"]);
     let rows: Vec<&str> = listed.stdout.lines().collect();
-    assert_eq!(rows.len(), 3, "{listed:?}");
-    assert!(rows[1].starts_with("memory-system  ready "), "{listed:?}");
-    assert!(rows[2].starts_with("translator     ready "), "{listed:?}");
+    assert_eq!(rows.len(), 4, "{listed:?}");
+    assert_eq!(rows[0], "2 agents: 2 ready");
+    assert!(rows[2].starts_with("memory-system  ready "), "{listed:?}");
+    assert!(rows[3].starts_with("translator     ready "), "{listed:?}");
 
     let ask = || translator.exec(&["/ready-probe"]);
     tell(&memory, "reload new weights");
@@ -52,7 +53,10 @@ fn agents_wait_for_their_peers_and_follow_what_these_say() {
     fleet.service("redis").restart();
     wait_until(LIMIT, "both to be announced again", || {
         let listed = memory.exec(&["/ready-probe", "list"]);
-        (listed.stdout.lines().count() == 3).then_some(())
+        listed
+            .stdout
+            .starts_with("2 agents: 2 ready\n")
+            .then_some(())
     });
     wait_until(LIMIT, "nothing to be wrong any more", || {
         ask().stdout.starts_with("healthy: ").then_some(())

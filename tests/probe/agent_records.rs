@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use ready_probe_test_support::process::{Guard, Signal};
+use ready_probe_test_support::process::{Guard, Signal, run, wait_until};
 use serde_json::{Value, json};
 
 use crate::container::{Container, assert_mentions, assert_said, assert_starts, row};
@@ -254,6 +254,82 @@ fn a_process_that_has_another_ones_id_is_not_it() {
 }
 
 #[test]
+fn an_instance_that_is_dead_or_hangs_degrades_an_agent_that_has_enough_others() {
+    let container = Container::new();
+    let (one, two) = (sleeper(), sleeper());
+    publish(&container, "w", one.pid(), |_| {});
+    for (state, reason, said) in [
+        (
+            "not_ready",
+            "stalled: no progress for 12s (limit 10s)",
+            "1 of 2 instances ready; not_ready: stalled: no progress for 12s (limit 10s)",
+        ),
+        ("ready", "", "1 of 2 instances ready; expired: last beat "),
+    ] {
+        publish(&container, "w", two.pid(), |record| {
+            record["state"] = json!(state);
+            record["reason"] = json!(reason);
+            if state == "ready" {
+                record["mono_ms"] = json!(mono_ms() - 61_000);
+            }
+        });
+        let degraded = format!("degraded: agent w: {said}");
+        assert_starts(&container.ask("agent:w"), 0, &degraded);
+        let mut probe = container.probe(["agent:w", "--format", "json"]);
+        let found: Value = serde_json::from_str(&run(&mut probe).stdout).unwrap();
+        assert_eq!(found["checks"][0]["outcome"], "pass", "{found}");
+    }
+    publish(&container, "w", two.pid(), |_| {});
+    let gone = two.pid();
+    assert_said(&container.ask("agent:w"), 0, PASSES);
+    drop(two);
+    let run = container.ask("agent:w");
+    let said =
+        format!("degraded: agent w: 1 of 2 instances ready; process {gone} is gone, last beat ");
+    assert_starts(&run, 0, &said);
+    // The same, where nobody has named the agent.
+    assert_starts(&container.run([""; 0]), 0, &said);
+}
+
+#[test]
+fn an_agent_that_is_degraded_twice_names_its_store_first() {
+    let container = Container::new();
+    let (one, two) = (sleeper(), sleeper());
+    publish(&container, "w", one.pid(), |record| {
+        record["announced"] = json!({
+            "store": "redis://redis:6379", "ok": false, "reason": "connection refused",
+        });
+    });
+    publish(&container, "w", two.pid(), |_| {});
+    drop(two);
+    assert_starts(
+        &container.ask("agent:w"),
+        0,
+        "degraded: agent w: not announced to redis://redis:6379: connection refused; 1 of 2 \
+         instances ready; process ",
+    );
+}
+
+#[test]
+fn a_reason_that_tells_a_time_is_given_no_second_one() {
+    let container = Container::new();
+    let process = sleeper();
+    publish(&container, "w", process.pid(), |record| {
+        record["state"] = json!("not_ready");
+        record["reason"] = json!("reloading");
+    });
+    wait_until(Duration::from_secs(20), "the failure to last", || {
+        let run = container.ask("agent:w");
+        run.first_line().contains("reloading, for ").then_some(())
+    });
+    publish(&container, "w", process.pid(), |_| {});
+    drop(process);
+    let run = container.ask("agent:w");
+    assert_mentions(&run, 1, &["is gone, last beat "]);
+    assert!(run.first_line().ends_with(" ago"), "{run:?}");
+}
+
+#[test]
 fn as_many_instances_as_are_asked_for_must_be_ready() {
     let container = Container::new();
     let (one, two, three) = (sleeper(), sleeper(), sleeper());
@@ -266,7 +342,7 @@ fn as_many_instances_as_are_asked_for_must_be_ready() {
     assert_said(&run, 0, PASSES);
     assert_eq!(
         row(&run, "agent:w"),
-        ("pass", "1 of 2 instances; not_ready: draining")
+        ("pass", "1 of 2 instances ready; not_ready: draining")
     );
     let run = container.ask("agent:w#min=2");
     let said = "unhealthy: agent w#min=2: 1 of 2 instances ready, 2 needed; not_ready: draining";

@@ -34,6 +34,7 @@ fn every_flag_of_help_is_documented_and_no_other() {
         &["--help"][..],
         &["wait", "--help"],
         &["mark", "--help"],
+        &["list", "--help"],
         &["config", "--help"],
     ]
     .map(output)

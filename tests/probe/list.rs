@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use ready_probe_test_support::hostile::refused_port;
+use ready_probe_test_support::hostile::{Behaviour, Hostile, refused_port};
 use ready_probe_test_support::process::{Guard, Run, free_port, run};
 use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 use serde_json::Value;
@@ -43,29 +43,110 @@ fn signals_of_this_container_are_listed_the_dead_ones_too() {
     drop(dead);
     let run = list(&container, None, &[]);
     let lines: Vec<&str> = run.stdout.lines().collect();
-    let [head, a, b, c] = lines.as_slice() else {
+    // The worst first.
+    let [summary, head, b, c, a] = lines.as_slice() else {
         panic!("{run:?}")
     };
-    assert!(head.starts_with("AGENT  STATE      SINCE "), "{run:?}");
-    assert!(a.starts_with("a      ready      2026-"), "{run:?}");
-    assert!(
-        b.starts_with("b      stale ") && b.contains(" is gone"),
-        "{run:?}"
-    );
-    assert!(
-        c.starts_with("c      not_ready ") && c.ends_with("  reloading"),
-        "{run:?}"
-    );
+    assert_eq!(*summary, "3 agents: 1 ready, 1 stale, 1 not_ready");
+    let head: Vec<&str> = head.split_whitespace().collect();
+    let columns = ["AGENT", "STATE", "FOR", "BEAT", "INSTANCE", "REASON"];
+    assert_eq!(head, columns, "{run:?}");
+    let cells = |row: &str| {
+        row.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    // Since the hour that the record names, and the moment in which it was written.
+    let [agent, state, lasts, beat, instance] = cells(a).try_into().unwrap();
+    assert_eq!((agent.as_str(), state.as_str()), ("a", "ready"));
+    assert!(lasts.contains('h') && beat.ends_with('s'), "{run:?}");
+    assert!(instance.starts_with("host-"), "{run:?}");
+    assert_eq!(cells(b)[..3], ["b", "stale", "-"]);
+    assert!(b.contains(" is gone"), "{run:?}");
+    assert_eq!(cells(c)[..2], ["c", "not_ready"]);
+    assert!(c.ends_with("  reloading"), "{run:?}");
     let listed = json(&container, None, &["c", "a"]);
     assert_eq!(listed["store"], "local");
     let signals = listed["signals"].as_array().unwrap();
     assert_eq!(signals.len(), 2);
-    assert_eq!(signals[0]["agent"], "a");
-    assert_eq!(signals[0]["ready"], true);
-    assert_eq!(signals[0]["details"]["port"], 5555);
-    assert_eq!(signals[1]["ready"], false);
-    assert_eq!(signals[1]["reason"], "reloading");
+    assert_eq!(signals[0]["ready"], false);
+    assert_eq!(signals[0]["reason"], "reloading");
+    assert_eq!(signals[1]["agent"], "a");
+    assert_eq!(signals[1]["ready"], true);
+    assert_eq!(signals[1]["details"]["port"], 5555);
+    assert!(signals[1]["beat_age_ms"].is_u64() && signals[1]["state_age_ms"].is_u64());
+    assert_eq!(listed["summary"]["ready"], 1);
+    assert_eq!(listed["summary"]["agents"], 2);
     assert!(living.ended().is_none());
+}
+
+#[test]
+fn what_hangs_is_counted_as_stalled_and_what_is_ready_can_be_left_out() {
+    let container = Container::new();
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    let other = Guard::spawn(Command::new("sleep").arg("1000"));
+    publish(&container, "a", process.pid(), |_| {});
+    publish(&container, "a", other.pid(), |_| {});
+    publish(&container, "b", process.pid(), |record| {
+        record["state"] = "not_ready".into();
+        record["reason"] = "stalled: no progress for 12s (limit 10s)".into();
+    });
+    let run = list(&container, None, &["--not-ready"]);
+    assert_eq!(run.code(), 0, "{run:?}");
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    let [summary, _, b] = lines.as_slice() else {
+        panic!("{run:?}")
+    };
+    assert_eq!(*summary, "2 agents, 3 instances: 2 ready, 1 stalled");
+    assert!(b.starts_with("b      stalled  -    "), "{run:?}");
+    assert!(b.ends_with("  no progress for 12s (limit 10s)"), "{run:?}");
+    let listed = json(&container, None, &["--not-ready"]);
+    assert_eq!(listed["signals"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["signals"][0]["state"], "stalled");
+    assert_eq!(listed["summary"]["ready"], 2);
+}
+
+#[test]
+fn those_that_are_expected_and_not_ready_are_named() {
+    let container = Container::new();
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    publish(&container, "a", process.pid(), |_| {});
+    publish(&container, "b", process.pid(), |record| {
+        record["state"] = "starting".into();
+    });
+    let run = list(&container, None, &["--expect", "a"]);
+    assert_eq!(run.code(), 0, "{run:?}");
+    for args in [
+        &["--expect", "d,a,b, c"][..],
+        &["a", "--expect", "d", "--expect", "b,c"],
+    ] {
+        let run = list(&container, None, args);
+        assert_eq!(run.code(), 1, "{run:?}");
+        assert!(
+            run.stdout
+                .starts_with("2 agents: 1 ready, 1 starting\nmissing: c, d\nnot ready: b\n"),
+            "{run:?}"
+        );
+    }
+    let run = list(&container, None, &["--expect", "c", "--format", "json"]);
+    assert_eq!(run.code(), 1, "{run:?}");
+    let listed: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(listed["missing"], serde_json::json!(["c"]));
+    assert_eq!(listed["not_ready"], serde_json::json!([]));
+    let run = list(&container, None, &["--expect", "a,,b"]);
+    assert_eq!(run.code(), 64, "{run:?}");
+}
+
+#[test]
+fn wide_shows_where_an_instance_runs_and_its_details() {
+    let container = Container::new();
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    publish(&container, "a", process.pid(), |_| {});
+    let run = list(&container, None, &["--wide"]);
+    let row = run.stdout.lines().nth(2).unwrap();
+    let pid = process.pid();
+    let said = format!("  2026-11-22T03:00:00Z  host  {pid}  1m   hand/1  {{\"port\":5555}}");
+    assert!(row.ends_with(&said), "{run:?}");
 }
 
 #[test]
@@ -94,6 +175,10 @@ fn signals_of_a_store_are_listed_one_row_an_instance() {
         assert_eq!(agents, ["a.1", "b"]);
         assert_eq!(signals[0]["pid"], process.pid());
         assert_eq!(signals[0]["ttl_ms"], 60_000);
+        // Nats-server 2.9 does not tell its time.
+        let age_ms = signals[0]["beat_age_ms"].as_u64();
+        let is_old = Some(store) == stores.get(1);
+        assert_eq!(age_ms.is_some_and(|ms| ms < 60_000), !is_old, "{listed}");
         assert_eq!(
             json(&container, Some(store), &["b"])["signals"]
                 .as_array()
@@ -136,6 +221,8 @@ fn no_server_of_several_hides_what_another_one_has() {
             ],
             "{listed}"
         );
+        let why = format!("127.0.0.1:{}: connection refused", dead.port());
+        assert_eq!(listed["unanswered"], serde_json::json!([why]));
     }
 }
 
@@ -183,17 +270,58 @@ fn an_index_of_very_many_dead_instances_hides_nobody_and_is_mended() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_is_a_failure_with_its_reason() {
+fn a_silent_server_costs_the_others_nothing() {
+    let redis = Redis::start();
+    put(&redis, "here");
+    let silent = [(); 2].map(|()| Hostile::tcp(Behaviour::Silent));
+    let [a, b] = silent.each_ref().map(|server| server.addr().to_string());
+    let store = format!("redis://{a},{b},127.0.0.1:{}", redis.port());
+    // In turn, the last one would be asked when most of the time is gone.
+    let listed = json(&Container::new(), Some(&store), &["--timeout", "3s"]);
+    assert_eq!(listed["signals"][0]["agent"], "here", "{listed}");
+    let unanswered = listed["unanswered"].as_array().unwrap();
+    let said = [a, b].map(|at| format!("{at}: no answer within 3s (connected to {at}, no reply"));
+    assert_eq!(unanswered.len(), said.len(), "{listed}");
+    for (line, said) in unanswered.iter().zip(said) {
+        assert!(line.as_str().unwrap().starts_with(&said), "{listed}");
+    }
+}
+
+fn put(redis: &Redis, agent: &str) {
+    let record = record(agent, "x-1", "ready");
+    announce(redis, "default", &record, Some(60_000));
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_told_and_what_is_here_is_shown() {
     let container = Container::new();
     let port = free_port();
-    let run = list(
-        &container,
-        Some(&format!("redis://:hunter2@127.0.0.1:{port}")),
-        &[],
+    let store = format!("redis://:hunter2@127.0.0.1:{port}");
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    let shown = format!("redis://***@127.0.0.1:{port}");
+    let head = format!(
+        "the store {shown} can't be asked: 127.0.0.1:{port}: connection refused\n\
+         this container alone:\n"
     );
+    let run = list(&container, Some(&store), &["--expect", "a"]);
     assert_eq!(run.code(), 1, "{run:?}");
-    let said = format!("ready-probe: 127.0.0.1:{port}: connection refused\n");
-    assert_eq!(run.stdout, said);
+    let nothing = format!("{head}no signals in {}", container.ready_dir().display());
+    assert!(run.stdout.starts_with(&nothing), "{run:?}");
+    publish(&container, "a", process.pid(), |_| {});
+    let run = list(&container, Some(&store), &[]);
+    assert_eq!(run.code(), 1, "{run:?}");
+    assert!(
+        run.stdout.starts_with(&(head + "1 agent: 1 ready\n")),
+        "{run:?}"
+    );
+    let run = list(&container, Some(&store), &["--format", "json"]);
+    let listed: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(
+        listed["away"],
+        format!("127.0.0.1:{port}: connection refused")
+    );
+    assert_eq!(listed["signals"][0]["agent"], "a");
+    assert!(!run.stdout.contains("hunter2"), "{run:?}");
     let run = list(&container, None, &["../x"]);
     assert_eq!(run.code(), 64, "{run:?}");
 }

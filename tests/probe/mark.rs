@@ -222,7 +222,8 @@ fn a_new_mark_removes_what_a_dead_process_of_that_name_left_and_nothing_else() {
     mark(&container, "worker", &second, &[]);
     let run = container.ask("agent:worker");
     assert!(
-        run.stdout.contains("1 of 2 instances; not_ready: busy"),
+        run.stdout
+            .contains("1 of 2 instances ready; not_ready: busy"),
         "{run:?}"
     );
     assert_mentions(&container.ask("agent:bystander"), 1, &["is gone"]);

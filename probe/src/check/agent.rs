@@ -80,17 +80,21 @@ fn judge(found: &Found, epoch: &Epoch, secrets: &Secrets, now_ms: u64, min: usiz
         [one] => format!(" ({one})"),
         [first, rest @ ..] => format!(" ({first}, and {} more)", rest.len()),
     };
+    // What matters most is named first.
+    others.sort_by_key(|other| !other.broken);
     let count = ready + others.len();
     if ready >= min {
         let note = if others.is_empty() {
             String::new()
         } else {
-            format!("{ready} of {count} instances; {}", named(&others))
+            format!("{ready} of {count} instances ready; {}", named(&others))
         };
         let note = format!("{note}{ignored}").trim_start().to_owned();
+        let is_broken = others.iter().any(|other| other.broken);
         return match unannounced {
             Some(why) if note.is_empty() => Outcome::Blemished(why),
             Some(why) => Outcome::Blemished(format!("{why}; {note}")),
+            None if is_broken => Outcome::Blemished(note),
             None => Outcome::Pass(note),
         };
     }
@@ -130,6 +134,8 @@ struct NotReadyRecord {
     reason: String,
     starting: bool,
     earlier: bool,
+    /// It is dead, or hangs.
+    broken: bool,
     /// Nobody can tell.
     unknown: bool,
 }
@@ -152,6 +158,7 @@ fn judge_record(
                 reason: format!("{why} (process {})", record.pid),
                 starting: false,
                 earlier: false,
+                broken: false,
                 unknown: false,
             });
         }
@@ -164,6 +171,7 @@ fn judge_record(
     let judged = freshness::judge(signal, &observed);
     judged.map(drop).map_err(|why| {
         let (earlier, starting) = (why == NotReady::OtherEpoch, why.is_starting());
+        let broken = why.is_broken();
         let unknown = matches!(why, NotReady::OtherTimeNamespace { .. });
         let why = match why {
             NotReady::Says { state, reason } => NotReady::Says {
@@ -176,6 +184,7 @@ fn judge_record(
             reason: why.to_string(),
             starting,
             earlier,
+            broken,
             unknown,
         }
     })

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use ready_probe_sdk::connect::stage;
 use tokio::net::unix::pipe;
 
 use crate::child;
@@ -44,11 +45,22 @@ async fn run(argv: &[String], secrets: &Secrets) -> Outcome {
             ));
         }
     };
+    let pid = running.pid();
+    let still_runs = |said: &Output| {
+        stage::doing(|| {
+            let said = secrets.quote(&said.text(), MAX_QUOTE_CHARS);
+            match said.as_str() {
+                "" => format!("process {pid} still runs"),
+                said => format!("process {pid} still runs: {said}"),
+            }
+        });
+    };
     let mut said = Output::default();
+    still_runs(&said);
     // A grandchild may keep the pipe open for longer than the command lives: its end decides.
     let status = tokio::select! {
         status = running.ended() => status,
-        never = read(&output, &mut said) => match never {},
+        never = read(&output, &mut said, still_runs) => match never {},
     };
     read_rest(&output, &mut said);
     match status {
@@ -100,8 +112,17 @@ fn judge(status: ExitStatus, output: &Output, secrets: &Secrets) -> Outcome {
 
 /// Reads output as it comes, so that its writer never waits for us; what is beyond the bound is
 /// thrown away.
-async fn read(output: &pipe::Receiver, kept: &mut Output) -> Infallible {
-    while output.readable().await.is_ok() && drain(output, kept) {}
+async fn read(output: &pipe::Receiver, kept: &mut Output, tell: impl Fn(&Output)) -> Infallible {
+    while output.readable().await.is_ok() {
+        let before = kept.bytes.len();
+        let goes_on = drain(output, kept);
+        if kept.bytes.len() > before {
+            tell(kept);
+        }
+        if !goes_on {
+            break;
+        }
+    }
     std::future::pending().await
 }
 

@@ -16,6 +16,7 @@ use crate::target::{Body, HttpTarget};
 use crate::verdict::Scope;
 use ready_probe_sdk::connect::file;
 use ready_probe_sdk::connect::limited::Limited;
+use ready_probe_sdk::connect::stage;
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::thread;
 
@@ -58,6 +59,7 @@ pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> (Outco
         Ok(request) => request,
         Err(e) => return (Outcome::Unknown(e), None),
     };
+    stage::lacks(|| "response headers".to_owned());
     let mut connection = Box::pin(drive(connection));
     let conversation = async {
         match sender.send_request(request).await {
@@ -111,6 +113,7 @@ async fn body(target: &HttpTarget) -> Result<Bytes, String> {
         Body::None => Ok(Bytes::new()),
         Body::Text(text) => Ok(Bytes::from(text.clone())),
         Body::File(path) => {
+            stage::doing(|| format!("reading {}", path.display()));
             let path = path.clone();
             let read = thread::run(move || file::read(&path, MAX_BODY_BYTES)).await?;
             read.map(Bytes::from).map_err(|e| format!("body_file: {e}"))
@@ -224,6 +227,7 @@ fn judge_status(target: &HttpTarget, scope: Scope, status: StatusCode) -> Outcom
 
 /// Reads a body to its end, or until it is decided: a stream of events has none.
 async fn read_body(body: &mut Incoming, target: &HttpTarget) -> Result<Vec<u8>, String> {
+    stage::lacks(|| "end of the response body".to_owned());
     let mut bytes = Vec::new();
     let mut wanted: Vec<&String> = target.contains.iter().collect();
     while let Some(frame) = body.frame().await {

@@ -107,7 +107,11 @@ fn judge(seen: &[&Seen], failures: &[String], min: usize) -> Judged {
     if ready >= min {
         return Judged::Ready(match others.len() {
             0 => String::new(),
-            _ => format!("{ready} of {} instances; {}", seen.len(), named(&others)),
+            _ => format!(
+                "{ready} of {} instances ready; {}",
+                seen.len(),
+                named(&others)
+            ),
         });
     }
     let reason = match (ready, others.len()) {

@@ -25,10 +25,24 @@ enum Step {
     Role,
 }
 
+impl Step {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Auth => "AUTH",
+            Self::Select => "SELECT",
+            Self::Ping => "PING",
+            Self::Exists => "EXISTS",
+            Self::Value => "GETRANGE",
+            Self::Role => "ROLE",
+        }
+    }
+}
+
 /// Asks one server.
 pub async fn ask(target: &RedisTarget, endpoint: &Endpoint, secrets: &Secrets) -> Outcome {
     let (steps, request) = request(target);
-    match exchange(target, endpoint, &request, steps.len(), secrets).await {
+    let replies_to: Vec<String> = steps.iter().map(|step| step.command().to_owned()).collect();
+    match exchange(target, endpoint, &request, &replies_to, secrets).await {
         Ok((replies, closed)) => judge(target, &steps, &replies, closed, secrets),
         Err(cause) => Outcome::Unknown(cause),
     }
@@ -69,7 +83,7 @@ async fn exchange(
     target: &RedisTarget,
     endpoint: &Endpoint,
     request: &[u8],
-    expected: usize,
+    replies_to: &[String],
     secrets: &Secrets,
 ) -> Result<(Vec<Value>, Option<String>), String> {
     let mut link = RedisLink::open(
@@ -83,7 +97,7 @@ async fn exchange(
     // With `not`, a key of another type is an answer, and the role is to be heard as well.
     let refused =
         |replies: &[Value]| !target.not && matches!(replies.last(), Some(Value::ServerError(_)));
-    link.exchange(request, expected, refused).await
+    link.exchange(request, replies_to, refused).await
 }
 
 fn judge(

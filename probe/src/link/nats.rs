@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::nats::NatsAddress;
+use ready_probe_sdk::connect::stage;
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::store::Failure;
 use ready_probe_sdk::store::nats::{Link, MAX_BATCH, MOMENT, Replies, Reply, Request};
@@ -23,6 +24,10 @@ use super::connect::{self, Stream, plain};
 use crate::redact::Secrets;
 use login::{Connect, Proof, greeting};
 use message::{Message, NO_NATS, SUBSCRIPTION, next_message, reply};
+
+/// What a server has not sent.
+const PONG: &str = "PONG";
+const JETSTREAM: &str = "answer from JetStream";
 
 /// What a server says first.
 #[derive(Debug, Default, Deserialize)]
@@ -197,6 +202,7 @@ impl NatsLink {
         };
         while wants_pong || !open.is_empty() {
             let Some(message) = next_message(&mut self.received)? else {
+                stage::lacks(|| if wants_pong { PONG } else { JETSTREAM }.to_owned());
                 let more = self.received.more(&mut self.stream);
                 if wants_pong || open.values().any(is_waited_for) {
                     more.await?;
@@ -276,6 +282,7 @@ fn inbox() -> String {
 }
 
 async fn read_info(stream: &mut Stream, received: &mut Received) -> Result<Info, String> {
+    stage::lacks(|| "INFO".to_owned());
     loop {
         if let Some(line) = received.line() {
             let json = line.strip_prefix(b"INFO ").ok_or(NO_NATS)?;

@@ -3,6 +3,7 @@
 
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::redis::RedisAddress;
+use ready_probe_sdk::connect::stage;
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::store::{self, Failure};
 use redis::{Cmd, Value};
@@ -58,12 +59,12 @@ impl RedisLink {
         Self { login, ..self }
     }
 
-    /// Sends bytes, and collects so many replies, or those that `suffice`; and why there are not more
-    /// of them.
+    /// Sends bytes, and collects as many replies as have names, or those that `suffice`; and why there
+    /// are not more of them.
     pub async fn exchange(
         &mut self,
         request: &[u8],
-        expected: usize,
+        replies_to: &[String],
         suffice: impl Fn(&[Value]) -> bool,
     ) -> Result<(Vec<Value>, Option<String>), String> {
         self.stream
@@ -72,6 +73,7 @@ impl RedisLink {
             .map_err(|e| plain(&e))?;
         self.stream.flush().await.map_err(|e| plain(&e))?;
         self.received.allow(self.max_bytes);
+        let expected = replies_to.len();
         let mut replies = Vec::new();
         let mut closed = None;
         loop {
@@ -80,8 +82,26 @@ impl RedisLink {
             if replies.len() == expected || closed.is_some() || suffice(&replies) {
                 return Ok((replies, closed));
             }
+            stage::lacks(|| reply_name(replies_to.get(replies.len())));
             closed = self.received.more(&mut self.stream).await.err();
         }
+    }
+}
+
+/// What a server has not sent yet.
+fn reply_name(command: Option<&String>) -> String {
+    match command.map(String::as_str) {
+        Some("PING") => "PONG".to_owned(),
+        Some(command) => format!("reply to {command}"),
+        None => "reply".to_owned(),
+    }
+}
+
+/// The first word of a command.
+pub fn command_name(command: &Cmd) -> String {
+    match command.args_iter().next() {
+        Some(redis::Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
+        Some(redis::Arg::Cursor | _) | None => String::new(),
     }
 }
 
@@ -176,11 +196,13 @@ impl store::redis::Link for RedisLink {
     async fn exchange(&mut self, commands: &[Cmd], _: usize) -> Result<Vec<Value>, Failure> {
         let login = std::mem::take(&mut self.login);
         let mut request = Vec::new();
+        let mut replies_to = Vec::with_capacity(login.len() + commands.len());
         for command in login.iter().chain(commands) {
             request.extend(command.get_packed_command());
+            replies_to.push(command_name(command));
         }
-        let expected = login.len() + commands.len();
-        let (mut replies, closed) = Self::exchange(self, &request, expected, |_| false)
+        let expected = replies_to.len();
+        let (mut replies, closed) = Self::exchange(self, &request, &replies_to, |_| false)
             .await
             .map_err(Failure::lost)?;
         let refused = replies

@@ -1,5 +1,6 @@
 //! The store that `READY_STORE` names: what the SDK's stores ask, over our own bounded connections.
 
+use futures_util::future::join_all;
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::connect::servers;
@@ -72,37 +73,38 @@ pub async fn first<T>(
     limit: TimeLimit,
     ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
 ) -> Result<T, String> {
-    let answers = ask_in_turn(place, limit, ask, 1).await?;
-    let first = answers.into_iter().next();
-    first.ok_or_else(|| "the address names no server".to_owned())
-}
-
-/// Asks each of them, and returns what those say that answer within the limit. The error is as
-/// above, if none does.
-pub async fn each<T>(
-    place: &Place,
-    limit: TimeLimit,
-    ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
-    ask_in_turn(place, limit, ask, usize::MAX).await
-}
-
-/// Up to so many answers; an error if there is none.
-async fn ask_in_turn<T>(
-    place: &Place,
-    limit: TimeLimit,
-    ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
-    wanted: usize,
-) -> Result<Vec<T>, String> {
     let endpoints = place.store.endpoints();
-    let asked = servers::in_turn(endpoints, 0, wanted, async |next| {
+    let asked = servers::in_turn(endpoints, 0, 1, async |next| {
         limit.share(next.left).hold(ask(next.endpoint)).await
     });
     let asked = asked.await;
-    if asked.answers.is_empty() {
-        return Err(servers::each_named(&asked.failures));
+    let first = asked.answers.into_iter().next();
+    first.ok_or_else(|| servers::each_named(&asked.failures))
+}
+
+/// Asks all of them at once, each for as long as `ask` takes. Returns what those say that answer, and a line
+/// for each that does not. The error is as above, if none does.
+pub async fn each<T>(
+    place: &Place,
+    ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
+) -> Result<(Vec<T>, Vec<String>), String> {
+    let endpoints = place.store.endpoints();
+    let asked = join_all(endpoints.iter().map(|endpoint| ask(endpoint))).await;
+    let mut answers = Vec::new();
+    let mut failures = Vec::new();
+    for (endpoint, said) in endpoints.iter().zip(asked) {
+        match said {
+            Ok(answer) => answers.push(answer),
+            Err(why) => failures.push((endpoint, why)),
+        }
     }
-    Ok(asked.answers)
+    if answers.is_empty() {
+        return Err(servers::each_named(&failures));
+    }
+    let failures = failures
+        .iter()
+        .map(|failure| servers::each_named(std::slice::from_ref(failure)));
+    Ok((answers, failures.collect()))
 }
 
 /// Connects to one of the store's servers, for answers of up to `max_bytes`. The error is for

@@ -8,7 +8,7 @@ use crate::connect::Endpoint;
 use crate::connect::place::Place;
 use crate::connect::redact::Secrets;
 use crate::connect::servers::{self, Next};
-use crate::freshness::Span;
+use crate::connect::stage;
 use crate::store::Failure;
 use crate::store::connected::{self, Connected};
 use crate::thread;
@@ -48,7 +48,9 @@ impl<'a> Session<'a> {
     /// The connection, which is made if there is none: to the server that is next or, where it
     /// can't be talked to, to one of those after it.
     pub(super) async fn connect(&mut self, limit: Duration) -> Result<&mut Connected, Failure> {
-        if self.connection.is_none() {
+        if self.connection.is_some() {
+            self.note_connected();
+        } else {
             self.secrets = secrets(self.place).await?;
             self.connect_to_next(limit).await?;
         }
@@ -78,10 +80,8 @@ impl<'a> Session<'a> {
             }
             let time = until.saturating_duration_since(clock::instant());
             let share = servers::share(time, left).max(MIN_SHARE);
-            match tokio::time::timeout(share, connecting).await {
-                Ok(connected) => connected.map_err(|e| e.cause),
-                Err(_) => Err(no_answer(share)),
-            }
+            let connected = stage::until(clock::instant() + share, share, connecting).await?;
+            connected.map_err(|e| e.cause)
         });
         let asked = connecting.await;
         let connected = asked.answers.into_iter().next();
@@ -129,6 +129,13 @@ impl<'a> Session<'a> {
         cause
     }
 
+    /// For whoever runs out of time on a connection that was there before.
+    pub(super) fn note_connected(&self) {
+        if let Some(endpoint) = self.endpoint() {
+            stage::connected(|| endpoint.to_string());
+        }
+    }
+
     fn named(&self, cause: &str) -> String {
         let endpoints = self.place.store.endpoints();
         self.endpoint().map_or_else(
@@ -170,11 +177,6 @@ impl<'a> Session<'a> {
         }
         fastrand::u64(most_ms / 2..=most_ms)
     }
-}
-
-/// That a store has taken longer.
-pub(super) fn no_answer(limit: Duration) -> String {
-    format!("no answer within {}", Span(clock::millis(limit)))
 }
 
 /// Those in files as they stand now: as somebody else's disk may hang, on a thread of its own.

@@ -18,6 +18,7 @@ use super::Endpoint;
 use super::redact::Secrets;
 use super::resolve::resolve;
 use super::secured::Secured;
+use super::stage;
 use super::tls::{CertificateName, TlsOptions, explain};
 use crate::kept::Kept;
 
@@ -84,8 +85,12 @@ impl From<NotThere> for NoConnection {
 pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
     match endpoint {
         Endpoint::Unix(path) => loop {
+            stage::connecting(&[path.display()]);
             match UnixStream::connect(path).await {
-                Ok(stream) => return kept(stream),
+                Ok(stream) => {
+                    stage::connected(|| path.display().to_string());
+                    return kept(stream);
+                }
                 // Its backlog is full, see connect(2): it listens, and is busy.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     tokio::time::sleep(BACKLOG_PAUSE).await;
@@ -96,6 +101,10 @@ pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
         Endpoint::Tcp { host, port } => {
             let addresses = resolve(host, *port).await.map_err(NoConnection::Other)?;
             let stream = race(&addresses).await?;
+            stage::connected(|| match stream.peer_addr() {
+                Ok(address) => address.to_string(),
+                Err(_) => endpoint.to_string(),
+            });
             // What is sent is little and seldom; none of it is to wait for more.
             let _ = stream.set_nodelay(true);
             kept(stream)
@@ -147,6 +156,7 @@ pub async fn secure(
         CertificateName::OfAddress | CertificateName::Any => asked_for(endpoint)?,
     };
     let shows = tls.config.client_auth_cert_resolver.has_certs();
+    stage::shaking_hands();
     match TlsConnector::from(tls.config).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(Secured::new(stream, shows))),
         Err(e) => {
@@ -168,26 +178,37 @@ fn asked_for(endpoint: &Endpoint) -> Result<ServerName<'static>, String> {
 async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, NoConnection> {
     let mut waiting = addresses.iter();
     let mut attempts = FuturesUnordered::new();
+    // Those that are being tried.
+    let mut open: Vec<SocketAddr> = Vec::new();
+    let attempt = async |address: SocketAddr| (address, TcpStream::connect(address).await);
     let mut failure: Option<NotThere> = None;
     loop {
         if attempts.is_empty() {
             match waiting.next() {
-                Some(address) => attempts.push(TcpStream::connect(*address)),
+                Some(address) => {
+                    attempts.push(attempt(*address));
+                    open.push(*address);
+                }
                 None => break,
             }
         }
+        stage::connecting(&open);
         tokio::select! {
-            Some(attempt) = attempts.next() => match attempt {
-                Ok(stream) if is_to_itself(&stream) => {
-                    let refused = NotThere::Refused("connection refused".to_owned());
-                    failure = Some(worse(failure, refused));
+            Some((address, attempt)) = attempts.next() => {
+                open.retain(|other| *other != address);
+                match attempt {
+                    Ok(stream) if is_to_itself(&stream) => {
+                        let refused = NotThere::Refused("connection refused".to_owned());
+                        failure = Some(worse(failure, refused));
+                    }
+                    Ok(stream) => return Ok(stream),
+                    Err(e) => failure = Some(worse(failure, classify(&e))),
                 }
-                Ok(stream) => return Ok(stream),
-                Err(e) => failure = Some(worse(failure, classify(&e))),
-            },
+            }
             () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if waiting.len() > 0 => {
                 if let Some(address) = waiting.next() {
-                    attempts.push(TcpStream::connect(*address));
+                    attempts.push(attempt(*address));
+                    open.push(*address);
                 }
             }
         }

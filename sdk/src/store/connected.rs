@@ -6,8 +6,9 @@ use super::Failure;
 use super::any::AnyStore;
 use super::nats::NatsStore;
 use super::redis::RedisStore;
+use crate::clock;
 use crate::connect::store::{Server, StoreAddress};
-use crate::connect::{Endpoint, servers};
+use crate::connect::{Endpoint, servers, stage};
 use crate::signal::Name;
 
 #[cfg(feature = "nats")]
@@ -49,10 +50,9 @@ pub async fn connect(address: &StoreAddress, namespace: &Name) -> Result<Connect
         if next.left == 1 {
             return connecting.await.map_err(|e| e.cause);
         }
-        match tokio::time::timeout(NEXT_SERVER_AFTER, connecting).await {
-            Ok(connected) => connected.map_err(|e| e.cause),
-            Err(_) => Err("no answer".to_owned()),
-        }
+        let by = clock::instant() + NEXT_SERVER_AFTER;
+        let connected = stage::until(by, NEXT_SERVER_AFTER, connecting).await?;
+        connected.map_err(|e| e.cause)
     });
     let asked = asked.await;
     let connected = asked.answers.into_iter().next();

@@ -33,15 +33,23 @@ impl Store for Folder {
                 .believed
                 .into_iter()
                 .filter(|record| is_live(record, &epoch, now_ms));
-            seen.extend(live.map(|record| Seen {
-                agent: agent.clone(),
-                instance: match &record.signal {
-                    Ok(signal) => signal.instance.as_str().to_owned(),
-                    Err(_) => record.pid.to_string(),
-                },
-                signal: record.signal,
-                // It ends with its process.
-                expiry: Expiry::Timely,
+            seen.extend(live.map(|record| {
+                Seen {
+                    agent: agent.clone(),
+                    instance: match &record.signal {
+                        Ok(signal) => signal.instance.as_str().to_owned(),
+                        Err(_) => record.pid.to_string(),
+                    },
+                    age_ms: match &record.signal {
+                        Ok(signal) => signal
+                            .mono_ms
+                            .and_then(|beat_ms| now_ms.checked_sub(beat_ms)),
+                        Err(_) => None,
+                    },
+                    signal: record.signal,
+                    // It ends with its process.
+                    expiry: Expiry::Timely,
+                }
             }));
         }
         Ok(seen)

@@ -72,7 +72,11 @@ impl Store for MemoryStore {
                 Some(until_ms) => Expiry::within(until_ms.saturating_sub(now_ms), ttl_ms),
                 None => Expiry::Never,
             };
-            Some(Seen::at(&key.0, key.1.as_str(), &kept.bytes, expiry))
+            let seen = Seen::at(&key.0, key.1.as_str(), &kept.bytes, expiry);
+            Some(match kept.until_ms {
+                Some(until_ms) => seen.left(until_ms.saturating_sub(now_ms)),
+                None => seen,
+            })
         });
         Ok(seen.collect())
     }

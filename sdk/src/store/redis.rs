@@ -159,6 +159,7 @@ impl<L: Link> Store for RedisStore<L> {
                         instance: instance.clone(),
                         signal: Err(DecodeError::Malformed("its key holds no string".to_owned())),
                         expiry: Expiry::Timely,
+                        age_ms: None,
                     });
                 }
                 (refused @ Value::ServerError(_), _) | (_, refused @ Value::ServerError(_)) => {
@@ -166,11 +167,15 @@ impl<L: Link> Store for RedisStore<L> {
                 }
                 (Value::Nil, _) | (_, Value::Int(-2)) => {}
                 (Value::BulkString(bytes), Value::Int(left_ms)) => {
+                    let left_ms = u64::try_from(*left_ms).ok();
                     let expiry = |ttl_ms| {
-                        let left_ms = u64::try_from(*left_ms);
                         left_ms.map_or(Expiry::Never, |left_ms| Expiry::within(left_ms, ttl_ms))
                     };
-                    seen.push(Seen::at(agent, instance, bytes, expiry));
+                    let found = Seen::at(agent, instance, bytes, expiry);
+                    seen.push(match left_ms {
+                        Some(left_ms) => found.left(left_ms),
+                        None => found,
+                    });
                 }
                 _ => return Err(no_redis()),
             }

@@ -60,10 +60,42 @@ impl NameServer {
     /// # Panics
     /// Without the right to use port 53.
     pub fn start(hosts: &[(&str, &[IpAddr])]) -> Self {
+        Self::failing(hosts, |_, _| false)
+    }
+
+    /// The same, but questions for IPv6 addresses are never answered.
+    ///
+    /// # Panics
+    /// Without the right to use port 53.
+    pub fn silent_for_ipv6(hosts: &[(&str, &[IpAddr])]) -> Self {
+        Self::failing(hosts, |query, _| query.kind == AAAA)
+    }
+
+    /// The same, but the first question for each name and family is lost.
+    ///
+    /// # Panics
+    /// Without the right to use port 53.
+    pub fn losing_the_first(hosts: &[(&str, &[IpAddr])]) -> Self {
+        Self::failing(hosts, |_, asked_before| asked_before == 0)
+    }
+
+    /// Does not answer those questions; it is told how often the same was asked before.
+    fn failing(
+        hosts: &[(&str, &[IpAddr])],
+        ignores: impl Fn(&Query<'_>, usize) -> bool + Send + 'static,
+    ) -> Self {
         let known = Hosts::default();
+        let asked: Mutex<HashMap<(String, u16), usize>> = Mutex::default();
         let server = Server::start({
             let known = Arc::clone(&known);
-            move |query| Some(answer(query, &known.lock().expect("nobody panics here")))
+            move |query| {
+                let mut asked = asked.lock().expect("nobody panics here");
+                let times = asked.entry((query.name.clone(), query.kind)).or_default();
+                let ignored = ignores(query, *times);
+                *times += 1;
+                let known = known.lock().expect("nobody panics here");
+                (!ignored).then(|| answer(query, &known))
+            }
         });
         let server = Self {
             server,

@@ -11,6 +11,7 @@ fn seen(instance: &str, state: &str, reason: Option<&str>) -> Seen {
         instance: instance.to_owned(),
         signal: Signal::decode(record.to_string().as_bytes()),
         expiry: Expiry::Timely,
+        age_ms: None,
     }
 }
 

@@ -16,6 +16,7 @@ use super::{Failure, Link, MOMENT, Replies, Reply, Request};
 use crate::connect::Endpoint;
 use crate::connect::file;
 use crate::connect::nats::{MAX_FILE_BYTES, NatsAddress, NatsAuth, seed_in};
+use crate::connect::stage;
 use crate::connect::tls::{TlsOptions, explain};
 use crate::thread;
 
@@ -115,11 +116,14 @@ impl Client {
         let shows = config.client_auth_cert_resolver.has_certs();
         options = options.tls_client_config(config.as_ref().clone());
         let scheme = if address.tls { "tls" } else { "nats" };
+        // async-nats resolves, connects and shakes hands by itself.
+        stage::connecting(&[endpoint]);
         let client = options
             .connect(format!("{scheme}://{endpoint}"))
             .await
             .map_err(|e| not_connected(&e, shows))?;
         events.connected.store(true, Ordering::Release);
+        stage::connected(|| endpoint.to_string());
         let inbox = client.new_inbox();
         let answers = client
             .subscribe(format!("{inbox}.*"))
@@ -199,6 +203,7 @@ impl Client {
             let number = self.send(request).await?;
             asked.add(number, subject, replies);
         }
+        stage::lacks(|| "answer from JetStream".to_owned());
         while !asked.open.is_empty() {
             let message = tokio::select! {
                 message = self.answers.next() => message,

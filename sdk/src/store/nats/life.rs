@@ -31,6 +31,12 @@ impl Life {
         }
     }
 
+    /// How long ago an answer's record was written.
+    pub(super) fn age_ms(&self, reply: &Reply) -> Option<u64> {
+        let age = self.now?.duration_since(reply.time()?);
+        age.ok().map(millis)
+    }
+
     /// What becomes of the record that an answer holds, and whose TTL is this.
     pub(super) fn expiry(&self, reply: &Reply, ttl_ms: u64) -> Expiry {
         let Some(kept_ms) = self.lifetimes.kept_ms(reply.ttl_ms()) else {

@@ -40,7 +40,10 @@ impl<L: Link> NatsStore<L> {
                 return Err(Failure::answered(self.bucket.keeps_several()));
             }
             let expiry = |ttl_ms| life.expiry(reply, ttl_ms);
-            seen.push(Seen::at(&agent, &instance, &reply.payload, expiry));
+            seen.push(Seen {
+                age_ms: life.age_ms(reply),
+                ..Seen::at(&agent, &instance, &reply.payload, expiry)
+            });
         }
         Ok(seen)
     }

@@ -49,6 +49,7 @@ fn seen(signal: &Signal) -> Seen {
         instance: signal.instance.as_str().to_owned(),
         signal: Ok(signal.clone()),
         expiry: Expiry::Timely,
+        age_ms: None,
     }
 }
 

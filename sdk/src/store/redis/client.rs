@@ -16,6 +16,7 @@ use crate::connect::limited::{Allowance, Broken, Limited};
 use crate::connect::open;
 use crate::connect::redact::Secrets;
 use crate::connect::redis::RedisAddress;
+use crate::connect::stage;
 use crate::connect::tls::TlsOptions;
 
 /// A connection to one Redis server.
@@ -54,6 +55,11 @@ impl Client {
         // Time limits are the caller's.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let login = login(address);
+        if address.user.is_some() || address.password.is_some() {
+            stage::lacks(|| "reply to AUTH".to_owned());
+        } else if address.db != 0 {
+            stage::lacks(|| "reply to SELECT".to_owned());
+        }
         let (connection, driver) = MultiplexedConnection::new_with_config(&login, limited, config)
             .await
             .map_err(|e| failure(&e, &broken))?;
@@ -78,6 +84,7 @@ impl Link for Client {
         commands: &[Cmd],
         max_bytes: usize,
     ) -> Result<Vec<Value>, Failure> {
+        stage::lacks(|| reply_name(commands));
         let mut pipeline = Pipeline::with_capacity(commands.len());
         for command in commands {
             pipeline.add_command(command.clone());
@@ -92,6 +99,17 @@ impl Link for Client {
             return Ok(replies);
         }
         Err(super::too_few())
+    }
+}
+
+/// What is waited for, by the first of the commands: all are sent together.
+fn reply_name(commands: &[Cmd]) -> String {
+    let first = commands
+        .first()
+        .and_then(|command| command.args_iter().next());
+    match first {
+        Some(redis::Arg::Simple(name)) => format!("reply to {}", String::from_utf8_lossy(name)),
+        Some(redis::Arg::Cursor | _) | None => "reply".to_owned(),
     }
 }
 

@@ -1,0 +1,337 @@
+//! What is listed: one row an instance, the worst first, and what all of them come to. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ready_probe_sdk::freshness::{self, Observed};
+use ready_probe_sdk::host::Epoch;
+use ready_probe_sdk::signal::{DecodeError, Name, Signal, State};
+use ready_probe_sdk::store::{Expiry, Seen};
+
+/// One instance of an agent.
+#[derive(Debug)]
+pub struct Row {
+    /// Whose it is.
+    pub agent: Name,
+    /// Which process of that name.
+    pub instance: String,
+    /// How it stands.
+    pub standing: Standing,
+    /// Why.
+    pub reason: Option<String>,
+    /// What it has published.
+    pub signal: Option<Signal>,
+    /// How long ago its last beat came, in milliseconds.
+    pub beat_age_ms: Option<u64>,
+}
+
+/// How an instance stands, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Its record does not count, whatever it says: the process is dead, or does not beat.
+    Stale,
+    /// What stands in its place is no record.
+    Malformed,
+    /// It lives, and its work hangs.
+    Stalled,
+    /// It says so.
+    NotReady,
+    /// It says so.
+    Stopping,
+    /// It says so.
+    Starting,
+    /// It says so.
+    Ready,
+}
+
+impl Standing {
+    /// The word for it, for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Malformed => "malformed",
+            Self::Stalled => "stalled",
+            Self::NotReady => "not_ready",
+            Self::Stopping => "stopping",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+        }
+    }
+
+    /// Whether it is what the record says itself, since a time that it names.
+    pub fn is_said(self) -> bool {
+        match self {
+            Self::Stale | Self::Malformed | Self::Stalled => false,
+            Self::NotReady | Self::Stopping | Self::Starting | Self::Ready => true,
+        }
+    }
+
+    fn of(signal: &Signal) -> Self {
+        match signal.state {
+            State::Ready => Self::Ready,
+            State::Starting => Self::Starting,
+            State::Stopping => Self::Stopping,
+            State::NotReady if freshness::is_stall(signal.state, signal.reason.as_deref()) => {
+                Self::Stalled
+            }
+            State::NotReady => Self::NotReady,
+        }
+    }
+}
+
+impl Row {
+    /// What a store shows.
+    pub fn seen(seen: &Seen) -> Self {
+        let dead = match seen.expiry {
+            Expiry::Timely => None,
+            expiry @ (Expiry::Never | Expiry::Late { .. } | Expiry::Overdue { .. }) => {
+                Some(expiry.to_string())
+            }
+        };
+        Self::new(
+            seen.agent.clone(),
+            seen.instance.clone(),
+            seen.signal.clone(),
+            dead,
+            seen.age_ms,
+        )
+    }
+
+    /// What the folder of this container shows.
+    pub fn local(
+        agent: Name,
+        pid: u32,
+        signal: Result<Signal, DecodeError>,
+        observed: &Observed<'_>,
+    ) -> Self {
+        let Ok(known) = &signal else {
+            return Self::new(agent, format!("process {pid}"), signal, None, None);
+        };
+        let dead = match freshness::judge(known, observed) {
+            Ok(_) | Err(freshness::NotReady::Says { .. }) => None,
+            Err(why) => Some(why.to_string()),
+        };
+        let beat_age_ms = known
+            .mono_ms
+            .filter(|_| shares_clock(known, observed.epoch))
+            .and_then(|beat_ms| observed.now_ms.checked_sub(beat_ms));
+        let instance = known.instance.as_str().to_owned();
+        Self::new(agent, instance, signal, dead, beat_age_ms)
+    }
+
+    fn new(
+        agent: Name,
+        instance: String,
+        signal: Result<Signal, DecodeError>,
+        dead: Option<String>,
+        beat_age_ms: Option<u64>,
+    ) -> Self {
+        let (standing, reason, signal) = match (signal, dead) {
+            (Ok(signal), Some(why)) => (Standing::Stale, Some(why), Some(signal)),
+            (Ok(signal), None) => {
+                let standing = Standing::of(&signal);
+                let reason = signal.reason.clone().filter(|r| !r.trim().is_empty());
+                // The standing says so already.
+                let reason = reason.map(|reason| {
+                    if standing == Standing::Stalled {
+                        freshness::without_stall(&reason).to_owned()
+                    } else {
+                        reason
+                    }
+                });
+                (standing, reason, Some(signal))
+            }
+            (Err(e), _) => (Standing::Malformed, Some(e.to_string()), None),
+        };
+        Self {
+            agent,
+            instance,
+            standing,
+            reason,
+            signal,
+            beat_age_ms,
+        }
+    }
+
+    fn place(&self) -> (Standing, &Name, &str) {
+        (self.standing, &self.agent, &self.instance)
+    }
+}
+
+/// Whether the beat was read off the clock that this reader has.
+fn shares_clock(signal: &Signal, epoch: &Epoch) -> bool {
+    let same_time = signal.time_ns.is_none() || signal.time_ns == epoch.time_ns;
+    signal.boot_id == epoch.boot_id && same_time
+}
+
+/// Sorts the worst to the front.
+pub fn sort(rows: &mut [Row]) {
+    rows.sort_by(|a, b| a.place().cmp(&b.place()));
+}
+
+/// What all rows come to.
+#[derive(Debug)]
+pub struct Summary {
+    /// How many agents there are.
+    pub agents: usize,
+    /// How many instances they have.
+    pub instances: usize,
+    /// How many of these stand so.
+    pub standings: BTreeMap<Standing, usize>,
+}
+
+impl Summary {
+    /// Counts.
+    pub fn of(rows: &[Row]) -> Self {
+        let mut standings = BTreeMap::from([(Standing::Ready, 0)]);
+        for row in rows {
+            *standings.entry(row.standing).or_default() += 1;
+        }
+        let agents: BTreeSet<&Name> = rows.iter().map(|row| &row.agent).collect();
+        Self {
+            agents: agents.len(),
+            instances: rows.len(),
+            standings,
+        }
+    }
+
+    /// `24 agents: 23 ready, 1 stalled`.
+    pub fn text(&self) -> String {
+        let count = |n: usize, one: &str| match n {
+            1 => format!("1 {one}"),
+            n => format!("{n} {one}s"),
+        };
+        let mut whole = count(self.agents, "agent");
+        if self.instances != self.agents {
+            whole = format!("{whole}, {}", count(self.instances, "instance"));
+        }
+        let (ready, others): (Vec<_>, Vec<_>) = self
+            .standings
+            .iter()
+            .partition(|(standing, _)| **standing == Standing::Ready);
+        let counts = ready.iter().chain(&others);
+        let counts: Vec<String> = counts
+            .map(|(standing, n)| format!("{n} {}", standing.word()))
+            .collect();
+        format!("{whole}: {}", counts.join(", "))
+    }
+}
+
+/// Those agents that were expected and have no instance that is ready.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unmet {
+    /// Nothing is there of these.
+    pub missing: Vec<Name>,
+    /// These are there.
+    pub not_ready: Vec<Name>,
+}
+
+impl Unmet {
+    /// Of these that are expected.
+    pub fn of(expected: &[Name], rows: &[Row]) -> Self {
+        let mut unmet = Self::default();
+        for name in expected.iter().collect::<BTreeSet<_>>() {
+            let mut standings = rows
+                .iter()
+                .filter(|row| row.agent == *name)
+                .map(|row| row.standing)
+                .peekable();
+            if standings.peek().is_none() {
+                unmet.missing.push(name.clone());
+            } else if !standings.any(|standing| standing == Standing::Ready) {
+                unmet.not_ready.push(name.clone());
+            }
+        }
+        unmet
+    }
+
+    /// Whether all were there.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.not_ready.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(agent: &str, instance: &str, state: &str, reason: Option<&str>) -> Row {
+        let record = serde_json::json!({
+            "v": 1, "agent": agent, "instance": instance, "state": state, "reason": reason,
+            "ttl_ms": 60_000,
+        });
+        Row::seen(&Seen {
+            agent: Name::new(agent).unwrap(),
+            instance: instance.to_owned(),
+            signal: Signal::decode(record.to_string().as_bytes()),
+            expiry: Expiry::Timely,
+            age_ms: Some(2_000),
+        })
+    }
+
+    fn stalled(agent: &str) -> Row {
+        let reason = "stalled: no progress for 12s (limit 10s)";
+        row(agent, "x", "not_ready", Some(reason))
+    }
+
+    #[test]
+    fn the_worst_stand_first_and_those_alike_by_their_names() {
+        let mut rows = vec![
+            row("b", "x", "ready", None),
+            row("a", "y", "ready", None),
+            row("a", "x", "ready", None),
+            row("z", "x", "starting", None),
+            row("y", "x", "not_ready", Some("reloading")),
+            stalled("x"),
+        ];
+        sort(&mut rows);
+        let places: Vec<(&str, &str)> = rows
+            .iter()
+            .map(|row| (row.agent.as_str(), row.standing.word()))
+            .collect();
+        assert_eq!(
+            places,
+            [
+                ("x", "stalled"),
+                ("y", "not_ready"),
+                ("z", "starting"),
+                ("a", "ready"),
+                ("a", "ready"),
+                ("b", "ready"),
+            ]
+        );
+        assert_eq!(
+            rows[0].reason.as_deref(),
+            Some("no progress for 12s (limit 10s)")
+        );
+    }
+
+    #[test]
+    fn the_summary_counts_agents_and_how_their_instances_stand() {
+        let text = |rows: &[Row]| Summary::of(rows).text();
+        assert_eq!(text(&[row("a", "x", "ready", None)]), "1 agent: 1 ready");
+        assert_eq!(text(&[stalled("a")]), "1 agent: 0 ready, 1 stalled");
+        let rows = [
+            row("a", "x", "ready", None),
+            row("a", "y", "starting", None),
+            stalled("b"),
+        ];
+        assert_eq!(
+            text(&rows),
+            "2 agents, 3 instances: 1 ready, 1 stalled, 1 starting"
+        );
+    }
+
+    #[test]
+    fn expected_is_an_agent_with_an_instance_that_is_ready() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let rows = [
+            row("a", "x", "ready", None),
+            row("a", "y", "starting", None),
+            stalled("b"),
+        ];
+        let unmet = Unmet::of(&["c", "b", "a", "c"].map(name), &rows);
+        assert_eq!(unmet.missing, [name("c")]);
+        assert_eq!(unmet.not_ready, [name("b")]);
+        assert!(Unmet::of(&[name("a")], &rows).is_empty());
+    }
+}
