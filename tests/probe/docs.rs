@@ -36,6 +36,7 @@ fn every_flag_of_help_is_documented_and_no_other() {
         &["mark", "--help"],
         &["list", "--help"],
         &["config", "--help"],
+        &["install", "--help"],
     ]
     .map(output)
     .concat();

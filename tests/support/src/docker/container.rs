@@ -42,6 +42,15 @@ impl Engine {
         container
     }
 
+    /// The container `id`, which a script has started; from now on as if it had been started here.
+    pub fn adopt(&self, id: &str) -> Container {
+        Container {
+            engine: self.clone(),
+            id: id.to_owned(),
+            owned: true,
+        }
+    }
+
     /// Runs a container to its end, and removes it.
     pub fn run_to_end(&self, options: RunOptions) -> Run {
         let RunOptions {

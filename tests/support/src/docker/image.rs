@@ -51,6 +51,22 @@ impl Engine {
         self.import_tar(tag, &content, changes, || tar);
     }
 
+    /// Imports the archive `tar` as `tag`, unless `tag` was imported from the same.
+    ///
+    /// # Panics
+    /// When there is no such file; the message says what makes it.
+    #[track_caller]
+    pub fn import_packed(&self, tag: &str, tar: &Path, changes: &[&str]) {
+        assert!(
+            tar.is_file(),
+            "{} is missing: `make setup` packs it",
+            tar.display()
+        );
+        let sum = run(Command::new("sha256sum").arg(tar));
+        let content = sum.stdout.split(' ').next().unwrap_or_default().to_owned();
+        self.import_tar(tag, &content, changes, || tar.to_owned());
+    }
+
     /// Imports what `pack` packs as `tag`, unless `tag` was imported under the same `content` and
     /// `changes`.
     pub(super) fn import_tar(
