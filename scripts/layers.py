@@ -29,7 +29,7 @@ LAYERS = {
     """,
 }
 # What stands in the root of a crate, above all modules, for all of them.
-OF_THE_ROOT = {"Result", "Error", "ErrorKind", "State", "Announced", "Agent", "AgentBuilder", "Draining"}
+OF_THE_ROOT = {"Result", "Error", "ErrorKind", "State", "Announced", "Agent", "AgentBuilder", "Draining", "Working"}
 
 
 def main() -> int:

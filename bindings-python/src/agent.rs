@@ -1,13 +1,18 @@
 //! The SDK's agent, for Python's `Agent`.
 
+mod progress;
+
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
 use ready_probe_sdk::{self as sdk, ErrorKind, State, clock};
 
+use crate::announced::Announced;
 use crate::life::{call, detached, said};
+use crate::working::{self, Context, Working};
 use crate::{details, duration, error, text};
 
 /// How long a wait goes on before it looks whether it was interrupted.
@@ -17,10 +22,17 @@ const SLICE: Duration = Duration::from_millis(50);
 #[pyclass(frozen, module = "ready_probe._native")]
 pub(crate) struct Agent {
     name: String,
-    /// The only field, besides the name, that a forked child may read.
+    /// The fields that a forked child may use are the name, this, `told` and `context`.
     pid: u32,
+    /// The forked child that was told whose this is, when it first worked under it.
+    told: AtomicU32,
     /// Nothing once it is closed. Dropping it is what removes the signal.
     agent: ArcSwapOption<sdk::Agent>,
+    /// The process holds it, and dropping it removes nothing.
+    is_found: bool,
+    context: Context,
+    /// The event loop of `aio`, as a call around all others that proves its progress by itself.
+    event_loop: ArcSwapOption<sdk::Working>,
 }
 
 #[pymethods]
@@ -36,7 +48,7 @@ impl Agent {
         namespace: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let name = text::lossy("name", name)?;
-        let mut described = sdk::Agent::builder(&name).ttl(duration::parse("ttl", ttl)?);
+        let mut described = sdk::Agent::builder(&name).ttl(duration::ttl(ttl)?);
         if let Some(interval) = duration::parse_optional("heartbeat", heartbeat)? {
             described = described.heartbeat(interval);
         }
@@ -52,11 +64,7 @@ impl Agent {
         let agent = call(py, || {
             described.register().map(|agent| Some(Arc::new(agent)))
         })?;
-        Ok(Self {
-            name,
-            pid: std::process::id(),
-            agent: ArcSwapOption::new(agent),
-        })
+        Self::made(py, name, agent, false)
     }
 
     #[getter]
@@ -81,32 +89,94 @@ impl Agent {
     }
 
     fn tick(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(agent) = self.open(py)? else {
+        let Some(agent) = self.at_work(py)? else {
             return Ok(());
         };
-        // Giving up the GIL may cost a busy program milliseconds each time, and a tick that ends no
-        // stall is a single store to memory.
-        let done = if agent.state() == State::NotReady {
-            call(py, || agent.tick())
-        } else {
-            said(py, agent.tick())
+        let done = match self.context.innermost(py)? {
+            Some(call) => self.tick_call(py, call),
+            // Giving up the GIL may cost a busy program milliseconds each time, and a tick that ends
+            // no stall is a single store to memory.
+            None if agent.state() == State::NotReady => call(py, || agent.tick()),
+            None => said(py, agent.tick()),
         };
         release(py, agent);
         done
     }
 
+    /// A call that begins when it is entered.
+    fn working(slf: Py<Self>) -> Working {
+        Working::new(slf)
+    }
+
+    /// Has the watchdog watch only while there is work under way.
+    fn on_demand(&self, py: Python<'_>) -> PyResult<()> {
+        if self.may_work(py)? {
+            if let Some(call) = self.begin(py, None)? {
+                working::end(py, Arc::new(call));
+            }
+        }
+        Ok(())
+    }
+
+    /// The event loop begins to prove its progress.
+    fn loop_begins(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(agent) = self.open(py)? else {
+            return Ok(());
+        };
+        let call = call(py, || agent.working().map(|call| Some(Arc::new(call))))?;
+        if let Some(before) = self.event_loop.swap(call) {
+            working::end(py, before);
+        }
+        release(py, agent);
+        Ok(())
+    }
+
+    fn loop_runs(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(agent) = self.open(py)? else {
+            return Ok(());
+        };
+        let done = match self.event_loop.load_full() {
+            Some(call) if call.is_stalled() => crate::life::call(py, || call.tick_alone()),
+            Some(call) => said(py, call.tick_alone()),
+            None => Ok(()),
+        };
+        release(py, agent);
+        done
+    }
+
+    fn loop_ends(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_own(py)?;
+        if let Some(call) = self.event_loop.swap(None) {
+            working::end(py, call);
+        }
+        Ok(())
+    }
+
     fn arm(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, sdk::Agent::arm)
+        match self.at_work(py)? {
+            Some(agent) => call(py, move || agent.arm()),
+            None => Ok(()),
+        }
     }
 
     fn disarm(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, sdk::Agent::disarm)
+        match self.at_work(py)? {
+            Some(agent) => call(py, move || agent.disarm()),
+            None => Ok(()),
+        }
     }
 
     /// Publishes `stopping` and removes the signal. Again, it does nothing.
     fn close(&self, py: Python<'_>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
         let reason = text::lossy("reason", reason)?;
-        self.end_with(py, |agent| agent.mark_stopping(&reason))
+        self.end_with(py, |agent| {
+            let said = agent.mark_stopping(&reason);
+            if self.is_found {
+                // Nobody else's drop removes it.
+                drop(sdk::find_agent(&self.name).map(|agent| agent.close(&reason)));
+            }
+            said
+        })
     }
 
     /// Publishes `stopping` and leaves the record to fail. Again, it does nothing.
@@ -118,7 +188,7 @@ impl Agent {
     /// Whether it is closed; one that a forked child inherited is not the child's to close.
     #[getter]
     fn closed(&self) -> bool {
-        self.pid != std::process::id() || self.agent.load().is_none()
+        !self.is_own() || self.agent.load().is_none()
     }
 
     #[getter]
@@ -181,6 +251,23 @@ impl Agent {
 }
 
 impl Agent {
+    fn made(
+        py: Python<'_>,
+        name: String,
+        agent: Option<Arc<sdk::Agent>>,
+        is_found: bool,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            name,
+            pid: std::process::id(),
+            told: AtomicU32::new(0),
+            agent: ArcSwapOption::new(agent),
+            is_found,
+            context: Context::new(py)?,
+            event_loop: ArcSwapOption::empty(),
+        })
+    }
+
     fn with(
         &self,
         py: Python<'_>,
@@ -211,6 +298,11 @@ impl Agent {
     /// The agent; nothing when the interpreter ends and it may be closed.
     fn open(&self, py: Python<'_>) -> PyResult<Option<Arc<sdk::Agent>>> {
         self.check_own(py)?;
+        self.opened(py)
+    }
+
+    /// The same, in the process that it belongs to.
+    fn opened(&self, py: Python<'_>) -> PyResult<Option<Arc<sdk::Agent>>> {
         match self.agent.load_full() {
             Some(agent) => Ok(Some(agent)),
             None if crate::life::has_ended() => Ok(None),
@@ -219,7 +311,7 @@ impl Agent {
     }
 
     fn check_own(&self, py: Python<'_>) -> PyResult<()> {
-        if self.pid == std::process::id() {
+        if self.is_own() {
             return Ok(());
         }
         Err(error::forked(py, &self.name, self.pid))
@@ -256,7 +348,7 @@ impl Agent {
 impl Drop for Agent {
     /// An agent that nobody refers to and nobody has closed. One of the parent's is left alone.
     fn drop(&mut self) {
-        if self.pid != std::process::id() || crate::life::has_ended() {
+        if !self.is_own() || crate::life::has_ended() {
             return;
         }
         if let Some(agent) = self.agent.swap(None) {
@@ -266,34 +358,19 @@ impl Drop for Agent {
     }
 }
 
+/// The agent of that name that the process holds.
+#[pyfunction]
+pub(crate) fn find_agent(py: Python<'_>, name: &Bound<'_, PyAny>) -> PyResult<Option<Agent>> {
+    let name = text::lossy("name", name)?;
+    match detached(py, || sdk::find_agent(&name)).flatten() {
+        Some(agent) => Agent::made(py, name, Some(Arc::new(agent)), true).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Whoever is last to let go of an agent removes its signal, which may wait: not with the GIL.
 fn release(py: Python<'_>, agent: Arc<sdk::Agent>) {
     if Arc::strong_count(&agent) == 1 {
         detached(py, move || drop(agent));
-    }
-}
-
-/// What the store made of the last record that it was sent.
-///
-/// :ivar store: the store's address, without its secrets.
-/// :ivar ok: whether it has taken the record.
-/// :ivar reason: why it has not, or `None`.
-#[pyclass(frozen, get_all, eq, module = "ready_probe")]
-#[derive(PartialEq)]
-pub(crate) struct Announced {
-    store: String,
-    ok: bool,
-    reason: Option<String>,
-}
-
-#[pymethods]
-impl Announced {
-    fn __repr__(&self) -> String {
-        let Self { store, ok, reason } = self;
-        let ok = if *ok { "True" } else { "False" };
-        let reason = reason
-            .as_ref()
-            .map_or("None".to_owned(), |reason| format!("{reason:?}"));
-        format!("Announced(store={store:?}, ok={ok}, reason={reason})")
     }
 }

@@ -5,11 +5,14 @@ use std::time::Duration;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat};
+use ready_probe_sdk::signal::MAX_TTL_MS;
 
 use crate::error;
 
 /// Thirty years: whoever asks for more has made a mistake, and clocks may overflow.
 const MAX_SECONDS: f64 = 1e9;
+/// What the SDK takes.
+const MAX_TTL: Duration = Duration::from_millis(MAX_TTL_MS);
 
 /// The duration in `value`, which the caller calls `what`.
 pub(crate) fn parse(what: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
@@ -33,6 +36,20 @@ pub(crate) fn parse(what: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> 
     }
     let why = format!(
         "{what} of {number:?} seconds can't be used: it is a number from 0 to {MAX_SECONDS}"
+    );
+    Err(error::config(value.py(), &why))
+}
+
+/// A TTL. Whoever writes 60000 means milliseconds.
+pub(crate) fn ttl(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let ttl = parse("ttl", value)?;
+    if ttl <= MAX_TTL {
+        return Ok(ttl);
+    }
+    let (given, most) = (ttl.as_secs_f64(), MAX_TTL.as_secs());
+    let why = format!(
+        "a ttl of {given} seconds is out of range: at least 1, at most {most}; a number is seconds and \
+         not milliseconds, ttl=60 a minute"
     );
     Err(error::config(value.py(), &why))
 }

@@ -4,11 +4,13 @@
 //! | file | owns |
 //! |---|---|
 //! | `life.rs` | calls without the GIL, and their end with the interpreter's |
-//! | `agent.rs`, `mark.rs` | the SDK's agents, and its one-line functions |
+//! | `agent.rs`, `announced.rs`, `mark.rs` | the SDK's agents, and its one-line functions |
+//! | `working.rs` | calls that are under way, and the contexts that they belong to |
 //! | `details.rs`, `duration.rs`, `text.rs`, `error.rs` | Python's values and exceptions |
 //! | `log.rs` | what the SDK logs, on its way to Python's `logging` |
 
 mod agent;
+mod announced;
 mod details;
 mod duration;
 mod error;
@@ -16,6 +18,7 @@ mod life;
 mod log;
 mod mark;
 mod text;
+mod working;
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -38,12 +41,15 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     use_sdk(SDK).map_err(|e| error::to_py(module.py(), &e))?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<agent::Agent>()?;
-    module.add_class::<agent::Announced>()?;
+    module.add_class::<announced::Announced>()?;
+    module.add_class::<working::Working>()?;
+    module.add_function(wrap_pyfunction!(agent::find_agent, module)?)?;
     module.add_function(wrap_pyfunction!(mark::mark_agent_ready, module)?)?;
     module.add_function(wrap_pyfunction!(mark::mark_agent_not_ready, module)?)?;
     module.add_function(wrap_pyfunction!(duration::seconds, module)?)?;
     module.add_function(wrap_pyfunction!(life::end, module)?)?;
     module.add_function(wrap_pyfunction!(log::next_logs, module)?)?;
+    module.add_function(wrap_pyfunction!(log::wake_logs, module)?)?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use ready_probe_sdk::per_process::PerProcess;
@@ -35,6 +36,8 @@ struct Lines {
     lines: VecDeque<Line>,
     dropped: u64,
     ended: bool,
+    /// There is something else to see to.
+    woken: bool,
 }
 
 /// Makes the SDK log here from now on. Importing the module again changes nothing.
@@ -49,18 +52,31 @@ pub(crate) fn end() {
     queue.came.notify_all();
 }
 
-/// The lines that have come or, with `wait`, the next ones. `None`: there will be no more.
+/// Makes [`next_logs`] return with what there is.
 #[pyfunction]
-pub(crate) fn next_logs(py: Python<'_>, wait: bool) -> Option<Vec<Line>> {
+pub(crate) fn wake_logs(py: Python<'_>) {
+    py.detach(|| {
+        let queue = current();
+        queue.lock().woken = true;
+        queue.came.notify_all();
+    });
+}
+
+/// The lines that have come or, within `wait` seconds, the next ones. `None`: there will be no more.
+#[pyfunction]
+pub(crate) fn next_logs(py: Python<'_>, wait: f64) -> Option<Vec<Line>> {
+    let wait = Duration::try_from_secs_f64(wait).unwrap_or_default();
     py.detach(|| {
         let queue = current();
         let mut state = queue.lock();
-        if wait {
-            state = queue
-                .came
-                .wait_while(state, |state| state.lines.is_empty() && !state.ended)
+        if !wait.is_zero() {
+            let is_idle =
+                |state: &mut Lines| state.lines.is_empty() && !state.ended && !state.woken;
+            (state, _) = (queue.came)
+                .wait_timeout_while(state, wait, is_idle)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        state.woken = false;
         let mut lines: Vec<Line> = mem::take(&mut state.lines).into();
         let dropped = mem::take(&mut state.dropped);
         if dropped > 0 {

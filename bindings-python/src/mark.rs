@@ -18,7 +18,7 @@ pub(crate) fn mark_agent_ready(
 ) -> PyResult<()> {
     let details = details::parse(details)?;
     let name = text::lossy("name", name)?;
-    let mut described = sdk::Agent::builder(&name).ttl(duration::parse("ttl", ttl)?);
+    let mut described = sdk::Agent::builder(&name).ttl(duration::ttl(ttl)?);
     if let Some(limit) = duration::parse_optional("watchdog", watchdog)? {
         described = described.watchdog(limit);
     }

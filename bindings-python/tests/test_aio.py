@@ -132,9 +132,113 @@ def test_work_under_progress_has_to_tick_and_an_idle_loop_has_not(folder):
 
 
 def test_it_needs_a_running_loop(folder):
-    with pytest.raises(RuntimeError, match="no running event loop"):
+    with pytest.raises(RuntimeError, match="no running event loop: make and mark an aio.Agent in a coroutine"):
         aio.Agent("nowhere")
     assert folder.files("nowhere") == []
+
+
+def test_each_task_s_work_has_to_tick(folder):
+    async def main():
+        async with aio.Agent("worker", watchdog=1.0) as agent:
+            await agent.mark_ready()
+            goes_on = asyncio.Event()
+
+            async def hang():
+                with agent.working():
+                    await goes_on.wait()
+
+            @agent.progress
+            async def work():
+                while not goes_on.is_set():
+                    agent.tick()
+                    await asyncio.sleep(0.001)
+
+            tasks = asyncio.create_task(hang()), asyncio.create_task(work())
+            await until_async("it is stalled", lambda: agent.state == "not_ready")
+            assert " in 1 of 2 calls" in folder.says("worker")
+            goes_on.set()
+            await asyncio.gather(*tasks)
+            assert agent.state == "ready"
+
+    asyncio.run(main())
+
+
+def test_work_that_blocks_the_loop_and_ticks_is_not_stalled(folder):
+    async def main():
+        async with aio.Agent("worker", watchdog=1.0) as agent:
+            await agent.mark_ready()
+            with agent.working():
+                end = time.monotonic() + 2
+                while time.monotonic() < end:
+                    agent.tick()
+                    assert agent.state == "ready"
+
+    asyncio.run(main())
+
+
+def test_while_it_is_armed_something_has_to_tick_and_the_loop_s_own_progress_is_not_enough(folder):
+    async def main():
+        async with aio.Agent("worker", watchdog=1.0) as agent:
+            await agent.mark_ready()
+            agent.arm()
+            await until_async("it is stalled", lambda: agent.state == "not_ready")
+            agent.tick()
+            assert agent.state == "ready"
+            agent.disarm()
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                assert agent.state == "ready"
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("limit", [10.0, None])
+def test_an_agent_whose_loop_has_ended_says_so_and_lives_on_in_the_loop_that_marks_it(folder, limit):
+    async def begin():
+        agent = aio.Agent("loops", watchdog=limit)
+        await agent.mark_ready()
+        return agent
+
+    async def again(agent):
+        await agent.mark_ready()
+        assert folder.says("loops") == "healthy: 1 check passes"
+
+    agent = asyncio.run(begin())
+    assert "not_ready: its event loop has ended" in folder.says("loops")
+    asyncio.run(again(agent))
+    assert "not_ready: its event loop has ended" in folder.says("loops")
+    asyncio.run(agent.close())
+    assert folder.files("loops") == []
+
+
+def test_it_is_watched_again_in_the_loop_that_marks_it(folder):
+    async def begin():
+        return aio.Agent("loops", watchdog=1.0)
+
+    async def again(agent):
+        await agent.mark_ready()
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            assert agent.state == "ready"
+            await asyncio.sleep(0.01)
+        until("it is stalled", lambda: agent.state == "not_ready")
+        await until_async("it recovers", lambda: agent.state == "ready")
+        await agent.close()
+
+    asyncio.run(again(asyncio.run(begin())))
+
+
+def test_a_loop_that_ends_after_its_agent_says_nothing(folder):
+    async def main():
+        agent = aio.Agent("ends")
+        await agent.mark_ready()
+        agent._agent.close()
+        return aio.Agent("ends", watchdog=None)
+
+    agent = asyncio.run(main())
+    assert "its event loop has ended" in folder.says("ends")
+    asyncio.run(agent.close())
 
 
 def test_waiting_for_the_store_leaves_the_loop_free_and_can_be_cancelled(folder, redis):

@@ -148,3 +148,71 @@ if __name__ == "__main__":
     assert folder.says("parent") == "healthy: 1 check passes"
     program.tell()
     assert program.end() == (0, "", "")
+
+
+def test_work_in_a_forked_child_goes_on_and_one_warning_says_what_to_do(start, folder):
+    # A module that makes its agent, decorates with it, and is forked afterwards: Celery, gunicorn --preload.
+    program = start(
+        FORKED
+        + """
+    @agent.progress
+    def work(n):
+        agent.tick()
+        return n
+
+    if os.fork() == 0:
+        assert [work(n) for n in range(3)] == [0, 1, 2]
+        with agent.working() as call:
+            call.tick()
+            agent.arm()
+            agent.disarm()
+        assert agent.progress(len)("abc") == 3
+        assert refused(agent.mark_ready) and ready_probe.find_agent("object") is None
+        sys.exit(0)
+    assert os.wait()[1] == 0
+    assert work(1) == 1
+    """
+    )
+    status, out, err = program.end()
+    assert (status, out) == (0, "")
+    (warning,) = err.splitlines()
+    assert warning.startswith(f"ready_probe: agent object belongs to process {program.pid}, which")
+    assert "make an Agent in each child" in warning
+
+
+def test_the_warning_goes_to_the_logger_where_logging_is_there(run):
+    run(
+        FORKED
+        + """
+    import logging
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    logging.getLogger("ready_probe").addHandler(handler)
+    if os.fork() == 0:
+        for _ in range(3):
+            with agent.working():
+                pass
+        assert [(r.levelname, r.agent) for r in records] == [("WARNING", "object")]
+        sys.exit(0)
+    assert os.wait()[1] == 0
+    """
+    )
+
+
+def test_a_child_that_is_forked_within_a_call_leaves_it_to_its_parent(run):
+    run(
+        FORKED
+        + """
+    with agent.working():
+        if os.fork() == 0:
+            own = Agent("object", watchdog=10)
+            own.mark_ready()
+            with own.working():
+                own.tick()
+            sys.exit(0)
+        assert os.wait()[1] == 0
+        agent.tick()
+    assert ready_probe.probe("agent:object")
+    """
+    )

@@ -166,3 +166,64 @@ def test_only_the_main_thread_may_install_it(run, folder):
         """
     )
     assert folder.files("thread") == []
+
+
+TAKEN = """
+    import logging, signal, sys
+    logging.basicConfig(format="%(levelname)s %(agent)s %(message)s")
+    from ready_probe import Agent
+    agents = [Agent(name, install_signal_handlers=True) for name in ("one", "two")]
+    """
+
+
+def test_a_handler_that_takes_the_place_of_ours_is_noticed_and_said_once(start):
+    program = start(
+        TAKEN
+        + """
+    ours = signal.getsignal(signal.SIGTERM)
+    def handle(signum, frame):
+        pass
+    signal.signal(signal.SIGTERM, handle)
+    print("taken")
+    input()
+    signal.signal(signal.SIGTERM, ours)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    input()
+    """
+    )
+    program.reads()
+    line = program.process.stderr.readline()
+    assert line.startswith("WARNING one SIGTERM is handled by __main__.handle now, which came after"), line
+    assert "unless it does, agents one, two do not say stopping" in line
+    program.tell()
+    program.tell()
+    assert program.end() == (0, "", "")
+
+
+def test_a_handler_that_is_ours_again_or_no_agent_that_wants_one_is_nothing_to_say(start):
+    program = start(
+        TAKEN
+        + """
+    import time
+    from ready_probe import _signals
+    asked = []
+    look = _signals._look
+    def counted():
+        asked.append(look())
+        return asked[-1]
+    _signals._log.look_with(counted)
+    def until_asked(count):
+        deadline = time.monotonic() + 20
+        while len(asked) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    until_asked(3)
+    assert asked == [()] * len(asked)
+    for agent in agents:
+        agent.close()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    until_asked(len(asked) + 1)
+    assert asked[-1] is None
+    """
+    )
+    assert program.end() == (0, "", "")

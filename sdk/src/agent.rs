@@ -3,159 +3,28 @@
 //! Owns the public face and its checks. What is published, and when, is in `publisher.rs`; whether
 //! the agent makes progress in `watchdog.rs`; the beats come from the heartbeat thread.
 
+mod builder;
+mod details;
+mod draining;
+mod working;
+
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
-use crate::agents::{Agents, Member, Registration};
-use crate::clock::millis;
-use crate::connect::place::Place;
-use crate::folder::Folder;
-use crate::freshness::Span;
-use crate::publisher::Pace;
-use crate::signal::{self, Announced, BEATS_PER_TTL, DEFAULT_TTL_MS, Name, State};
-use crate::{Error, ErrorKind, Result};
+pub use builder::AgentBuilder;
+use details::object;
+pub use draining::Draining;
+pub use working::Working;
 
-/// The shortest interval of beats.
-const MIN_HEARTBEAT_MS: u64 = 50;
-/// The shortest limit a watchdog may have.
-const MIN_WATCHDOG_MS: u64 = 100;
-
-/// How an agent is to be published; see [`Agent::builder`].
-#[derive(Debug, Clone)]
-#[must_use = "nothing is published before register()"]
-pub struct AgentBuilder {
-    name: String,
-    ttl: Duration,
-    heartbeat: Option<Duration>,
-    watchdog: Option<Duration>,
-    folder: Option<Folder>,
-    store: Option<String>,
-    namespace: Option<String>,
-}
-
-impl AgentBuilder {
-    /// How long the signal lives after a beat: 1 s to 1 h, 60 s by default.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
-        self
-    }
-
-    /// The interval of the beats: a sixth of the TTL by default, at least 50 ms, at most half of
-    /// the TTL. Each interval is varied by up to 20 %.
-    pub fn heartbeat(mut self, interval: Duration) -> Self {
-        self.heartbeat = Some(interval);
-        self
-    }
-
-    /// Promises a [`tick`](Agent::tick) at least this often while the agent is ready; at least
-    /// 100 ms. Without one the signal turns to `not_ready`, `stalled: …`, until the next tick.
-    /// Time in which the whole process did not run, since it was paused, is not counted.
-    pub fn watchdog(mut self, limit: Duration) -> Self {
-        self.watchdog = Some(limit);
-        self
-    }
-
-    /// Where in the container to publish, instead of where `READY_DIR` and the defaults say.
-    pub fn folder(mut self, folder: Folder) -> Self {
-        self.folder = Some(folder);
-        self
-    }
-
-    /// Where to announce the signal to everybody else, instead of where `READY_STORE` says:
-    /// `redis://…`, `rediss://…`, `redis+unix:///…`, `nats://…` or `tls://…`.
-    ///
-    /// The first agent that is announced anywhere puts a panic hook before the process's own. It keeps
-    /// a panic of the heartbeat's own from the process when a daemonizer has closed its descriptors,
-    /// and hands on every other one.
-    pub fn store(mut self, address: &str) -> Self {
-        self.store = Some(address.to_owned());
-        self
-    }
-
-    /// The namespace there, which keeps fleets apart, instead of `READY_NAMESPACE`; `default` by
-    /// default.
-    pub fn namespace(mut self, namespace: &str) -> Self {
-        self.namespace = Some(namespace.to_owned());
-        self
-    }
-
-    /// Publishes the agent as `starting` and keeps its signal alive from now on.
-    ///
-    /// What processes of this name that have died in this life of the container left behind is
-    /// removed.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidName`] and [`ErrorKind::InvalidArgument`] for what breaks a limit,
-    /// [`ErrorKind::InvalidConfig`] when `READY_DIR` is not an absolute path, or the store's address
-    /// can't be used (that the store is away is no error: the signal is announced when it is back),
-    /// [`ErrorKind::AlreadyRegistered`] when this process publishes that name already,
-    /// [`ErrorKind::Folder`] when no folder can be written, [`ErrorKind::Thread`] when the
-    /// heartbeat can't be started.
-    pub fn register(self) -> Result<Agent> {
-        let member = Agents::current().register(self.registration()?)?;
-        Ok(Agent {
-            member,
-            left: AtomicBool::new(false),
-        })
-    }
-
-    /// What [`mark_agent_ready`](crate::mark_agent_ready) does, with these options: the process
-    /// holds the agent until [`close_all`](crate::close_all). An agent that is published already
-    /// keeps the options that it was registered with.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use ready_probe_sdk::{Agent, close_all};
-    /// # let dir = tempfile::tempdir()?;
-    /// # ready_probe_sdk::use_dir(dir.path())?;
-    ///
-    /// let translator = Agent::builder("translator").ttl(Duration::from_secs(30));
-    /// translator.mark_ready(serde_json::json!({ "port": 5555 }))?;
-    /// close_all("deploy");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`AgentBuilder::register`] and [`Agent::mark_ready`].
-    pub fn mark_ready(self, details: impl Serialize) -> Result<()> {
-        let details = object(&details)?;
-        let member = self.held_by(Agents::current())?;
-        member.publisher.mark_ready(details)
-    }
-
-    /// The agent of that name, which the process holds if nobody else does.
-    pub(crate) fn held_by(self, agents: &'static Agents) -> Result<Arc<Member>> {
-        let name = Name::of_agent(&self.name)?;
-        agents.find_or_hold(&name, || self.registration())
-    }
-
-    fn registration(&self) -> Result<Registration> {
-        let name = Name::of_agent(&self.name)?;
-        let ttl_ms = millis(self.ttl);
-        signal::check_ttl_ms(ttl_ms)?;
-        let beat_ms = match self.heartbeat {
-            None => ttl_ms / BEATS_PER_TTL,
-            Some(interval) => check_heartbeat(millis(interval), ttl_ms)?,
-        };
-        let watchdog_ms = self.watchdog.map(check_watchdog).transpose()?;
-        let (store, namespace) = (self.store.as_deref(), self.namespace.as_deref());
-        Ok(Registration {
-            name,
-            pace: Pace {
-                ttl_ms,
-                beat_ms,
-                watchdog_ms,
-            },
-            folder: self.folder.clone(),
-            place: Place::resolve(store, namespace, &|name| std::env::var_os(name))?,
-        })
-    }
-}
+#[cfg(doc)]
+use crate::ErrorKind;
+use crate::Result;
+use crate::agents::Member;
+use crate::signal::{Announced, State};
 
 /// An agent of this process. Dropping it closes it: its signal is removed. Dropped because its
 /// thread panics, it leaves `stopping: panicked` behind, so that the container is not healthy
@@ -186,27 +55,40 @@ impl AgentBuilder {
 #[must_use = "the signal is removed as soon as this is dropped: hold it for as long as the agent lives"]
 pub struct Agent {
     member: Arc<Member>,
+    /// Somebody else holds it; see [`find_agent`](crate::find_agent).
+    is_found: bool,
     /// Whatever becomes of the signal is no longer up to this.
     left: AtomicBool,
 }
 
 impl Agent {
+    fn new(member: Arc<Member>) -> Self {
+        Self {
+            member,
+            is_found: false,
+            left: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn found(member: Arc<Member>) -> Self {
+        Self {
+            member,
+            is_found: true,
+            left: AtomicBool::new(false),
+        }
+    }
+
     /// Starts describing an agent. A name is a letter or digit, then letters, digits, `.`, `_` or
     /// `-`, at most 128 characters in all; it is checked by [`AgentBuilder::register`].
     pub fn builder(name: &str) -> AgentBuilder {
-        AgentBuilder {
-            name: name.to_owned(),
-            ttl: Duration::from_millis(DEFAULT_TTL_MS),
-            heartbeat: None,
-            watchdog: None,
-            folder: None,
-            store: None,
-            namespace: None,
-        }
+        AgentBuilder::new(name)
     }
 
     /// Says that the agent does its work. `details` is anything that serialises to a JSON object,
     /// or `()`. Returns once the local signal is written.
+    ///
+    /// Said again while the agent is ready it renews the details, and proves progress of an agent that
+    /// proves it by nothing else: of no call that is under way, and of none that was armed.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -243,6 +125,9 @@ impl Agent {
     /// innermost loop. The first tick after a stall publishes `ready` before it returns. While the
     /// agent says `stopping` it does nothing: work in flight may finish as usual.
     ///
+    /// It counts for every call that is under way. Where several are, tick each by its own
+    /// [`Working::tick`]: then one that hangs is seen while the others work.
+    ///
     /// # Errors
     /// [`ErrorKind::Forked`] as [`Agent::mark_ready`], [`ErrorKind::Closed`] after
     /// [`close_all`](crate::close_all); and after a stall [`ErrorKind::Folder`].
@@ -250,7 +135,45 @@ impl Agent {
         self.member.publisher.tick()
     }
 
-    /// Has the watchdog watch again; what [`Agent::disarm`] takes back. Counts as progress.
+    /// Begins a call: a job, a request, a step of work. While the returned guard lives the call has to
+    /// [`tick`](Working::tick) as often as the watchdog demands, whatever other calls do; the agent is
+    /// stalled while any of them is late. From the first call on an agent with none under way is idle,
+    /// and not stalled, for however long it waits for work.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ready_probe_sdk::Agent;
+    /// # let dir = tempfile::tempdir()?;
+    /// # ready_probe_sdk::use_dir(dir.path())?;
+    ///
+    /// let agent = Agent::builder("worker").watchdog(Duration::from_secs(10)).register()?;
+    /// agent.mark_ready(())?;
+    /// std::thread::scope(|scope| {
+    ///     for _worker in 0..4 {
+    ///         scope.spawn(|| -> ready_probe_sdk::Result<()> {
+    ///             // … wait for a job, for however long …
+    ///             let job = agent.working()?;
+    ///             for _part in 0..3 {
+    ///                 // … work …
+    ///                 job.tick()?;
+    ///             }
+    ///             Ok(())
+    ///         });
+    ///     }
+    /// });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Forked`] and [`ErrorKind::Closed`] as [`Agent::tick`].
+    pub fn working(&self) -> Result<Working> {
+        Working::begin(&self.member.publisher, None)
+    }
+
+    /// Has the watchdog watch for any tick at all, from whichever thread it comes, until
+    /// [`Agent::disarm`]: for work that begins in one place and ends in another, where no guard of
+    /// [`Agent::working`] can be held. Counts as progress. Counted: it watches until it is disarmed as
+    /// often as it was armed.
     ///
     /// # Errors
     /// As [`Agent::tick`].
@@ -258,10 +181,10 @@ impl Agent {
         self.member.publisher.arm()
     }
 
-    /// Has the watchdog not watch until [`Agent::arm`]: an agent that waits for work makes no
-    /// progress, and is ready all the same. Ends a stall. Counted: an agent is watched while it has
-    /// been armed as often as disarmed, so that of several threads each arms when it begins to
-    /// work, and disarms when it is done.
+    /// Takes back one [`Agent::arm`]; without one it does so with what holds for every new agent, that
+    /// it is watched from the moment when it is marked ready. From then on an agent that waits for
+    /// work, neither armed nor with a call under way, is idle, and not stalled. Ends a stall for want
+    /// of ticks.
     ///
     /// ```
     /// use std::time::Duration;
@@ -370,7 +293,7 @@ impl Drop for Agent {
         if !self.member.publisher.is_own() {
             return abandon(&self.member);
         }
-        if self.left.load(SeqCst) || self.member.publisher.is_removed() {
+        if self.is_found || self.left.load(SeqCst) || self.member.publisher.is_removed() {
             return;
         }
         // An agent that is dropped because its thread panics must not vanish as if it had ended
@@ -385,76 +308,8 @@ impl Drop for Agent {
     }
 }
 
-/// An agent that says `stopping` until this is dropped; then its signal is removed.
-#[derive(Debug)]
-#[must_use = "the signal is removed as soon as this is dropped: hold it while you drain"]
-pub struct Draining {
-    member: Arc<Member>,
-}
-
-impl Drop for Draining {
-    fn drop(&mut self) {
-        if self.member.publisher.is_own() {
-            self.member.remove();
-            self.member.wait_withdrawn();
-        } else {
-            abandon(&self.member);
-        }
-    }
-}
-
 /// Never frees what a forked child has inherited: another thread of the parent may have been
 /// changing it at the moment of the fork.
 fn abandon(member: &Arc<Member>) {
     mem::forget(Arc::clone(member));
-}
-
-/// Details as they are published.
-pub(crate) fn object(details: &impl Serialize) -> Result<Map<String, Value>> {
-    let what = match serde_json::to_value(details) {
-        Ok(Value::Null) => return Ok(Map::new()),
-        Ok(Value::Object(map)) => return Ok(map),
-        Ok(Value::Array(_)) => "an array".to_owned(),
-        Ok(Value::String(_) | Value::Number(_) | Value::Bool(_)) => "a single value".to_owned(),
-        Err(e) => {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                format!("details can't be written as JSON: {e}"),
-            ));
-        }
-    };
-    Err(Error::new(
-        ErrorKind::InvalidArgument,
-        format!("details must be a JSON object, not {what}: give each value a name"),
-    ))
-}
-
-fn check_heartbeat(beat_ms: u64, ttl_ms: u64) -> Result<u64> {
-    if (MIN_HEARTBEAT_MS..=ttl_ms / 2).contains(&beat_ms) {
-        return Ok(beat_ms);
-    }
-    Err(Error::new(
-        ErrorKind::InvalidArgument,
-        format!(
-            "a heartbeat every {} is out of range: at least {}, at most half the TTL of {}",
-            Span(beat_ms),
-            Span(MIN_HEARTBEAT_MS),
-            Span(ttl_ms)
-        ),
-    ))
-}
-
-fn check_watchdog(limit: Duration) -> Result<u64> {
-    let limit_ms = millis(limit);
-    if limit_ms >= MIN_WATCHDOG_MS {
-        return Ok(limit_ms);
-    }
-    Err(Error::new(
-        ErrorKind::InvalidArgument,
-        format!(
-            "a watchdog of {} is too short: at least {}",
-            Span(limit_ms),
-            Span(MIN_WATCHDOG_MS)
-        ),
-    ))
 }

@@ -171,7 +171,8 @@ impl Agents {
         }
     }
 
-    fn find(&self, name: &Name) -> Option<Arc<Member>> {
+    /// The agent of that name, if this process publishes it.
+    pub(crate) fn find(&self, name: &Name) -> Option<Arc<Member>> {
         self.lock().all.get(name).and_then(Weak::upgrade)
     }
 
@@ -197,7 +198,11 @@ impl Agents {
         if known.is_some_and(|known| known.strong_count() > 0) {
             return Err(Error::new(
                 ErrorKind::AlreadyRegistered,
-                format!("this process publishes agent {name} already; one process is one instance"),
+                format!(
+                    "this process publishes agent {name} already, and one process is one instance of a \
+                     name: close that one first, take another name, or get it with find_agent or \
+                     mark_agent_ready"
+                ),
             ));
         }
         self.heartbeat.start()?;

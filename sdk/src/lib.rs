@@ -74,10 +74,10 @@ pub mod variable;
 mod watchdog;
 
 #[cfg(feature = "agent")]
-pub use agent::{Agent, AgentBuilder, Draining};
+pub use agent::{Agent, AgentBuilder, Draining, Working};
 pub use error::{Error, ErrorKind};
 #[cfg(feature = "agent")]
-pub use mark::{close_all, mark_agent_not_ready, mark_agent_ready, use_dir};
+pub use mark::{close_all, find_agent, mark_agent_not_ready, mark_agent_ready, use_dir};
 #[cfg(feature = "agent")]
 pub use publisher::use_sdk;
 pub use signal::{Announced, State};

@@ -66,6 +66,27 @@ pub fn mark_agent_not_ready(name: &str, reason: &str) -> Result<()> {
     member.publisher.mark_not_ready(reason)
 }
 
+/// The agent of that name which this process publishes, whoever holds it; nothing where it publishes
+/// none, as a forked child that has not registered its own. Dropping what was found leaves the agent
+/// as it is; closing it ends the agent.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # ready_probe_sdk::use_dir(dir.path())?;
+/// use ready_probe_sdk::{State, find_agent, mark_agent_ready};
+///
+/// mark_agent_ready("translator", ())?;
+/// let translator = find_agent("translator").ok_or("not marked yet")?;
+/// assert_eq!(translator.state(), State::Ready);
+/// assert!(find_agent("reader").is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn find_agent(name: &str) -> Option<Agent> {
+    let name = Name::of_agent(name).ok()?;
+    Agents::current().find(&name).map(Agent::found)
+}
+
 /// Publishes `stopping` for every agent of this process and removes their signals: what a process
 /// does before it ends. An agent held in an [`Agent`] does so by itself when it is dropped.
 ///

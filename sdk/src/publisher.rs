@@ -9,6 +9,7 @@
 
 mod identity;
 mod note;
+mod progress;
 mod refused;
 mod word;
 
@@ -176,54 +177,6 @@ impl Publisher {
         self.closed.load(SeqCst)
     }
 
-    pub(crate) fn tick(&self) -> Result<()> {
-        self.check_own()?;
-        // What is in flight ends well, and nobody watches it any more.
-        if self.said() == State::Stopping {
-            return if self.is_removed() {
-                Err(self.is_closed())
-            } else {
-                Ok(())
-            };
-        }
-        match &self.watchdog {
-            Some(watchdog) if watchdog.tick(clock::mono_ms()) => self.resume(),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    pub(crate) fn arm(&self) -> Result<()> {
-        // The time before is not the agent's: it is progress first, and watched then.
-        self.tick()?;
-        if let Some(watchdog) = &self.watchdog {
-            watchdog.arm();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn disarm(&self) -> Result<()> {
-        if let Some(watchdog) = &self.watchdog {
-            watchdog.disarm();
-        }
-        self.tick()
-    }
-
-    /// A stall has ended: says so at once.
-    fn resume(&self) -> Result<()> {
-        let mut inner = self.lock();
-        if self.is_removed() {
-            return Err(self.is_closed());
-        }
-        self.note_since();
-        inner.version += 1;
-        let (result, note) = self.write(&mut inner);
-        drop(inner);
-        (self.wake.0)();
-        Note::log(note, &self.name);
-        Note::log(Some(Note::Resumed), &self.name);
-        result
-    }
-
     /// What the heartbeat thread does when it passes: notices a stall, and beats when it is time.
     /// Returns when it wants to be passed again.
     pub(crate) fn attend(&self, now_ms: u64, gap: Option<Gap>) -> u64 {
@@ -231,20 +184,14 @@ impl Publisher {
         if self.is_removed() {
             return u64::MAX;
         }
-        let armed = self
-            .watchdog
-            .as_ref()
-            .filter(|watchdog| self.said() == State::Ready && watchdog.is_armed());
-        let stalled = armed
+        let watched = (self.watchdog.as_ref()).filter(|_| self.said() == State::Ready);
+        let stalled = watched
             .filter(|watchdog| watchdog.look(now_ms, gap))
-            .map(|watchdog| {
-                self.note_since();
-                Note::Stalled {
-                    idle_ms: watchdog.idle_ms(now_ms),
-                    limit_ms: watchdog.limit_ms(),
-                }
-            });
-        inner.version += u64::from(stalled.is_some());
+            .and_then(|watchdog| watchdog.stall(now_ms));
+        if stalled.is_some() {
+            self.note_since();
+            inner.version += 1;
+        }
         // What the store has answered is in the record.
         let has_news = self.outbox.as_ref().is_some_and(|o| o.take_news());
         let mut note = None;
@@ -255,7 +202,7 @@ impl Publisher {
         let next_look_ms = self.watchdog.as_ref().map(|w| w.next_look_ms(now_ms));
         let next_ms = inner.next_beat_ms.min(next_look_ms.unwrap_or(u64::MAX));
         drop(inner);
-        Note::log(stalled, &self.name);
+        Note::log(stalled.map(Note::Stalled), &self.name);
         Note::log(note, &self.name);
         next_ms
     }
@@ -314,11 +261,15 @@ impl Publisher {
         if before.state == State::Stopping {
             return Err(self.is_stopping(before.reason.as_deref()));
         }
-        // Whatever an agent says of itself is progress.
-        let resumed = self
-            .watchdog
-            .as_ref()
-            .is_some_and(|w| w.tick(clock::mono_ms()));
+        let resumed = self.watchdog.as_ref().is_some_and(|watchdog| {
+            let now_ms = clock::mono_ms();
+            // While it was not ready nothing was watched, and all begins anew.
+            if before.state == State::Ready && state == State::Ready {
+                watchdog.mark(now_ms)
+            } else {
+                watchdog.tick(now_ms)
+            }
+        });
         let reason = reason
             .map(signal::clean_reason)
             .filter(|r| !r.trim().is_empty());

@@ -1,263 +1,303 @@
-//! Whether an agent makes progress. Owns the account of its ticks; reads no clock, writes nothing.
+//! Whether an agent makes progress: its own account, and one for each call that is under way. Reads no
+//! clock, writes nothing.
+//!
+//! The agent is stalled while any account that is watched is expired. Those of calls are watched while
+//! the calls are under way; its own from the beginning, and from the first call or [`Watchdog::disarm`]
+//! on only while it is armed.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod account;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use account::{Account, Forgiven};
+pub(crate) use account::{Call, Gap};
+
+use crate::freshness::Span;
 
 /// How often the watchdog looks while it waits: its error after a pause is one such step.
 const LOOKS_PER_LIMIT: u64 = 16;
 
-/// A stretch of `CLOCK_MONOTONIC` in which this process did not run: paused, or the host was.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Gap {
-    pub(crate) from_ms: u64,
-    pub(crate) to_ms: u64,
-}
-
-impl Gap {
-    /// How much of it came after `progress_ms`.
-    fn after(self, progress_ms: u64) -> u64 {
-        self.to_ms.saturating_sub(self.from_ms.max(progress_ms))
-    }
-}
-
-/// The account of one agent's ticks. [`Watchdog::tick`] may be called by any thread, and takes no
-/// lock; [`Watchdog::look`] only by the heartbeat.
+/// The accounts of one agent. Ticks may come from any thread, and take no lock unless they end a stall;
+/// [`Watchdog::look`] is the heartbeat's alone.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     limit_ms: u64,
-    /// `CLOCK_MONOTONIC` at the last tick.
-    progress_ms: AtomicU64,
+    /// `CLOCK_MONOTONIC` at the last proof that counts for all accounts.
+    all_ms: AtomicU64,
+    own: Account,
+    /// How often its own account was armed, less how often it was disarmed; never below 0.
+    arms: AtomicU64,
+    /// A call has begun, or it was disarmed: its own account is watched while it is armed, and not by
+    /// default.
+    on_demand: AtomicBool,
+    /// Changed only while `ledger` is locked.
     stalled: AtomicBool,
-    /// How often it was armed, less how often it was disarmed.
-    arms: AtomicI64,
-    forgiven: Mutex<Forgiven>,
+    ledger: Mutex<Ledger>,
 }
 
-/// What is not counted against the agent.
+/// What only whoever looks, begins, ends or recovers has to know.
 #[derive(Debug, Default)]
-struct Forgiven {
-    /// The tick after which it was not counted; void when a later one has come.
-    since_ms: u64,
-    sum_ms: u64,
-    last: Gap,
+struct Ledger {
+    last_gap: Gap,
+    own: Forgiven,
+    calls: BTreeMap<usize, (Arc<Call>, Forgiven)>,
+}
+
+/// How an agent is stalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stall {
+    /// The longest time without progress.
+    pub(crate) idle_ms: u64,
+    pub(crate) limit_ms: u64,
+    /// How many calls hang, of how many that are under way. Of calls within calls the innermost count.
+    pub(crate) hung: usize,
+    pub(crate) calls: usize,
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stalled: no progress for {}", Span(self.idle_ms))?;
+        if self.calls > 1 && self.hung > 0 {
+            write!(f, " in {} of {} calls", self.hung, self.calls)?;
+        }
+        write!(f, " (limit {})", Span(self.limit_ms))
+    }
 }
 
 impl Watchdog {
     pub(crate) fn new(limit_ms: u64, now_ms: u64) -> Self {
         Self {
             limit_ms,
-            progress_ms: AtomicU64::new(now_ms),
+            all_ms: AtomicU64::new(now_ms),
+            own: Account::new(now_ms),
+            arms: AtomicU64::new(0),
+            on_demand: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
-            arms: AtomicI64::new(1),
-            forgiven: Mutex::default(),
+            ledger: Mutex::default(),
         }
-    }
-
-    pub(crate) fn limit_ms(&self) -> u64 {
-        self.limit_ms
     }
 
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.load(SeqCst)
     }
 
-    pub(crate) fn is_armed(&self) -> bool {
-        self.arms.load(SeqCst) > 0
-    }
-
-    /// To be called after a tick.
-    pub(crate) fn arm(&self) {
-        self.arms.fetch_add(1, SeqCst);
-    }
-
-    /// To be called before a tick, which ends a stall that begins at this moment.
-    pub(crate) fn disarm(&self) {
-        self.arms.fetch_sub(1, SeqCst);
-    }
-
-    /// Notes progress. Says whether this ends a stall.
+    /// Progress of everything. Says whether this ends a stall, as all that follow.
     pub(crate) fn tick(&self, now_ms: u64) -> bool {
-        self.progress_ms.store(now_ms, SeqCst);
-        // The swap alone would do, but it claims the cache line each time.
-        self.stalled.load(SeqCst) && self.stalled.swap(false, SeqCst)
+        self.all_ms.store(now_ms, SeqCst);
+        self.is_stalled() && self.recover(now_ms)
     }
 
-    /// Looks whether the limit is passed, not counting gaps. Says whether a stall begins.
+    /// Progress of a call and of those around it; and of the agent's own account, which is nobody's.
+    pub(crate) fn tick_call(&self, call: &Call, now_ms: u64) -> bool {
+        let mut expired = self.renew_own(now_ms);
+        call.each(|call| {
+            call.account.renew(now_ms);
+            expired |= call.account.is_expired();
+        });
+        expired && self.recover(now_ms)
+    }
+
+    /// Progress of a call, and of nothing else.
+    pub(crate) fn tick_alone(&self, call: &Call, now_ms: u64) -> bool {
+        call.account.renew(now_ms);
+        call.account.is_expired() && self.recover(now_ms)
+    }
+
+    /// Whether the agent is stalled by this call, or by its own account.
+    pub(crate) fn is_stalled_by(&self, call: &Call) -> bool {
+        let mut expired = self.own.is_expired();
+        call.each(|call| expired |= call.account.is_expired());
+        expired
+    }
+
+    /// The agent says again that it is ready: progress, but of no work under way.
+    pub(crate) fn mark(&self, now_ms: u64) -> bool {
+        let is_default = !self.on_demand.load(SeqCst) && self.arms.load(SeqCst) == 0;
+        is_default && self.renew_own(now_ms) && self.recover(now_ms)
+    }
+
+    pub(crate) fn arm(&self, now_ms: u64) -> bool {
+        // The time before is not the agent's: it is progress first, and watched then.
+        let expired = self.renew_own(now_ms);
+        self.arms.fetch_add(1, SeqCst);
+        expired && self.recover(now_ms)
+    }
+
+    pub(crate) fn disarm(&self, now_ms: u64) -> bool {
+        self.on_demand.store(true, SeqCst);
+        // Never an error: the closure always has an answer.
+        let _ = self
+            .arms
+            .fetch_update(SeqCst, SeqCst, |arms| Some(arms.saturating_sub(1)));
+        // A look that has found it armed finds it renewed.
+        self.renew_own(now_ms) && self.recover(now_ms)
+    }
+
+    /// A call begins, within another one or not. That is progress of the one around it.
+    pub(crate) fn begin(&self, around: Option<&Arc<Call>>, now_ms: u64) -> (Arc<Call>, bool) {
+        self.on_demand.store(true, SeqCst);
+        let around = around.and_then(|around| Arc::clone(around).under_way());
+        let ends_stall = match &around {
+            Some(around) => self.tick_call(around, now_ms),
+            None => self.renew_own(now_ms) && self.recover(now_ms),
+        };
+        let call = Arc::new(Call::new(now_ms, around));
+        let entry = (Arc::clone(&call), Forgiven::default());
+        self.ledger().calls.insert(key(&call), entry);
+        (call, ends_stall)
+    }
+
+    /// A call ends, which is progress of the one around it.
+    pub(crate) fn end(&self, call: &Call, now_ms: u64) -> bool {
+        self.ledger().calls.remove(&key(call));
+        let mut expired = self.renew_own(now_ms);
+        call.each(|call| {
+            call.account.renew(now_ms);
+            expired |= call.account.is_expired();
+        });
+        call.end();
+        expired && self.recover(now_ms)
+    }
+
+    /// Looks for accounts beyond the limit, not counting gaps. Says whether a stall begins.
     pub(crate) fn look(&self, now_ms: u64, gap: Option<Gap>) -> bool {
-        self.forgive(gap);
-        if self.idle_ms(now_ms) <= self.limit_ms || self.stalled.swap(true, SeqCst) {
+        let mut ledger = self.ledger();
+        self.forgive(&mut ledger, gap);
+        let is_late = |account: &Account, forgiven: &Forgiven| {
+            self.idle_ms(account, forgiven, now_ms) > self.limit_ms
+        };
+        let late: Vec<(&Account, &Forgiven)> = self
+            .watched(&ledger)
+            .filter(|(account, forgiven)| !account.is_expired() && is_late(account, forgiven))
+            .collect();
+        if late.is_empty() {
             return false;
         }
-        // A tick that came before the swap saw no stall to end, so it has to be looked for here;
-        // one that comes after it ends the stall itself.
-        if self.idle_ms(now_ms) > self.limit_ms {
-            return true;
+        for (account, _) in &late {
+            account.set_expired(true);
         }
-        self.stalled.store(false, SeqCst);
-        false
+        let was_stalled = self.stalled.swap(true, SeqCst);
+        // A tick that came before this saw no stall to end, so it has to be looked for here; one that
+        // comes after it ends the stall itself. Accounts that were expired before are not looked at:
+        // whoever renews them sees it.
+        let mut still_late = false;
+        for (account, forgiven) in late {
+            let is_late = is_late(account, forgiven);
+            account.set_expired(is_late);
+            still_late |= is_late;
+        }
+        if !was_stalled && !still_late {
+            self.stalled.store(false, SeqCst);
+        }
+        !was_stalled && still_late
     }
 
-    /// When to look again: at the expiry, and often before. What is forgiven of a pause is as exact
+    /// When to look again: at the first expiry, and often before. What is forgiven of a pause is as exact
     /// as the looks are frequent, so they go on while nothing is watched: a pause may follow at
     /// once when the agent gets ready or a stall ends.
     pub(crate) fn next_look_ms(&self, now_ms: u64) -> u64 {
         let step_ms = (self.limit_ms / LOOKS_PER_LIMIT).clamp(10, 250);
-        match self.limit_ms.checked_sub(self.idle_ms(now_ms)) {
-            Some(left_ms) => now_ms + step_ms.min(left_ms.saturating_add(1)),
-            None => now_ms + step_ms,
-        }
+        let ledger = self.ledger();
+        let left_ms = self
+            .watched(&ledger)
+            .filter_map(|(account, forgiven)| {
+                (self.limit_ms).checked_sub(self.idle_ms(account, forgiven, now_ms))
+            })
+            .min();
+        now_ms + left_ms.map_or(step_ms, |left_ms| step_ms.min(left_ms.saturating_add(1)))
     }
 
-    /// Time without a tick in which this process ran.
-    pub(crate) fn idle_ms(&self, now_ms: u64) -> u64 {
-        let progress_ms = self.progress_ms.load(SeqCst);
-        let forgiven = self.forgiven();
-        let forgiven_ms = if forgiven.since_ms == progress_ms {
-            forgiven.sum_ms
-        } else {
-            0
-        };
-        now_ms
-            .saturating_sub(progress_ms)
-            .saturating_sub(forgiven_ms)
+    /// How it is stalled, if it is.
+    pub(crate) fn stall(&self, now_ms: u64) -> Option<Stall> {
+        if !self.is_stalled() {
+            return None;
+        }
+        let ledger = self.ledger();
+        let idle_ms = self
+            .watched(&ledger)
+            .filter(|(account, _)| account.is_expired())
+            .map(|(account, forgiven)| self.idle_ms(account, forgiven, now_ms))
+            .max();
+        let calls = || ledger.calls.values().map(|(call, _)| call);
+        let around: BTreeSet<usize> = calls()
+            .filter_map(|call| call.around().as_deref().map(key))
+            .collect();
+        let innermost = || calls().filter(|call| !around.contains(&key(call)));
+        Some(Stall {
+            idle_ms: idle_ms.unwrap_or(self.limit_ms),
+            limit_ms: self.limit_ms,
+            hung: innermost().filter(|c| c.account.is_expired()).count(),
+            calls: innermost().count(),
+        })
     }
 
-    /// Only the part of a gap after the last tick is taken off: threads resume in any order, and a
-    /// tick may have come before this one noticed the gap; or after it, with the time of before.
-    fn forgive(&self, gap: Option<Gap>) {
-        let progress_ms = self.progress_ms.load(SeqCst);
-        let mut forgiven = self.forgiven();
-        if forgiven.since_ms != progress_ms {
-            forgiven.since_ms = progress_ms;
-            forgiven.sum_ms = forgiven.last.after(progress_ms);
+    /// Ends the stall if no account is expired any more. Says whether it does.
+    fn recover(&self, now_ms: u64) -> bool {
+        let ledger = self.ledger();
+        if !self.is_own_watched() {
+            self.own.set_expired(false);
         }
-        if let Some(gap) = gap {
-            forgiven.sum_ms += gap.after(progress_ms);
-            forgiven.last = gap;
+        let mut expired = false;
+        for (account, forgiven) in self.watched(&ledger) {
+            if account.is_expired() {
+                let is_late = self.idle_ms(account, forgiven, now_ms) > self.limit_ms;
+                account.set_expired(is_late);
+                expired |= is_late;
+            }
         }
+        !expired && self.stalled.swap(false, SeqCst)
+    }
+
+    /// Says whether it was expired.
+    fn renew_own(&self, now_ms: u64) -> bool {
+        self.own.renew(now_ms);
+        self.own.is_expired()
+    }
+
+    fn is_own_watched(&self) -> bool {
+        self.arms.load(SeqCst) > 0 || !self.on_demand.load(SeqCst)
+    }
+
+    fn watched<'a>(
+        &'a self,
+        ledger: &'a Ledger,
+    ) -> impl Iterator<Item = (&'a Account, &'a Forgiven)> {
+        let own = self.is_own_watched().then_some((&self.own, &ledger.own));
+        let calls = ledger.calls.values();
+        own.into_iter()
+            .chain(calls.map(|(call, forgiven)| (&call.account, forgiven)))
+    }
+
+    fn forgive(&self, ledger: &mut Ledger, gap: Option<Gap>) {
+        let last_gap = ledger.last_gap;
+        (ledger.own).forgive(self.progress_ms(&self.own), last_gap, gap);
+        for (call, forgiven) in ledger.calls.values_mut() {
+            forgiven.forgive(self.progress_ms(&call.account), last_gap, gap);
+        }
+        ledger.last_gap = gap.unwrap_or(last_gap);
+    }
+
+    fn idle_ms(&self, account: &Account, forgiven: &Forgiven, now_ms: u64) -> u64 {
+        forgiven.idle_ms(self.progress_ms(account), now_ms)
+    }
+
+    fn progress_ms(&self, account: &Account) -> u64 {
+        account.progress_ms().max(self.all_ms.load(SeqCst))
     }
 
     /// Held for a moment only, and never while waiting.
-    fn forgiven(&self) -> MutexGuard<'_, Forgiven> {
-        self.forgiven.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What tells calls apart: where they are, as long as the ledger has them.
+fn key(call: &Call) -> usize {
+    std::ptr::from_ref(call).addr()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: u64 = 10_000;
-
-    fn gap(from_ms: u64, to_ms: u64) -> Option<Gap> {
-        Some(Gap { from_ms, to_ms })
-    }
-
-    #[test]
-    fn it_fires_once_and_one_millisecond_after_its_limit() {
-        let watchdog = Watchdog::new(LIMIT, 5);
-        assert!(!watchdog.look(10_005, None));
-        assert_eq!(watchdog.next_look_ms(10_005), 10_006);
-        assert!(watchdog.look(10_006, None));
-        assert!(!watchdog.look(10_007, None), "a stall begins once");
-        assert_eq!(watchdog.next_look_ms(10_007), 10_257);
-    }
-
-    #[test]
-    fn a_tick_ends_a_stall_once() {
-        let watchdog = Watchdog::new(LIMIT, 0);
-        assert!(!watchdog.tick(1));
-        assert!(watchdog.look(20_000, None));
-        assert!(watchdog.tick(20_001));
-        assert!(!watchdog.tick(20_002));
-        assert!(!watchdog.look(30_002, None));
-        assert!(watchdog.look(30_003, None));
-    }
-
-    #[test]
-    fn a_pause_is_not_counted_and_the_time_before_and_after_it_is() {
-        let watchdog = Watchdog::new(LIMIT, 0);
-        assert!(!watchdog.look(64_000, gap(4_000, 64_000)));
-        assert_eq!(watchdog.idle_ms(64_000), 4_000);
-        assert!(!watchdog.look(70_000, None));
-        assert!(watchdog.look(70_001, None));
-    }
-
-    #[test]
-    fn pauses_add_up() {
-        let watchdog = Watchdog::new(LIMIT, 0);
-        assert!(!watchdog.look(60_000, gap(1_000, 60_000)));
-        assert!(!watchdog.look(120_000, gap(61_000, 120_000)));
-        assert_eq!(watchdog.idle_ms(120_000), 2_000);
-    }
-
-    #[test]
-    fn a_tick_right_after_a_pause_is_not_credited_with_the_pause() {
-        let watchdog = Watchdog::new(LIMIT, 0);
-        watchdog.tick(64_000);
-        assert!(!watchdog.look(64_010, gap(4_000, 64_010)));
-        assert!(!watchdog.look(74_010, None));
-        assert!(watchdog.look(74_011, None));
-    }
-
-    #[test]
-    fn a_tick_that_read_the_clock_before_a_pause_and_counts_after_it_is_credited() {
-        let watchdog = Watchdog::new(LIMIT, 0);
-        assert!(!watchdog.look(64_000, gap(4_000, 64_000)));
-        watchdog.tick(3_999);
-        assert!(!watchdog.look(64_001, None));
-        assert!(!watchdog.look(73_999, None));
-        assert!(watchdog.look(74_000, None));
-    }
-
-    #[test]
-    fn a_pause_before_the_last_tick_is_forgotten() {
-        let watchdog = Watchdog::new(LIMIT, 0);
-        assert!(!watchdog.look(64_000, gap(4_000, 64_000)));
-        watchdog.tick(64_001);
-        assert_eq!(watchdog.idle_ms(64_101), 100);
-        assert!(watchdog.look(74_002, None));
-    }
-
-    #[test]
-    fn it_goes_on_looking_at_its_pace_when_the_limit_is_passed() {
-        let unwatched = Watchdog::new(LIMIT, 0);
-        assert_eq!(unwatched.next_look_ms(20_000), 20_250);
-        let stalled = Watchdog::new(100, 0);
-        assert!(stalled.look(101, None));
-        assert_eq!(stalled.next_look_ms(102), 112);
-    }
-
-    #[test]
-    fn the_longest_limit_does_not_overflow() {
-        let watchdog = Watchdog::new(u64::MAX, 0);
-        assert!(!watchdog.look(1_000_000, None));
-        assert_eq!(watchdog.next_look_ms(1_000_000), 1_000_250);
-    }
-
-    #[test]
-    fn a_tick_at_the_moment_of_the_look_leaves_no_stall_behind() {
-        let rounds = 20_000;
-        let watchdog = Watchdog::new(10, 0);
-        let barrier = std::sync::Barrier::new(2);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for round in 1..=rounds {
-                    barrier.wait();
-                    // Sweeps the tick over the look.
-                    (0..round % 97).for_each(|_| std::hint::spin_loop());
-                    watchdog.tick(round * 100);
-                    barrier.wait();
-                }
-            });
-            let left_behind = (1..=rounds).filter(|round| {
-                barrier.wait();
-                (0..round % 89).for_each(|_| std::hint::spin_loop());
-                watchdog.look(round * 100, None);
-                barrier.wait();
-                watchdog.is_stalled()
-            });
-            assert_eq!(left_behind.count(), 0);
-        });
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::disk::SmallDisk;
 use common::{TempFolder, until};
 use ready_probe_sdk::signal::Signal;
-use ready_probe_sdk::{Agent, AgentBuilder, ErrorKind, State, host};
+use ready_probe_sdk::{Agent, AgentBuilder, ErrorKind, State, find_agent, host};
 use serde_json::json;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,7 +192,8 @@ fn a_name_is_published_once_a_process_and_is_free_after_its_end() {
     let agent = register(&folder, "once");
     let e = builder(&folder, "once").register().unwrap_err();
     assert_eq!(e.kind(), ErrorKind::AlreadyRegistered);
-    let want = "this process publishes agent once already; one process is one instance";
+    let want = "this process publishes agent once already, and one process is one instance of a name: \
+                close that one first, take another name, or get it with find_agent or mark_agent_ready";
     assert_eq!(e.to_string(), want);
     assert_eq!(
         folder.says("once"),
@@ -203,6 +204,25 @@ fn a_name_is_published_once_a_process_and_is_free_after_its_end() {
     assert!(folder.files("once").is_empty());
     let _agent = register(&folder, "once");
     assert_eq!(folder.says("once"), ["starting"]);
+}
+
+#[test]
+fn an_agent_is_found_by_its_name_and_stays_when_what_was_found_is_dropped() {
+    let folder = TempFolder::new();
+    assert!(find_agent("found").is_none());
+    let agent = register(&folder, "found");
+    let found = find_agent("found").unwrap();
+    found.mark_ready(json!({ "port": 5555 })).unwrap();
+    assert_eq!((agent.state(), found.name()), (State::Ready, "found"));
+    drop(found);
+    assert_eq!(folder.says("found"), ["ready"]);
+
+    let draining = find_agent("found").unwrap().close("deploy").unwrap();
+    assert_eq!(folder.says("found"), ["stopping: deploy"]);
+    drop(draining);
+    assert!(folder.files("found").is_empty());
+    assert!(find_agent("found").is_none() && find_agent("../found").is_none());
+    assert_eq!(agent.tick().unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::program::Program;
 use common::{TempFolder, throughout, until};
-use ready_probe_sdk::{Agent, State, clock};
+use ready_probe_sdk::{Agent, ErrorKind, State, clock};
 use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_millis(300);
@@ -252,4 +252,88 @@ fn an_agent_is_watched_while_any_of_its_threads_works() {
     folder.until_says("workers", "not_ready: stalled: no progress for 3");
     agent.disarm().unwrap();
     throughout(2 * LIMIT, || assert_eq!(agent.state(), State::Ready));
+}
+
+#[test]
+fn an_agent_is_idle_between_calls_and_stalled_while_any_of_them_is_late() {
+    let folder = TempFolder::new();
+    let agent = Agent::builder("calls")
+        .folder(folder.signals())
+        .watchdog(Duration::from_secs(1))
+        .register()
+        .unwrap();
+    agent.mark_ready(()).unwrap();
+    let hung: Vec<_> = (0..3).map(|_| agent.working().unwrap()).collect();
+    let works = agent.working().unwrap();
+    until("it is stalled", || {
+        works.tick().unwrap();
+        (agent.state() == State::NotReady).then_some(())
+    });
+    assert!(hung[0].is_stalled() && !works.is_stalled());
+    let reason = folder.record("calls").reason.unwrap();
+    assert!(reason.ends_with(" in 3 of 4 calls (limit 1s)"), "{reason}");
+    for call in hung {
+        assert_eq!(agent.state(), State::NotReady, "{call:?} hangs");
+        drop(call);
+    }
+    assert_eq!(folder.says("calls"), ["ready"]);
+    drop(works);
+    throughout(Duration::from_secs(2), || {
+        assert_eq!(agent.state(), State::Ready);
+    });
+}
+
+#[test]
+fn a_call_is_not_late_while_one_within_it_ticks_and_a_tick_alone_is_its_own() {
+    let folder = TempFolder::new();
+    let agent = Agent::builder("within")
+        .folder(folder.signals())
+        .watchdog(Duration::from_secs(1))
+        .register()
+        .unwrap();
+    agent.mark_ready(()).unwrap();
+    let job = agent.working().unwrap();
+    let step = job.working().unwrap();
+    throughout(Duration::from_secs(2), || {
+        step.tick().unwrap();
+        assert_eq!(agent.state(), State::Ready);
+    });
+    until("the job is late", || {
+        step.tick_alone().unwrap();
+        (agent.state() == State::NotReady).then_some(())
+    });
+    assert!(step.is_stalled(), "by the job around it");
+    step.tick().unwrap();
+    assert_eq!(folder.says("within"), ["ready"]);
+}
+
+#[test]
+fn a_ready_agent_that_is_marked_again_proves_no_progress_of_work_under_way() {
+    let folder = TempFolder::new();
+    let agent = watched(&folder, "marked");
+    agent.mark_ready(()).unwrap();
+    let job = agent.working().unwrap();
+    until("it is stalled", || {
+        agent.mark_ready(()).unwrap();
+        (agent.state() == State::NotReady).then_some(())
+    });
+    // While it says so itself nothing is watched, and all begins anew.
+    agent.mark_not_ready("reloading").unwrap();
+    agent.mark_ready(()).unwrap();
+    assert_eq!(agent.state(), State::Ready);
+    drop(job);
+}
+
+#[test]
+fn a_call_that_outlives_its_agent_ends_well() {
+    let folder = TempFolder::new();
+    let agent = watched(&folder, "outlived");
+    agent.mark_ready(()).unwrap();
+    let job = agent.working().unwrap();
+    let draining = agent.close("deploy").unwrap();
+    job.tick().unwrap();
+    let step = job.working().unwrap();
+    drop(draining);
+    assert_eq!(step.tick().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(job.working().unwrap_err().kind(), ErrorKind::Closed);
 }

@@ -14,7 +14,7 @@ Redis or NATS server, it is announced there, too, for other containers.
 the same for asyncio. Durations are seconds, as a number or a ``timedelta``.
 """
 
-from ready_probe._agent import Agent, mark_agent_not_ready, mark_agent_ready
+from ready_probe._agent import Agent, find_agent, mark_agent_not_ready, mark_agent_ready
 from ready_probe._errors import (
     ClosedError,
     ConfigError,
@@ -38,6 +38,7 @@ __all__ = [
     "StoreUnavailable",
     "Verdict",
     "__version__",
+    "find_agent",
     "mark_agent_not_ready",
     "mark_agent_ready",
     "probe",
@@ -51,3 +52,7 @@ def __getattr__(name):
 
         return import_module("ready_probe.aio")
     raise AttributeError(f"module 'ready_probe' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), "aio"})

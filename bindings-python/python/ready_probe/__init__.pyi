@@ -1,6 +1,7 @@
 from ready_probe import aio as aio
 from ready_probe._agent import (
     Agent as Agent,
+    find_agent as find_agent,
     mark_agent_not_ready as mark_agent_not_ready,
     mark_agent_ready as mark_agent_ready,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "StoreUnavailable",
     "Verdict",
     "__version__",
+    "find_agent",
     "mark_agent_not_ready",
     "mark_agent_ready",
     "probe",

@@ -2,6 +2,8 @@
 
 from ready_probe import _life, _native
 from ready_probe._errors import ReadyProbeError
+from ready_probe._work import reason as _text
+from ready_probe._work import reason_of, watch
 
 
 def mark_agent_ready(name, details=None, *, ttl=60.0, watchdog=None, store=None):
@@ -37,7 +39,7 @@ def mark_agent_not_ready(name, reason):
     The first call registers the agent, as ``mark_agent_ready`` does.
 
     :param name: as that of ``mark_agent_ready``.
-    :param reason: one line; the first 256 characters are published.
+    :param reason: one line, or an exception; the first 256 characters are published.
 
     :raises InvalidName: the name breaks the rule.
     :raises ConfigError: READY_STORE can't be used.
@@ -48,7 +50,28 @@ def mark_agent_not_ready(name, reason):
     >>> mark_agent_not_ready("translator", "reloading the model")
     """
     _life.begin()
-    _native.mark_agent_not_ready(name, reason)
+    _native.mark_agent_not_ready(name, _text(reason))
+
+
+def find_agent(name):
+    """The agent of that name which this process publishes, or ``None``: an ``Agent`` made elsewhere in
+    the program, or what ``mark_agent_ready`` has registered. Of an ``aio.Agent`` it is the part without
+    coroutines. In a forked child its parent's agents are not found.
+
+    :param name: as that of ``mark_agent_ready``.
+    :raises TypeError: the name is no ``str``.
+
+    >>> mark_agent_ready("translator")
+    >>> find_agent("translator").state
+    'ready'
+    """
+    native = _life.find(name) or _native.find_agent(name)
+    if native is None:
+        return None
+    _life.hold(native)
+    agent = object.__new__(Agent)
+    agent._native = native
+    return agent
 
 
 class Agent:
@@ -61,7 +84,8 @@ class Agent:
     :param ttl: how long the signal lives after a beat, 1 s to 1 h.
     :param heartbeat: the interval of the beats; a sixth of the TTL by default, at most half of it.
     :param watchdog: promises a ``tick`` at least this often while the agent is ready, at least
-        0.1 s; otherwise it is ``stalled`` until the next one.
+        0.1 s; otherwise it is ``stalled`` until the next one. Once ``progress``, ``working`` or
+        ``disarm`` was used, it promises that only for the work under way.
     :param store: where to announce the signal, instead of READY_STORE: ``redis://…``, ``nats://…``.
     :param namespace: keeps fleets apart in the store, instead of READY_NAMESPACE.
     :param install_signal_handlers: on SIGTERM, say ``stopping``, then do what was done before.
@@ -70,7 +94,7 @@ class Agent:
 
     :raises InvalidName: the name or the namespace breaks the rule.
     :raises ConfigError: an argument or READY_STORE can't be used, or this process publishes the
-        name already.
+        name already: close that agent, take another name, or get it with ``find_agent``.
     :raises ReadyProbeError: the signal can't be written anywhere in the container.
 
     >>> with Agent("summarizer", watchdog=10) as agent:
@@ -79,7 +103,7 @@ class Agent:
     ...         agent.tick()
     """
 
-    __slots__ = ("_native", "_on_demand", "__weakref__")
+    __slots__ = ("_native", "__weakref__")
 
     def __init__(
         self,
@@ -93,7 +117,6 @@ class Agent:
         install_signal_handlers=False,
     ):
         _life.begin()
-        self._on_demand = False
         self._native = _native.Agent(name, ttl, heartbeat, watchdog, store, namespace)
         _life.hold(self._native)
         if install_signal_handlers:
@@ -129,7 +152,8 @@ class Agent:
         return self._native.announced
 
     def mark_ready(self, details=None):
-        """Say that the agent does its work. Returns once the local signal is written.
+        """Say that the agent does its work. Returns once the local signal is written. Said again it
+        renews the details, and proves no progress of work under way.
 
         :param details: a dict that can be written as JSON.
         :raises ConfigError: the details can't be published; what the agent said last stands.
@@ -144,37 +168,65 @@ class Agent:
     def mark_not_ready(self, reason):
         """Say that the agent can't do its work now, and why. The details stay.
 
-        :param reason: one line; the first 256 characters are published.
+        :param reason: one line, or an exception; the first 256 characters are published.
         :raises ClosedError: the agent was closed, or says ``stopping``.
         :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
         :raises ReadyProbeError: the signal can't be written now; it is tried until it is.
 
         >>> Agent("translator").mark_not_ready("reloading the model")
         """
-        self._native.mark_not_ready(reason)
+        self._native.mark_not_ready(_text(reason))
 
     def tick(self):
-        """Prove progress to the watchdog. Takes no lock and does not give up the GIL: call it in the
-        innermost loop. The first tick after a stall publishes ``ready`` before it returns. While the
-        agent says ``stopping`` it does nothing: work in flight finishes as usual.
+        """Prove progress to the watchdog: of the innermost call of ``progress`` or ``working`` that
+        this task or thread is in, and of those around it. In a thread that is in none, as one of an
+        executor, it counts for all calls that are under way.
+
+        Takes no lock and does not give up the GIL: call it in the innermost loop. The tick that ends a
+        stall publishes ``ready`` before it returns. While the agent says ``stopping`` it does nothing:
+        work in flight finishes as usual.
 
         :raises ClosedError: the agent was closed.
-        :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
+        :raises ForkedProcessError: the agent belongs to the process that this one was forked from; not
+            where work under ``progress`` or ``working`` was begun in this process.
         :raises ReadyProbeError: the end of a stall can't be written now; it is tried until it is.
         """
         self._native.tick()
 
+    def working(self):
+        """Watch a ``with`` block: while it runs it has to ``tick`` as often as the watchdog demands,
+        whatever other blocks do, and the agent is ``stalled`` while any of them is late. Between such
+        blocks the agent is idle, and not stalled, for however long it waits for work.
+
+        What ``as`` names has a ``tick`` of its own, for work that goes on in another thread.
+
+        :raises ClosedError: the agent was closed before the block begins. Work that is under way when
+            the agent is closed or says ``stopping`` ends as it would have.
+        :raises RuntimeError: the same block is entered again: each call of this function is for one.
+
+        In a forked child whose parent made the agent the block runs unwatched, and a warning in the log
+        says once what to do.
+
+        >>> agent = Agent("worker", watchdog=10)
+        >>> with agent.working():
+        ...     for part in ["one", "two"]:
+        ...         agent.tick()
+        """
+        return self._native.working()
+
     def progress(self, function):
-        """Decorate the function that does the work: the watchdog watches while it runs, and not
-        while the agent waits for work. Also for coroutine functions. A function that returns before
-        its work is done, as one that only returns an awaitable, is watched until it returns.
+        """Decorate the function that does the work: each call of it is a block of ``working``. Also for
+        coroutine functions. A function that returns before its work is done, as one that only returns
+        an awaitable, is watched until it returns.
 
         :param function: what does the work, or an object that can be called.
         :raises TypeError: a generator function, whose work is done after it has returned: decorate
             what does one step.
         :raises ClosedError: the agent was closed: here, and when the work begins. Work that is under
             way when the agent is closed or says ``stopping`` ends as it would have.
-        :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
+
+        In a forked child whose parent made the agent the work is done unwatched, and a warning in the
+        log says once what to do.
 
         >>> agent = Agent("worker", watchdog=10)
         >>> @agent.progress
@@ -182,11 +234,40 @@ class Agent:
         ...     for part in job:
         ...         agent.tick()
         """
-        watched = _watch(function, lambda: _Watched(self._native))
-        if not self._on_demand:
-            self._native.disarm()
-            self._on_demand = True
+        watched = watch(function, self._native.working)
+        self._native.on_demand()
         return watched
+
+    def arm(self):
+        """Have the watchdog watch for any ``tick`` at all, from whichever thread it comes, until
+        ``disarm``: for work that begins in one place and ends in another, as between two hooks of a
+        framework. Counts as progress. Counted: it watches until it is disarmed as often as it was
+        armed.
+
+        :raises ClosedError: the agent was closed.
+        :raises ForkedProcessError: as ``tick``.
+        :raises ReadyProbeError: as ``tick``.
+
+        >>> agent = Agent("worker", watchdog=10)
+        >>> agent.disarm()
+        >>> agent.mark_ready()
+        >>> for job in ["one", "two"]:
+        ...     agent.arm()
+        ...     agent.tick()
+        ...     agent.disarm()
+        """
+        self._native.arm()
+
+    def disarm(self):
+        """Take back one ``arm``; without one, what holds for every new agent, that it is watched from
+        the moment when it is marked ready. From then on an agent that waits for work is idle, and not
+        stalled. Ends a stall for want of ticks.
+
+        :raises ClosedError: the agent was closed.
+        :raises ForkedProcessError: as ``tick``.
+        :raises ReadyProbeError: as ``tick``.
+        """
+        self._native.disarm()
 
     def wait_announced(self, timeout=10.0):
         """Wait until the store has what the agent says now, for callers who need to know that
@@ -205,7 +286,7 @@ class Agent:
     def drain(self, reason):
         """Say ``stopping`` while a ``with`` block finishes what is in flight; then close.
 
-        :param reason: one line; the first 256 characters are published.
+        :param reason: one line, or an exception; the first 256 characters are published.
         :raises ClosedError: the agent was closed.
         :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
         :raises ReadyProbeError: ``stopping`` can't be written.
@@ -214,18 +295,18 @@ class Agent:
         >>> with agent.drain("deploy"):
         ...     pass  # finish
         """
-        return _Drain(self, reason)
+        return _Drain(self, _text(reason))
 
     def close(self, reason="closed"):
         """Say ``stopping``, and remove the signal, here and in the store. Again, it does nothing.
 
-        :param reason: one line; the first 256 characters are published.
+        :param reason: one line, or an exception; the first 256 characters are published.
         :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
         :raises ReadyProbeError: ``stopping`` can't be written; the agent is closed even so.
 
         >>> Agent("translator").close("deploy")
         """
-        self._end(self._native.close, reason)
+        self._end(self._native.close, _text(reason))
 
     def __enter__(self):
         return self
@@ -235,10 +316,10 @@ class Agent:
             self._exit(kind, self._native.close, "closed")
         elif issubclass(kind, Exception):
             # The record stays, and fails: the container is not healthy without what has failed.
-            self._exit(kind, self._native.fail, _reason_of(kind, exception))
+            self._exit(kind, self._native.fail, reason_of(kind, exception))
         else:
             # SystemExit, KeyboardInterrupt, CancelledError: how a program is ended.
-            self._exit(kind, self._native.close, _reason_of(kind, exception))
+            self._exit(kind, self._native.close, reason_of(kind, exception))
 
     def __repr__(self):
         state = "closed" if self._native.closed else self._native.state
@@ -269,27 +350,6 @@ class Agent:
                     signals.forget(self._native)
 
 
-class _Watched:
-    """The watchdog watches while this is entered."""
-
-    __slots__ = ("_native",)
-
-    def __init__(self, native):
-        self._native = native
-
-    def __enter__(self):
-        self._native.arm()
-
-    def __exit__(self, kind, exception, traceback):
-        # What the work returns or raises goes first. The end of a stall that can't be written has
-        # been logged, and is tried again; what was closed, or left to the parent by a fork, has
-        # nothing to watch any more.
-        try:
-            self._native.disarm()
-        except ReadyProbeError:
-            pass
-
-
 class _Drain:
     """The agent says ``stopping`` while this is entered."""
 
@@ -304,46 +364,3 @@ class _Drain:
 
     def __exit__(self, kind, exception, traceback):
         self._agent._exit(kind, self._agent._native.close, self._reason)
-
-
-def _watch(function, watched):
-    """``function``, run inside of a ``watched()``."""
-    from functools import wraps
-    from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-
-    # An object that can be called is what its class says.
-    called = (function, getattr(type(function), "__call__", None))
-    if not callable(function):
-        raise TypeError(f"progress decorates functions, not {type(function).__name__}")
-    if any(isgeneratorfunction(each) or isasyncgenfunction(each) for each in called):
-        raise TypeError("progress can't watch a generator function: decorate what does one step")
-    if any(map(iscoroutinefunction, called)):
-
-        @wraps(function)
-        async def work(*args, **kwargs):
-            with watched():
-                return await function(*args, **kwargs)
-    else:
-
-        @wraps(function)
-        def work(*args, **kwargs):
-            with watched():
-                return function(*args, **kwargs)
-
-    return work
-
-
-def _reason_of(kind, exception):
-    """What is said of an agent whose block ends with this exception."""
-    # The first of a group says more than the group.
-    while isinstance(members := getattr(exception, "exceptions", None), tuple):
-        if not members or not isinstance(members[0], BaseException):
-            break
-        exception = members[0]
-        kind = type(exception)
-    try:
-        text = str(exception)
-    except Exception:
-        # An exception that can't say what it is still has a name.
-        text = ""
-    return f"{kind.__name__}: {text}" if text else kind.__name__

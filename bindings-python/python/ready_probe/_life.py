@@ -42,12 +42,29 @@ def begin():
 
 def hold(agent):
     """Keeps an agent alive until it is closed."""
+    begin()
     _open[os.getpid()].add(agent)
 
 
 def let_go(agent):
     """The agent is closed."""
     _open.get(os.getpid(), set()).discard(agent)
+
+
+def find(name):
+    """The open agent of that name, if this process has made one."""
+    own = tuple(_open.get(os.getpid(), ()))
+    return next((agent for agent in own if agent.name == name and not agent.closed), None)
+
+
+def warn_forked(name, parent):
+    """Work is done in a forked child under an agent of its parent's."""
+    _log.warn(
+        f"agent {name} belongs to process {parent}, which this one was forked from: the work here is "
+        "done, and no signal tells of it; make an Agent in each child once it is forked (gunicorn: "
+        "post_fork, Celery: worker_process_init)",
+        name,
+    )
 
 
 def end():

@@ -20,8 +20,15 @@ from ready_probe import _native
 _GREEN_PAUSE = 0.2
 # How long a fork waits for lines that are being handed over, in seconds.
 _FORK_PATIENCE = 0.1
+# How long the thread waits for something to log, in seconds; and how long between two looks of
+# _look, where there is one.
+_WAIT, _LOOK_PAUSE = 3600.0, 1.0
 # logging.WARNING
 _WARNING = 30
+
+# Asked by the thread between lines: returns those that it has found, or None when it is not to be asked
+# any more. Takes no lock, and imports nothing.
+_look = None
 
 # Held while lines are handed over. Of this process: a forked child has no thread that would release it.
 _turn = None
@@ -52,7 +59,7 @@ def start():
 
     def log():
         try:
-            while (lines := _native.next_logs(True)) is not None:
+            while (lines := _next()) is not None:
                 with turn:
                     # For the records.
                     threading.current_thread().name = "ready-probe-log"
@@ -73,12 +80,41 @@ def _start_green(start_thread):
     from time import sleep
 
     def log():
-        while (lines := _native.next_logs(False)) is not None:
+        while (lines := _next(0.0)) is not None:
             _hand_over(lines)
             sleep(_GREEN_PAUSE)
 
     start_thread(log, ())
-    return lambda: _hand_over(_native.next_logs(False) or ())
+    return lambda: _hand_over(_native.next_logs(0.0) or ())
+
+
+def look_with(look):
+    """Has the thread ask ``look`` from now on."""
+    global _look
+    # Another object each time: one that has nothing more to ask is given up by the thread meanwhile.
+    _look = [look]
+    _native.wake_logs()
+
+
+def warn(text, agent):
+    """A warning of the package's own, in the caller's thread."""
+    _hand_over([(_WARNING, text, agent)])
+
+
+def _next(wait=None):
+    """What is to be logged next; nothing when there will be no more."""
+    global _look
+    look = _look
+    if wait is None:
+        wait = _WAIT if look is None else _LOOK_PAUSE
+    lines = _native.next_logs(wait)
+    if lines is None or look is None:
+        return lines
+    found = look[0]()
+    if found is None:
+        _look = None if _look is look else _look
+        return lines
+    return [*lines, *((_WARNING, text, agent) for text, agent in found)]
 
 
 def _hand_over(lines, caught=Exception):

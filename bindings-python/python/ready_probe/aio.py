@@ -5,20 +5,26 @@ the watchdog allows, the agent is ``stalled`` until it runs again.
         await agent.mark_ready({"port": 5555})
         ...
 
-Make and use an agent in one running loop.
+Make and use an agent in one running loop. When that loop has ended, the agent is not ready, and says so,
+until it is marked in another one.
 """
 
 import asyncio
 import concurrent.futures
 import threading
+import weakref
 
 from ready_probe import _agent, _native
 from ready_probe._errors import ClosedError, ForkedProcessError, ReadyProbeError
+from ready_probe._work import reason as _text
+from ready_probe._work import reason_of, watch
 
 __all__ = ["Agent"]
 
 # The loop ticks so often within the watchdog's limit.
 _TICKS_PER_LIMIT = 5
+# The pause between its steps where no watchdog is: it only has to be there.
+_LONG_PAUSE = 60.0
 # Pauses between two looks whether a signal is announced, in seconds.
 _POLL = (0.005, 0.1)
 
@@ -31,14 +37,14 @@ class Agent:
 
     The other parameters and the errors are those of ``ready_probe.Agent``, and besides:
 
-    :raises RuntimeError: no event loop runs here.
+    :raises RuntimeError: no event loop runs here: make it in a coroutine.
 
     >>> async def main():
     ...     async with Agent("translator", watchdog=5) as agent:
     ...         await agent.mark_ready({"port": 5555})
     """
 
-    __slots__ = ("_agent", "_beat", "_pause", "_at_work", "__weakref__")
+    __slots__ = ("_agent", "_pause", "_proof", "__weakref__")
 
     def __init__(
         self,
@@ -51,8 +57,11 @@ class Agent:
         namespace=None,
         install_signal_handlers=False,
     ):
-        loop = asyncio.get_running_loop()
-        self._at_work = 0
+        loop = _running_loop()
+        pause = _LONG_PAUSE
+        if watchdog is not None:
+            pause = _native.seconds("watchdog", watchdog) / _TICKS_PER_LIMIT
+        self._pause = pause
         self._agent = _agent.Agent(
             name,
             ttl=ttl,
@@ -62,10 +71,7 @@ class Agent:
             namespace=namespace,
             install_signal_handlers=install_signal_handlers,
         )
-        self._beat = None
-        if watchdog is not None:
-            self._pause = _native.seconds("watchdog", watchdog) / _TICKS_PER_LIMIT
-            self._prove(loop)
+        self._proof = _Proof.begin(self._agent._native, loop, pause)
 
     @property
     def name(self):
@@ -83,23 +89,38 @@ class Agent:
         return self._agent.announced
 
     async def mark_ready(self, details=None):
-        """As ``ready_probe.Agent.mark_ready``. It writes to memory, and so does not leave the loop."""
+        """As ``ready_probe.Agent.mark_ready``. It writes to memory, and so does not leave the loop. An
+        agent whose loop has ended lives on in the one that marks it."""
+        self._live_here()
         self._agent.mark_ready(details)
 
     async def mark_not_ready(self, reason):
         """As ``ready_probe.Agent.mark_not_ready``."""
+        self._live_here()
         self._agent.mark_not_ready(reason)
 
     def tick(self):
-        """Prove progress of work under ``progress``; otherwise the loop does that by itself. Its
-        errors are those of ``ready_probe.Agent.tick``."""
+        """Prove progress of work under ``progress`` or ``working``, as ``ready_probe.Agent.tick``: of
+        the call that this task is in. That the loop runs proves itself."""
         self._agent.tick()
 
+    def working(self):
+        """Watch a ``with`` block, as ``ready_probe.Agent.working``. While it runs, that the loop runs is
+        not enough: the block has to ``tick`` within the watchdog's limit, so that waiting for ever is a
+        stall, too. Each task has its own.
+
+        >>> async def main():
+        ...     agent = Agent("worker", watchdog=10)
+        ...     with agent.working():
+        ...         async for part in parts:
+        ...             agent.tick()
+        """
+        return self._agent.working()
+
     def progress(self, function):
-        """Decorate the function that does the work, a coroutine function as a rule. While it runs,
-        that the loop runs is not enough: the work has to ``tick`` within the watchdog's limit, so
-        that waiting for ever is a stall, too. Of several that run at once any may tick. What can be
-        decorated, and the errors, are those of ``ready_probe.Agent.progress``.
+        """Decorate the function that does the work, a coroutine function as a rule: each call of it is a
+        block of ``working``. What can be decorated, and the errors, are those of
+        ``ready_probe.Agent.progress``.
 
         >>> async def main():
         ...     agent = Agent("worker", watchdog=10)
@@ -108,7 +129,15 @@ class Agent:
         ...         async for part in parts:
         ...             agent.tick()
         """
-        return _agent._watch(function, lambda: _AtWork(self))
+        return watch(function, self._agent._native.working)
+
+    def arm(self):
+        """As ``ready_probe.Agent.arm``. That the loop runs is no ``tick``."""
+        self._agent.arm()
+
+    def disarm(self):
+        """As ``ready_probe.Agent.disarm``; the loop is watched all the same."""
+        self._agent.disarm()
 
     async def wait_announced(self, timeout=10.0):
         """As ``ready_probe.Agent.wait_announced``; can be cancelled."""
@@ -131,11 +160,12 @@ class Agent:
         ...     async with agent.drain("deploy"):
         ...         pass  # finish
         """
-        return _Drain(self, reason)
+        return _Drain(self, _text(reason))
 
     async def close(self, reason="closed"):
         """As ``ready_probe.Agent.close``. Says ``stopping`` at once, and waits for the store in another
         thread."""
+        reason = _text(reason)
         try:
             self._stop(reason)
         finally:
@@ -151,7 +181,7 @@ class Agent:
             await self.close()
             return
         try:
-            self._stop(_agent._reason_of(kind, exception))
+            self._stop(reason_of(kind, exception))
         except ReadyProbeError:
             # It has been logged, and must not hide why the block ends.
             pass
@@ -177,40 +207,68 @@ class Agent:
             await leaving
             raise
         finally:
-            if self._beat is not None and self._agent._native.closed:
-                self._beat.cancel()
+            if self._agent._native.closed:
+                self._prove_no_more()
 
-    def _prove(self, loop):
-        """The loop runs."""
-        if not self._at_work:
-            try:
-                self._agent.tick()
-            except (ClosedError, ForkedProcessError):
-                return
-            except ReadyProbeError:
-                # The end of a stall can't be written. It has been logged, and is tried again.
-                pass
-        self._beat = loop.call_later(self._pause, self._prove, loop)
+    def _live_here(self):
+        """The loop that runs here proves its progress, unless the agent's own one does."""
+        loop, proof = _running_loop(), self._proof()
+        if proof is not None and proof.goes_on_beside(loop):
+            return
+        self._prove_no_more()
+        self._proof = _Proof.begin(self._agent._native, loop, self._pause)
+
+    def _prove_no_more(self):
+        proof = self._proof()
+        if proof is not None:
+            proof.is_over = True
 
 
-class _AtWork:
-    """The loop's own progress is not enough while this is entered."""
+class _Proof:
+    """That an event loop runs. Only the loop holds it, as a timer of its own, and drops it when it is
+    closed: that is how its end is noticed."""
 
-    __slots__ = ("_agent",)
+    __slots__ = ("_native", "_loop", "_pause", "is_over", "__weakref__")
 
-    def __init__(self, agent):
-        self._agent = agent
+    def __init__(self, native, loop, pause):
+        self._native = native
+        self._loop = weakref.ref(loop)
+        self._pause = pause
+        self.is_over = False
 
-    def __enter__(self):
-        # The work's time begins now.
-        self._agent.tick()
-        self._agent._at_work += 1
+    @classmethod
+    def begin(cls, native, loop, pause):
+        """The proof, as a reference that does not keep it."""
+        native.loop_begins()
+        proof = cls(native, loop, pause)
+        loop.call_later(pause, proof)
+        return weakref.ref(proof)
 
-    def __exit__(self, kind, exception, traceback):
-        self._agent._at_work -= 1
-        # What the work returns or raises goes first; as after ready_probe.Agent.progress.
+    def goes_on_beside(self, other):
+        loop = self._loop()
+        return not self.is_over and loop is not None and (loop is other or loop.is_running())
+
+    def __call__(self):
+        if self.is_over:
+            return
         try:
-            self._agent.tick()
+            self._native.loop_runs()
+        except (ClosedError, ForkedProcessError):
+            self.is_over = True
+            return
+        except ReadyProbeError:
+            # The end of a stall can't be written. It has been logged, and is tried again.
+            pass
+        self._loop().call_later(self._pause, self)
+
+    def __del__(self):
+        if self.is_over:
+            return
+        # The loop has ended, and nothing goes on in it. Whatever can't be said of that, closing the loop
+        # must not fail.
+        try:
+            self._native.loop_ends()
+            self._native.mark_not_ready("its event loop has ended")
         except ReadyProbeError:
             pass
 
@@ -230,6 +288,16 @@ class _Drain:
     async def __aexit__(self, kind, exception, traceback):
         agent = self._agent._agent
         await self._agent._leave(agent._exit, kind, agent._native.close, self._reason)
+
+
+def _running_loop():
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "no running event loop: make and mark an aio.Agent in a coroutine (async def main(): …, then "
+            "asyncio.run(main())); without asyncio use ready_probe.Agent"
+        ) from None
 
 
 def _in_thread(how, *args):

@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::freshness::Span;
 use crate::signal::Name;
+use crate::watchdog::Stall;
 
 /// What is to be logged once no lock is held.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub(super) enum Note {
     /// An outage ends.
     FolderTakes { outage_ms: u64 },
     /// The agent makes no progress.
-    Stalled { idle_ms: u64, limit_ms: u64 },
+    Stalled(Stall),
     /// The agent makes progress again.
     Resumed,
 }
@@ -26,10 +27,7 @@ impl Note {
                 let lasted = Span(outage_ms);
                 tracing::info!(%agent, "the local signal is written again after {lasted}");
             }
-            Some(Self::Stalled { idle_ms, limit_ms }) => {
-                let (idle, limit) = (Span(idle_ms), Span(limit_ms));
-                tracing::warn!(%agent, "agent stalled: no progress for {idle} (limit {limit})");
-            }
+            Some(Self::Stalled(stall)) => tracing::warn!(%agent, "agent {stall}"),
             Some(Self::Resumed) => tracing::info!(%agent, "agent makes progress again"),
         }
     }

@@ -4,7 +4,6 @@ use serde_json::{Map, Value};
 
 use super::Publisher;
 use super::identity::sdk;
-use crate::freshness::Span;
 use crate::signal::{Signal, State, VERSION};
 use crate::{Result, clock};
 
@@ -52,21 +51,19 @@ impl Publisher {
     }
 
     pub(super) fn signal(&self, word: &Word, seq: u64, now_ms: u64) -> Signal {
-        let stalled = self.watchdog.as_ref().filter(|w| w.is_stalled());
-        let reason = match stalled {
-            Some(watchdog) if word.state == State::Ready => Some(format!(
-                "stalled: no progress for {} (limit {})",
-                Span(watchdog.idle_ms(now_ms)),
-                Span(watchdog.limit_ms())
-            )),
-            Some(_) | None => word.reason.clone(),
+        let stall = (self.watchdog.as_ref())
+            .filter(|_| word.state == State::Ready)
+            .and_then(|watchdog| watchdog.stall(now_ms));
+        let reason = match stall {
+            Some(stall) => Some(stall.to_string()),
+            None => word.reason.clone(),
         };
         let identity = &self.identity;
         Signal {
             v: VERSION,
             agent: self.name.clone(),
             instance: self.instance.clone(),
-            state: word.state_with(stalled.is_some()),
+            state: word.state_with(stall.is_some()),
             reason,
             details: word.details.clone(),
             ttl_ms: Some(self.ttl_ms),
