@@ -21,9 +21,8 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock;
-use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::place::Place;
-use ready_probe_sdk::connect::stage;
+use ready_probe_sdk::connect::{Endpoint, round, stage};
 use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::thread;
@@ -110,9 +109,12 @@ pub async fn ask_each(
         .enumerate()
         .map(|(number, target)| numbered(number, *target))
         .collect();
-    while let Some((number, answer)) = asked.next().await {
-        tell(number, answer);
-    }
+    round::share(async {
+        while let Some((number, answer)) = asked.next().await {
+            tell(number, answer);
+        }
+    })
+    .await;
     drop(asked);
     rests.end().await;
 }

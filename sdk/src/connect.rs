@@ -16,6 +16,8 @@ pub mod redis;
 #[cfg(feature = "open")]
 mod resolve;
 #[cfg(feature = "open")]
+pub mod round;
+#[cfg(feature = "open")]
 mod secured;
 pub mod servers;
 #[cfg(feature = "open")]

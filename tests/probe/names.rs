@@ -52,3 +52,19 @@ fn both_families_are_used_where_the_first_questions_are_lost() {
         assert_mentions(&run, 0, &["healthy: 1 check passes"]);
     }
 }
+
+#[test]
+fn a_host_of_many_checks_is_looked_up_once() {
+    let redis = Redis::start();
+    let names = NameServer::start(&[("cache.test", &[HERE])]);
+    let targets: Vec<String> = (0..12)
+        .map(|db| format!("redis://cache.test:{}/{db}", redis.port()))
+        .collect();
+    let container = Container::new();
+    let probe = container.probe(&targets);
+    let run = run(&mut with_resolv_conf(&probe, &names.resolv_conf(), None));
+    assert_mentions(&run, 0, &["healthy: 12 checks pass"]);
+    // Two families, perhaps again on a busy machine; each check by itself would ask for both.
+    let queries = names.queries();
+    assert!(queries.len() < targets.len(), "{queries:?}");
+}

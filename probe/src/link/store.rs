@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::place::Place;
-use ready_probe_sdk::connect::servers;
 use ready_probe_sdk::connect::store::Server;
+use ready_probe_sdk::connect::{round, servers};
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::Store;
 use ready_probe_sdk::store::any::AnyStore;
@@ -26,7 +26,7 @@ const MAX_QUOTE_CHARS: usize = 300;
 /// What a server says, without our secrets, those in files included.
 pub fn quote(place: &Place, said: &str, secrets: &Secrets, max: usize) -> String {
     let mut secrets = secrets.clone();
-    place.store.add_secrets(&mut secrets);
+    place.store.add_secrets(&mut secrets, round::text);
     secrets.quote(said, max)
 }
 
@@ -77,7 +77,7 @@ pub async fn first<T>(
     let asked = servers::in_turn(endpoints, 0, 1, async |next| {
         limit.share(next.left).hold(ask(next.endpoint)).await
     });
-    let asked = asked.await;
+    let asked = round::share(asked).await;
     let first = asked.answers.into_iter().next();
     first.ok_or_else(|| servers::each_named(&asked.failures))
 }
@@ -89,7 +89,8 @@ pub async fn each<T>(
     ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
 ) -> Result<(Vec<T>, Vec<String>), String> {
     let endpoints = place.store.endpoints();
-    let asked = join_all(endpoints.iter().map(|endpoint| ask(endpoint))).await;
+    let asked = join_all(endpoints.iter().map(|endpoint| ask(endpoint)));
+    let asked = round::share(asked).await;
     let mut answers = Vec::new();
     let mut failures = Vec::new();
     for (endpoint, said) in endpoints.iter().zip(asked) {

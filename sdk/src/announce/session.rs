@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::backoff::backoff_ms;
 use crate::clock;
 use crate::connect::Endpoint;
+use crate::connect::file;
 use crate::connect::place::Place;
 use crate::connect::redact::Secrets;
 use crate::connect::servers::{self, Next};
@@ -183,12 +184,12 @@ impl<'a> Session<'a> {
 async fn secrets(place: &Place) -> Result<Secrets, Failure> {
     let mut secrets = Secrets::default();
     if !place.store.has_secret_files() {
-        place.store.add_secrets(&mut secrets);
+        place.store.add_secrets(&mut secrets, file::read_text);
         return Ok(secrets);
     }
     let store = place.store.clone();
     let read = thread::run(move || {
-        store.add_secrets(&mut secrets);
+        store.add_secrets(&mut secrets, file::read_text);
         secrets
     });
     read.await.map_err(Failure::lost)

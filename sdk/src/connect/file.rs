@@ -13,6 +13,9 @@ const MAX_TEXT_BYTES: u64 = 64 * 1024;
 /// What editors on Windows put there, and nobody sees.
 const BOM: &str = "it begins with a byte order mark; save it as UTF-8 without one";
 
+/// How a small text file is read: [`read_text`], or by way of a round.
+pub type ReadText = fn(&Path) -> Result<String, UnusableFile>;
+
 /// A file that can't be used. Displayed as one line that names it and says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnusableFile {

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::address::{self, invalid};
+use super::file::ReadText;
 use super::redact::Secrets;
 use super::tls::TlsOptions;
-use super::{Endpoint, Secret, file};
+use super::{Endpoint, Secret};
 use crate::Result;
 
 /// The port of NATS.
@@ -13,9 +14,6 @@ pub const DEFAULT_PORT: u16 = 4222;
 
 /// The schemes of an address; the second one demands TLS.
 pub(super) const SCHEMES: [&str; 2] = ["nats", "tls"];
-
-/// No file with credentials is larger.
-pub(crate) const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A NATS server, or several of which any will do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +74,10 @@ impl NatsAuth {
     }
 
     /// Adds what the file holds, line by line. A file that can't be read holds nothing to hide.
-    pub(super) fn add_file(&self, secrets: &mut Secrets) {
+    pub(super) fn add_file(&self, secrets: &mut Secrets, read: ReadText) {
         let Some(path) = self.file() else { return };
-        let text = file::read(path, MAX_FILE_BYTES).unwrap_or_default();
-        for line in String::from_utf8_lossy(&text).lines().map(str::trim) {
+        let text = read(path).unwrap_or_default();
+        for line in text.lines().map(str::trim) {
             // A credentials file has headings between dashes, and a warning in words.
             let is_heading = line.starts_with("---") || line.contains(' ');
             if matches!(self, Self::TokenFile(_)) || !is_heading {

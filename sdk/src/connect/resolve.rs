@@ -11,7 +11,7 @@ use std::time::Duration;
 use dns_lookup::{AddrFamily, AddrInfoHints, SockType, getaddrinfo};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::{is_localhost, stage};
+use super::{is_localhost, round, stage};
 use crate::clock;
 use crate::thread;
 
@@ -36,10 +36,14 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, St
         return Ok(vec![(ip, port).into()]);
     }
     stage::resolving(host);
-    let addresses = ask(host, port).await.map_err(|e| format!("DNS: {e}"))?;
+    let found = round::addresses(host, ask(host)).await;
+    let mut addresses = found.map_err(|e| format!("DNS: {e}"))?;
     if addresses.is_empty() {
         return Err("DNS: the name has no address".to_owned());
     }
+    addresses
+        .iter_mut()
+        .for_each(|address| address.set_port(port));
     Ok(addresses)
 }
 
@@ -54,9 +58,10 @@ enum Family {
 /// What the resolver says, or why there is no thread to ask it.
 type Resolved = Result<Result<Vec<SocketAddr>, String>, String>;
 
-async fn ask(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+/// Its addresses, with any port.
+async fn ask(host: &str) -> Result<Vec<SocketAddr>, String> {
     let started = clock::instant();
-    let asking = async |family| (family, question(host, port, family).await);
+    let asking = async |family| (family, question(host, family).await);
     let mut asked = FuturesUnordered::from_iter([asking(Family::Any)]);
     let mut again = AGAIN_AFTER.iter().map(|after| started + *after);
     let mut next = again.next();
@@ -91,12 +96,12 @@ async fn ask(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     }
 }
 
-async fn question(host: &str, port: u16, family: Family) -> Resolved {
+async fn question(host: &str, family: Family) -> Resolved {
     let name = host.to_owned();
     let family = match family {
         Family::Any => {
             return thread::run(move || {
-                let resolved = (name.as_str(), port).to_socket_addrs();
+                let resolved = (name.as_str(), 0).to_socket_addrs();
                 resolved.map(Iterator::collect).map_err(|e| plain(&e))
             })
             .await;
@@ -113,11 +118,7 @@ async fn question(host: &str, port: u16, family: Family) -> Resolved {
         let found = getaddrinfo(Some(&name), None, Some(hints));
         let found = found.map_err(|e| plain(&e.into()))?;
         let found = found.filter_map(Result::ok);
-        let with_port = |mut address: SocketAddr| {
-            address.set_port(port);
-            address
-        };
-        Ok(found.map(|info| with_port(info.sockaddr)).collect())
+        Ok(found.map(|info| info.sockaddr).collect())
     })
     .await
 }

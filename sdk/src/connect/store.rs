@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use super::Endpoint;
 use super::address::{self, invalid, redacted};
+use super::file::ReadText;
 use super::nats::{NatsAddress, NatsAuth, SCHEMES as NATS_SCHEMES};
 use super::redact::Secrets;
 use super::redis::{self, RedisAddress};
@@ -189,10 +190,10 @@ impl StoreAddress {
 
     /// Adds what must never be printed: the secrets in the address, and those in its files right
     /// now.
-    pub fn add_secrets(&self, secrets: &mut Secrets) {
+    pub fn add_secrets(&self, secrets: &mut Secrets, read: ReadText) {
         self.secrets().for_each(|secret| secrets.add(secret));
         if let Server::Nats(nats, _) = &self.server {
-            nats.auth.add_file(secrets);
+            nats.auth.add_file(secrets, read);
         }
     }
 

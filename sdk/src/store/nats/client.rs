@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{Failure, Link, MOMENT, Replies, Reply, Request};
 use crate::connect::Endpoint;
 use crate::connect::file;
-use crate::connect::nats::{MAX_FILE_BYTES, NatsAddress, NatsAuth, seed_in};
+use crate::connect::nats::{NatsAddress, NatsAuth, seed_in};
 use crate::connect::stage;
 use crate::connect::tls::{TlsOptions, explain};
 use crate::thread;
@@ -330,12 +330,8 @@ impl Events {
 }
 
 fn log_in(auth: &NatsAuth) -> Result<ConnectOptions, Failure> {
-    let text = |what: &str, path: &std::path::Path| -> Result<String, Failure> {
-        let bytes =
-            file::read(path, MAX_FILE_BYTES).map_err(|e| Failure::lost(format!("{what}: {e}")))?;
-        String::from_utf8(bytes)
-            .map(|text| text.trim().to_owned())
-            .map_err(|_| Failure::lost(format!("{what}: {}: not UTF-8", path.display())))
+    let text = |what: &str, path: &std::path::Path| {
+        file::read_text(path).map_err(|e| Failure::lost(format!("{what}: {e}")))
     };
     // async-nats takes no userinfo from the address.
     Ok(match auth {

@@ -1,0 +1,124 @@
+//! What a round of checks looks up once, however many of them need it: the addresses of a host, the text
+//! of a file with credentials. Outside of a round everybody looks for themselves.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::file::{self, UnusableFile};
+
+type Addresses = Result<Vec<SocketAddr>, String>;
+
+#[derive(Debug, Default)]
+struct Round {
+    hosts: RefCell<HashMap<String, Arc<OnceCell<Addresses>>>>,
+    texts: RefCell<HashMap<PathBuf, Result<String, UnusableFile>>>,
+}
+
+tokio::task_local! {
+    static ROUND: Round;
+}
+
+/// One round: whoever asks within it shares what is looked up.
+pub async fn share<T>(asks: impl Future<Output = T>) -> T {
+    ROUND.scope(Round::default(), asks).await
+}
+
+/// The addresses of a host, which `look_up` finds if nobody has before. If whoever began to look gives up,
+/// the next one begins anew.
+pub(super) async fn addresses(host: &str, look_up: impl Future<Output = Addresses>) -> Addresses {
+    let of_host = |round: &Round| {
+        let mut hosts = round.hosts.borrow_mut();
+        Arc::clone(hosts.entry(host.to_owned()).or_default())
+    };
+    match ROUND.try_with(of_host) {
+        Ok(known) => known.get_or_init(|| look_up).await.clone(),
+        Err(_) => look_up.await,
+    }
+}
+
+/// The text of a small file, see [`file::read_text`].
+///
+/// # Errors
+/// As there.
+pub fn text(path: &Path) -> Result<String, UnusableFile> {
+    let known = ROUND.try_with(|round| {
+        let mut texts = round.texts.borrow_mut();
+        let text = texts.entry(path.to_owned());
+        text.or_insert_with(|| file::read_text(path)).clone()
+    });
+    known.unwrap_or_else(|_| file::read_text(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+
+    use futures_util::future::join3;
+
+    use super::*;
+
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(work)
+    }
+
+    #[test]
+    fn a_host_is_looked_up_once_in_a_round() {
+        let asked = Cell::new(0);
+        let look_up = async || {
+            asked.set(asked.get() + 1);
+            tokio::task::yield_now().await;
+            Ok(vec![([10, 0, 0, 1], 0).into()])
+        };
+        let all = || async {
+            let (a, b, c) = join3(
+                addresses("a", look_up()),
+                addresses("a", look_up()),
+                addresses("b", look_up()),
+            )
+            .await;
+            assert!(a.is_ok() && a == b && b == c);
+        };
+        block_on(share(all()));
+        assert_eq!(asked.get(), 2);
+        block_on(share(all()));
+        assert_eq!(asked.get(), 4);
+        block_on(all());
+        assert_eq!(asked.get(), 7);
+    }
+
+    #[test]
+    fn whoever_gives_up_leaves_the_question_to_the_next_one() {
+        let found = block_on(share(async {
+            let mut first = Box::pin(addresses("a", std::future::pending()));
+            assert!(futures_util::poll!(&mut first).is_pending());
+            drop(first);
+            addresses("a", std::future::ready(Ok(Vec::new()))).await
+        }));
+        assert_eq!(found, Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_file_is_read_once_in_a_round() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("creds");
+        let read_twice = |texts: [&str; 2]| {
+            block_on(share(async {
+                texts.map(|written| {
+                    fs::write(&path, written).unwrap();
+                    text(&path).unwrap()
+                })
+            }))
+        };
+        assert_eq!(read_twice(["a", "b"]), ["a", "a"]);
+        assert_eq!(read_twice(["c", "d"]), ["c", "c"]);
+        fs::write(&path, "e").unwrap();
+        assert_eq!(text(&path).unwrap(), "e");
+    }
+}
