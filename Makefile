@@ -41,9 +41,12 @@ SCRIPTS := bindings-python/ready_probe.data/scripts
 wheel: probe $(VENV)/installed
 	@mkdir -p $(SCRIPTS)
 	install -m 755 dist/ready-probe $(SCRIPTS)/ready-probe
+	$(PYTHON) scripts/inside.py $(TARGET) target/ready-probe-python.cdx.json bindings-python/THIRD-PARTY-LICENSES \
+		ready-probe-python ready-probe
 	@rm -f dist/*.whl
 	CARGO=$(CARGO) RUSTFLAGS="$(REMAPPED) --remap-path-prefix=$(CURDIR)/=" PATH="$(abspath $(VENV))/bin:$$PATH" \
-		$(VENV)/bin/maturin build --zig --compatibility manylinux2014 --manifest-path bindings-python/Cargo.toml --out dist
+		$(VENV)/bin/maturin build --zig --compatibility manylinux2014 --sbom-include target/ready-probe-python.cdx.json \
+		--manifest-path bindings-python/Cargo.toml --out dist
 	@ls -l dist/*.whl
 
 # What is handed out: an archive with the probe, its licences, man pages, completions and the list of what is
@@ -129,7 +132,7 @@ docker-stop:
 
 # A running engine keeps its data folder busy.
 clean: docker-stop
-	rm -rf target dist bindings-python/ready_probe.data
+	rm -rf target dist bindings-python/ready_probe.data bindings-python/THIRD-PARTY-LICENSES
 
 FORCE:
 .PHONY: probe example-agent wheel dist dist-check python-venv python-test demo test setup debian-packages servers debian-11 bench lint docker-stop clean FORCE

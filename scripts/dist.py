@@ -23,7 +23,7 @@ DIST = ROOT / "dist"
 def main() -> int:
     target = sys.argv[1]
     time = int(os.environ["SOURCE_DATE_EPOCH"])
-    crates = inside.crates("ready-probe", target)
+    crates = inside.crates(target, "ready-probe")
     version = crates[0].version
     name = f"ready-probe-{version}-{target.split('-')[0]}-linux"
     files = {

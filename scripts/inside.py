@@ -1,5 +1,7 @@
-"""What the static program is made of: its crates, with their licences and sums, and what no Cargo.lock names, Rust's
-standard library and glibc. Says it as a list in CycloneDX's format, and as the text of all licences.
+"""What programs of this workspace are made of: their crates, with licences and sums, and what no Cargo.lock names,
+Rust's standard library and glibc. Says it as a list in CycloneDX's format, and as the text of all licences.
+
+`inside.py TARGET LIST LICENCES PACKAGE…` writes both files.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -31,11 +34,11 @@ class Part:
     needs: list[str] = field(default_factory=list)
 
 
-def crates(program: str, target: str) -> list[Part]:
-    """The program itself, then all that is linked into it, by name. Build scripts and macros are not in it."""
+def crates(target: str, *programs: str) -> list[Part]:
+    """The programs themselves, then all that is linked into them, by name. Build scripts and macros are not in them."""
     tree = output(
-        "cargo", "tree", "--locked", f"--package={program}", "--edges=normal,no-proc-macro", f"--target={target}",
-        "--prefix=none", "--format={p}",
+        "cargo", "tree", "--locked", *(f"--package={program}" for program in programs),
+        "--edges=normal,no-proc-macro", f"--target={target}", "--prefix=none", "--format={p}",
     )  # fmt: skip
     linked = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
@@ -54,7 +57,8 @@ def crates(program: str, target: str) -> list[Part]:
             parts[node["id"]].needs = sorted(parts[id].purl for id in node["dependencies"] if id in parts)
     if len(parts) != len(linked):
         raise SystemExit(f"inside: cargo tree names {len(linked)} crates, cargo metadata {len(parts)} of them")
-    found = sorted(parts.values(), key=lambda part: (part.name != program, part.name, part.version))
+    order = {program: place for place, program in enumerate(programs)}
+    found = sorted(parts.values(), key=lambda part: (order.get(part.name, len(order)), part.name, part.version))
     return [*found, *beneath(target)]
 
 
@@ -118,12 +122,15 @@ def component(part: Part, kind: str) -> dict:
 
 def licences(parts: list[Part]) -> str:
     """Each text once, below the names of those that come with it."""
-    rows = [f"{part.name} {part.version}: {part.licence}, {part.url}" for part in parts[1:]]
+    rows = [f"{part.name} {part.version}: {part.licence}, {part.url}" for part in parts if part.purl.startswith("pkg:generic") or part.folder]
     holders: dict[str, list[str]] = {}
     for part in parts:
         if part.folder is None:
             continue
         texts = sorted(file for file in part.folder.iterdir() if file.is_file() and LICENCE_FILE.match(file.name))
+        if not texts and "Apache-2.0" in re.split(r"[ ()]+", part.licence):
+            # Nothing in that text is the licensor's own.
+            texts = [ROOT / "LICENSE-APACHE"]
         if not texts:
             raise SystemExit(f"inside: {part.name} comes without the text of its licence, {part.licence}")
         for file in texts:
@@ -147,3 +154,10 @@ C library of your own system.
 
 def output(*command: str) -> str:
     return subprocess.check_output(command, cwd=ROOT, text=True)
+
+
+if __name__ == "__main__":
+    target, listed, texts, *programs = sys.argv[1:]
+    parts = crates(target, *programs)
+    Path(listed).write_text(cyclonedx(parts, int(os.environ["SOURCE_DATE_EPOCH"])))
+    Path(texts).write_text(licences(parts))

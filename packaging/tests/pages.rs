@@ -66,7 +66,8 @@ fn bash_completes_commands_and_options() {
     let completed = |words: &str, word: &str| {
         let program = format!(
             "source {}; COMP_WORDS=({words} '{word}'); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
-             _ready-probe ready-probe '{word}' ''; echo \"${{COMPREPLY[@]}}\"",
+             completer=$(complete -p ready-probe); completer=${{completer##*-F }}; completer=${{completer%% *}}; \
+             \"$completer\" ready-probe '{word}' ''; echo \"${{COMPREPLY[@]}}\"",
             script.display()
         );
         output(Command::new("bash").args(["--norc", "-c", &program]))

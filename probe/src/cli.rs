@@ -57,7 +57,8 @@ pub enum Command {
     ///
     /// For a volume that containers share: an init container fills it, from an image that holds nothing but
     /// this program. DIR is made if need be. The copy replaces an earlier one at once and whole, also while
-    /// that one runs, and everybody may run it (mode 755).
+    /// that one runs, and everybody may run it (mode 755). Here --timeout is 60s by default, and the other
+    /// settings are not read.
     Install(Install),
 }
 

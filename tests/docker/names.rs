@@ -14,9 +14,6 @@ use ready_probe_test_support::{
 const NSSWITCH: &str =
     "passwd: files systemd\nhosts: mymachines resolve [!UNAVAIL=return] files myhostname dns\n";
 
-/// Where Debian's libc looks for modules.
-const MODULES: &str = "/usr/lib/x86_64-linux-gnu";
-
 struct World {
     network: Network,
     redis: Container,
@@ -124,9 +121,11 @@ fn image_with_modules(tag: &str, make: impl Fn(&Path)) {
     for module in ["mymachines", "resolve", "myhostname"] {
         make(&place("modules").join(format!("libnss_{module}.so.2")));
     }
+    // Where Debian's libc looks for them.
+    let modules = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let dockerfile = place("Dockerfile");
     let text = format!(
-        "FROM {base}\nCOPY nsswitch.conf /etc/\nCOPY modules {MODULES}/\nCOPY ready-probe /\n"
+        "FROM {base}\nCOPY nsswitch.conf /etc/\nCOPY modules {modules}/\nCOPY ready-probe /\n"
     );
     fs::write(&dockerfile, text).unwrap();
     engine.build(tag, context.path(), &dockerfile, &[]);

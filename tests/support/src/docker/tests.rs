@@ -333,9 +333,10 @@ fn rust_is_built_without_a_network() {
          WORKDIR /src\n\
          COPY . .\n\
          RUN mkdir src && mv main.rs src && \
-         RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target x86_64-unknown-linux-gnu\n\
+         RUSTFLAGS='-C target-feature=+crt-static' \
+         cargo build --release --target \"$(rustc -vV | sed -n 's/^host: //p')\"\n\
          FROM scratch\n\
-         COPY --from=build /src/target/x86_64-unknown-linux-gnu/release/hello /hello\n\
+         COPY --from=build /src/target/*/release/hello /hello\n\
          CMD [\"/hello\"]\n",
     );
     let tag = engine.unique_name("rust-app");
