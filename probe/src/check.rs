@@ -38,7 +38,7 @@ use crate::target::{Kind, Target};
 use crate::time_limit::TimeLimit;
 use crate::verdict::Scope;
 
-/// How much is said of why there is no answer.
+/// How long the reason for a missing answer may be.
 const MAX_CAUSE_CHARS: usize = 400;
 
 /// Where checks are asked from.
@@ -57,8 +57,8 @@ pub struct Context<'a> {
 /// The outcome of a question, and whom it has seen in a store.
 type Said = (Outcome, Vec<Fleet>);
 
-/// The agents that have published in this life of the container, and what their checks answer: their
-/// records have to be read for the one, and need not be read again for the other.
+/// The agents that have published in this life of the container, and the answers of their checks:
+/// their records have to be read for the one, and need not be read again for the other.
 pub fn discover(context: Context<'_>) -> Result<Vec<(Target, Answer)>, String> {
     let names = context.folder.agents().map_err(|e| e.to_string())?;
     let Context {
@@ -88,9 +88,9 @@ pub async fn ask_all(targets: &[&Target], context: Context<'_>, limit: TimeLimit
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
-/// Asks every target, and tells each answer as it comes, with the target's number. Returns by the limit,
-/// give or take the reaping of what `exec:` left, and once no server is in the middle of its answer any
-/// longer, but for those that take too long.
+/// Asks every target, and tells each answer as it comes, with the target's number. Returns by the
+/// limit, give or take the reaping of what `exec:` left, and once no server is in the middle of an
+/// answer, except for slow ones.
 pub async fn ask_each(
     targets: &[&Target],
     context: Context<'_>,
@@ -100,7 +100,7 @@ pub async fn ask_each(
     let commands = targets
         .iter()
         .any(|target| target.asks(|kind| matches!(kind, Kind::Exec(_))));
-    // Dropped with the answers there, and also when nobody waits for them any longer.
+    // Dropped once the answers are there, or nobody waits for them any longer.
     let _reaper = commands.then(Reaper::begin);
     let rests = Rests::default();
     let numbered = async |number, target| (number, ask(target, context, limit, &rests).await);
@@ -153,7 +153,7 @@ fn finish(target: &Target, (outcome, fleets): Said, started: Instant) -> Answer 
     let elapsed = clock::instant().saturating_duration_since(started);
     tracing::debug!(target = %target.label(), outcome = outcome.word(), text = outcome.text(), ?elapsed);
     if target.not {
-        // Who was ready is no reason to wait for anybody: that was the wrong answer.
+        // That somebody was ready is no reason to wait for anybody: it was the wrong answer.
         return Answer {
             outcome: outcome.inverted(),
             elapsed,
@@ -238,7 +238,7 @@ fn outside_stores<'a>(asked: impl Future<Output = Outcome> + 'a) -> Pending<'a> 
     Box::pin(async { (asked.await, Vec::new()) })
 }
 
-/// One of several, and whom all of them have seen.
+/// The answer of one of several, and whom all of them have seen.
 fn any(targets: &[Target], answers: Vec<Answer>) -> Said {
     let labels = targets.iter().map(|t| t.label().to_owned());
     let (outcomes, fleets): (Vec<Outcome>, Vec<Vec<Fleet>>) =

@@ -1,5 +1,5 @@
-//! What is made of the answers of a round, in the light of what was answered before. Pure: reading and
-//! writing the memory is [`crate::probe`]'s.
+//! What the answers of a round mean in the light of those before. Pure: [`crate::probe`] reads and
+//! writes the memory.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// What is to be remembered of it.
+    /// What to remember of it.
     pub fn news(&self) -> News<'_> {
         news(&self.plan, &self.answers)
     }
@@ -52,8 +52,9 @@ pub fn learn(before: Memory, plan: Plan, mut answers: Vec<Answer>, now_ms: u64) 
     }
 }
 
-/// What was not enough, where enough were ready at the last answer: whoever tells may have lost them. Where
-/// it is not remembered who they were, as by older probes, that is taken for so as long as nobody is there.
+/// If too few are ready, but enough were at the last answer, the store may have lost the others. If
+/// nobody remembers who they were, as after an older probe, that is assumed only while nobody is
+/// there.
 fn in_the_light_of(
     past: Option<&Past>,
     roster: Option<&Roster>,
@@ -135,7 +136,7 @@ impl Judging {
             Some(past) if self.tolerant => past.tolerance(grace, now_ms),
             Some(_) | None => Tolerance::Exhausted,
         };
-        // It may have passed before, when that could not be remembered either.
+        // It may have passed before, at a time when that could not be remembered either.
         let never = |past: &Past| past.definite.is_none() && grace != Grace::For(Duration::ZERO);
         let is_within = matches!(within, Tolerance::Tolerated { .. });
         let might = is_within || past.is_some_and(never);
@@ -223,7 +224,7 @@ fn is_span(word: &str) -> bool {
     rest.is_empty() && !word.is_empty()
 }
 
-/// What an `Unknown` says of its grace.
+/// What an `Unknown` says about its grace.
 fn with_grace(cause: &str, past: &Past, grace: Grace, tolerance: Tolerance, now_ms: u64) -> String {
     let lasted = Span(past.lasted_ms(now_ms));
     let told = tells_time(cause);

@@ -1,12 +1,12 @@
-//! The newest word of each instance, where several servers of one store have been asked.
+//! The newest word of each instance, if several servers of one store were asked.
 //!
-//! An agent announces to one of them at a time, and to another when that one fails: what it has said before
-//! may still stand on the first.
+//! An agent announces to one of them at a time, and to another if that one fails: the first may
+//! still hold what it said before.
 
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::Seen;
 
-/// One word of each instance, whichever server has it; in the order of agents and instances.
+/// One word of each instance, from whichever server; sorted by agent and instance.
 pub fn newest(seen: &[Seen]) -> Vec<&Seen> {
     let mut newest: Vec<&Seen> = seen.iter().collect();
     newest.sort_by(|a, b| place(a).cmp(&place(b)).then(order(b).cmp(&order(a))));
@@ -18,8 +18,8 @@ fn place(seen: &Seen) -> (&Name, &str) {
     (&seen.agent, &seen.instance)
 }
 
-/// Of one instance's words the one that was said last stands above the others. One writer counts them;
-/// what is no record says nothing. Of two that can't be told apart the one that is not ready counts.
+/// Sorts the latest word of an instance to the top. Its writer counts its words; a record that
+/// can't be read says nothing. If two can't be told apart, the one that is not ready counts.
 fn order(seen: &Seen) -> (bool, u64, Option<u64>, bool) {
     match &seen.signal {
         Ok(signal) => (true, signal.seq, signal.mono_ms, !seen.is_ready()),

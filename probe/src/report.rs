@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::outcome::Outcome;
 use crate::verdict::{Ballot, Scope, Tolerance, Verdict};
 
-/// All that is ever printed.
+/// The most that is ever printed.
 pub const MAX_BYTES: usize = 4_096;
-/// What one row of a report may take, so that many fit.
+/// The most that one row of a report takes, so that many fit.
 const MAX_ROW_BYTES: usize = 400;
 
 /// What a probe found.
@@ -22,7 +22,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// One row a check.
     pub rows: Vec<Row>,
-    /// What else is to be said.
+    /// What else to say.
     pub notes: Vec<String>,
     /// This life of the container.
     pub epoch: String,
@@ -33,7 +33,7 @@ pub struct Report {
 pub struct Row {
     /// What it is about.
     pub subject: Subject,
-    /// What it is called.
+    /// Its name in the report.
     pub label: String,
     /// Its target, redacted.
     pub target: String,
@@ -65,7 +65,7 @@ pub enum Subject {
 }
 
 impl Row {
-    /// A check that could not even be found out, since settings can't be read.
+    /// A check that nobody could even find out, since the settings can't be read.
     pub fn unknown(cause: &str) -> Self {
         Self {
             subject: Subject::Other,
@@ -81,7 +81,7 @@ impl Row {
         }
     }
 
-    /// What the fold needs to know of it.
+    /// What the fold has to know about it.
     pub fn ballot(&self) -> Ballot<'_> {
         Ballot {
             outcome: &self.outcome,
@@ -93,8 +93,8 @@ impl Row {
         }
     }
 
-    /// `agent:translator` reads better as `agent translator:` in a sentence. Of a dependency it is said
-    /// that it is one: nobody is to restart this container for it.
+    /// In a sentence, `agent:translator` reads better as `agent translator:`. A dependency is
+    /// called one: nobody should restart this container for it.
     fn named(&self) -> String {
         match (self.scope, self.subject) {
             (Scope::Own, Subject::Agent) => self.label.replacen(':', " ", 1),
@@ -150,7 +150,7 @@ impl Report {
     }
 }
 
-/// What stands where the targets can't be known.
+/// What is shown if the targets can't be known.
 const SETTINGS: &str = "settings";
 
 /// Milliseconds to one decimal, which is all that anybody reads.

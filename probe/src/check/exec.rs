@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::shell;
 
-/// How much of a command's output is kept, to be quoted.
+/// How much of a command's output is kept for quoting.
 const MAX_OUTPUT_BYTES: usize = 4 * 1024;
 /// How much of it is quoted.
 const MAX_QUOTE_CHARS: usize = 200;
@@ -69,7 +69,7 @@ async fn run(argv: &[String], secrets: &Secrets) -> Outcome {
     }
 }
 
-/// What a command has said, as far as it is kept.
+/// The output of a command, as far as it is kept.
 #[derive(Debug, Default)]
 struct Output {
     bytes: Vec<u8>,
@@ -84,7 +84,7 @@ impl Output {
         self.cut |= chunk.len() > room;
     }
 
-    /// As text, which says by its last character that it was cut: it may end in half a secret.
+    /// As text. A last character `…` says that it was cut: it may end in half a secret.
     fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
         if self.cut {
@@ -140,8 +140,8 @@ fn drain(output: &pipe::Receiver, kept: &mut Output) -> bool {
     true
 }
 
-/// Takes what is left in the pipe when its command has ended. The kernel is asked: the event loop
-/// need not have heard yet that there is something.
+/// Takes what is left in the pipe when its command has ended. The kernel is asked, since the event
+/// loop may not have heard of it yet.
 fn read_rest(output: &pipe::Receiver, kept: &mut Output) {
     let mut chunk = [0; 4_096];
     // A child that lives on may go on writing; a pipe holds 16 of these.

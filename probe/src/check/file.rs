@@ -59,7 +59,8 @@ fn judge_age(age: Duration, max_age: Duration, not: bool) -> Outcome {
     }
 }
 
-/// All texts must be there; with `not`, none may. `all` says whether these bytes are the whole file.
+/// All texts must be there; with `not`, none may. `all` says whether these bytes are the whole
+/// file.
 fn judge_content(texts: &[String], bytes: &[u8], all: bool, not: bool) -> Outcome {
     let is_there = |text: &String| {
         let text = text.as_bytes();
@@ -86,7 +87,7 @@ pub fn ask_pid(path: &Path) -> Outcome {
         Err(e) => return missing(&e),
     };
     let text = String::from_utf8_lossy(&bytes);
-    // Some servers write more below it, PostgreSQL for one.
+    // Some servers write more after it, PostgreSQL for one.
     let first = text.split_ascii_whitespace().next().unwrap_or_default();
     let Some(pid) = first.parse::<u32>().ok().filter(|pid| *pid > 0) else {
         return Outcome::fail("it holds no process id");

@@ -1,5 +1,5 @@
-//! Does an HTTP endpoint answer, and as expected? Redirects are answers; none is followed. A body is read to
-//! its end where it has one, so that the server is not cut off.
+//! Does an HTTP endpoint answer, and as expected? Redirects are answers; none is followed. A body
+//! that has an end is read to it, so that the server is not cut off.
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -22,8 +22,8 @@ use ready_probe_sdk::thread;
 
 /// How long the status line and headers may be.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// All that is read of an answer, head and body, as it comes over the wire. A health endpoint that
-/// says more than this is not one.
+/// The most that is read of an answer, head and body, as it comes over the wire. A health endpoint
+/// says less.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// No question is longer.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
@@ -32,7 +32,7 @@ const EVENTS: &[u8] = b"text/event-stream";
 /// How much of a value is quoted.
 const MAX_QUOTE_CHARS: usize = 60;
 
-/// Asks one endpoint. Beside the outcome: what is left of an answer whose verdict is known.
+/// Asks one endpoint. Returns the outcome, and the rest of an answer whose verdict is known.
 pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> (Outcome, Option<Rest>) {
     let body = match body(target).await {
         Ok(body) => body,
@@ -91,8 +91,8 @@ async fn reach(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Result<S
     }
 }
 
-/// Moves the connection's bytes. It ends before the answer is there only if something is wrong;
-/// a clean end leaves the last word to whoever reads the answer.
+/// Moves the connection's bytes. It ends before the answer only if something is wrong; after a
+/// clean end, whoever reads the answer decides.
 async fn drive<T>(connection: hyper::client::conn::http1::Connection<T, Full<Bytes>>) -> String
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
@@ -100,14 +100,14 @@ where
     match connection.await {
         Ok(()) => std::future::pending().await,
         Err(e) => {
-            // The reader is told as well, and knows better what it means.
+            // The reader hears of it, too, and knows better what it means.
             tokio::task::yield_now().await;
             plain(&e)
         }
     }
 }
 
-/// What is sent. Its file may be on a disk that hangs.
+/// The body to send. Its file may be on a disk that hangs.
 async fn body(target: &HttpTarget) -> Result<Bytes, String> {
     match &target.body {
         Body::None => Ok(Bytes::new()),
@@ -137,7 +137,7 @@ fn request(target: &HttpTarget, body: Bytes) -> Result<Request<Full<Bytes>>, Str
     headers.insert(hyper::header::ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
     for (name, value) in &target.headers {
-        // What the user says replaces what we say; what they say twice is sent twice.
+        // The user's headers replace ours; repeated ones are sent repeatedly.
         if matches!(
             name.as_str(),
             "host" | "user-agent" | "accept" | "connection"
@@ -152,7 +152,7 @@ fn request(target: &HttpTarget, body: Bytes) -> Result<Request<Full<Bytes>>, Str
 
 fn judge_connection(e: NoConnection, scope: Scope) -> Outcome {
     match (e, scope) {
-        // Nobody listens where this container's own service should.
+        // This container's own service should listen there, and nobody does.
         (NoConnection::Refused(text), Scope::Own) => Outcome::fail(text),
         (NoConnection::Refused(text), Scope::Dependency) | (NoConnection::Other(text), _) => {
             Outcome::Unknown(text)
@@ -160,7 +160,7 @@ fn judge_connection(e: NoConnection, scope: Scope) -> Outcome {
     }
 }
 
-/// Beside the outcome: the body, if there is more of it and it should be read to its end.
+/// Returns the outcome, and the body if there is more of it to read to its end.
 async fn judge_response(
     target: &HttpTarget,
     scope: Scope,
@@ -185,7 +185,7 @@ async fn judge_response(
     (outcome, goes_on.then_some(body))
 }
 
-/// Whether the end of a body may be seen, and soon. `length` is what the server says of it, if it does.
+/// Whether the end of a body is likely to come soon. `length` is what the server says, if it does.
 fn has_end(headers: &HeaderMap, length: Option<u64>) -> bool {
     let kind = headers
         .get(CONTENT_TYPE)
@@ -205,7 +205,7 @@ async fn read_on(mut body: Incoming, connection: impl Future<Output = String> + 
     }
 }
 
-/// A dependency that is overloaded or starting says so with these codes, or its proxy does.
+/// The codes of a dependency, or its proxy, that is overloaded or starting.
 fn judge_status(target: &HttpTarget, scope: Scope, status: StatusCode) -> Outcome {
     let code = status.as_u16();
     let text = match status.canonical_reason() {
@@ -232,7 +232,7 @@ async fn read_body(body: &mut Incoming, target: &HttpTarget) -> Result<Vec<u8>, 
     let mut wanted: Vec<&String> = target.contains.iter().collect();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| plain(&e))?;
-        // What came before was searched before, but for what a match may begin with.
+        // Earlier parts have been searched already, except for the beginning of a match.
         let searched = bytes.len();
         bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
         let since = |text: &str| bytes.get(searched.saturating_sub(text.len())..);
@@ -248,7 +248,7 @@ async fn read_body(body: &mut Incoming, target: &HttpTarget) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-/// All that is expected must be so; with `not`, none of it may be.
+/// All expectations must hold; with `not`, none of them may.
 fn judge_body(target: &HttpTarget, body: &[u8], secrets: &Secrets) -> Outcome {
     let quote = |text: &str| format!("{:?}", secrets.quote(text, MAX_QUOTE_CHARS));
     let mut unmet = Vec::new();
@@ -265,7 +265,7 @@ fn judge_body(target: &HttpTarget, body: &[u8], secrets: &Secrets) -> Outcome {
     for (path, want) in &target.json {
         let pointer = secrets.quote(path, MAX_QUOTE_CHARS);
         match (json_pointer::find(body, path), target.not) {
-            // What can't be read says neither that it is so nor that it is not.
+            // A text that can't be read neither meets an expectation nor fails it.
             (Err(_), _) => return Outcome::fail(format!("the body is not JSON{}", why(body))),
             (Ok(None), _) => unmet.push(format!("the body has nothing at {pointer}")),
             (Ok(Some(is)), None) if is == *want => {}
@@ -285,7 +285,7 @@ fn judge_body(target: &HttpTarget, body: &[u8], secrets: &Secrets) -> Outcome {
     }
 }
 
-/// What keeps a body from being JSON that looks like JSON to whoever asks with another program.
+/// Why a body is not JSON although it looks like it in another program.
 fn why(body: &[u8]) -> &'static str {
     match body {
         [0xef, 0xbb, 0xbf, ..] => ": it begins with a byte order mark",
@@ -301,7 +301,7 @@ fn contains(body: &[u8], text: &str) -> bool {
     body.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
-/// What hyper says, without the layers around it.
+/// hyper's message, without the layers around it.
 fn plain(e: &hyper::Error) -> String {
     let source = std::error::Error::source(e);
     // A server that speaks before it is asked cancels the request, and what it said is the reason.

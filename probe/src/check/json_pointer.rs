@@ -1,4 +1,4 @@
-//! The one value of a JSON text that somebody asks for (RFC 6901).
+//! One value of a JSON text, at a pointer (RFC 6901).
 //!
 //! The text is walked, not built: as a tree it would take a hundred times its size in memory.
 
@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The value at `pointer`, if there is one: a string's text, and anything else as it is written.
+/// The value at `pointer`, if there is one: the text of a string, anything else as it is written.
 pub fn find(json: &[u8], pointer: &str) -> Result<Option<String>, serde_json::Error> {
     let path: Vec<String> = pointer
         .split('/')
@@ -27,7 +27,7 @@ fn text(raw: &RawValue) -> Result<String, serde_json::Error> {
     Ok(raw.get().to_owned())
 }
 
-/// What is left of the way.
+/// The rest of the way.
 struct At<'a>(&'a [String]);
 
 impl<'de> DeserializeSeed<'de> for At<'_> {

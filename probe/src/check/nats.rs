@@ -68,14 +68,14 @@ struct ApiError {
     description: String,
 }
 
-/// What JetStream's API says of what is expected.
+/// What JetStream's API says about the expectation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     /// It is there.
     All,
     /// There is no such bucket.
     NoBucket,
-    /// There is no JetStream, and so no bucket; in which words.
+    /// There is no JetStream, and so no bucket, and why.
     NoJetStream(&'static str),
 }
 
@@ -110,7 +110,7 @@ fn found(payload: &[u8], target: &NatsTarget, secrets: &Secrets) -> Result<Found
     let answer = serde_json::from_slice::<ApiAnswer>(payload)
         .map_err(|_| "it does not speak JetStream's protocol".to_owned())?;
     let Some(error) = answer.error else {
-        // It is there, on this server, and of no use: without a leader nothing is written to it.
+        // It is there, but of no use: without a leader nothing is written to it.
         return match answer.cluster {
             Some(cluster) if !cluster.has_leader() => {
                 let bucket = target.bucket.as_deref().unwrap_or_default();
@@ -143,7 +143,7 @@ fn judge_found(target: &NatsTarget, found: Found) -> Outcome {
             Outcome::fail("JetStream is enabled, and must not be")
         }
         (Found::All | Found::NoBucket, true) => Outcome::Pass(is_missing),
-        // Whether there is such a bucket could not be asked.
+        // Nobody could be asked whether there is such a bucket.
         (Found::NoJetStream(why), true) if !target.jetstream => Outcome::unknown(why),
         (Found::NoJetStream(why), true) => Outcome::Pass(why.to_owned()),
     }

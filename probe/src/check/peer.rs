@@ -1,4 +1,4 @@
-//! Is an agent ready, wherever it runs? What `READY_STORE` says of it.
+//! Is an agent ready, wherever it runs? The answer of `READY_STORE`.
 
 mod look;
 
@@ -19,7 +19,7 @@ const MAX_QUOTE_CHARS: usize = 400;
 /// How many instances are named in a report.
 const MAX_NAMED: usize = 3;
 
-/// Asks the store. Whom it has seen stands beside an answer only.
+/// Asks the store. Whom it has seen is returned only with an answer.
 pub async fn ask(
     place: &Place,
     limit: TimeLimit,
@@ -38,7 +38,7 @@ pub async fn ask(
         Judged::Doubtful(cause) => Outcome::Unknown(quote(&cause)),
         Judged::Away(cause) => {
             let store = place.store.redacted();
-            // A server may repeat what it was told to log in, which may stand in a file.
+            // A server may repeat our login, which may come from a file.
             let cause = store::quote(place, &cause, secrets, MAX_QUOTE_CHARS);
             Outcome::Unknown(format!("{store}: {cause}"))
         }
@@ -61,14 +61,15 @@ enum Judged {
     No(String),
     /// Too few are there.
     Absent(String),
-    /// There would be enough if records could be believed that the store does not end in time.
+    /// There would be enough if all records could be believed, but the store does not end some in
+    /// time.
     Doubtful(String),
     /// Too few are there, and some servers could not be asked.
     Away(String),
 }
 
 impl Judged {
-    /// Whether it stands, whatever other servers may lack or not answer.
+    /// Whether it holds, whatever other servers lack or do not answer.
     fn decides(&self) -> bool {
         match self {
             Self::Ready(_) | Self::No(_) => true,
@@ -84,8 +85,8 @@ enum Word {
     Doubtful(String),
 }
 
-/// Their life is the store's to end: what is there is alive, unless the store does not end it. A "no" that
-/// one server shows counts although another one is away, where an absence does not.
+/// The store ends the life of records: those that are there are alive, unless it does not. One
+/// server's "no" counts although another is away; an absence does not.
 fn judge(seen: &[&Seen], failures: &[String], min: usize) -> Judged {
     let (mut ready, mut doubtful) = (0_usize, Vec::new());
     let mut others = Vec::new();
@@ -98,7 +99,7 @@ fn judge(seen: &[&Seen], failures: &[String], min: usize) -> Judged {
     }
     let is_doubtful = ready + doubtful.len() >= min;
     let says_no = !others.is_empty();
-    // What matters most is named first.
+    // The most important is named first.
     if is_doubtful {
         others.splice(0..0, doubtful);
     } else {

@@ -8,7 +8,7 @@ use ready_probe_sdk::host::{self, Stat};
 
 use crate::outcome::Outcome;
 
-/// A command line longer than this is compared up to here.
+/// Of a longer command line, only so much is compared.
 const MAX_CMDLINE_BYTES: u64 = 64 * 1024;
 /// They carry their child's command line in their own.
 const INIT_WRAPPERS: &[&str] = &[
@@ -70,8 +70,8 @@ fn judge(matching: usize, hidden: bool, min: usize) -> Outcome {
     }
 }
 
-/// Whether these arguments are what the user means: never an init wrapper, which repeats them, and
-/// never another probe, which has the pattern on its own command line.
+/// Whether these arguments are what the user means: never an init wrapper, which repeats them, nor
+/// another probe, which has the pattern on its own command line.
 fn matches(argv: &[String], us: &str, pattern: &str) -> bool {
     let Some(program) = argv.first() else {
         // A kernel thread, or a process that is about to end.
@@ -99,7 +99,7 @@ fn command_line(pid: u32) -> io::Result<Vec<String>> {
     if !argv.is_empty() || !has_lost_main_thread() {
         return Ok(argv);
     }
-    // The memory that holds them is gone from the main thread, and still the others'.
+    // The main thread has lost the memory that holds them; the others still have it.
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let argv = arguments(&format!("{}/cmdline", thread?.path().display()));
         if let Ok(argv) = argv
@@ -111,7 +111,7 @@ fn command_line(pid: u32) -> io::Result<Vec<String>> {
     Ok(Vec::new())
 }
 
-/// What a file holds whose texts end in NUL.
+/// The texts of a file, each of which ends in NUL.
 fn arguments(path: &str) -> io::Result<Vec<String>> {
     let mut bytes = Vec::new();
     File::open(path)?
@@ -125,14 +125,14 @@ fn arguments(path: &str) -> io::Result<Vec<String>> {
     Ok(text.split('\0').map(str::to_owned).collect())
 }
 
-/// Whether it lives, and is not a command of our own `exec:` checks, which may hold the pattern.
+/// Whether it is alive, and no command of our own `exec:` checks, which may hold the pattern.
 fn is_another(pid: u32) -> bool {
     let is_alive = host::stat_of(pid).is_some_and(|stat| !stat.has_ended());
     is_alive && !ancestors(pid).contains(&std::process::id())
 }
 
-/// A process and those it descends from. Of ours, none may match: a shell-form HEALTHCHECK has the
-/// pattern on its shell's command line.
+/// A process and its ancestors. None of ours may match: the shell of a shell-form HEALTHCHECK has
+/// the pattern on its command line.
 fn ancestors(pid: u32) -> HashSet<u32> {
     let mut ancestors = HashSet::from([pid]);
     let mut next = host::stat_of(pid);

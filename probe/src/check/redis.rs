@@ -64,7 +64,7 @@ fn request(target: &RedisTarget) -> (Vec<Step>, Vec<u8>) {
     if let Some(key) = &target.key {
         add(Step::Exists, redis::cmd("EXISTS").arg(key));
         if let Some(value) = &target.value {
-            // One byte more than expected tells a longer value apart, however long it is.
+            // One byte more than expected shows that a value is longer, however long it is.
             let last = value.len();
             add(
                 Step::Value,
@@ -78,7 +78,7 @@ fn request(target: &RedisTarget) -> (Vec<Step>, Vec<u8>) {
     (steps, bytes)
 }
 
-/// Sends the request and collects the replies, and why there are not more of them.
+/// Sends the request and collects the replies; says why some are missing.
 async fn exchange(
     target: &RedisTarget,
     endpoint: &Endpoint,
@@ -94,7 +94,7 @@ async fn exchange(
         secrets,
     )
     .await?;
-    // With `not`, a key of another type is an answer, and the role is to be heard as well.
+    // With `not`, a key of another type is an answer, but the role has to be heard, too.
     let refused =
         |replies: &[Value]| !target.not && matches!(replies.last(), Some(Value::ServerError(_)));
     link.exchange(request, replies_to, refused).await
@@ -128,7 +128,7 @@ fn judge(
     .with_first_note(caveat.unwrap_or_default())
 }
 
-/// None of what is expected may be so. That a key holds a value is one expectation of two steps.
+/// No expectation may hold. That a key holds a value is one expectation in two steps.
 fn turned_round(target: &RedisTarget, unmet: Vec<(Step, String)>, secrets: &Secrets) -> Outcome {
     let is_met = |steps: &[Step]| !unmet.iter().any(|(step, _)| steps.contains(step));
     if target.key.is_some() && is_met(&[Step::Exists, Step::Value]) {
@@ -197,7 +197,7 @@ fn judge_answer(step: Step, target: &RedisTarget, answer: &Value, secrets: &Secr
     }
 }
 
-/// The key that is asked for, for people.
+/// The key, for people.
 fn key(target: &RedisTarget, secrets: &Secrets) -> String {
     secrets.quote(target.key.as_deref().unwrap_or_default(), MAX_KEY_CHARS)
 }

@@ -1,5 +1,5 @@
-//! What goes on after a check has its answer: a server that is cut off in the middle of its own answer
-//! takes that for an error, and logs it.
+//! What goes on after a check has its answer: a server that is cut off in the middle of its own
+//! answer takes that for an error, and logs it.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -10,23 +10,24 @@ use tokio::task::JoinSet;
 
 use crate::time_limit::TimeLimit;
 
-/// How long after the answer it goes on at most: nobody should wait for what decides nothing.
+/// How long it goes on after the answer at most: nobody should wait for something that decides
+/// nothing.
 const AT_MOST: Duration = Duration::from_millis(300);
 
-/// What is left to be done with a server, once it has answered.
+/// What is left to do with a server, once it has answered.
 pub type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The rests of all checks of a run. They go on beside the checks that have no answer yet, and no
-/// check's own time counts for them.
+/// The rests of all checks of a run. They go on beside the checks that still wait, and count
+/// towards no check's time.
 #[derive(Debug, Default)]
 pub struct Rests(RefCell<JoinSet<()>>);
 
 impl Rests {
-    /// Goes on with this one, not past the run's limit. To be called within the event loop.
+    /// Goes on with this one, up to the run's limit. To be called within the event loop.
     pub fn add(&self, rest: Rest, limit: TimeLimit) {
         let until = limit.at.min(clock::instant() + AT_MOST);
         let bounded = async move {
-            // Whether it was finished decides nothing.
+            // Whether it finishes decides nothing.
             let _ = tokio::time::timeout_at(until.into(), rest).await;
         };
         self.0.borrow_mut().spawn(bounded);

@@ -1,5 +1,5 @@
-//! A connection to NATS, with a codec of the few messages that are needed (`message.rs`). A full client
-//! buffers without bound what a server sends, and takes no connection of ours.
+//! A connection to NATS, with a codec of the few messages that are needed (`message.rs`). A full
+//! client buffers without bound what a server sends, and accepts no connection of ours.
 //!
 //! The protocol: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
 
@@ -41,7 +41,7 @@ pub struct Info {
     /// It has JetStream, perhaps for other accounts only.
     #[serde(default)]
     pub jetstream: bool,
-    /// What is to be signed to prove a key.
+    /// What to sign to prove a key.
     #[serde(default)]
     pub nonce: String,
     /// Its version.
@@ -49,12 +49,12 @@ pub struct Info {
     pub version: String,
 }
 
-/// What came of asking.
+/// What asking has brought.
 #[derive(Debug, Default)]
 pub struct Heard {
     /// The answers to each request.
     pub replies: Vec<Vec<Reply>>,
-    /// What the server refused, if it did; nothing more is read then.
+    /// What the server refused, if anything; nothing more is read after that.
     pub error: Option<String>,
 }
 
@@ -66,13 +66,13 @@ pub struct NatsLink {
     pub info: Info,
     /// What we say first, together with the first questions.
     greeting: Option<Connect>,
-    /// Where our answers are sent: a subject of our own. With one for all, probes of one account
+    /// The subject of our answers, which is ours alone. With one for all, probes of one account
     /// would take each other's answers.
     inbox: String,
     subscribed: bool,
     sent: u64,
     max_bytes: usize,
-    /// What we say to prove who we are, which may have come from a file: never to be quoted.
+    /// What proves who we are, perhaps from a file: never to be quoted.
     pub proof: Vec<String>,
 }
 
@@ -86,7 +86,7 @@ impl NatsLink {
         max_bytes: usize,
         secrets: &Secrets,
     ) -> Result<Self, String> {
-        // A file that is not there is to be named also where nobody answers.
+        // A missing file should be named even if nobody answers.
         let proof = Proof::of(&address.auth)?;
         let mut config = address.tls.then(|| connect::tls_config(tls)).transpose()?;
         let mut stream = connect::open(endpoint)
@@ -100,7 +100,7 @@ impl NatsLink {
             if !info.tls_required && !info.tls_available {
                 return Err("TLS: the server does not offer it".to_owned());
             }
-            // What was sent in the clear must not be taken for what comes through TLS.
+            // Bytes sent in the clear must not be taken for bytes that came through TLS.
             if !received.rest().is_empty() {
                 return Err("TLS: the server sent more than its INFO before it".to_owned());
             }
@@ -130,8 +130,8 @@ impl NatsLink {
         })
     }
 
-    /// Sends all requests together, and collects the answers. Without any it asks whether the server
-    /// is there.
+    /// Sends all requests together, and collects the answers. Without requests, it asks whether the
+    /// server is there.
     pub async fn exchange(&mut self, requests: &[Request]) -> Result<Heard, String> {
         let mut wire = Vec::new();
         let greets = self.greeting.is_some();

@@ -13,10 +13,10 @@ use super::bounded::Received;
 use super::connect::{self, Stream, plain};
 use crate::redact::Secrets;
 
-/// In memory each part of a reply takes about as much, however short it is on the wire.
+/// Each part of a reply takes about so much memory, however short it is on the wire.
 const BYTES_PER_PART: usize = 64;
 
-/// What is said of a server that speaks something else.
+/// What to say about a server that speaks something else.
 pub const NO_REDIS: &str = "it does not speak the Redis protocol";
 
 /// A connection to one server.
@@ -25,7 +25,7 @@ pub struct RedisLink {
     received: Received,
     /// Who we are: said together with the first questions.
     login: Vec<Cmd>,
-    /// No answer may be longer, whatever is asked.
+    /// No answer may be longer.
     max_bytes: usize,
 }
 
@@ -59,8 +59,8 @@ impl RedisLink {
         Self { login, ..self }
     }
 
-    /// Sends bytes, and collects as many replies as have names, or those that `suffice`; and why there
-    /// are not more of them.
+    /// Sends bytes, and collects as many replies as have names, or those that `suffice`; says why
+    /// some are missing.
     pub async fn exchange(
         &mut self,
         request: &[u8],
@@ -123,7 +123,7 @@ pub fn login(address: &RedisAddress) -> Vec<Cmd> {
     commands
 }
 
-/// Takes the replies that are complete off what was received. One of more than `max_parts` is refused.
+/// Takes the complete replies from what has arrived. One of more than `max_parts` is refused.
 pub fn decode(
     received: &mut Received,
     expected: usize,
@@ -169,7 +169,7 @@ fn end_of_reply(bytes: &[u8], max_parts: u64) -> Result<Option<usize>, String> {
         parts -= 1;
         at += line_end + 1;
         match kind {
-            // A length of -1 is a text or an array that is not there.
+            // A length of -1 is a missing text or array.
             b'$' => {
                 if let Ok(length) = usize::try_from(number()?) {
                     at = at.saturating_add(length).saturating_add(2);

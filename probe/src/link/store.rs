@@ -1,4 +1,4 @@
-//! The store that `READY_STORE` names: what the SDK's stores ask, over our own bounded connections.
+//! The store that `READY_STORE` names: the SDK's stores, over our own bounded connections.
 
 use futures_util::future::join_all;
 use ready_probe_sdk::connect::Endpoint;
@@ -20,7 +20,7 @@ use crate::time_limit::TimeLimit;
 /// The store, through one of our connections.
 pub type LinkedStore = AnyStore<RedisLink, NatsLink>;
 
-/// How much is quoted of what a server says against being tidied.
+/// How much is quoted of a server's refusal to be tidied.
 const MAX_QUOTE_CHARS: usize = 300;
 
 /// What a server says, without our secrets, those in files included.
@@ -30,7 +30,7 @@ pub fn quote(place: &Place, said: &str, secrets: &Secrets, max: usize) -> String
     secrets.quote(said, max)
 }
 
-/// Removes what the dead have left of these agents, if there is time. Somebody who may only read
+/// Removes what the dead have left of these agents, if there is time. A user who may only read
 /// leaves it to others.
 pub async fn tidy(
     place: &Place,
@@ -66,8 +66,8 @@ fn note(place: &Place, tidied: Result<(), String>, secrets: &Secrets) {
     }
 }
 
-/// Asks the first of the store's servers that answers within the limit. The error says of each why
-/// it did not, for people.
+/// Asks the store's servers one after another, within the limit, until one answers. The error says
+/// why each did not, for people.
 pub async fn first<T>(
     place: &Place,
     limit: TimeLimit,
@@ -82,8 +82,8 @@ pub async fn first<T>(
     first.ok_or_else(|| servers::each_named(&asked.failures))
 }
 
-/// Asks all of them at once, each for as long as `ask` takes. Returns what those say that answer, and a line
-/// for each that does not. The error is as above, if none does.
+/// Asks all of them at once, each for as long as `ask` takes. Returns their answers, and a line for
+/// each that has none. If none answers, the error is as above.
 pub async fn each<T>(
     place: &Place,
     ask: impl AsyncFn(&Endpoint) -> Result<T, String>,

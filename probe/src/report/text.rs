@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{MAX_BYTES, MAX_ROW_BYTES, Report, Row, cut, milliseconds};
 use crate::outcome::Outcome;
 
-/// What the first line may take.
+/// The most that the first line takes.
 pub const MAX_FIRST_LINE_BYTES: usize = 500;
 
 impl Report {

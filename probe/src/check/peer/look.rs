@@ -1,4 +1,4 @@
-//! Looks for an agent on each of the store's servers: what one of them lacks another may have.
+//! Looks for an agent on all of the store's servers: one may have what another lacks.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::link::store;
 use crate::redact::Secrets;
 use crate::time_limit::TimeLimit;
 
-/// Once servers have shown enough to decide, the others get so long to show a newer word. They are each
-/// other's neighbours, and answer in much less; one that hangs must not make every probe as slow as its
+/// Once some servers have shown enough to decide, the others get so long to show a newer word. They
+/// are neighbours, and answer in much less; one that hangs must not make every probe last until its
 /// deadline.
 const MOMENT: Duration = Duration::from_millis(300);
 /// A thousand instances of one agent take less, unless they tell a good deal.
@@ -23,14 +23,13 @@ const MAX_REPLY_BYTES: usize = 1024 * 1024;
 /// What the servers have shown.
 #[derive(Debug, Default)]
 pub struct Looks {
-    /// Everything that those have shown that have answered.
+    /// Everything that the servers have shown that answered.
     pub seen: Vec<Seen>,
-    /// Why others could not be asked: one line a server, which names it where there are several.
+    /// Why others could not be asked: one line a server, with its name if there are several.
     pub failures: Vec<String>,
 }
 
-/// Asks all servers at once, until all have answered or what they have shown is `enough`, and a moment
-/// longer.
+/// Asks all servers at once, until all have answered, or until a moment after `enough` says so.
 pub async fn look(
     place: &Place,
     limit: TimeLimit,

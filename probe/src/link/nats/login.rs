@@ -1,4 +1,5 @@
-//! What a client says first, and how it proves who it is: a password, a token, an nkey, a credentials file.
+//! A client's greeting, and how it proves who it is: a password, a token, an nkey, a credentials
+//! file.
 
 use ready_probe_sdk::connect::nats::{NatsAuth, seed_in};
 use ready_probe_sdk::connect::round;
@@ -34,7 +35,7 @@ pub(super) struct Connect {
     pub(super) sig: Option<String>,
 }
 
-/// What proves who we are, as far as it is known before the server has said what to sign.
+/// What proves who we are, as far as that is known before the server says what to sign.
 pub(super) enum Proof {
     None,
     Password { user: String, password: String },
