@@ -40,6 +40,14 @@ fn a_paused_container_is_unhealthy_at_once_and_healthy_with_its_next_probe() {
     let paused = container.wait_health("unhealthy", LIMIT);
     let last = paused.log.last().unwrap();
     assert!(says(last, "healthy: "), "{paused:?}");
+    let command = from_the_page("docker events --filter event=health_status");
+    let name = name_of(&container);
+    let told = pasted(&format!("{command} --since 10m --until 0s"));
+    let mut ours = told.lines().filter(|line| line.contains(&name));
+    assert!(
+        ours.all(|line| line.contains("health_status: healthy")),
+        "{told}"
+    );
     container.unpause();
     container.wait_health("healthy", LIMIT);
     assert!(says(&container.wait_next_probe(LIMIT), "healthy: "));

@@ -60,7 +60,8 @@ fn a_server_that_hangs_costs_two_timeouts_and_then_the_connection() {
     let before = behind.proxy.connections();
     behind.redis.pause();
     assert_holds_nobody_up(&behind.agent, 50);
-    until_told(&behind.folder, "hangs", "no answer within 1s");
+    let told = "no answer within 1s (connected to 127.0.0.1:";
+    until_told(&behind.folder, "hangs", told);
     assert_eq!(behind.proxy.connections(), before, "once is no reason");
     until("it connects anew", || {
         assert_holds_nobody_up(&behind.agent, 1);

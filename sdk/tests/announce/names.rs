@@ -72,6 +72,19 @@ fn an_address_that_keeps_silent_does_not_keep_the_next_one_waiting() {
 }
 
 #[test]
+fn a_name_whose_ipv6_is_never_answered_is_announced_by_its_ipv4() {
+    for names in [
+        NameServer::silent_for_ipv6(&[("store.test", &[HERE])]),
+        NameServer::losing_the_first(&[("store.test", &[HERE])]),
+    ] {
+        let (redis, folder, copy) = (Redis::start(), TempFolder::new(), Copy::new());
+        let url = format!("redis://store.test:{}", redis.port());
+        let _program = announced(&folder, &names, &copy, 0, &url);
+        assert!(record(&redis, "named").is_some());
+    }
+}
+
+#[test]
 fn a_process_that_can_have_no_more_threads_says_so_and_goes_on() {
     let (mut redis, folder, copy) = (Redis::start(), TempFolder::new(), Copy::new());
     let names = NameServer::start(&[("store.test", &[HERE])]);

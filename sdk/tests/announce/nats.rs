@@ -202,7 +202,8 @@ fn a_server_that_hangs_and_a_network_that_does() {
     let agent = announced_agent(&folder, "nats-hangs", &nats.url());
     nats.pause();
     assert_holds_nobody_up(&agent, 50);
-    until_told(&folder, "nats-hangs", "no answer within 1s");
+    let told = "no answer within 1s (connected to 127.0.0.1:";
+    until_told(&folder, "nats-hangs", told);
     nats.resume();
     assert_heals(&folder, "nats-hangs");
 }

@@ -81,13 +81,13 @@ fn truth_table() {
             vec![ready("x"), no("y")],
             quiet,
             1,
-            Judged::Ready("1 of 2 instances; not_ready: reloading".to_owned()),
+            Judged::Ready("1 of 2 instances ready; not_ready: reloading".to_owned()),
         ),
         (
             vec![ready("y"), late(ready("x"))],
             quiet,
             1,
-            Judged::Ready(format!("1 of 2 instances; {kept}")),
+            Judged::Ready(format!("1 of 2 instances ready; {kept}")),
         ),
         // A no, also while another server is away.
         (vec![no("x")], quiet, 1, is_no("not_ready: reloading")),

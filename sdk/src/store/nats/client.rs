@@ -121,7 +121,7 @@ impl Client {
         let client = options
             .connect(format!("{scheme}://{endpoint}"))
             .await
-            .map_err(|e| not_connected(&e, shows))?;
+            .map_err(|e| not_connected(&e, endpoint, shows))?;
         events.connected.store(true, Ordering::Release);
         stage::connected(|| endpoint.to_string());
         let inbox = client.new_inbox();
@@ -351,7 +351,7 @@ fn log_in(auth: &NatsAuth) -> Result<ConnectOptions, Failure> {
     })
 }
 
-fn not_connected(e: &ConnectError, shows_certificate: bool) -> Failure {
+fn not_connected(e: &ConnectError, endpoint: &Endpoint, shows_certificate: bool) -> Failure {
     if let Some(said) = explain(e, shows_certificate) {
         return Failure::lost(said);
     }
@@ -363,7 +363,7 @@ fn not_connected(e: &ConnectError, shows_certificate: bool) -> Failure {
             "the server does not take this way to log in".to_owned()
         }
         ConnectErrorKind::Dns => format!("DNS: {source}"),
-        ConnectErrorKind::TimedOut => "no connection within 5s".to_owned(),
+        ConnectErrorKind::TimedOut => format!("no answer within 5s (connecting to {endpoint})"),
         ConnectErrorKind::Tls => format!("TLS: {source}"),
         ConnectErrorKind::Io if source.contains("refused") => "connection refused".to_owned(),
         ConnectErrorKind::Io | ConnectErrorKind::ServerParse | ConnectErrorKind::MaxReconnects => {
