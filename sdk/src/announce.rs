@@ -1,10 +1,11 @@
 //! Announcing: what this process publishes in its container, it also publishes in a store, for
 //! everybody else.
 //!
-//! One task a store, on the heartbeat's thread. Agents never wait for it: it takes what is due out of
-//! their outboxes, and puts in what became of it. Everything that is due goes together, over one
-//! connection, one request at a time: what a store was told last on it is what holds. What a connection
-//! before may still deliver is put right by telling everything again, see `retelling.rs`.
+//! One task a store, on the heartbeat's thread. Agents never wait for it: it takes what is due from
+//! their outboxes, and puts in the result. Everything that is due goes together, over one
+//! connection, one request at a time, so the store holds what it was told last on it. An earlier
+//! connection may still deliver something; telling everything again puts that right, see
+//! `retelling.rs`.
 
 mod retelling;
 mod schedule;
@@ -28,15 +29,15 @@ use crate::store::{Failure, MAX_CAUSE_CHARS, Published, Record, Store, Stored};
 use schedule::{Due, Farewell, Schedule};
 use session::Session;
 
-/// A store far away, or busy, has at least so long to answer, however short the beats are.
+/// A distant or busy store has at least so long to answer, however short the beats are.
 const MIN_LIMIT_MS: u64 = 1_000;
-/// And at most so long: who waits for longer would not notice that the connection is dead.
+/// And at most so long: waiting longer would not show that the connection is dead.
 const MAX_LIMIT_MS: u64 = 60_000;
-/// Without an agent, as when one is taken back: half of what a beat is by default.
+/// Without an agent, as when its signal is removed: half of a default beat.
 const IDLE_LIMIT_MS: u64 = DEFAULT_TTL_MS / BEATS_PER_TTL / 2;
-/// Of so many agents that come at once, what was there before them is looked for together.
+/// So many agents that come at once have their predecessors looked for together.
 const TIDIED_AT_ONCE: usize = 64;
-/// How long a process that ends waits for its signals to be taken back.
+/// How long an ending process waits for its signals to be removed.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What one process publishes in one store.
@@ -45,8 +46,8 @@ pub(crate) struct Announcer {
     place: Place,
     successor: Successor,
     schedule: Mutex<Schedule>,
-    /// Something is due. Notified on the heartbeat's thread alone: from another one that would write to
-    /// a descriptor. Each task has its own, since one that was abandoned waits for ever.
+    /// Something is due. Notified on the heartbeat's thread alone: from another thread, that would
+    /// write to a descriptor. Each task has its own, since an abandoned one waits for ever.
     wake: ArcSwap<Notify>,
     /// Something is done.
     done: Condvar,
@@ -57,11 +58,11 @@ pub(crate) struct Announcer {
 struct Work {
     taken_ms: u64,
     agents: Vec<(Arc<Outbox>, u64)>,
-    /// Theirs, and behind them the last ones of those that are gone.
+    /// Theirs, followed by the last ones of agents that are gone.
     records: Vec<Record>,
     farewells: Vec<Farewell>,
     newcomers: Vec<Name>,
-    /// The shortest interval of all agents, due or not: the next of them waits behind this turn.
+    /// The shortest interval of all agents, due or not: the next one waits behind this turn.
     beat_ms: Option<u64>,
 }
 
@@ -98,13 +99,13 @@ impl Announcer {
         self.successor.container.as_deref()
     }
 
-    /// Announces an agent from now on. Like all that changes what is due, it wants the heartbeat woken
-    /// behind it.
+    /// Announces an agent from now on. As after any change of what is due, the caller wakes the
+    /// heartbeat.
     pub(crate) fn add(&self, agent: &Arc<Outbox>) {
         self.lock().add(agent);
     }
 
-    /// Takes a signal back.
+    /// Removes a signal.
     pub(crate) fn withdraw(&self, published: Published) {
         self.lock().part(published, None);
     }
@@ -115,11 +116,11 @@ impl Announcer {
         self.lock().part(published, Some(record));
     }
 
-    /// Waits until what was taken back is gone: for a moment only, and not at all while the store
+    /// Waits until the removed signals are gone: only for a moment, and not at all while the store
     /// does not answer. The end of a process waits for nobody.
     pub(crate) fn wait_withdrawn(&self) {
         let schedule = self.lock();
-        // Nothing can be done when it takes longer: the TTL is what remains.
+        // If it takes longer, nothing can be done: the TTL remains.
         drop(
             self.done
                 .wait_timeout_while(schedule, FAREWELL, |schedule| {
@@ -133,8 +134,7 @@ impl Announcer {
         self.lock().is_idle()
     }
 
-    /// Whether a task is to be started for it; it counts as started then. One that runs looks what is
-    /// due.
+    /// Whether to start a task for it; it then counts as started. A running task looks for itself.
     pub(crate) fn start(&self) -> bool {
         let mut schedule = self.lock();
         let starts = !schedule.running && !schedule.is_idle();
@@ -144,7 +144,7 @@ impl Announcer {
         starts
     }
 
-    /// Its task, if there is one, will never run again, nor be dropped.
+    /// Its task, if there is one, will neither run again nor be dropped.
     pub(crate) fn abandon(&self) {
         self.wake.store(Arc::default());
         self.interrupt();
@@ -182,8 +182,8 @@ impl Announcer {
         }
     }
 
-    /// When something is due. With nothing left to do it is said to have ended: who comes later
-    /// starts it again.
+    /// When something is due. With nothing left to do, the task counts as ended: whoever comes
+    /// later starts it again.
     fn due_ms(&self) -> Option<u64> {
         let mut schedule = self.lock();
         let due_ms = schedule.due_ms();
@@ -262,9 +262,9 @@ impl Announcer {
         self.done.notify_all();
     }
 
-    /// What an agent that comes finds of those before it. An extra, with a time of its own: an agent
-    /// that may not read, or a store that is slow at it, is announced all the same. Those whom there is
-    /// no time for are looked at after their next beat.
+    /// Looks for the predecessors of new agents. An extra, with a time of its own: an agent that
+    /// may not read, or whose store is slow, is announced all the same. Agents left over are looked
+    /// at after their next beat.
     async fn tidy_up(&self, session: &mut Session<'_>, work: &Work, limit: Duration) {
         let start = clock::instant();
         for names in work.newcomers.chunks(TIDIED_AT_ONCE) {
@@ -294,11 +294,11 @@ impl Announcer {
         }
     }
 
-    /// The store has answered; says whether with anything new.
+    /// The store has answered; returns whether that is news.
     fn settle(&self, work: &Work, answers: &[Stored], now_ms: u64) -> bool {
         let mut schedule = self.lock();
         schedule.came_through(&work.farewells, work.taken_ms, now_ms);
-        // One variation for all, so that they stay together; another one each time, so that
+        // The same variation for all, so that they stay together, but a new one each time, so that
         // processes do not.
         let percent = fastrand::u64(80..=120);
         for ((agent, _), answer) in work.agents.iter().zip(answers) {
@@ -320,7 +320,7 @@ impl Announcer {
         let cause = answers.iter().find_map(|answer| answer.as_ref().err());
         let (began, ended) = match cause {
             Some(_) => (schedule.begin_outage(false), None),
-            // Who has only said farewell knows nothing of the others.
+            // A turn of farewells alone says nothing about the others.
             None if is_refused || work.agents.is_empty() => (false, None),
             None => (false, schedule.outage.take()),
         };
@@ -342,7 +342,7 @@ impl Announcer {
         is_news
     }
 
-    /// It has not: everything is tried again. Says whether that is new to anybody.
+    /// It has not: everything is tried again. Returns whether that is news.
     fn fail(&self, work: &Work, cause: &str) -> bool {
         let mut schedule = self.lock();
         let began = schedule.begin_outage(true);
@@ -372,10 +372,11 @@ impl Announcer {
     }
 }
 
-/// What the store made of a turn.
+/// The store's answer to a turn.
 struct Delivered {
     answers: Vec<Stored>,
-    /// Why those that are gone could not be taken back. That keeps nobody from being announced.
+    /// Why the signals of agents that are gone could not be removed. That keeps nobody from being
+    /// announced.
     removed: Result<(), String>,
 }
 
@@ -395,7 +396,7 @@ async fn deliver(
     Ok(Delivered { answers, removed })
 }
 
-/// What a server says, which may repeat what it was told to log in.
+/// A server's message, which may repeat our login.
 fn quoted(secrets: &Secrets, cause: &str) -> String {
     secrets.quote(cause, MAX_CAUSE_CHARS)
 }

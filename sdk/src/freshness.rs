@@ -1,4 +1,4 @@
-//! Is a signal to be taken as ready, here and now? Pure: signal + now + this host → an answer.
+//! Does a signal count as ready, here and now? Pure: signal + now + this host → an answer.
 
 use std::fmt;
 
@@ -16,22 +16,22 @@ pub struct Observed<'a> {
     pub now_ms: u64,
 }
 
-/// A signal that is taken as ready.
+/// A signal that counts as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ready {
-    /// Before which instant of `CLOCK_MONOTONIC`, in milliseconds, that holds by itself: then its TTL
-    /// is over, unless a beat comes. Nothing where it is bound to its process alone.
+    /// Until when that holds by itself, by `CLOCK_MONOTONIC` in milliseconds: then its TTL is over,
+    /// unless a beat comes. `None` if it is bound to its process alone.
     pub until_ms: Option<u64>,
 }
 
-/// Why a signal is not taken as ready.
+/// Why a signal does not count as ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotReady {
     /// It was published in another life of this container, or in another container.
     OtherEpoch,
     /// It was published in another time namespace: neither its beat nor its process's start can be
-    /// compared with what this reader sees, so that nothing is known.
+    /// compared with what this reader sees, so nothing is known.
     OtherTimeNamespace {
         /// The publisher's.
         theirs: u64,
@@ -75,7 +75,7 @@ pub enum NotReady {
     },
 }
 
-/// What the reason of an agent begins with whose watchdog has had no tick for too long.
+/// How the reason of an agent begins whose watchdog has had no tick for too long.
 const STALLED: &str = "stalled:";
 
 /// Whether an agent says that it makes no progress.
@@ -91,7 +91,7 @@ pub fn without_stall(reason: &str) -> &str {
 }
 
 impl NotReady {
-    /// Whether this instance is of no more use until somebody looks after it: it is dead, or hangs.
+    /// Whether this instance is of no use until somebody looks after it: it is dead, or hangs.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         match self {
@@ -192,10 +192,10 @@ const INIT_START: &str = "init_start";
 /// other process of this boot and namespace has its id and start time.
 ///
 /// # Errors
-/// [`NotReady`]: why the signal is not taken as ready.
+/// [`NotReady`]: why the signal does not count as ready.
 pub fn judge(signal: &Signal, observed: &Observed<'_>) -> Result<Ready, NotReady> {
     match same_epoch(signal, observed.epoch) {
-        // An agent may be kept from seeing process 1 (hidepid), and its reader not. If the very
+        // Process 1 may be hidden from an agent (hidepid) but not from its reader. If the very
         // process that the record names is alive, this is its life.
         Err(NotReady::Incomplete(INIT_START)) if is_very_process(signal, observed.process) => {}
         judged => judged?,
@@ -220,7 +220,7 @@ pub fn judge(signal: &Signal, observed: &Observed<'_>) -> Result<Ready, NotReady
 pub fn same_epoch(signal: &Signal, here: &Epoch) -> Result<(), NotReady> {
     part("boot_id", signal.boot_id.as_ref(), here.boot_id.as_ref())?;
     part("pid_ns", signal.pid_ns.as_ref(), here.pid_ns.as_ref())?;
-    // Writers need not tell it: who lacks it is taken for a neighbour in time.
+    // Writers need not tell it: without it, they count as neighbours in time.
     if let (Some(theirs), Some(ours)) = (signal.time_ns, here.time_ns)
         && theirs != ours
     {
@@ -255,7 +255,7 @@ fn alive(signal: &Signal, observed: &Observed<'_>) -> Result<(), NotReady> {
         return Err(NotReady::Incomplete("pid"));
     };
     match observed.process {
-        // Without a TTL nothing else is left to decide by.
+        // Without a TTL there is nothing else to decide by.
         Process::Unreadable if signal.ttl_ms.is_none() => Err(NotReady::Incomplete("ttl_ms")),
         Process::Unreadable => Ok(()),
         Process::Gone => Err(NotReady::ProcessGone {
@@ -289,7 +289,7 @@ fn fresh(signal: &Signal, now_ms: u64) -> Result<Option<u64>, NotReady> {
             ttl_ms,
         }),
         Some(ttl_ms) => Ok(Some(mono_ms.saturating_add(ttl_ms).saturating_add(1))),
-        // Null: the record is bound to its process, whose life was judged before.
+        // Null: the record is bound to its process, which was judged before.
         None => Ok(None),
     }
 }

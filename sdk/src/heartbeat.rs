@@ -1,11 +1,11 @@
 //! The only background task: one thread a process, on a runtime of its own, so that a stuck
 //! application runtime can't stop it and it can't disturb the application.
 //!
-//! A daemonizer closes every descriptor of its process, those of the runtime among them, and the
-//! application is given their numbers. [`Life`] is how that is found out. A runtime that has lost
-//! its descriptors can't even be dropped: tokio panics when it polls them, and unwinding closes
-//! their numbers. So its thread is left asleep for ever, with everything on its stack, and another
-//! one takes its place.
+//! A daemonizer closes every descriptor of its process, those of the runtime among them, and their
+//! numbers go to the application's own files. [`Life`] finds that out. A runtime that has lost its
+//! descriptors can't even be dropped: tokio panics when it polls them, and unwinding closes their
+//! numbers. So its thread is left asleep for ever, with everything on its stack, and another one
+//! takes its place.
 
 mod life;
 
@@ -34,11 +34,11 @@ use crate::watchdog::Gap;
 use crate::{Error, ErrorKind, Result, clock};
 use life::Life;
 
-/// Being woken later than this is not the timer, it is a gap: this process did not run.
+/// A thread that is woken later than this was not held up by the timer: this process did not run.
 const GAP_MS: u64 = 25;
 /// A gap that is worth a line in the log: a busy host makes shorter ones all the time.
 const LONG_GAP_MS: u64 = 1_000;
-/// How long the thread sleeps when there is nothing to wait for; it is woken for what comes.
+/// How long the thread sleeps with nothing to wait for; whatever comes wakes it.
 const IDLE_MS: u64 = 3_600_000;
 /// After beating for so long, a panic counts as the first one.
 const SOUND_MS: u64 = 10_000;
@@ -65,7 +65,7 @@ impl Heartbeat {
     /// Beats for an agent from now on, until it leaves.
     pub(crate) fn join(&self, agent: &Arc<Publisher>) {
         let before = lock(&self.agents).insert(agent.name.clone(), Arc::downgrade(agent));
-        // One that has failed is dropped with its last word, and may be passed at this moment.
+        // A failed predecessor goes with its last word, but a pass may be at it right now.
         if let Some(before) = before.as_ref().and_then(Weak::upgrade) {
             before.cede();
         }
@@ -83,7 +83,7 @@ impl Heartbeat {
             .collect()
     }
 
-    /// What announces there: one for all agents of the process.
+    /// The announcer of a store: one for all agents of the process.
     pub(crate) fn announcer(
         &self,
         place: Place,
@@ -109,7 +109,7 @@ impl Heartbeat {
             return;
         };
         if life.has_lost_descriptors() {
-            // Where no thread can be had, the old one goes on trying as soon as it wakes.
+            // If there can be no thread, the old one goes on trying as soon as it wakes.
             let _ = self.succeed(&life);
         } else {
             life.wake.notify_one();
@@ -125,7 +125,7 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Whatever announced on a runtime that is gone does so no more.
+    /// Announcers whose runtime is gone have ended.
     fn abandon_announcing(&self) {
         for announcer in self.announcers() {
             announcer.abandon();
@@ -184,7 +184,7 @@ enum Io {
     From(u64),
 }
 
-/// Beats for as long as the process lives. A panic is said, and beating goes on.
+/// Beats for as long as the process lives. A panic is logged, and beating goes on.
 fn beat_on(heartbeat: &'static Heartbeat, life: &Arc<Life>) {
     THREAD.set(Some((heartbeat, Arc::clone(life))));
     let own = Arc::clone(life);
@@ -262,10 +262,11 @@ fn runtime_with_io(heartbeat: &'static Heartbeat, life: &Arc<Life>) -> Result<Ru
     let mut builder = Builder::new_current_thread();
     let own = Arc::clone(life);
     let look = move || look_after(heartbeat, &own);
-    // Before it polls what may be the application's, and before it reads, writes or closes that.
+    // Before it polls a descriptor that may be the application's, and before it reads, writes or
+    // closes one.
     builder.on_thread_park(look.clone()).on_thread_unpark(look);
     hook_panics();
-    // Tokio panics where it can't have that pipe.
+    // Tokio panics if it can't have that pipe.
     catch_unwind(AssertUnwindSafe(|| {
         life.with_descriptors(|| builder.enable_all().build())
     }))
@@ -297,9 +298,9 @@ thread_local! {
     static THREAD: RefCell<Option<(&'static Heartbeat, Arc<Life>)>> = const { RefCell::new(None) };
 }
 
-/// Keeps tokio's driver from unwinding, or from ending a process whose panics abort, when it finds its
-/// descriptors gone: it owns them in the function that panics, where nothing but a hook comes first.
-/// Every other panic is the hook's that was there before.
+/// Keeps tokio's driver from unwinding, or from ending a process whose panics abort, when it finds
+/// its descriptors gone: it owns them in the function that panics, where only a hook comes first.
+/// Every other panic goes to the hook that was there before.
 fn hook_panics() {
     static IS_HOOKED: AtomicBool = AtomicBool::new(false);
     if IS_HOOKED.swap(true, SeqCst) {
@@ -363,8 +364,8 @@ async fn beat(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: Io) -> End {
     let mut due_ms = u64::MAX;
     let mut announcing = JoinSet::new();
     loop {
-        // One moment for the whole round: what it is late by, and what it takes, is known only
-        // afterwards, and no agent may be judged by it before it is forgiven.
+        // One instant for the whole round: its delay and its duration are known only afterwards,
+        // and no agent may be judged by them before they are forgiven.
         let now_ms = clock::mono_ms();
         let gap = gap(due_ms, now_ms);
         let agents = heartbeat.agents();
@@ -376,7 +377,7 @@ async fn beat(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: Io) -> End {
                 }
             } else if announcer.start() {
                 let own = Arc::clone(life);
-                // Agents are told in their next pass.
+                // Agents hear of it in their next pass.
                 let answered = move || {
                     look_after(heartbeat, &own);
                     own.wake.notify_one();
@@ -394,7 +395,7 @@ async fn beat(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: Io) -> End {
         let done_ms = clock::mono_ms();
         if done_ms - now_ms > GAP_MS {
             due_ms = now_ms;
-            // With very many agents every round takes so long, and they are to be announced, too.
+            // With very many agents every round takes so long, and announcing needs a turn, too.
             tokio::task::yield_now().await;
             continue;
         }
@@ -414,7 +415,7 @@ async fn beat(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: Io) -> End {
     }
 }
 
-/// The time by which this thread is late is time in which no agent could have made progress either.
+/// While this thread was late, no agent could have made progress either.
 fn gap(due_ms: u64, now_ms: u64) -> Option<Gap> {
     (now_ms.saturating_sub(due_ms) > GAP_MS).then_some(Gap {
         from_ms: due_ms,

@@ -1,4 +1,4 @@
-//! The connection to a store, and how it goes: which of its servers, and when to try again.
+//! The connection to a store: which of its servers, and when to try again.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::store::Failure;
 use crate::store::connected::{self, Connected};
 use crate::thread;
 
-/// A server that is silent has at least so long before the next one is tried.
+/// A silent server has at least so long before the next one is tried.
 const MIN_SHARE: Duration = Duration::from_secs(1);
-/// After so many beats without an answer the connection is made anew.
+/// After so many beats without an answer, the connection is made anew.
 const MAX_TIMEOUTS: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     place: &'a Place,
     connection: Option<Connected>,
-    /// What the server may have been told to log in.
+    /// The secrets of our login.
     secrets: Secrets,
-    /// Which of the servers is next, or was tried last, or is connected to.
+    /// Which server is next, or was tried last, or is connected.
     server: usize,
     timeouts: u32,
     failures: u32,
@@ -46,8 +46,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The connection, which is made if there is none: to the server that is next or, where it
-    /// can't be talked to, to one of those after it.
+    /// The connection, made if there is none: to the server that is next, or else to one of those
+    /// after it.
     pub(super) async fn connect(&mut self, limit: Duration) -> Result<&mut Connected, Failure> {
         if self.connection.is_some() {
             self.note_connected();
@@ -71,11 +71,11 @@ impl<'a> Session<'a> {
                 number,
                 left,
             } = next;
-            // When the turn's time is over in the middle, the next one begins behind this server.
+            // If the turn's time ends in the middle, the next one begins behind this server.
             *server = number;
             let connecting = connected::connect_to(endpoint, store, namespace);
-            // The last one has all that is left. And once all have failed, each has a whole turn: a
-            // part of one may be too little for any of them.
+            // The last one gets all the time that is left. Once all have failed, each gets a whole
+            // turn: part of one may be too short for any of them.
             if left == 1 || has_failed {
                 return connecting.await.map_err(|e| e.cause);
             }
@@ -91,7 +91,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// What must not be repeated of what a server says.
+    /// What a server's message must not repeat.
     pub(super) fn secrets(&self) -> &Secrets {
         &self.secrets
     }
@@ -108,11 +108,11 @@ impl<'a> Session<'a> {
         self.retry_ms = 0;
     }
 
-    /// A turn has failed. Returns the cause, with the server where there are several; then another
-    /// one may do better.
+    /// A turn has failed. Returns the cause, with the server if there are several; then another one
+    /// may do better.
     pub(super) fn failed(&mut self, failure: &Failure, beat_ms: Option<u64>) -> String {
         let stays = !failure.reconnect && !self.has_several();
-        // Why none could be connected to names them all already.
+        // If none could be connected to, the reason names them all already.
         let cause = match self.connection {
             Some(_) => self.named(&failure.cause),
             None => failure.cause.clone(),
@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
         cause
     }
 
-    /// The same for a turn without an answer. Once is no reason to leave a server.
+    /// The same for a turn without an answer. One is no reason to leave a server.
     pub(super) fn timed_out(&mut self, cause: &str, beat_ms: Option<u64>) -> String {
         self.timeouts += 1;
         let stays = self.connection.is_some() && self.timeouts < MAX_TIMEOUTS;
@@ -153,7 +153,7 @@ impl<'a> Session<'a> {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// Has the next turn connect anew, to the next server.
+    /// Makes the next turn connect anew, to the next server.
     pub(super) fn leave(&mut self) {
         self.connection = None;
         self.timeouts = 0;
@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Those in files as they stand now: as somebody else's disk may hang, on a thread of its own.
+/// With those in files as they are now. On a thread of its own, since somebody's disk may hang.
 async fn secrets(place: &Place) -> Result<Secrets, Failure> {
     let mut secrets = Secrets::default();
     if !place.store.has_secret_files() {

@@ -32,7 +32,7 @@ pub type Stream = Box<dyn Io>;
 /// An address that does not answer keeps the next one waiting no longer than this (RFC 8305, 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
-/// How much is quoted of what TLS says, which may hold names of the server's choice.
+/// How much of TLS's words is quoted: they may hold names that the server chose.
 const MAX_TLS_CHARS: usize = 200;
 
 /// How soon a unix socket with a full backlog is tried again.
@@ -105,7 +105,7 @@ pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
                 Ok(address) => address.to_string(),
                 Err(_) => endpoint.to_string(),
             });
-            // What is sent is little and seldom; none of it is to wait for more.
+            // We send little, and seldom; none of it should wait for more.
             let _ = stream.set_nodelay(true);
             kept(stream)
         }
@@ -128,8 +128,8 @@ pub struct Tls {
     name: CertificateName,
 }
 
-/// Reads what TLS needs. To be called before a connection is opened: a file that is not there is to
-/// be named also where nobody answers.
+/// Reads what TLS needs. To be called before a connection is opened: a missing file should be named
+/// even if nobody answers.
 ///
 /// # Errors
 /// Which file can't be used, and why.
@@ -166,7 +166,7 @@ pub async fn secure(
     }
 }
 
-/// The name that the server's address has for it.
+/// The name of the server in its address.
 fn asked_for(endpoint: &Endpoint) -> Result<ServerName<'static>, String> {
     let host = match endpoint {
         Endpoint::Tcp { host, .. } => host.clone(),
@@ -216,13 +216,13 @@ async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, NoConnection> {
     Err(failure.map_or_else(|| NoConnection::Other("no address".to_owned()), Into::into))
 }
 
-/// A port of our own ephemeral range that nobody listens on may be given to the very socket that
+/// A port of our own ephemeral range on which nobody listens may be given to the very socket that
 /// connects to it, and TCP lets that succeed (RFC 9293, 3.5, simultaneous open).
 fn is_to_itself(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(ours), Ok(theirs)) if ours == theirs)
 }
 
-/// Refused is an answer only if every address that can be used gave it.
+/// Refusal is an answer only if every usable address refuses.
 fn worse(before: Option<NotThere>, now: NotThere) -> NotThere {
     match (before, now) {
         (None | Some(NotThere::Unusable(_)), now) => now,
@@ -232,7 +232,7 @@ fn worse(before: Option<NotThere>, now: NotThere) -> NotThere {
     }
 }
 
-/// A socket file that is not there, or that nobody listens on, is what a refused port is.
+/// A missing socket file, or one without a listener, is like a refused port.
 fn classify(e: &io::Error) -> NotThere {
     let text = plain(e);
     match e.kind() {

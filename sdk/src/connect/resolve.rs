@@ -1,9 +1,9 @@
 //! Host names into addresses, by the resolver of the system.
 //!
-//! glibc asks for both families at once, waits until both are answered, and repeats a question that is
-//! lost after 5 s (resolv.conf(5), `timeout`): a name server that never answers for AAAA, or one datagram
-//! that is lost, costs a probe its whole deadline. So whoever hears nothing for a moment asks for each
-//! family by itself as well.
+//! glibc asks for both families at once, waits for both answers, and repeats a lost question after
+//! 5 s (resolv.conf(5), `timeout`): a name server that never answers for AAAA, or one lost
+//! datagram, costs a probe its whole deadline. So after a moment of silence we also ask for each
+//! family by itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -15,16 +15,17 @@ use super::{is_localhost, round, stage};
 use crate::clock;
 use crate::thread;
 
-/// When to ask again, after the first question. Most names are resolved in much less; each time costs two
+/// When to ask again, after the first question. Most names take much less; each time costs two
 /// threads.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1_500)];
-/// Once one family has addresses, the other one gets so long: they were asked for together (RFC 8305, 3).
+/// Once one family has addresses, the other gets so long: both were asked for together (RFC 8305,
+/// 3).
 const OTHER_FAMILY: Duration = Duration::from_millis(50);
 
 /// Every address of a host. `localhost` is both loopback addresses, whatever the resolver says
 /// (RFC 6761, 6.3): a server may listen on one of them only.
 ///
-/// Threads of our own, since tokio panics where no thread can be had.
+/// On threads of our own: tokio panics if it can't have one.
 pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     if is_localhost(host) {
         return Ok(vec![
@@ -47,7 +48,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, St
     Ok(addresses)
 }
 
-/// What is asked for.
+/// What to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
     Any,
@@ -123,7 +124,7 @@ async fn question(host: &str, family: Family) -> Resolved {
     .await
 }
 
-/// What is known of each family by itself.
+/// What is known about each family by itself.
 #[derive(Debug, Default)]
 struct Known {
     v4: Option<Result<Vec<SocketAddr>, String>>,
@@ -131,7 +132,7 @@ struct Known {
 }
 
 impl Known {
-    /// Adds an answer; says what is made of all of them, once no other is worth waiting for.
+    /// Adds an answer; returns the result of all of them, once no other is worth waiting for.
     fn learn(
         &mut self,
         family: Family,
@@ -142,7 +143,7 @@ impl Known {
             Family::V4 => &mut self.v4,
             Family::V6 => &mut self.v6,
         };
-        // Where there is no thread to ask again, the first question stands.
+        // Without a thread to ask again, the first question stands.
         let resolved = resolved.ok()?;
         if !matches!(place, Some(Ok(_))) {
             *place = Some(resolved);

@@ -1,7 +1,7 @@
-//! How far the talk with a server has come: what is said when time runs out.
+//! How far a talk with a server has come: to be told when time runs out.
 //!
-//! Whoever waits opens a scope with [`until`]; whoever talks notes each step, wherever it is in the call
-//! chain, and need not know whether anybody waits. What is noted outside of a scope is lost.
+//! Whoever waits opens a scope with [`until`]. Whoever talks notes each step, anywhere in the call
+//! chain, without knowing whether anybody waits. Notes outside of a scope are lost.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use crate::clock::millis;
 use crate::freshness::Span;
 
-/// So many addresses are named of those that are connected to at once.
+/// So many of the addresses that are tried at once are named.
 const MAX_NAMED: usize = 3;
 
 #[derive(Debug, Default)]
 struct Talk {
-    /// Whom it is with, once there is a connection.
+    /// The peer, once there is a connection.
     peer: String,
     stage: String,
 }
@@ -24,10 +24,11 @@ tokio::task_local! {
     static TALK: RefCell<Talk>;
 }
 
-/// Waits for an answer until then. The error says that there was none, and how far the talk had come.
+/// Waits for an answer until then. The error says that there is none, and how far the talk has
+/// come.
 ///
 /// # Errors
-/// For people: `no answer within 5s (resolving redis)`. `set` is how long it was to be.
+/// For people: `no answer within 5s (resolving redis)`. `set` is the time limit as it was set.
 pub async fn until<T>(
     at: Instant,
     set: Duration,
@@ -49,7 +50,7 @@ fn no_answer(set: Duration) -> String {
     }
 }
 
-/// Whatever is neither of those below.
+/// Any other step.
 pub fn doing(what: impl FnOnce() -> String) {
     note(|talk| talk.stage = what());
 }
@@ -58,7 +59,7 @@ pub(super) fn resolving(host: &str) {
     doing(|| format!("resolving {host}"));
 }
 
-/// To these, of which any will do.
+/// Connecting to these addresses, of which any will do.
 pub(crate) fn connecting(addresses: &[impl Display]) {
     doing(|| {
         let named = addresses.iter().take(MAX_NAMED);
@@ -78,12 +79,12 @@ pub fn connected(peer: impl FnOnce() -> String) {
     });
 }
 
-/// The connection is there, TLS is not yet.
+/// The connection is there, but not yet TLS.
 pub(super) fn shaking_hands() {
     note(|talk| talk.stage = format!("TLS handshake with {}", talk.peer));
 }
 
-/// What the server has been asked for and has not sent.
+/// What the server was asked for and has not sent.
 pub fn lacks(what: impl FnOnce() -> String) {
     note(|talk| talk.stage = format!("connected to {}, no {}", talk.peer, what()));
 }

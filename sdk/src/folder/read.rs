@@ -16,8 +16,8 @@ use crate::signal::{self, DecodeError, MAX_RECORD_BYTES, Name, Signal};
 
 /// A writer that rewrites a record in place needs microseconds; a pause lets it run on a busy host.
 const TORN_PAUSE: Duration = Duration::from_millis(1);
-/// How often an agent's records are read again: two writers caught in the act, not a folder of
-/// rubbish that would use up the probe's time.
+/// How often an agent's records are read again: enough for two writers caught in the act, not for a
+/// folder of rubbish that would use up the probe's time.
 const TORN_READINGS: usize = 4;
 /// Names of files come from anybody.
 const MAX_SHOWN_CHARS: usize = 200;
@@ -31,10 +31,10 @@ pub struct Found {
     pub ignored: Vec<String>,
 }
 
-/// A record that is believed to be written by whom it names.
+/// A record that was written by the process it names, as far as we believe.
 #[derive(Debug)]
 pub struct Believed {
-    /// The record, or why it is none.
+    /// The record, or why it can't be read.
     pub signal: Result<Signal, DecodeError>,
     /// Its process, looked up after the record was read.
     pub process: Process,
@@ -62,7 +62,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// What is there of one agent.
+    /// What the folder holds of one agent.
     ///
     /// # Errors
     /// When a folder exists and can't be read, or holds more than is reasonable.
@@ -128,7 +128,7 @@ impl Found {
     }
 }
 
-/// A record must say what its place says: the rule about owners goes by the place.
+/// A record must match its place: the rule about owners goes by the place.
 fn checked(signal: Signal, agent: &Name, id: ProcessId) -> Result<Signal, DecodeError> {
     let wrong = |what| Err(DecodeError::Malformed(what));
     if &signal.agent != agent {
@@ -148,11 +148,12 @@ fn checked(signal: Signal, agent: &Name, id: ProcessId) -> Result<Signal, Decode
     }
 }
 
-/// A record counts when its file is owned by root or by the effective user of its process. Of a
-/// process that has ended or can't be seen, only the record is left to go by.
+/// A record counts if its file belongs to root or to the effective user of its process. If the
+/// process has ended or can't be seen, there is only the record to go by.
 fn may_believe(owner: u32, id: ProcessId, process: Process) -> Result<(), String> {
     match process {
-        // Its process has ended, and a younger one has its id: that one's user says nothing.
+        // Its process has ended, and its id now belongs to a younger one, whose user proves
+        // nothing.
         Process::Alive { start, .. } if id.start.is_some_and(|named| named != start) => Ok(()),
         Process::Alive {
             euid: Some(euid), ..
@@ -258,7 +259,7 @@ fn read_once(dir: &OwnedFd, name: &str) -> Result<Option<RecordFile>, String> {
         .take(MAX_RECORD_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| format!("ignored, {e}"))?;
-    // What a process that has dropped its privileges can't remove any more, it empties.
+    // A process that has dropped its privileges empties what it can't remove any more.
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -268,8 +269,8 @@ fn read_once(dir: &OwnedFd, name: &str) -> Result<Option<RecordFile>, String> {
     }))
 }
 
-/// Whether a file holds a record with a TTL: one that is bound to a process lives without being
-/// written.
+/// Whether a file holds a record with a TTL: one that is bound to a process stays alive without
+/// being written.
 pub(super) fn has_ttl(dir: &OwnedFd, name: &str) -> bool {
     match read_once(dir, name) {
         Ok(Some(file)) => file.signal.is_ok_and(|signal| signal.ttl_ms.is_some()),
@@ -277,8 +278,8 @@ pub(super) fn has_ttl(dir: &OwnedFd, name: &str) -> bool {
     }
 }
 
-/// A record that exists and can't be read still says that its process published: it must not be
-/// passed over as if the agent had never come up.
+/// An unreadable record still shows that its process has published: it must not be passed over as
+/// if the agent had never come up.
 fn unreadable(dir: &OwnedFd, name: &str, e: Errno) -> Result<Option<RecordFile>, String> {
     match fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {

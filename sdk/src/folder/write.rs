@@ -25,8 +25,8 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
 /// Where one process publishes one agent.
 ///
-/// Folders are opened anew for every record, by their paths as a reader does: one that was
-/// removed, moved away or mounted over meanwhile would take records that nobody reads.
+/// Folders are opened anew for every record, by their paths as a reader does: in one that was
+/// removed, moved away or mounted over meanwhile, nobody would read the records.
 #[derive(Debug)]
 pub struct Publication {
     folder: Folder,
@@ -56,7 +56,7 @@ impl Publication {
         &self.agent
     }
 
-    /// Writes the record; what was there before is replaced whole.
+    /// Writes the record, replacing the one before as a whole.
     ///
     /// # Errors
     /// [`ErrorKind::Folder`] when no folder can be written, with the folders that were tried.
@@ -86,7 +86,7 @@ impl Publication {
         ))
     }
 
-    /// Removes the record. What is not there is not an error.
+    /// Removes the record. A missing one is no error.
     ///
     /// # Errors
     /// [`ErrorKind::Folder`] when it is there and can't be removed.
@@ -129,7 +129,7 @@ impl Publication {
     /// a foreign record may belong to the living.
     pub fn remove_dead_predecessors(&self, epoch: &Epoch) {
         self.remove_long_expired();
-        // Without it, nothing tells this container's processes from another's.
+        // Without it, this container's processes can't be told from another's.
         if epoch.pid_ns.is_none() {
             return;
         }
@@ -157,8 +157,8 @@ impl Publication {
         }
     }
 
-    /// A beat rewrites its file, and no TTL is longer than an hour: what has a TTL and was not
-    /// written for longer than that is dead in every life of every container.
+    /// A beat rewrites its file, and no TTL is longer than an hour: a record with a TTL that has
+    /// not been written for longer is dead in every life of every container.
     fn remove_long_expired(&self) {
         let long = Duration::from_millis(MAX_TTL_MS);
         for dir in &self.folder.dirs {
@@ -177,8 +177,8 @@ impl Publication {
         }
     }
 
-    /// Removes whatever a dead process published, under whichever user it ran. What can't be
-    /// removed stays, and fails until somebody who may removes it.
+    /// Removes whatever a dead process published, under any user. A record that can't be removed
+    /// stays, and fails until somebody who may removes it.
     fn remove_files(&self, dead: ProcessId) {
         for dir in &self.folder.dirs {
             let Ok(fd) = open_agent(dir, &self.agent) else {
@@ -201,8 +201,8 @@ impl Publication {
     }
 
     /// Empties a record of ours that we may not remove any more, having dropped the privileges it
-    /// was written with: left as it is, it would fail as soon as this process ends. Readers take
-    /// an empty record for none.
+    /// was written with: as it is, it would fail as soon as this process ends. To readers, an empty
+    /// record is none.
     fn withdraw(&self, dir: &OwnedFd, name: &str) -> bool {
         let Some(written) = self.written.as_ref().and_then(Kept::get) else {
             return false;
@@ -219,8 +219,8 @@ impl Publication {
     fn write_in(&self, dir: &OwnedFd, record: &[u8]) -> Result<Option<Kept<OwnedFd>>, Errno> {
         match self.replace(dir, &self.plain_name(), record) {
             Ok(file) => Ok(Some(file)),
-            // In a sticky folder a process that has dropped its privileges may not replace what it
-            // wrote before: it publishes a fresh file, and the newest record counts.
+            // In a sticky folder, a process that has dropped its privileges may not replace its
+            // earlier record: it publishes a fresh file, and the newest record counts.
             Err(Errno::PERM | Errno::ACCESS) => {
                 self.replace(dir, &self.own_name(), record).map(|_| None)
             }
@@ -230,7 +230,7 @@ impl Publication {
 
     fn replace(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<Kept<OwnedFd>, Errno> {
         match self.write_and_rename(dir, name, record) {
-            // A full folder refuses new files and still lets an old one be rewritten.
+            // A full folder refuses new files, but lets an old one be rewritten.
             Err(e @ (Errno::NOSPC | Errno::DQUOT)) => {
                 let rewritten = rewrite(dir, name, record, MAX_RECORD_BYTES).and_then(Kept::new);
                 rewritten.map_err(|_| e)
@@ -276,9 +276,9 @@ fn temp_name(stem: &str) -> String {
     format!(".{stem}.{}-{count}.tmp", clock::mono_ms())
 }
 
-/// Rewrites a JSON text in place with a single write, padded with spaces to the length it had but to
-/// `max` bytes at the most, so that nothing is allocated and no reader sees the end of the old text
-/// after the new one: what a full file system still allows.
+/// Rewrites a JSON text in place with a single write, padded with spaces to its former length, but
+/// to `max` bytes at most. So nothing is allocated, and no reader sees the end of the old text
+/// after the new one: even a full file system allows that.
 ///
 /// # Errors
 /// When there is no such file, it may not be written, or there is no room for what it lacks.
@@ -318,8 +318,9 @@ fn make_dir(parent: impl AsFd, path: &Path, chosen: bool) -> Result<OwnedFd, Err
     if chosen {
         make_parents(path)?;
     }
-    // The umask takes bits away, and only then are they set: an agent of another user that starts
-    // at the same moment must not find a folder it may not use. So it is moved there when done.
+    // The umask takes bits away that are set only afterwards: an agent of another user that starts
+    // at the same moment must not find a folder that it may not use. So the folder is made
+    // elsewhere and moved there.
     let temp = path.with_file_name(temp_name(&std::process::id().to_string()));
     fs::mkdirat(&parent, &temp, DIR_MODE)?;
     let made = open_dir(&parent, &temp, false).and_then(|fd| {
@@ -355,7 +356,7 @@ fn make_parents(path: &Path) -> Result<(), Errno> {
     }
     match made {
         Ok(()) => fs::chmod(above, PARENT_MODE),
-        // What can't be made may be there all the same, on a read-only file system say.
+        // A folder that can't be made may be there all the same, as on a read-only file system.
         Err(_) => Ok(()),
     }
 }
