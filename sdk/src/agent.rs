@@ -6,6 +6,8 @@
 mod builder;
 mod details;
 mod draining;
+#[cfg(feature = "tokio")]
+mod tokio_agent;
 mod working;
 
 use std::mem;
@@ -18,6 +20,8 @@ use serde::Serialize;
 pub use builder::AgentBuilder;
 use details::object;
 pub use draining::Draining;
+#[cfg(feature = "tokio")]
+pub use tokio_agent::TokioAgent;
 pub use working::Working;
 
 #[cfg(doc)]

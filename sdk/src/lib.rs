@@ -73,6 +73,8 @@ pub mod variable;
 #[cfg(feature = "agent")]
 mod watchdog;
 
+#[cfg(feature = "tokio")]
+pub use agent::TokioAgent;
 #[cfg(feature = "agent")]
 pub use agent::{Agent, AgentBuilder, Draining, Working};
 pub use error::{Error, ErrorKind};

@@ -4,9 +4,12 @@
 //! - `rust-agent supervise NAME[=PORT]...` starts one agent a name, as a supervisor that restarts
 //!   nothing: the case in which a container lives on although an agent in it has died.
 //!
-//! What makes it observable is all in [`translator`]: `register`, `mark_ready`, `tick`, `close`.
+//! What makes it observable is all in [`translator`]: `register`, `mark_ready`, `tick`, `mark_stopping`.
+//! Both end at SIGTERM and SIGINT, also as process 1 of a container, for which the kernel ignores these
+//! unless it has a handler: [`stop`].
 
 mod settings;
+mod stop;
 mod supervise;
 mod translator;
 

@@ -1,14 +1,19 @@
-//! A supervisor that only starts and reaps: what a container's PID 1 often is.
+//! A supervisor that only starts and reaps, and passes on that it is to stop: what a container's PID 1
+//! often is.
 
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::mpsc;
 use std::thread;
 
-use crate::settings::parse_port;
-use crate::{Failure, USAGE};
+use rustix::process::{Pid, Signal, kill_process};
 
-/// Starts one agent a name and never returns, also when all of them have died.
+use crate::settings::parse_port;
+use crate::{Failure, USAGE, stop};
+
+/// Starts one agent a name. Returns when it was told to stop and all of them have ended, and never when
+/// they have died by themselves.
 pub(crate) fn run(names: &[String]) -> Result<(), Failure> {
     if names.is_empty() {
         return Err(Failure::Usage(format!("supervise needs a name; {USAGE}")));
@@ -19,15 +24,30 @@ pub(crate) fn run(names: &[String]) -> Result<(), Failure> {
         .collect::<Result<_, _>>()?;
     let program = std::env::current_exe()
         .map_err(|e| Failure::Start(format!("can't find this program: {e}; is /proc there?")))?;
+    let (stop, stopped) = mpsc::channel();
+    stop::on_signal(move || {
+        let _ = stop.send(());
+    })?;
+    let mut children = Vec::new();
     for (name, port) in agents {
         let child = start(&program, name, port)
             .map_err(|e| Failure::Start(format!("can't start agent {name}: {e}")))?;
         println!("started {name} pid {}", child.id());
-        thread::spawn(move || reap(child));
+        let pid = Pid::from_child(&child);
+        children.push((pid, thread::spawn(move || reap(child))));
     }
-    loop {
-        thread::park();
+    // The sender lives as long as the thread that waits for signals, which is for ever.
+    let _ = stopped.recv();
+    for (pid, reaper) in &children {
+        // A pid is an agent's until it has been reaped.
+        if !reaper.is_finished() {
+            let _ = kill_process(*pid, Signal::TERM);
+        }
     }
+    for (_, reaper) in children {
+        let _ = reaper.join();
+    }
+    Ok(())
 }
 
 /// `NAME` or `NAME=PORT`. Without a port the agent serves none: two could not share the default.

@@ -7,34 +7,57 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use ready_probe_sdk::{Agent, Result};
+use ready_probe_sdk::{Agent, ErrorKind, Result, State};
 use serde_json::json;
 
-use crate::Failure;
 use crate::settings::Settings;
+use crate::{Failure, stop};
 
 const COMMANDS: &str = "translate TEXT, reload REASON, resume, hang DURATION, quit";
 
-/// Runs the agent until somebody says `quit`.
+/// Runs the agent until somebody says `quit`, or a signal that it is to stop.
 pub(crate) fn run(settings: &Settings) -> std::result::Result<(), Failure> {
     // From here on the container's health check says `starting`.
-    let agent = register(settings)?;
-    let (jobs, queue) = mpsc::channel();
+    let agent = Arc::new(register(settings)?);
+    let (tasks, queue) = mpsc::channel();
+    let (stopping, stop) = (Arc::downgrade(&agent), tasks.clone());
+    stop::on_signal(move || {
+        // At once, whatever the work loop is doing: between this and its end an agent finishes what it
+        // has accepted.
+        if let Some(agent) = stopping.upgrade() {
+            say_stopping(&agent, "told to stop");
+        }
+        let _ = stop.send(Task::Stop);
+    })?;
     if settings.port != 0 {
-        listen(settings.port, &jobs)?;
+        listen(settings.port, &tasks)?;
     }
-    load_model(settings.load);
-    agent.mark_ready(json!({ "port": settings.port }))?;
-    println!("{}: ready", settings.name);
-
-    work(&agent, settings, &queue);
-
-    // `stopping` is published now, the signal removed when `draining` is dropped: between the two
-    // an agent finishes what it has accepted.
-    let draining = agent.close("quit")?;
-    println!("{}: stopping", settings.name);
-    drop(draining);
+    load_model(settings.load, &agent);
+    match agent.mark_ready(json!({ "port": settings.port })) {
+        Ok(()) => {
+            println!("{}: ready", settings.name);
+            work(&agent, settings, &queue);
+            say_stopping(&agent, "quit");
+        }
+        // It was told to stop while it was loading, by a thread that holds the agent until it has said so.
+        Err(e) if e.kind() == ErrorKind::Closed => {
+            queue.iter().find(|task| matches!(task, Task::Stop));
+        }
+        Err(e) => return Err(e.into()),
+    }
+    // The agent is dropped here, and its signal removed.
     Ok(())
+}
+
+/// The first reason stands.
+fn say_stopping(agent: &Agent, reason: &str) {
+    if agent.state() == State::Stopping {
+        return;
+    }
+    match agent.mark_stopping(reason) {
+        Ok(()) => println!("{}: stopping", agent.name()),
+        Err(e) => eprintln!("{}: {e}", agent.name()),
+    }
 }
 
 fn register(settings: &Settings) -> Result<Agent> {
@@ -51,9 +74,20 @@ fn register(settings: &Settings) -> Result<Agent> {
     builder.register()
 }
 
-/// Stands for the minutes that a real agent reads gigabytes in.
-fn load_model(time: Duration) {
-    thread::sleep(time);
+/// Stands for the minutes that a real agent reads gigabytes in. Ends early when it is told to stop.
+fn load_model(time: Duration, agent: &Agent) {
+    let mut left = time;
+    while !left.is_zero() && agent.state() != State::Stopping {
+        let step = left.min(Duration::from_millis(50));
+        thread::sleep(step);
+        left -= step;
+    }
+}
+
+/// What the work loop is to do next.
+enum Task {
+    Do(Job),
+    Stop,
 }
 
 /// One line of a client, and where its answer goes.
@@ -64,14 +98,15 @@ struct Job {
 
 /// The work loop. It ticks after every job and, when there is none, often enough for the watchdog:
 /// an idle agent is not a stalled one.
-fn work(agent: &Agent, settings: &Settings, queue: &Receiver<Job>) {
+fn work(agent: &Agent, settings: &Settings, queue: &Receiver<Task>) {
     let idle = settings
         .watchdog
         .map_or(Duration::from_secs(1), |limit| limit / 4);
     loop {
         match queue.recv_timeout(idle) {
-            Ok(job) if job.line.trim() == "quit" => return job.answer("bye"),
-            Ok(job) => handle(agent, settings.port, &job),
+            Ok(Task::Stop) => return,
+            Ok(Task::Do(job)) if job.line.trim() == "quit" => return job.answer("bye"),
+            Ok(Task::Do(job)) => handle(agent, settings.port, &job),
             Err(RecvTimeoutError::Timeout) => {}
             // `run` holds a sender, so that an agent without a port idles.
             Err(RecvTimeoutError::Disconnected) => return,
@@ -127,18 +162,18 @@ impl Job {
 }
 
 /// Takes clients in threads of their own, so that a slow one does not hold up the work loop.
-fn listen(port: u16, jobs: &Sender<Job>) -> std::result::Result<(), Failure> {
+fn listen(port: u16, tasks: &Sender<Task>) -> std::result::Result<(), Failure> {
     let listener = TcpListener::bind(("0.0.0.0", port)).map_err(|e| {
         let hint = "set AGENT_PORT to a free port above 1023, or to 0";
         Failure::Start(format!("can't listen on 0.0.0.0:{port}: {e}; {hint}"))
     })?;
-    let jobs = jobs.clone();
+    let tasks = tasks.clone();
     thread::spawn(move || {
         for client in listener.incoming() {
             match client {
                 Ok(client) => {
-                    let jobs = jobs.clone();
-                    thread::spawn(move || read_lines(client, &jobs));
+                    let tasks = tasks.clone();
+                    thread::spawn(move || read_lines(client, &tasks));
                 }
                 // No file descriptor is left, say: trying again at once would only burn time.
                 Err(_) => thread::sleep(Duration::from_millis(100)),
@@ -148,7 +183,7 @@ fn listen(port: u16, jobs: &Sender<Job>) -> std::result::Result<(), Failure> {
     Ok(())
 }
 
-fn read_lines(client: TcpStream, jobs: &Sender<Job>) {
+fn read_lines(client: TcpStream, tasks: &Sender<Task>) {
     let client = Arc::new(client);
     // An answer that nobody reads must not stall the work loop.
     let _ = client.set_write_timeout(Some(Duration::from_secs(1)));
@@ -158,7 +193,7 @@ fn read_lines(client: TcpStream, jobs: &Sender<Job>) {
             line,
             client: Arc::clone(&client),
         };
-        if jobs.send(job).is_err() {
+        if tasks.send(Task::Do(job)).is_err() {
             return;
         }
     }

@@ -234,6 +234,54 @@ fn a_supervisor_outlives_its_agents_and_reaps_them() {
     );
 }
 
+/// Waits for its end, and returns its status.
+fn end_of(running: &mut Running) -> Option<i32> {
+    until("it has ended", || running.child.try_wait().unwrap()).code()
+}
+
+fn tell(running: &Running, signal: Signal) {
+    kill_process(Pid::from_child(&running.child), signal).unwrap();
+}
+
+#[test]
+fn sigterm_ends_it_while_it_works_and_while_it_loads() {
+    for (load, says) in [("0s", "ready"), ("1h", "starting")] {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = [("AGENT_LOAD", load), ("AGENT_PORT", "0")];
+        let mut agent = start(command(dir.path()).envs(environment));
+        until_says(dir.path(), "translator", says);
+        tell(&agent, Signal::TERM);
+        assert_eq!(end_of(&mut agent), Some(0), "{says}");
+        assert_eq!(verdicts(dir.path(), "translator"), [""; 0]);
+    }
+}
+
+#[test]
+fn it_says_stopping_from_sigterm_on_while_it_finishes_and_a_second_one_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut agent = start(command(dir.path()).env("AGENT_PORT", port.to_string()));
+    let mut client = Client::connect(port);
+    assert_eq!(client.ask("hang 1h"), "hanging for 1h");
+    tell(&agent, Signal::TERM);
+    until_says(dir.path(), "translator", "stopping: told to stop");
+    tell(&agent, Signal::INT);
+    assert_eq!(end_of(&mut agent), Some(130));
+}
+
+#[test]
+fn a_supervisor_passes_sigterm_on_and_ends_when_its_agents_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut supervisor = start(command(dir.path()).args(["supervise", "reader", "writer"]));
+    until_says(dir.path(), "reader", "ready");
+    until_says(dir.path(), "writer", "ready");
+    tell(&supervisor, Signal::TERM);
+    assert_eq!(end_of(&mut supervisor), Some(0));
+    for agent in ["reader", "writer"] {
+        assert_eq!(verdicts(dir.path(), agent), [""; 0]);
+    }
+}
+
 fn refused(change: impl Fn(&mut Command) -> &mut Command) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path());

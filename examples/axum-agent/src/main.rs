@@ -1,0 +1,80 @@
+//! A web service that is an agent: ready when it serves, stalled when its runtime is blocked, and
+//! `stopping` from SIGTERM on, while requests in flight finish.
+
+use std::error::Error;
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::get;
+use ready_probe_sdk::{Agent, TokioAgent};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // From here on the container's health check says `starting`.
+    let agent = Agent::builder("translator")
+        .watchdog(Duration::from_secs(2))
+        .register_on_tokio()?;
+    let stopped = on_signal(agent.clone())?;
+
+    let address = std::env::var("ADDRESS").unwrap_or_else(|_| "0.0.0.0:8080".to_owned());
+    let listener = TcpListener::bind(&address).await?;
+    let port = listener.local_addr()?.port();
+    let service = Router::new()
+        .route("/translate/{text}", get(translate))
+        .route("/slow/{ms}", get(slow))
+        .route("/block/{ms}", get(block));
+    agent.mark_ready(serde_json::json!({ "port": port }))?;
+    println!("serving on port {port}");
+
+    // Returns when the last request in flight is answered.
+    axum::serve(listener, service)
+        .with_graceful_shutdown(async { drop(stopped.await) })
+        .await?;
+    agent.close("stopped").await?;
+    Ok(())
+}
+
+/// Says `stopping` at the first SIGTERM or SIGINT, at once and also while the runtime is busy, and
+/// then tells the server. A second one ends the process.
+fn on_signal(agent: TokioAgent) -> io::Result<oneshot::Receiver<()>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let (stop, stopped) = oneshot::channel();
+    thread::spawn(move || {
+        let mut signals = signals.forever();
+        if signals.next().is_some() {
+            if let Err(e) = agent.mark_stopping("told to stop") {
+                eprintln!("{}: {e}", agent.name());
+            }
+            // The server may have ended by itself.
+            let _ = stop.send(());
+        }
+        if let Some(signal) = signals.next() {
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(stopped)
+}
+
+async fn translate(Path(text): Path<String>) -> String {
+    text.chars().rev().collect::<String>().to_uppercase()
+}
+
+/// Takes its time, as a handler should: the runtime runs others meanwhile.
+async fn slow(Path(ms): Path<u64>) -> &'static str {
+    println!("working for {ms} ms");
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    "done\n"
+}
+
+/// Takes its time as no handler should: a thread of the runtime is blocked meanwhile.
+async fn block(Path(ms): Path<u64>) -> &'static str {
+    thread::sleep(Duration::from_millis(ms));
+    "done\n"
+}

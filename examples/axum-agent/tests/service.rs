@@ -1,0 +1,153 @@
+//! The service as its container runs it, and what the probe says of it meanwhile. Needs `make probe`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::TcpStream;
+use std::process::{ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use ready_probe_test_support::process::{self, Guard, wait_until};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Service {
+    process: Guard,
+    /// What it prints.
+    lines: Lines<BufReader<ChildStdout>>,
+    port: u16,
+    dir: TempDir,
+}
+
+impl Service {
+    /// Returns once it serves.
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_axum-agent"));
+        command
+            .env_clear()
+            .env("ADDRESS", "127.0.0.1:0")
+            .env("READY_DIR", dir.path())
+            // With several a blocked one is no blocked runtime.
+            .env("TOKIO_WORKER_THREADS", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut process = Guard::spawn(&mut command);
+        let mut lines = BufReader::new(process.child().stdout.take().unwrap()).lines();
+        let line = lines.next().unwrap().unwrap();
+        let port = line.strip_prefix("serving on port ").unwrap();
+        let port = port.parse().unwrap();
+        Self {
+            process,
+            lines,
+            port,
+            dir,
+        }
+    }
+
+    /// Asks, and leaves the answer to [`answer`].
+    fn ask(&self, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        stream
+    }
+
+    /// Asks for what takes so long, and returns once the service works for it.
+    fn occupy(&mut self, ms: u32) -> TcpStream {
+        let in_flight = self.ask(&format!("/slow/{ms}"));
+        let line = self.lines.next().unwrap().unwrap();
+        assert_eq!(line, format!("working for {ms} ms"));
+        in_flight
+    }
+
+    /// The first line of the probe's report.
+    fn health(&self) -> String {
+        let mut probe = process::probe();
+        probe
+            .arg("agent:translator")
+            .env("READY_DIR", self.dir.path());
+        let report = process::run(&mut probe).stdout;
+        report.lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn until_health(&self, start: &str) {
+        wait_until(LIMIT, &format!("health {start:?}"), || {
+            self.health().starts_with(start).then_some(())
+        });
+    }
+}
+
+fn answer(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn it_is_ready_when_it_serves() {
+    let service = Service::start();
+    assert_eq!(service.health(), "healthy: 1 check passes");
+    let answer = answer(service.ask("/translate/tag"));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nGAT"), "{answer}");
+}
+
+#[test]
+fn it_says_stopping_from_sigterm_on_and_answers_what_is_in_flight() {
+    let mut service = Service::start();
+    let in_flight = service.occupy(8_000);
+    service.process.signal(Signal::TERM);
+    service.until_health("unhealthy: agent translator: stopping: told to stop");
+    wait_until(LIMIT, "new connections to be refused", || {
+        TcpStream::connect(("127.0.0.1", service.port)).err()
+    });
+    assert!(
+        service.process.ended().is_none(),
+        "it waits for the slow one"
+    );
+    assert!(answer(in_flight).ends_with("\r\n\r\ndone\n"));
+    assert_eq!(service.process.wait_within(LIMIT).code(), Some(0));
+    let signals = service.dir.path().join("translator");
+    assert_eq!(
+        signals.read_dir().unwrap().count(),
+        0,
+        "the signal is removed"
+    );
+}
+
+#[test]
+fn it_is_stalled_while_its_runtime_is_blocked_and_healthy_again_after() {
+    let service = Service::start();
+    let blocked = service.ask("/block/8000");
+    service.until_health("unhealthy: agent translator: not_ready: stalled: no progress for ");
+    assert!(answer(blocked).ends_with("\r\n\r\ndone\n"));
+    service.until_health("healthy: 1 check passes");
+}
+
+#[test]
+fn it_says_stopping_also_while_its_runtime_is_blocked() {
+    let mut service = Service::start();
+    let blocked = service.ask("/block/8000");
+    service.until_health("unhealthy: agent translator: not_ready: stalled: ");
+    service.process.signal(Signal::TERM);
+    service.until_health("unhealthy: agent translator: stopping: told to stop");
+    assert!(answer(blocked).ends_with("\r\n\r\ndone\n"));
+    assert_eq!(service.process.wait_within(LIMIT).code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut service = Service::start();
+    let _in_flight = service.occupy(3_600_000);
+    service.process.signal(Signal::INT);
+    service.until_health("unhealthy: agent translator: stopping: told to stop");
+    service.process.signal(Signal::TERM);
+    assert_eq!(service.process.wait_within(LIMIT).code(), Some(143));
+}
