@@ -87,7 +87,8 @@ debian-packages:
 	@missing=""; \
 	for pair in redis-server:redis-server nats-server:nats-server dockerd:docker.io docker:docker.io \
 		docker-compose:docker-compose iptables:iptables unshare:util-linux cc:gcc openssl:openssl \
-		debootstrap:debootstrap zsh:zsh fish:fish; do \
+		debootstrap:debootstrap zsh:zsh fish:fish podman:podman catatonit:catatonit \
+		/usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	for python in $(PYTHON) /usr/bin/python3; do \

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs every test: those of Docker, which wait most of the time, beside all others. `make test` calls it when
+"""Runs every test: those of Docker and Podman, which wait most of the time, beside all others. `make test` calls it when
 everything that they need has been built and installed.
 
 A test that fails is run again alone; CONTRIBUTING.md says what is made of that. The output of everything is kept
@@ -21,8 +21,8 @@ from testing.suites import DocTests, Program, Pytest, RustTests, Suite
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "target/test-logs"
 CARGO_TEST = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--workspace", "--all-features"]
-DOCKER = "tests/docker/main.rs"
-# On two cores. Tests of Docker mostly wait for health checks, and give way to those that are timed.
+DOCKER, PODMAN = "tests/docker/main.rs", "tests/podman/main.rs"
+# On two cores. Tests of containers mostly wait for health checks, and give way to those that are timed.
 DOCKER_THREADS, THREADS, WORKERS = 4, 3, 4
 DOCKER_NICE = 5
 BUILD_S, LANE_S = 1800.0, 1800.0
@@ -38,8 +38,8 @@ def build_and_run(children: Children) -> bool:
     programs = build(children)
     if programs is None:
         return False
-    docker = [suite for suite in programs if suite.title == DOCKER]
-    others = [suite for suite in programs if suite.title != DOCKER]
+    docker = [suite for suite in programs if suite.title in (DOCKER, PODMAN)]
+    others = [suite for suite in programs if suite not in docker]
     account = run_all(children, [docker, [*others, *rest()]], LANE_S)
     print("\n" + report(account), flush=True)
     return account.good
@@ -61,7 +61,7 @@ def build(children: Children) -> list[RustTests] | None:
 def suite(message: dict) -> RustTests:
     title = str(Path(message["target"]["src_path"]).relative_to(ROOT))
     package = Path(message["manifest_path"]).parent
-    if title == DOCKER:
+    if title in (DOCKER, PODMAN):
         return RustTests(title, message["executable"], package, DOCKER_THREADS, nice=DOCKER_NICE)
     return RustTests(title, message["executable"], package, THREADS)
 

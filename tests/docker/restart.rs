@@ -77,7 +77,9 @@ fn assert_starts_anew(container: &Container) {
     let mut probes = Probes::of(container);
     probes.wait_healthy();
     let first_life = container.started();
-    container.restart();
+    // Killed: an agent that ends takes its signal with it.
+    container.kill("KILL");
+    container.start();
     let second_life = container.started();
     assert!(second_life > first_life);
     let healthy = probes.wait(

@@ -28,7 +28,7 @@ mod tests;
 pub use compose::Compose;
 pub use container::Container;
 pub use health::{Health, HealthLog};
-pub use image::ImageRoot;
+pub use image::{ImageRoot, REDIS_INSTRUCTIONS};
 pub use network::{Network, Volume};
 pub use run_options::RunOptions;
 
@@ -147,7 +147,7 @@ fn owner_label() -> String {
 }
 
 /// How a program ended and what it said, for a panic message.
-fn account(run: &Run) -> String {
+pub(crate) fn account(run: &Run) -> String {
     let (stdout, stderr) = (run.stdout.trim_end(), run.stderr.trim_end());
     format!("exit {}\n{stdout}\n{stderr}", run.code())
 }
@@ -158,13 +158,17 @@ fn how_to_install(program: &str) -> &'static str {
         "docker-compose" => "install it: apt-get install docker-compose",
         "redis-server" => "install it: apt-get install redis-server",
         "nats-server" => "install it: apt-get install nats-server",
+        "podman" => "install it: apt-get install podman catatonit netavark aardvark-dns",
         "setsid" => "install it: apt-get install util-linux",
         _ => "is it installed?",
     }
 }
 
 /// The file that `program` names in `PATH`, or where an ordinary user's `PATH` does not lead.
-fn find_program(program: &str) -> PathBuf {
+///
+/// # Panics
+/// When there is none; the message says what to install.
+pub fn find_program(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))

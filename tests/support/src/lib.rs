@@ -12,6 +12,7 @@
 //! | [`proxy`] | a TCP proxy that injects faults into connections already open |
 //! | [`dns`] | name servers, and a private `/etc/resolv.conf` to point at them |
 //! | [`docker`] | a Docker engine |
+//! | [`podman`] | Podman, in namespaces of its own |
 //! | [`fuse`] | a file system that hangs on command |
 //!
 //! Everything is synchronous and on threads, so that a fixture works the same under any runtime and
@@ -37,6 +38,7 @@ pub mod hostile;
 pub mod http;
 mod listener;
 pub mod operator;
+pub mod podman;
 pub mod process;
 pub mod proxy;
 pub mod servers;

@@ -29,6 +29,10 @@ esac
 exec "$@" --protected-mode no
 "#;
 
+/// Instructions of a Dockerfile.
+pub const REDIS_INSTRUCTIONS: &str = "ENV PATH=/usr/local/bin:/usr/bin:/bin\nWORKDIR /data\n\
+    EXPOSE 6379\nENTRYPOINT [\"/docker-entrypoint.sh\"]";
+
 /// As in the official image, except for its cluster settings.
 const NATS_CONFIG: &str = "port: 4222\nmonitor_port: 8222\n";
 
@@ -134,38 +138,16 @@ impl Engine {
         if self.is_foreign(tag) {
             return;
         }
-        let kind = repository(tag);
-        let root = ImageRoot::new()
-            .folder("/tmp", 0o1777)
-            .text(
-                "/etc/passwd",
-                0o644,
-                "root:x:0:0:root:/:/bin/sh\nredis:x:999:999::/data:/bin/sh\n",
-            )
-            .text("/etc/group", 0o644, "root:x:0:\nredis:x:999:\n");
-        match kind {
-            "redis" | "valkey" => {
-                let root = root
-                    .folder("/data", 0o777)
-                    .program(&find_program("sh"), "/bin/sh")
-                    .text("/docker-entrypoint.sh", 0o755, REDIS_ENTRYPOINT)
-                    .program(program, "/usr/local/bin/redis-server")
-                    .link("redis-server", "/usr/local/bin/valkey-server");
+        match repository(tag) {
+            kind @ ("redis" | "valkey") => {
                 let start = format!("CMD [\"{kind}-server\"]");
-                let path = "ENV PATH=/usr/local/bin:/usr/bin:/bin";
-                let entrypoint = "ENTRYPOINT [\"/docker-entrypoint.sh\"]";
-                self.import(
-                    tag,
-                    &root,
-                    &[path, "WORKDIR /data", "EXPOSE 6379", entrypoint, &start],
-                );
+                let changes: Vec<&str> = REDIS_INSTRUCTIONS.lines().chain([&*start]).collect();
+                self.import(tag, &ImageRoot::redis_server(program), &changes);
             }
             "nats" => {
-                let root = root.program(program, "/nats-server").text(
-                    "/nats-server.conf",
-                    0o644,
-                    NATS_CONFIG,
-                );
+                let root = ImageRoot::with_users()
+                    .program(program, "/nats-server")
+                    .text("/nats-server.conf", 0o644, NATS_CONFIG);
                 let start = "CMD [\"--config\", \"/nats-server.conf\"]";
                 let entrypoint = "ENTRYPOINT [\"/nats-server\"]";
                 self.import(tag, &root, &["EXPOSE 4222 6222 8222", entrypoint, start]);
@@ -248,6 +230,29 @@ impl ImageRoot {
         root.folder("/", 0o755)
     }
 
+    /// The users that servers run as.
+    fn with_users() -> Self {
+        Self::new()
+            .folder("/tmp", 0o1777)
+            .text(
+                "/etc/passwd",
+                0o644,
+                "root:x:0:0:root:/:/bin/sh\nredis:x:999:999::/data:/bin/sh\n",
+            )
+            .text("/etc/group", 0o644, "root:x:0:\nredis:x:999:\n")
+    }
+
+    /// The Redis or Valkey server at `program`, in an image that [`REDIS_INSTRUCTIONS`] finish.
+    #[track_caller]
+    pub fn redis_server(program: &Path) -> Self {
+        Self::with_users()
+            .folder("/data", 0o777)
+            .program(&find_program("sh"), "/bin/sh")
+            .text("/docker-entrypoint.sh", 0o755, REDIS_ENTRYPOINT)
+            .program(program, "/usr/local/bin/redis-server")
+            .link("redis-server", "/usr/local/bin/valkey-server")
+    }
+
     /// A file of the host, with its permissions.
     #[track_caller]
     pub fn file(self, host: &Path, inside: &str) -> Self {
@@ -301,7 +306,7 @@ impl ImageRoot {
     }
 
     /// The same bytes for the same files, whenever and by whomever they are packed.
-    fn pack(&self) -> PathBuf {
+    pub(crate) fn pack(&self) -> PathBuf {
         let tar = self.folder.path().join("root.tar");
         let packed = run(Command::new("tar")
             .args([
