@@ -70,6 +70,23 @@ fn a_runtime_of_one_thread_is_blocked_by_what_does_not_await_and_not_by_having_n
 }
 
 #[test]
+fn a_task_that_is_working_and_awaits_for_ever_is_a_stall_though_the_runtime_runs() {
+    let folder = TempFolder::new();
+    let runtime = runtime(2);
+    let agent = registered(&folder, "awaits", &runtime);
+    let worker = agent.clone();
+    let task = runtime.spawn(async move {
+        let work = worker.working().unwrap();
+        std::future::pending::<()>().await;
+        drop(work);
+    });
+    folder.until_says("awaits", "not_ready: stalled: no progress for ");
+    task.abort();
+    folder.until_says("awaits", "ready");
+    drop(agent);
+}
+
+#[test]
 fn its_signal_is_removed_with_the_last_clone() {
     let folder = TempFolder::new();
     let runtime = runtime(1);

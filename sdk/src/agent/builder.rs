@@ -28,7 +28,7 @@ pub struct AgentBuilder {
     name: String,
     ttl: Duration,
     heartbeat: Option<Duration>,
-    watchdog: Option<Duration>,
+    pub(super) watchdog: Option<Duration>,
     folder: Option<Folder>,
     store: Option<String>,
     namespace: Option<String>,

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::{Agent, AgentBuilder};
+use super::{Agent, AgentBuilder, Working};
 use crate::publisher::Publisher;
 use crate::{Error, ErrorKind, Result};
 
@@ -29,9 +29,9 @@ const TICKS_PER_LIMIT: u32 = 5;
 /// removed when the last one is dropped. That may wait up to 1 s for a store;
 /// [`TokioAgent::close`] does not block the runtime meanwhile.
 ///
-/// What it proves is that the runtime runs tasks. Of several worker threads one that is blocked is no
-/// stall, and a task that awaits for ever is none either: those who want to see that use
-/// [`Agent::tick`] with an agent of its own.
+/// What that proves is that the runtime runs tasks. Of several worker threads one that is blocked is no
+/// stall, and a task that awaits for ever is none either, unless the task has said that it is
+/// [`working`](Agent::working): such a call has a limit of its own, which only its own ticks renew.
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,8 +85,11 @@ impl AgentBuilder {
         let mut ticks = interval((limit / TICKS_PER_LIMIT).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let agent = self.watchdog(limit).register()?;
-        let runtime_end = RuntimeEnd(Arc::clone(&agent.member.publisher));
-        let proof = runtime.spawn(prove(ticks, runtime_end)).abort_handle();
+        let proof = RuntimeProof {
+            call: agent.working()?,
+            agent: Arc::clone(&agent.member.publisher),
+        };
+        let proof = runtime.spawn(prove(ticks, proof)).abort_handle();
         Ok(TokioAgent {
             agent: Arc::new(agent),
             _proof: Arc::new(Proof(proof)),
@@ -141,20 +144,25 @@ impl Drop for Proof {
     }
 }
 
-/// Held by the task. Whatever the agent said last, nobody works for it once its runtime is gone.
-struct RuntimeEnd(Arc<Publisher>);
+/// Held by the task.
+struct RuntimeProof {
+    /// The runtime's own progress, and nobody else's: work that hangs on a runtime that runs is a stall.
+    call: Working,
+    agent: Arc<Publisher>,
+}
 
-impl Drop for RuntimeEnd {
+impl Drop for RuntimeProof {
     fn drop(&mut self) {
-        // It fails when the agent is closed or says `stopping`, which is how it ends as a rule.
-        let _ = self.0.mark_not_ready("its tokio runtime has ended");
+        // Whatever the agent said last, nobody works for it once its runtime is gone. It fails when the
+        // agent is closed or says `stopping`, which is how it ends as a rule.
+        let _ = self.agent.mark_not_ready("its tokio runtime has ended");
     }
 }
 
-async fn prove(mut ticks: Interval, agent: RuntimeEnd) {
+async fn prove(mut ticks: Interval, runtime: RuntimeProof) {
     loop {
         ticks.tick().await;
-        if let Err(e) = agent.0.tick()
+        if let Err(e) = runtime.call.tick_alone()
             && matches!(e.kind(), ErrorKind::Closed | ErrorKind::Forked)
         {
             return;
