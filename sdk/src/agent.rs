@@ -61,7 +61,7 @@ pub struct Agent {
     member: Arc<Member>,
     /// Somebody else holds it; see [`find_agent`](crate::find_agent).
     is_found: bool,
-    /// Whatever becomes of the signal is no longer up to this.
+    /// The signal is no longer this one's business.
     left: AtomicBool,
 }
 
@@ -91,8 +91,8 @@ impl Agent {
     /// Says that the agent does its work. `details` is anything that serialises to a JSON object,
     /// or `()`. Returns once the local signal is written.
     ///
-    /// Said again while the agent is ready it renews the details, and proves progress of an agent that
-    /// proves it by nothing else: of no call that is under way, and of none that was armed.
+    /// Repeated while the agent is ready, it renews the details, and counts as progress of an agent
+    /// that has no other proof: of no call that is under way, and of none that was armed.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -115,8 +115,9 @@ impl Agent {
         self.member.publisher.mark_ready(object(&details)?)
     }
 
-    /// Says that the agent can't do its work now, and why. Of the reason 256 characters are
-    /// published, control characters as spaces. The details stay, if there is room for both.
+    /// Says that the agent can't do its work now, and why. The first 256 characters of the reason
+    /// are published, with control characters as spaces. The details stay, if there is room for
+    /// both.
     ///
     /// # Errors
     /// [`ErrorKind::Folder`], [`ErrorKind::Forked`] and [`ErrorKind::Closed`] as
@@ -129,7 +130,7 @@ impl Agent {
     /// innermost loop. The first tick after a stall publishes `ready` before it returns. While the
     /// agent says `stopping` it does nothing: work in flight may finish as usual.
     ///
-    /// It counts for every call that is under way. Where several are, tick each by its own
+    /// It counts for every call that is under way. If there are several, tick each by its own
     /// [`Working::tick`]: then one that hangs is seen while the others work.
     ///
     /// # Errors
@@ -174,10 +175,10 @@ impl Agent {
         Working::begin(&self.member.publisher, None)
     }
 
-    /// Has the watchdog watch for any tick at all, from whichever thread it comes, until
-    /// [`Agent::disarm`]: for work that begins in one place and ends in another, where no guard of
-    /// [`Agent::working`] can be held. Counts as progress. Counted: it watches until it is disarmed as
-    /// often as it was armed.
+    /// Makes the watchdog expect ticks, from any thread, until [`Agent::disarm`]: for work that
+    /// begins in one place and ends in another, where nobody can hold a guard of
+    /// [`Agent::working`]. Counts as progress. Calls are counted: it watches until it has been
+    /// disarmed as often as it was armed.
     ///
     /// # Errors
     /// As [`Agent::tick`].
@@ -185,10 +186,9 @@ impl Agent {
         self.member.publisher.arm()
     }
 
-    /// Takes back one [`Agent::arm`]; without one it does so with what holds for every new agent, that
-    /// it is watched from the moment when it is marked ready. From then on an agent that waits for
-    /// work, neither armed nor with a call under way, is idle, and not stalled. Ends a stall for want
-    /// of ticks.
+    /// Undoes one [`Agent::arm`]. Without one, it ends the default of a new agent, which is watched
+    /// as soon as it is marked ready. From then on an agent that waits for work, neither armed nor
+    /// with a call under way, is idle, not stalled. Ends a stall for want of ticks.
     ///
     /// ```
     /// use std::time::Duration;
@@ -218,7 +218,7 @@ impl Agent {
     /// this is dropped. For owners who share the agent; others have [`Agent::close`].
     ///
     /// # Errors
-    /// As [`Agent::close`]. Said twice, the first reason stands.
+    /// As [`Agent::close`]. If repeated, the first reason stays.
     pub fn mark_stopping(&self, reason: &str) -> Result<()> {
         self.member.publisher.stop(reason)
     }
@@ -243,8 +243,8 @@ impl Agent {
         self.member.publisher.state()
     }
 
-    /// What the store made of the last record that it was sent; nothing before the first answer,
-    /// and without a store.
+    /// The store's answer to the last record it was sent; `None` before the first answer, and
+    /// without a store.
     #[must_use]
     pub fn announced(&self) -> Option<Announced> {
         self.member.publisher.announced()
@@ -254,8 +254,8 @@ impl Agent {
     /// can see it. The calling thread blocks for at most `timeout`.
     ///
     /// # Errors
-    /// [`ErrorKind::StoreUnavailable`] when it does not have it by then, with the reason; it is
-    /// announced later all the same. [`ErrorKind::InvalidConfig`] when there is no store.
+    /// [`ErrorKind::StoreUnavailable`] if it does not have it by then, with the reason; it is
+    /// announced later all the same. [`ErrorKind::InvalidConfig`] if there is no store.
     pub fn wait_announced(&self, timeout: Duration) -> Result<()> {
         self.member.publisher.wait_announced(timeout)
     }
@@ -286,7 +286,7 @@ impl Agent {
             member: Arc::clone(&self.member),
         };
         draining.member.publisher.stop(reason)?;
-        // What is left to do is the Draining's.
+        // The rest is the Draining's.
         self.left.store(true, SeqCst);
         Ok(draining)
     }

@@ -27,12 +27,12 @@ static CURRENT: PerProcess<Agents> = PerProcess::new();
 #[derive(Debug)]
 pub(crate) struct Agents {
     identity: Arc<Identity>,
-    /// Where it publishes, instead of where `READY_DIR` and the defaults say.
+    /// Where it publishes, instead of `READY_DIR` and the defaults.
     folder: ArcSwapOption<Folder>,
     table: Mutex<Table>,
     /// The names in `table`, readable without a lock by a forked child.
     names: ArcSwap<BTreeSet<Name>>,
-    /// Names that only the process this one was forked from publishes.
+    /// Names that only the process publishes from which this one was forked.
     inherited: BTreeSet<Name>,
     heartbeat: Heartbeat,
 }
@@ -94,7 +94,7 @@ impl Agents {
         }
     }
 
-    /// Whether only the process that this one was forked from publishes that name.
+    /// Whether only the process publishes that name from which this one was forked.
     pub(crate) fn has_inherited(&self, name: &Name) -> bool {
         self.find(name).is_none() && self.inherited.contains(name)
     }
@@ -139,7 +139,8 @@ impl Agents {
         Ok(member)
     }
 
-    /// The agent of that name; registered as described, and held from then on, if there is none.
+    /// The agent of that name; if there is none, it is registered as described, and held from then
+    /// on.
     pub(crate) fn find_or_hold(
         &'static self,
         name: &Name,
@@ -164,7 +165,7 @@ impl Agents {
         self.lock().all.values().filter_map(Weak::upgrade).collect()
     }
 
-    /// Waits, for a moment, until what was taken back is gone from all stores.
+    /// Waits, for a moment, until the removed signals are gone from all stores.
     pub(crate) fn wait_withdrawn(&self) {
         for announcer in self.heartbeat.announcers() {
             announcer.wait_withdrawn();
@@ -212,7 +213,7 @@ impl Agents {
         Ok(())
     }
 
-    /// Forgets an agent. Called once for each: while it is known, its name can't be taken.
+    /// Forgets an agent. Called once for each: while an agent is known, its name is taken.
     fn forget(&self, name: &Name) {
         let mut agents = self.lock();
         self.heartbeat.leave(name);
@@ -233,7 +234,8 @@ impl Agents {
 }
 
 impl Member {
-    /// Removes the signal everywhere, and ends its beats. Once: by then the name may be published anew.
+    /// Removes the signal everywhere, and ends its beats. Only once: after that, the name may be
+    /// published anew.
     pub(crate) fn remove(&self) {
         let Some(removed) = self.publisher.remove() else {
             return;
@@ -249,7 +251,7 @@ impl Member {
         }
     }
 
-    /// The agent goes, and its last record is to stay for its TTL.
+    /// The agent goes, but its last record stays for its TTL.
     pub(crate) fn announce_last(&self) {
         let Some((announcer, outbox)) = &self.announced else {
             return;

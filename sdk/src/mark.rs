@@ -13,8 +13,8 @@ use crate::{Agent, Error, ErrorKind, Result};
 /// or `()`. The first call registers the agent, with a TTL of 60 s; its signal is kept alive from
 /// then on. Returns once the local signal is written.
 ///
-/// Call [`close_all`] before the process ends: a process that just ends has, to its container's
-/// health check, died.
+/// Call [`close_all`] before the process ends: to the container's health check, a process that just
+/// ends has died.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -66,9 +66,9 @@ pub fn mark_agent_not_ready(name: &str, reason: &str) -> Result<()> {
     member.publisher.mark_not_ready(reason)
 }
 
-/// The agent of that name which this process publishes, whoever holds it; nothing where it publishes
-/// none, as a forked child that has not registered its own. Dropping what was found leaves the agent
-/// as it is; closing it ends the agent.
+/// The agent of that name that this process publishes, whoever holds it; `None` if there is none,
+/// as in a forked child that has not registered its own. Dropping the result leaves the agent as it
+/// is; closing it ends the agent.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -88,7 +88,7 @@ pub fn find_agent(name: &str) -> Option<Agent> {
 }
 
 /// Publishes `stopping` for every agent of this process and removes their signals: what a process
-/// does before it ends. An agent held in an [`Agent`] does so by itself when it is dropped.
+/// does before it ends. An [`Agent`] does so by itself when it is dropped.
 ///
 /// ```
 /// ready_probe_sdk::close_all("deploy");
@@ -96,15 +96,16 @@ pub fn find_agent(name: &str) -> Option<Agent> {
 pub fn close_all(reason: &str) {
     let agents = Agents::current();
     for member in agents.members() {
-        // What can't be written was logged when it began to fail; the signal is removed even so.
+        // If it can't be written, that was logged when it began to fail; the signal is removed even
+        // so.
         let _ = member.publisher.stop(reason);
         member.remove();
     }
     agents.wait_withdrawn();
 }
 
-/// Publishes what this process registers from now on in `dir`, instead of where `READY_DIR` and
-/// the defaults say. The folder is made when the first agent registers.
+/// Publishes whatever this process registers from now on in `dir`, instead of `READY_DIR` and the
+/// defaults. The folder is made when the first agent registers.
 ///
 /// ```
 /// use std::path::Path;

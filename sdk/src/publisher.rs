@@ -39,7 +39,7 @@ pub(crate) struct Publisher {
     pub(crate) name: Name,
     instance: Instance,
     outbox: Option<Arc<Outbox>>,
-    /// Has the heartbeat pass.
+    /// Wakes the heartbeat.
     wake: Wake,
     ttl_ms: u64,
     beat_ms: u64,
@@ -61,7 +61,7 @@ struct Inner {
     outage: Option<FolderOutage>,
 }
 
-/// The folder has refused beats since then.
+/// Since when the folder has refused beats.
 #[derive(Debug)]
 struct FolderOutage {
     since_ms: u64,
@@ -121,7 +121,7 @@ impl Publisher {
     }
 
     /// Publishes the first record. The next beat comes at a random phase of the interval: agents
-    /// that were started together must not beat in step.
+    /// that start together must not beat in step.
     pub(crate) fn first_beat(&self) -> Result<()> {
         let mut inner = self.lock();
         if self.is_removed() {
@@ -144,7 +144,7 @@ impl Publisher {
         self.change(State::NotReady, Some(reason), None)
     }
 
-    /// Publishes `stopping`, the last word. Said twice, the first reason stands.
+    /// Publishes `stopping`, the last word. If repeated, the first reason stays.
     pub(crate) fn stop(&self, reason: &str) -> Result<()> {
         self.check_own()?;
         if self.said() == State::Stopping && !self.is_removed() {
@@ -153,8 +153,8 @@ impl Publisher {
         self.change(State::Stopping, Some(reason), None)
     }
 
-    /// Removes the signal from the folder, and ends its beats. Nothing where that was done before; what
-    /// it returns else is to be logged once the agent is forgotten.
+    /// Removes the signal from the folder, and ends its beats. `None` if that was done before; the
+    /// result has to be logged once the agent is forgotten.
     pub(crate) fn remove(&self) -> Option<Result<()>> {
         let mut inner = self.lock();
         if self.closed.swap(true, SeqCst) {
@@ -177,8 +177,8 @@ impl Publisher {
         self.closed.load(SeqCst)
     }
 
-    /// What the heartbeat thread does when it passes: notices a stall, and beats when it is time.
-    /// Returns when it wants to be passed again.
+    /// A pass of the heartbeat thread: notices a stall, and beats when it is time. Returns when to
+    /// pass again.
     pub(crate) fn attend(&self, now_ms: u64, gap: Option<Gap>) -> u64 {
         let mut inner = self.lock();
         if self.is_removed() {
@@ -192,7 +192,7 @@ impl Publisher {
             self.note_since();
             inner.version += 1;
         }
-        // What the store has answered is in the record.
+        // The record holds the store's answer.
         let has_news = self.outbox.as_ref().is_some_and(|o| o.take_news());
         let mut note = None;
         if stalled.is_some() || has_news || inner.next_beat_ms <= now_ms {
@@ -217,7 +217,7 @@ impl Publisher {
         self.identity.is_current()
     }
 
-    /// The last that the store has answered.
+    /// The store's last answer.
     pub(crate) fn announced(&self) -> Option<Announced> {
         self.outbox.as_ref()?.announced()
     }
@@ -263,7 +263,7 @@ impl Publisher {
         }
         let resumed = self.watchdog.as_ref().is_some_and(|watchdog| {
             let now_ms = clock::mono_ms();
-            // While it was not ready nothing was watched, and all begins anew.
+            // While it was not ready, nothing was watched; everything begins anew.
             if before.state == State::Ready && state == State::Ready {
                 watchdog.mark(now_ms)
             } else {
@@ -299,7 +299,7 @@ impl Publisher {
         let written = signal
             .fitting(Signal::encode)
             .and_then(|record| inner.publication.write(&record));
-        // What the folder refuses can be announced all the same.
+        // A record that the folder refuses can be announced all the same.
         if let Some(outbox) = &self.outbox {
             outbox.put(signal, inner.version);
         }
@@ -338,7 +338,7 @@ impl Publisher {
         self.word.store(Arc::new(word));
     }
 
-    /// What the agent itself said last; see [`Publisher::state`] for what is published.
+    /// The agent's own last word; see [`Publisher::state`] for what is published.
     fn said(&self) -> State {
         self.word.load().state
     }

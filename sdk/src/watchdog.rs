@@ -1,9 +1,9 @@
 //! Whether an agent makes progress: its own account, and one for each call that is under way. Reads no
 //! clock, writes nothing.
 //!
-//! The agent is stalled while any account that is watched is expired. Those of calls are watched while
-//! the calls are under way; its own from the beginning, and from the first call or [`Watchdog::disarm`]
-//! on only while it is armed.
+//! The agent is stalled while any watched account is expired. Those of calls are watched while the
+//! calls are under way; its own is watched from the beginning, but after the first call or
+//! [`Watchdog::disarm`] only while it is armed.
 
 mod account;
 
@@ -30,15 +30,14 @@ pub(crate) struct Watchdog {
     own: Account,
     /// How often its own account was armed, less how often it was disarmed; never below 0.
     arms: AtomicU64,
-    /// A call has begun, or it was disarmed: its own account is watched while it is armed, and not by
-    /// default.
+    /// A call has begun, or it was disarmed: its own account is watched only while it is armed.
     on_demand: AtomicBool,
     /// Changed only while `ledger` is locked.
     stalled: AtomicBool,
     ledger: Mutex<Ledger>,
 }
 
-/// What only whoever looks, begins, ends or recovers has to know.
+/// What matters only to looks, beginnings, ends and recoveries.
 #[derive(Debug, Default)]
 struct Ledger {
     last_gap: Gap,
@@ -52,7 +51,7 @@ pub(crate) struct Stall {
     /// The longest time without progress.
     pub(crate) idle_ms: u64,
     pub(crate) limit_ms: u64,
-    /// How many calls hang, of how many that are under way. Of calls within calls the innermost count.
+    /// How many calls hang, and how many are under way. Of nested calls, the innermost count.
     pub(crate) hung: usize,
     pub(crate) calls: usize,
 }
@@ -84,13 +83,13 @@ impl Watchdog {
         self.stalled.load(SeqCst)
     }
 
-    /// Progress of everything. Says whether this ends a stall, as all that follow.
+    /// Progress of everything. Like all that follow, says whether this ends a stall.
     pub(crate) fn tick(&self, now_ms: u64) -> bool {
         self.all_ms.store(now_ms, SeqCst);
         self.is_stalled() && self.recover(now_ms)
     }
 
-    /// Progress of a call and of those around it; and of the agent's own account, which is nobody's.
+    /// Progress of a call and of those around it, and of the agent's own account.
     pub(crate) fn tick_call(&self, call: &Call, now_ms: u64) -> bool {
         let mut expired = self.renew_own(now_ms);
         call.each(|call| {
@@ -120,7 +119,7 @@ impl Watchdog {
     }
 
     pub(crate) fn arm(&self, now_ms: u64) -> bool {
-        // The time before is not the agent's: it is progress first, and watched then.
+        // The time before does not count: it is progress first, and watched then.
         let expired = self.renew_own(now_ms);
         self.arms.fetch_add(1, SeqCst);
         expired && self.recover(now_ms)
@@ -132,7 +131,7 @@ impl Watchdog {
         let _ = self
             .arms
             .fetch_update(SeqCst, SeqCst, |arms| Some(arms.saturating_sub(1)));
-        // A look that has found it armed finds it renewed.
+        // A look that finds it armed finds it renewed.
         self.renew_own(now_ms) && self.recover(now_ms)
     }
 
@@ -180,9 +179,9 @@ impl Watchdog {
             account.set_expired(true);
         }
         let was_stalled = self.stalled.swap(true, SeqCst);
-        // A tick that came before this saw no stall to end, so it has to be looked for here; one that
-        // comes after it ends the stall itself. Accounts that were expired before are not looked at:
-        // whoever renews them sees it.
+        // A tick that came before this saw no stall to end, so look for it here; a later one ends
+        // the stall itself. Accounts that were expired before need no look: whoever renews them
+        // sees it.
         let mut still_late = false;
         for (account, forgiven) in late {
             let is_late = is_late(account, forgiven);
@@ -195,9 +194,9 @@ impl Watchdog {
         !was_stalled && still_late
     }
 
-    /// When to look again: at the first expiry, and often before. What is forgiven of a pause is as exact
-    /// as the looks are frequent, so they go on while nothing is watched: a pause may follow at
-    /// once when the agent gets ready or a stall ends.
+    /// When to look again: at the first expiry, and often before. Forgiving a pause is as exact as
+    /// the looks are frequent, so they go on while nothing is watched: a pause may follow right
+    /// after the agent gets ready or a stall ends.
     pub(crate) fn next_look_ms(&self, now_ms: u64) -> u64 {
         let step_ms = (self.limit_ms / LOOKS_PER_LIMIT).clamp(10, 250);
         let ledger = self.ledger();
@@ -294,7 +293,7 @@ impl Watchdog {
     }
 }
 
-/// What tells calls apart: where they are, as long as the ledger has them.
+/// How calls are told apart: by where they are, as long as the ledger has them.
 fn key(call: &Call) -> usize {
     std::ptr::from_ref(call).addr()
 }

@@ -21,7 +21,7 @@ const MIN_HEARTBEAT_MS: u64 = 50;
 /// The shortest limit a watchdog may have.
 const MIN_WATCHDOG_MS: u64 = 100;
 
-/// How an agent is to be published; see [`Agent::builder`].
+/// How to publish an agent; see [`Agent::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing is published before register()"]
 pub struct AgentBuilder {
@@ -79,9 +79,9 @@ impl AgentBuilder {
     /// Where to announce the signal to everybody else, instead of where `READY_STORE` says:
     /// `redis://…`, `rediss://…`, `redis+unix:///…`, `nats://…` or `tls://…`.
     ///
-    /// The first agent that is announced anywhere puts a panic hook before the process's own. It keeps
-    /// a panic of the heartbeat's own from the process when a daemonizer has closed its descriptors,
-    /// and hands on every other one.
+    /// The first agent that is announced anywhere puts a panic hook before the process's own. It
+    /// hides a panic of the heartbeat's own if a daemonizer has closed its descriptors, and passes
+    /// on every other one.
     pub fn store(mut self, address: &str) -> Self {
         self.store = Some(address.to_owned());
         self
@@ -96,8 +96,7 @@ impl AgentBuilder {
 
     /// Publishes the agent as `starting` and keeps its signal alive from now on.
     ///
-    /// What processes of this name that have died in this life of the container left behind is
-    /// removed.
+    /// Removes what dead processes of this name have left behind in this life of the container.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`] and [`ErrorKind::InvalidArgument`] for what breaks a limit,
@@ -112,9 +111,9 @@ impl AgentBuilder {
         Ok(Agent::new(member))
     }
 
-    /// What [`mark_agent_ready`](crate::mark_agent_ready) does, with these options: the process
-    /// holds the agent until [`close_all`](crate::close_all). An agent that is published already
-    /// keeps the options that it was registered with.
+    /// As [`mark_agent_ready`](crate::mark_agent_ready), with these options: the process holds the
+    /// agent until [`close_all`](crate::close_all). An agent that is already published keeps the
+    /// options that it was registered with.
     ///
     /// ```
     /// use std::time::Duration;

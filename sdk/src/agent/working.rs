@@ -11,13 +11,13 @@ use crate::watchdog::Call;
 /// [`tick`](Working::tick) as often as the watchdog demands. Made by
 /// [`Agent::working`](crate::Agent::working).
 ///
-/// It may be sent to another thread, and outlive the [`Agent`](crate::Agent): what is in flight when
+/// It may be sent to another thread, and outlive the [`Agent`](crate::Agent): work in flight when
 /// that is closed ends as it would have.
 #[derive(Debug)]
 #[must_use = "the call has ended as soon as this is dropped: hold it for as long as the work goes on"]
 pub struct Working {
     publisher: Arc<Publisher>,
-    /// Nothing where nobody watches: without a watchdog, or when the agent said `stopping` before.
+    /// `None` if nobody watches: without a watchdog, or after `stopping`.
     call: Option<Arc<Call>>,
 }
 
@@ -42,9 +42,9 @@ impl Working {
         }
     }
 
-    /// Proves progress of this call alone, not of those around it and of nothing that was
-    /// [armed](crate::Agent::arm): for what proves that it runs and not that work gets on, as the timer
-    /// of an event loop. Work that begins within such a call proves both.
+    /// Proves progress of this call alone, not of those around it or of anything that was
+    /// [armed](crate::Agent::arm): for proof that something runs, though not that its work gets on,
+    /// such as the timer of an event loop. Work that begins within such a call proves both.
     ///
     /// # Errors
     /// As [`Agent::tick`](crate::Agent::tick).
@@ -55,7 +55,7 @@ impl Working {
         }
     }
 
-    /// Begins a call within this one, as of a step within a job. While it ticks, this one is not
+    /// Begins a call within this one, such as a step of a job. While it ticks, this one is not
     /// stalled either: its beginning, its ticks and its end are progress of both.
     ///
     /// ```
@@ -80,8 +80,8 @@ impl Working {
         Self::begin(&self.publisher, self.call.as_ref())
     }
 
-    /// Whether the agent is stalled since this call, or one around it, has not ticked in time. The
-    /// next tick then writes a signal, which any other does not.
+    /// Whether the agent is stalled because this call, or one around it, has not ticked in time.
+    /// Then the next tick writes a signal; no other tick does.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         (self.call.as_ref()).is_some_and(|call| self.publisher.is_stalled_by(call))

@@ -1,4 +1,4 @@
-//! What every record of this process says of it.
+//! What every record of this process says about it.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::host::{self, Epoch};
 use crate::signal::Instance;
 use crate::{Error, ErrorKind, Result};
 
-/// What [`use_sdk`] said, in this process or in one that it was forked from.
+/// What [`use_sdk`] set, in this process or in one that it was forked from.
 static SDK: ArcSwapOption<&'static str> = ArcSwapOption::const_empty();
 const RUST_SDK: &str = concat!("rust/", env!("CARGO_PKG_VERSION"));
-/// A record has to hold the agent's own words, too.
+/// A record has to have room for the agent's own words, too.
 const MAX_SDK_LEN: usize = 64;
 
 /// A process that publishes.
@@ -21,7 +21,7 @@ pub(crate) struct Identity {
     pub(crate) pid_start: Option<u64>,
     pub(crate) epoch: Epoch,
     pub(crate) host: String,
-    /// Tells this process from any other with its host name and id.
+    /// Distinguishes this process from any other with its host name and id.
     nonce: String,
 }
 
@@ -48,15 +48,15 @@ impl Identity {
         Instance::of_process(&self.host, self.pid, self.pid_start)
     }
 
-    /// The same where others read it: there, host name and process id are not enough to tell one from
-    /// another.
+    /// The same for readers elsewhere, where host name and process id are not enough to tell
+    /// instances apart.
     pub(crate) fn announced_instance(&self) -> Instance {
         self.instance().with_nonce(&self.nonce)
     }
 }
 
-/// Has records say from now on that `sdk` wrote them, instead of `rust/VERSION`: for SDKs of other
-/// languages, which are built on this one. Only people read it.
+/// Makes records say from now on that `sdk` wrote them, instead of `rust/VERSION`: for SDKs of
+/// other languages that are built on this one. Only people read it.
 ///
 /// ```
 /// ready_probe_sdk::use_sdk("python/0.1.0")?;
@@ -79,7 +79,7 @@ pub fn use_sdk(sdk: &'static str) -> Result<()> {
     Ok(())
 }
 
-/// What writes the records of this process.
+/// The writer of this process's records.
 pub(crate) fn sdk() -> &'static str {
     SDK.load().as_deref().copied().unwrap_or(RUST_SDK)
 }

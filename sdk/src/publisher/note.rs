@@ -1,11 +1,11 @@
-//! What publishing tells the log. Noted under a lock, logged without one.
+//! What publishing logs. Noted under a lock, logged without one.
 
 use crate::Error;
 use crate::freshness::Span;
 use crate::signal::Name;
 use crate::watchdog::Stall;
 
-/// What is to be logged once no lock is held.
+/// What to log once no lock is held.
 #[derive(Debug)]
 pub(super) enum Note {
     /// An outage of the folder begins.

@@ -1,4 +1,5 @@
-//! What an agent's work says of its progress. Nothing where no watchdog watches, or nobody any more.
+//! What an agent's work says about its progress. Nothing without a watchdog, or if nobody watches
+//! any more.
 
 use std::sync::Arc;
 
@@ -21,8 +22,8 @@ impl Publisher {
         self.prove(Watchdog::disarm)
     }
 
-    /// A call begins. The work is to be done whatever becomes of the word about it: the end of a stall
-    /// that can't be written is tried again.
+    /// A call begins. The work goes on whatever becomes of the word about it: if the end of a stall
+    /// can't be written, it is tried again.
     pub(crate) fn begin(&self, around: Option<&Arc<Call>>) -> Result<Option<Arc<Call>>> {
         let Some(watchdog) = self.watching()? else {
             return Ok(None);
@@ -63,7 +64,7 @@ impl Publisher {
         }
     }
 
-    /// What is in flight while the agent says `stopping` ends well, and nobody watches it any more.
+    /// Work in flight while the agent says `stopping` ends well, and nobody watches it any more.
     fn watching(&self) -> Result<Option<&Watchdog>> {
         self.check_own()?;
         if self.said() == State::Stopping {

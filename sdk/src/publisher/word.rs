@@ -35,7 +35,7 @@ impl Word {
 }
 
 impl Publisher {
-    /// Details are refused when they come, not when the sequence number has grown a digit.
+    /// Details are refused when they come, not once the sequence number has grown a digit.
     pub(super) fn check_size(&self, details: &Map<String, Value>) -> Result<()> {
         let word = Word {
             state: State::Ready,
@@ -43,7 +43,7 @@ impl Publisher {
             ..Word::first()
         };
         let mut signal = self.signal(&word, u64::MAX, u64::MAX);
-        // The same record has to fit elsewhere, too.
+        // The same record has to fit in a store, too.
         if let Some(outbox) = &self.outbox {
             signal.container.clone_from(&outbox.container);
         }

@@ -1,4 +1,5 @@
-//! One account of progress: when it was last proved, and how long ago that is, less what is not counted.
+//! One account of progress: when it was last proved, and how long ago that is, less what does not
+//! count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -74,14 +75,14 @@ impl Call {
         self.ended.load(SeqCst)
     }
 
-    /// It keeps no call alive that has ended: tasks that start one another would else keep all that
-    /// were before them.
+    /// It keeps no ended call alive: otherwise tasks that start one another would keep all those
+    /// before them.
     pub(super) fn end(&self) {
         self.ended.store(true, SeqCst);
         self.around.store(self.around().and_then(Self::under_way));
     }
 
-    /// This call or, where it has ended, the innermost around it that has not.
+    /// This call or, if it has ended, the innermost one around it that has not.
     pub(super) fn under_way(self: Arc<Self>) -> Option<Arc<Self>> {
         let mut call = self;
         while call.has_ended() {
@@ -106,7 +107,7 @@ impl Call {
     }
 }
 
-/// What is not counted against an account.
+/// The time that does not count against an account.
 #[derive(Debug, Default)]
 pub(super) struct Forgiven {
     /// The proof after which it was not counted; void when a later one has come.
@@ -116,7 +117,7 @@ pub(super) struct Forgiven {
 
 impl Forgiven {
     /// Only the part of a gap after the last proof is taken off: threads resume in any order, and a
-    /// tick may have come before the heartbeat noticed the gap; or after it, with the time of before.
+    /// tick may have come before the heartbeat noticed the gap, or after it with an earlier time.
     pub(super) fn forgive(&mut self, progress_ms: u64, last: Gap, gap: Option<Gap>) {
         if self.since_ms != progress_ms {
             self.since_ms = progress_ms;
