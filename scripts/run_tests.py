@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs every test: those of Docker and Podman, which wait most of the time, beside all others. `make test` calls it when
-everything that they need has been built and installed.
+"""Runs every test: those of Docker and Podman, which wait most of the time, beside all others. `make test` calls
+it when everything that they need has been built and installed.
 
 A test that fails is run again alone; CONTRIBUTING.md says what is made of that. The output of everything is kept
 in target/test-logs.
@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from testing.children import Children, run_until_interrupted
@@ -21,11 +22,12 @@ from testing.suites import DocTests, Program, Pytest, RustTests, Suite
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "target/test-logs"
 CARGO_TEST = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--workspace", "--all-features"]
-DOCKER, PODMAN = "tests/docker/main.rs", "tests/podman/main.rs"
+# Tests of containers; those of what all tests stand on need Docker in part.
+DOCKER, PODMAN, SUPPORT = "tests/docker/main.rs", "tests/podman/main.rs", "tests/support/src/lib.rs"
 # On two cores. Tests of containers mostly wait for health checks, and give way to those that are timed.
-DOCKER_THREADS, THREADS, WORKERS = 4, 3, 4
-DOCKER_NICE = 5
-BUILD_S, LANE_S = 1800.0, 1800.0
+CONTAINER_THREADS, THREADS, WORKERS = 4, 3, 4
+CONTAINER_NICE = 5
+BUILD_S, LANES_S = 1800.0, 1800.0
 
 
 def main() -> int:
@@ -38,9 +40,9 @@ def build_and_run(children: Children) -> bool:
     programs = build(children)
     if programs is None:
         return False
-    docker = [suite for suite in programs if suite.title in (DOCKER, PODMAN)]
-    others = [suite for suite in programs if suite not in docker]
-    account = run_all(children, [docker, [*others, *rest()]], LANE_S)
+    containers = [of_containers(suite) for suite in programs if suite.title in (DOCKER, PODMAN, SUPPORT)]
+    others = [without_containers(suite) for suite in programs if suite.title not in (DOCKER, PODMAN)]
+    account = run_all(children, [containers, [*others, *rest()]], LANES_S)
     print("\n" + report(account), flush=True)
     return account.good
 
@@ -61,9 +63,16 @@ def build(children: Children) -> list[RustTests] | None:
 def suite(message: dict) -> RustTests:
     title = str(Path(message["target"]["src_path"]).relative_to(ROOT))
     package = Path(message["manifest_path"]).parent
-    if title in (DOCKER, PODMAN):
-        return RustTests(title, message["executable"], package, DOCKER_THREADS, nice=DOCKER_NICE)
     return RustTests(title, message["executable"], package, THREADS)
+
+
+def of_containers(suite: RustTests) -> RustTests:
+    suite = replace(suite, threads=CONTAINER_THREADS, nice=CONTAINER_NICE)
+    return replace(suite, title=f"{SUPPORT}, docker", which=("docker::",)) if suite.title == SUPPORT else suite
+
+
+def without_containers(suite: RustTests) -> RustTests:
+    return replace(suite, which=("--skip", "docker::")) if suite.title == SUPPORT else suite
 
 
 def rest() -> list[Suite]:

@@ -83,7 +83,7 @@ def test_a_blocked_loop_is_stalled_and_recovers_by_itself(folder, limit):
             # It does not: this blocks it.
             begin = time.monotonic()
             until("it is stalled", lambda: agent.state == "not_ready")
-            assert time.monotonic() - begin < 1.5
+            assert time.monotonic() - begin < 5
             assert "stalled: no progress for" in folder.says("loop")
             await until_async("it recovers", lambda: agent.state == "ready")
             assert folder.says("loop") == "healthy: 1 check passes"

@@ -3,7 +3,7 @@
 import pytest
 
 FORKED = """
-    import os, sys, warnings
+    import os, sys, time, warnings
     warnings.simplefilter("ignore", DeprecationWarning)
     import ready_probe
     from ready_probe import Agent, mark_agent_not_ready, mark_agent_ready
@@ -15,6 +15,12 @@ FORKED = """
             call()
         except ready_probe.ForkedProcessError:
             return True
+    # On a busy machine a beat may be late for a moment; one that has stopped never comes.
+    def are_alive():
+        deadline = time.monotonic() + 20
+        while not ready_probe.probe(["agent:function", "agent:object"]):
+            assert time.monotonic() < deadline
+        return True
     """
 
 
@@ -35,7 +41,7 @@ def test_a_forked_child_publishes_its_own_and_not_its_parent_s(run, folder):
             own.mark_ready()
             sys.exit(0)
         assert os.wait()[1] == 0
-        assert ready_probe.probe(["agent:function", "agent:object"])
+        assert are_alive()
     """
     )
     assert [folder.files(name) for name in ("function", "object", "child")] == [[], [], []]
@@ -68,7 +74,7 @@ def test_a_child_that_publishes_nothing_leaves_the_parent_s_signals_alone(run):
         if os.fork() == 0:
             sys.exit(0)
         assert os.wait()[1] == 0
-        assert ready_probe.probe(["agent:function", "agent:object"])
+        assert are_alive()
     """
     )
 
@@ -83,7 +89,7 @@ def test_forks_in_the_middle_of_calls_do_not_hang(run):
             call()
     for call in (agent.mark_ready, lambda: mark_agent_ready("function"), agent.tick):
         threading.Thread(target=forever, args=(call,), daemon=True).start()
-    for _ in range(100):
+    for _ in range(50):
         if os.fork() == 0:
             mark_agent_ready("child")
             Agent("object").close()

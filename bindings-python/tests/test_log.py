@@ -171,7 +171,7 @@ def test_a_fork_does_not_wait_for_ever_for_a_handler_that_does_not_return(start,
             os._exit(0)
         took = monotonic() - begin
         _, status = os.wait()
-        assert status == 0 and 0.09 < took < 1, (status, took)
+        assert status == 0 and 0.09 < took < 5, (status, took)
     """,
         options=("-W", "ignore"),
     )

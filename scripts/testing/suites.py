@@ -46,9 +46,11 @@ class RustTests:
     package: Path
     threads: int
     nice: int = 0
+    which: tuple[str, ...] = ()
+    """The filters of libtest, where not all of them are meant."""
 
     def run(self, children: Children, limit_s: float) -> Outcome:
-        return self._run(children, limit_s, [], f"--test-threads={self.threads}")
+        return self._run(children, limit_s, [*self.which], f"--test-threads={self.threads}")
 
     def alone(self, children: Children, test: str, limit_s: float) -> Outcome:
         return self._run(children, limit_s, [test, "--exact"], "--test-threads=1")
@@ -84,7 +86,8 @@ def of_libtest(listed: list[str], run: Run) -> Outcome:
         missing = " ".join(name for name in listed if name not in done)
         return Outcome(problem=f"{run.ending}; nothing is known of: {missing}\n{run.said}")
     passed, failed, ignored = map(int, summary.groups())
-    names = re.findall(r"^    (\S+)$", run.out[: summary.start()].rpartition("\nfailures:\n")[2], re.MULTILINE) if failed else []
+    _, _, names_of_failed = run.out[: summary.start()].rpartition("\nfailures:\n")
+    names = re.findall(r"^    (\S+)$", names_of_failed, re.MULTILINE) if failed else []
     outcome = Outcome(passed, {name: said_by(name, names, run.out) for name in names})
     if passed + failed + ignored != len(listed) or len(names) != failed or (run.status == 101) != (failed > 0):
         outcome.problem = f"{run.ending}, {len(listed)} tests, but it says: {summary[0]}\n{run.said}"
@@ -94,7 +97,8 @@ def of_libtest(listed: list[str], run: Run) -> Outcome:
 def said_by(test: str, failed: list[str], out: str) -> str:
     """The part of libtest's output that is one failed test's."""
     others = "|".join(re.escape(name) for name in failed)
-    part = re.search(rf"^---- {re.escape(test)} stdout ----\n(.*?)(?=^---- (?:{others}) stdout ----$|^failures:$)", out, re.MULTILINE | re.DOTALL)
+    until = rf"(?=^---- (?:{others}) stdout ----$|^failures:$)"
+    part = re.search(rf"^---- {re.escape(test)} stdout ----\n(.*?){until}", out, re.MULTILINE | re.DOTALL)
     return part[1].strip() if part else ""
 
 

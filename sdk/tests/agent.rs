@@ -75,7 +75,6 @@ fn a_record_says_who_wrote_it_and_when() {
     let want = Signal {
         ttl_ms: Some(30_000),
         beat_ms: Some(7_000),
-        seq: 2,
         host: Some(host::name()),
         pid: Some(pid),
         pid_start,
@@ -87,6 +86,8 @@ fn a_record_says_who_wrote_it_and_when() {
         ..record.clone()
     };
     assert_eq!(record, want);
+    // Registered, marked; the first beat comes at any time.
+    assert!(record.seq >= 2, "{record:?}");
     let now_ms = ready_probe_sdk::clock::mono_ms();
     assert!((before_ms..=now_ms).contains(&record.mono_ms.unwrap()));
     assert!(
@@ -153,7 +154,8 @@ fn marking_again_is_no_change() {
     thread::sleep(Duration::from_millis(1_100)); // `since` counts whole seconds
     agent.mark_ready(json!({ "a": 2 })).unwrap();
     let second = folder.record("again");
-    assert_eq!((second.since, second.seq), (first.since, first.seq + 1));
+    assert_eq!(second.since, first.since);
+    assert!(second.seq > first.seq, "{second:?}");
     assert_eq!(second.details["a"], 2);
     agent.mark_not_ready("x").unwrap();
     assert_ne!(folder.record("again").since, folder.record("again").sdk);
@@ -180,7 +182,9 @@ fn any_thread_may_mark_and_the_last_word_is_what_is_published() {
         }
     });
     let record = folder.record("threads");
-    assert_eq!((record.seq, record.state), (401, agent.state()));
+    // Registered, and marked 400 times; the first beat comes at any time.
+    assert!(record.seq >= 401, "{record:?}");
+    assert_eq!(record.state, agent.state());
     assert_eq!(record.reason.is_none(), record.state == State::Ready);
     fn shared<T: Send + Sync>(_: &T) {}
     shared(&agent);

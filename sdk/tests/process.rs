@@ -86,10 +86,10 @@ fn an_agent_that_was_closed_does_not_take_its_successor_along() {
     assert_eq!(folder.says("a"), ["ready"]);
     let seq = folder.record("a").seq;
     program.tell("mark_ready a");
-    assert_eq!(
-        folder.record("a").seq,
-        seq + 1,
-        "the same instance is marked"
+    let again = folder.record("a").seq;
+    assert!(
+        again > seq,
+        "the same instance is marked: {again} after {seq}"
     );
 }
 

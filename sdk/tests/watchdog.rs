@@ -8,18 +8,19 @@ use std::thread;
 use std::time::Duration;
 
 use common::program::Program;
-use common::{TempFolder, throughout, until};
+use common::{TempFolder, throughout, until, within};
 use ready_probe_sdk::{Agent, ErrorKind, State, clock};
 use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_millis(300);
 /// What a busy machine may add to a moment.
-const SLACK_MS: u64 = 700;
+const SLACK_MS: u64 = 4_000;
 
-/// With the default heartbeat of 10 s, so that what is seen sooner was not a beat.
+/// With beats that are minutes apart, so that what is seen sooner was not a beat.
 fn watched(folder: &TempFolder, name: &str) -> Agent {
     Agent::builder(name)
         .folder(folder.signals())
+        .ttl(Duration::from_secs(3_600))
         .watchdog(LIMIT)
         .register()
         .unwrap()
@@ -47,8 +48,11 @@ fn the_first_tick_after_a_stall_publishes_ready_before_it_returns() {
     let agent = watched(&folder, "resumes");
     agent.mark_ready(serde_json::json!({ "port": 1 })).unwrap();
     folder.until_says("resumes", "not_ready: stalled");
-    agent.tick().unwrap();
-    assert_eq!(folder.says("resumes"), ["ready"]);
+    let says = within(LIMIT, || {
+        agent.tick().unwrap();
+        folder.says("resumes")
+    });
+    assert_eq!(says, ["ready"]);
     assert_eq!(folder.record("resumes").details["port"], 1);
 }
 
@@ -74,15 +78,21 @@ fn an_agent_that_ticks_is_never_stalled() {
     let folder = TempFolder::new();
     let agent = Agent::builder("ticks")
         .folder(folder.signals())
-        .watchdog(Duration::from_secs(1))
+        .watchdog(LIMIT)
         .register()
         .unwrap();
     agent.mark_ready(()).unwrap();
-    throughout(Duration::from_secs(3), || {
-        agent.tick().unwrap();
-        assert_eq!(folder.says("ticks"), ["ready"]);
+    let mut ticks = 0;
+    throughout(10 * LIMIT, || {
+        let says = within(LIMIT, || {
+            agent.tick().unwrap();
+            ticks += 1;
+            folder.says("ticks")
+        });
+        assert_eq!(says, ["ready"]);
     });
-    assert!(folder.record("ticks").seq <= 4, "a tick writes nothing");
+    let seq = folder.record("ticks").seq;
+    assert!(seq < ticks / 3, "a tick writes nothing: {seq}, {ticks}");
 }
 
 #[test]
@@ -92,17 +102,14 @@ fn it_is_armed_only_while_the_agent_is_ready() {
     let builder = Agent::builder("armed").folder(folder.signals()).ttl(hour);
     let agent = builder.watchdog(LIMIT).register().unwrap();
     throughout(3 * LIMIT, || assert_eq!(folder.says("armed"), ["starting"]));
-    assert_eq!(
-        folder.record("armed").seq,
-        1,
-        "nothing was published in between"
-    );
-    agent.mark_ready(()).unwrap();
-    assert_eq!(
-        folder.says("armed"),
-        ["ready"],
-        "time before ready does not count"
-    );
+    // The first beat comes at any time.
+    let seq = folder.record("armed").seq;
+    assert!(seq <= 2, "nothing else was published in between: {seq}");
+    let says = within(LIMIT, || {
+        agent.mark_ready(()).unwrap();
+        folder.says("armed")
+    });
+    assert_eq!(says, ["ready"], "time before ready does not count");
     agent.mark_not_ready("reloading").unwrap();
     throughout(3 * LIMIT, || {
         assert_eq!(folder.says("armed"), ["not_ready: reloading"]);
@@ -127,8 +134,11 @@ fn a_stalled_agent_that_says_why_it_is_not_ready_is_believed() {
     folder.until_says("says", "not_ready: stalled");
     agent.mark_not_ready("deadlock found").unwrap();
     assert_eq!(folder.says("says"), ["not_ready: deadlock found"]);
-    agent.mark_ready(()).unwrap();
-    assert_eq!(folder.says("says"), ["ready"]);
+    let says = within(LIMIT, || {
+        agent.mark_ready(()).unwrap();
+        folder.says("says")
+    });
+    assert_eq!(says, ["ready"]);
 }
 
 #[test]
@@ -180,7 +190,7 @@ fn a_paused_process_is_ready_again_after_at_most_a_beat_and_was_not_stalled() {
             (says == ["ready"]).then_some(())
         });
         let took = clock::mono_ms() - begin;
-        assert!(took < 360 + SLACK_MS, "{took}ms");
+        assert!(took < 360 + SLACK_MS / 2, "{took}ms");
         throughout(Duration::from_millis(600), || {
             assert_eq!(folder.says("a"), ["ready"]);
         });

@@ -14,6 +14,8 @@ use ready_probe_test_support::{
 };
 use rustix::process::{Pid, kill_process};
 
+pub use crate::probes::Probes;
+
 /// Longer than anything here takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
@@ -40,7 +42,7 @@ pub fn agent_root() -> ImageRoot {
 
 /// `FROM scratch` with the bare `HEALTHCHECK CMD ["/ready-probe"]`. One failure makes it unhealthy,
 /// so that what Docker says is what the last probe said.
-pub const INSTRUCTIONS: &str = "HEALTHCHECK --interval=500ms --timeout=20s --retries=1 CMD [\"/ready-probe\"]\n\
+pub const INSTRUCTIONS: &str = "HEALTHCHECK --interval=1s --timeout=20s --retries=1 CMD [\"/ready-probe\"]\n\
      CMD [\"/rust-agent\"]";
 
 /// The image that [`INSTRUCTIONS`] describe.
@@ -125,94 +127,6 @@ fn pid_inside(pid: u32) -> Option<u32> {
         .lines()
         .find_map(|line| line.strip_prefix("NSpid:"))?;
     line.split_whitespace().last()?.parse().ok()
-}
-
-/// All probes of a container, where the engine itself remembers the last five.
-pub struct Probes<'a> {
-    container: &'a Container,
-    seen: Vec<HealthLog>,
-    judged: usize,
-}
-
-impl<'a> Probes<'a> {
-    /// From the container's first probe on, if it has not had many yet.
-    pub fn of(container: &'a Container) -> Self {
-        Self {
-            container,
-            seen: Vec::new(),
-            judged: 0,
-        }
-    }
-
-    /// Waits for a probe that `wanted` accepts, skipping those that ended before an earlier one that was
-    /// waited for. Every probe on the way must pass `bearable`.
-    #[track_caller]
-    pub fn wait(
-        &mut self,
-        what: &str,
-        bearable: impl Fn(&HealthLog) -> bool,
-        wanted: impl Fn(&HealthLog) -> bool,
-    ) -> HealthLog {
-        let deadline = std::time::Instant::now() + LIMIT;
-        loop {
-            let late = std::time::Instant::now() > deadline;
-            self.look();
-            while let Some(probe) = self.seen.get(self.judged) {
-                self.judged += 1;
-                if wanted(probe) {
-                    return probe.clone();
-                }
-                assert!(
-                    bearable(probe),
-                    "while waiting for {what}: {probe:#?}\nbefore: {:#?}",
-                    self.seen
-                );
-            }
-            assert!(
-                !late,
-                "waited {LIMIT:?} in vain for {what}: {:#?}",
-                self.seen
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    /// Waits for a healthy probe; until then only starting ones are borne.
-    #[track_caller]
-    pub fn wait_healthy(&mut self) -> HealthLog {
-        self.wait(
-            "a healthy probe",
-            |probe| says(probe, "starting: "),
-            |probe| says(probe, "healthy: "),
-        )
-    }
-
-    /// Waits for `count` more probes, each of which `wanted` must accept.
-    #[track_caller]
-    pub fn wait_each(&mut self, count: usize, what: &str, wanted: impl Fn(&HealthLog) -> bool) {
-        for _ in 0..count {
-            self.wait(what, |_| false, &wanted);
-        }
-    }
-
-    /// All that have ended so far.
-    pub fn all(&mut self) -> &[HealthLog] {
-        self.look();
-        &self.seen
-    }
-
-    #[track_caller]
-    fn look(&mut self) {
-        let log = self.container.health().log;
-        let new = match self.seen.last() {
-            None => 0,
-            Some(last) => match log.iter().position(|probe| probe.start == last.start) {
-                Some(at) => at + 1,
-                None => panic!("probes were missed between {last:?} and {log:?}"),
-            },
-        };
-        self.seen.extend_from_slice(&log[new..]);
-    }
 }
 
 /// Whether a probe's first line begins so, and its exit status is what that verdict is to have.

@@ -80,10 +80,8 @@ fn redis_that_stays_away_beyond_the_grace_is_unhealthy() {
         |probe| says(probe, "unhealthy: dependency redis://redis:6379: "),
     );
     assert!(gone.output.contains("beyond its grace of 2s"), "{gone:?}");
-    let degraded = probes
-        .all()
-        .iter()
-        .filter(|probe| says(probe, "degraded: "));
-    assert_ne!(degraded.count(), 0, "{:#?}", probes.all());
+    let all = probes.all();
+    let degraded = all.iter().filter(|probe| says(probe, "degraded: "));
+    assert_ne!(degraded.count(), 0, "{all:#?}");
     assert_eq!(world.agent.health().status, "unhealthy");
 }

@@ -39,6 +39,7 @@ mod old_glibc;
 mod operations;
 mod packaging;
 mod peers;
+mod probes;
 mod python;
 mod readme;
 mod restart;

@@ -58,6 +58,7 @@ mod secrets;
 mod secrets_misplaced;
 mod settings;
 mod stages;
+mod starved;
 mod stuck_folders;
 mod target_options;
 mod tls;

@@ -15,9 +15,9 @@ pub const BEAT: Duration = Duration::from_secs(1);
 /// a short beat cuts to its own length.
 const HEALS_WITHIN: Duration = Duration::from_millis(2_200);
 /// For this machine, which has other things to do.
-pub const SLACK: Duration = Duration::from_millis(1_500);
-/// No call of an agent takes longer, whatever the store does.
-pub const AT_ONCE: Duration = Duration::from_millis(50);
+pub const SLACK: Duration = Duration::from_secs(5);
+/// No call of an agent waits longer, whatever the store does. What waits for a store waits for a second.
+pub const AT_ONCE: Duration = Duration::from_millis(400);
 
 pub fn builder(folder: &TempFolder, name: &str, store: &str) -> AgentBuilder {
     Agent::builder(name)
@@ -70,21 +70,34 @@ pub fn assert_heals(folder: &TempFolder, agent: &str) {
     assert!(took < HEALS_WITHIN + SLACK, "{agent} healed after {took:?}");
 }
 
-/// Does what an agent does, again and again, and holds each call against its limit. One of them may
-/// take longer: there are more threads than processors. What waits for a store takes a second or more.
+/// Does what an agent does, again and again, and holds each call against its limit.
 #[track_caller]
 pub fn assert_holds_nobody_up(agent: &Agent, calls: u32) {
-    let mut slow = Vec::new();
     for n in 0..calls {
-        let start = Instant::now();
-        agent.mark_ready(serde_json::json!({ "n": n })).unwrap();
-        agent.tick().unwrap();
-        let _ = agent.announced();
-        slow.extend(Some(start.elapsed()).filter(|took| *took > AT_ONCE));
+        let waited = waited(|| {
+            agent.mark_ready(serde_json::json!({ "n": n })).unwrap();
+            agent.tick().unwrap();
+            let _ = agent.announced();
+        });
+        assert!(waited < AT_ONCE, "call {n} of {calls} waited {waited:?}");
         std::thread::yield_now();
     }
-    let is_fine = slow.len() <= 1 && slow.iter().all(|took| *took < 10 * AT_ONCE);
-    assert!(is_fine, "of {calls} calls: {slow:?}");
+}
+
+/// For how long this thread waited for something else than a processor, of which there are fewer than
+/// threads.
+pub fn waited(act: impl FnOnce()) -> Duration {
+    let (start, before) = (Instant::now(), busy());
+    act();
+    start.elapsed().saturating_sub(busy() - before)
+}
+
+/// For how long this thread has run, or waited to, in all; see `schedstat` in the kernel's
+/// Documentation/scheduler/sched-stats.rst.
+fn busy() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let numbers = told.split_whitespace().take(2);
+    Duration::from_nanos(numbers.filter_map(|ns| ns.parse::<u64>().ok()).sum())
 }
 
 /// The keys of a pattern; tests may scan where the SDK does not.

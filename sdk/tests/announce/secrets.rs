@@ -5,7 +5,7 @@ use std::time::Duration;
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
 
 use crate::common::{TempFolder, until};
-use crate::fixture::{ready_agent, until_told};
+use crate::fixture::ready_agent;
 use crate::log::{collect, lines};
 
 const SECRET: &str = "hUnTeR2-token";
@@ -17,22 +17,34 @@ fn assert_kept(name: &str, server: &Hostile, url: &str, why: &str) {
     collect();
     let folder = TempFolder::new();
     let agent = ready_agent(&folder, name, url);
-    until_told(&folder, name, why);
-    let told = folder.record(name).announced.unwrap();
-    let refused = agent.wait_announced(Duration::ZERO).unwrap_err();
-    // The agent is told first.
+    // A busy machine may be told in between that there was no answer in time.
+    let says = |where_: &str, say: &dyn Fn() -> String| {
+        until(&format!("{why:?} is said {where_}"), || {
+            let said = say();
+            assert!(!said.contains(SECRET), "{said}");
+            said.contains(why).then_some(())
+        });
+    };
+    says("in the record", &|| {
+        format!("{:?}", folder.record(name).announced)
+    });
+    says("to the agent", &|| {
+        agent
+            .wait_announced(Duration::ZERO)
+            .unwrap_err()
+            .to_string()
+    });
+    // There the first cause of an outage stands for all.
     let logged = until("it is logged", || {
         let logged = lines(&server.port().to_string());
         (!logged.is_empty()).then_some(logged)
     });
-    for said in [
-        format!("{told:?}"),
-        refused.to_string(),
-        format!("{logged:?}"),
-    ] {
-        assert!(!said.contains(SECRET), "{said}");
-        assert!(said.contains(why), "{said}");
-    }
+    let said = format!("{logged:?}");
+    assert!(!said.contains(SECRET), "{said}");
+    assert!(
+        said.contains(why) || said.contains("no answer within"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -49,6 +49,18 @@ pub fn throughout(span: Duration, mut look: impl FnMut()) {
     }
 }
 
+/// Does what means something only if it is done within the limit, and does it again where the machine
+/// stood still for so long.
+pub fn within<T>(limit: Duration, mut act: impl FnMut() -> T) -> T {
+    loop {
+        let begin = clock::since_boot();
+        let done = act();
+        if clock::since_boot() - begin < limit {
+            return done;
+        }
+    }
+}
+
 /// A folder of signals that is removed with it.
 pub struct TempFolder {
     dir: tempfile::TempDir,

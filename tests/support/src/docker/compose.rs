@@ -38,6 +38,11 @@ impl Compose {
         }
     }
 
+    /// The unique name, which begins those of its containers and networks.
+    pub fn name(&self) -> &str {
+        &self.project
+    }
+
     /// Sets a variable that the file refers to.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {

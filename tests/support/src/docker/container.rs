@@ -15,6 +15,9 @@ use super::{
 };
 use crate::process::{Run, run_within};
 
+/// For how long freezing a container is tried.
+const FREEZE_LIMIT: Duration = Duration::from_secs(30);
+
 impl Engine {
     /// Starts a container.
     ///
@@ -81,6 +84,12 @@ impl Container {
             id: id.to_owned(),
             owned: false,
         }
+    }
+
+    /// The same container for somebody else, who doesn't remove it.
+    #[must_use]
+    pub fn alias(&self) -> Self {
+        Self::borrowed(&self.engine, &self.id)
     }
 
     /// Its full id.
@@ -248,13 +257,35 @@ impl Container {
     }
 
     /// Freezes all its processes.
+    ///
+    /// # Panics
+    /// When that fails again and again. With cgroups v1 the kernel gives up now and then on a machine
+    /// that is busy ("unable to freeze").
+    #[track_caller]
     pub fn pause(&self) {
-        self.engine.docker(["pause", &self.id]);
+        self.try_for_a_while("pause");
     }
 
     /// Ends [`Container::pause`].
+    ///
+    /// # Panics
+    /// When that fails again and again.
+    #[track_caller]
     pub fn unpause(&self) {
-        self.engine.docker(["unpause", &self.id]);
+        self.try_for_a_while("unpause");
+    }
+
+    #[track_caller]
+    fn try_for_a_while(&self, verb: &str) {
+        let mut last = None;
+        let done = wait_for(FREEZE_LIMIT, || {
+            let run = self.engine.try_docker([verb, &self.id]);
+            let done = run.code() == 0;
+            last = Some(run);
+            done.then_some(())
+        });
+        let said = last.as_ref().map(account).unwrap_or_default();
+        assert!(done.is_some(), "`docker {verb}` {}: {said}", self.id);
     }
 
     /// `docker restart`: TERM, after a second KILL, then a new PID 1.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::*;
-use crate::process::run;
+use crate::process::{run, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -123,12 +123,15 @@ fn vain_wait_quotes_the_last_probes() {
 fn restarted_container_has_another_pid_1() {
     let container = Engine::shared().run(RunOptions::image(subject()).no_healthcheck().init());
     assert_eq!(container.health().status, "none");
-    let pids = container.pids();
-    assert_eq!(pids.len(), 2, "init and the program");
+    let pids = wait_until(LIMIT, "init to have started the program", || {
+        Some(container.pids()).filter(|pids| pids.len() == 2)
+    });
     assert!(pids.contains(&container.host_pid()));
     container.restart();
     assert!(!pids.contains(&container.host_pid()));
-    assert_eq!(container.logs(), "started\nstarted\n");
+    wait_until(LIMIT, "both lives to be logged", || {
+        (container.logs() == "started\nstarted\n").then_some(())
+    });
     container.stop();
     assert_eq!(container.status(), "exited");
     container.start();
@@ -271,9 +274,16 @@ services:
     assert_eq!(project.service("agent").inspect()["Args"][0], "stay");
     assert_eq!(ping(project.service("redis").ip()), "+PONG\r\n");
     let network = project.services("redis")[0].inspect()["NetworkSettings"]["Networks"].to_string();
+    let name = project.name().to_owned();
+    assert!(network.contains(&name), "{network}");
     drop(project);
-    let left = engine.docker(["ps", "--all", "--format={{.Names}} {{.Networks}}"]);
-    assert!(!left.contains("-fleet"), "{left} {network}");
+    for list in [
+        ["ps", "--all", "--format={{.Names}}"].as_slice(),
+        &["network", "ls", "--format={{.Name}}"],
+    ] {
+        let left = engine.docker(list);
+        assert!(!left.contains(&name), "{left}");
+    }
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl Engine {
             // What is built there is to work, and dist/ has what is to be small.
             "ENV CARGO_PROFILE_RELEASE_LTO=off",
             "ENV CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
-            "ENV CARGO_PROFILE_RELEASE_OPT_LEVEL=1",
+            "ENV CARGO_PROFILE_RELEASE_OPT_LEVEL=0",
             "CMD [\"sh\"]",
         ];
         self.import_tar(tag, &content, &changes, || {
