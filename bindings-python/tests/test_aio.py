@@ -32,6 +32,8 @@ def test_its_life_is_that_of_the_block(folder):
             assert repr(agent) == "<ready_probe.aio.Agent life: ready>"
             await agent.mark_not_ready("reloading")
             assert "not_ready: reloading" in folder.says("life")
+            await agent.mark_stopping("deploy")
+            assert "stopping: deploy" in folder.says("life")
             await agent.close("deploy")
             with pytest.raises(ready_probe.ClosedError):
                 await agent.mark_ready()

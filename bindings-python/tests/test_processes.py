@@ -117,6 +117,30 @@ def test_each_worker_of_gunicorn_is_an_instance_and_a_hung_one_is_found(serve, f
     assert folder.files("web") == []
 
 
+def test_a_module_level_agent_fails_no_request_under_preload_and_says_once_what_to_do(serve, folder):
+    app = """
+from ready_probe import Agent
+
+agent = Agent("natural", watchdog=10)
+
+
+@agent.progress
+def app(environ, start_response):
+    agent.tick()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+
+agent.mark_ready()
+"""
+    command = [part.replace("--workers=2", "--workers=1") for part in GUNICORN]
+    gunicorn = serve(*command, "--preload", app=app)
+    folder.until_says("natural", HEALTHY, patience=60)
+    until("it listens", lambda: "Booting worker" in gunicorn.log.read_text())
+    assert [get(gunicorn.url) for _ in range(3)] == ["hello"] * 3
+    assert gunicorn.log.read_text().count(f"agent natural belongs to process {gunicorn.pid}") == 1
+
+
 def test_a_reloader_makes_two_agents_of_one_and_the_documented_condition_leaves_one(serve, folder):
     block = documented("WERKZEUG_RUN_MAIN")
     condition = re.search(r"^if not app.debug.*:$", block, re.M)[0]
@@ -142,7 +166,7 @@ def test_hung_threads_of_endpoints_are_found_by_the_documented_watch(serve, fold
     uvicorn = serve("uvicorn", "service:app", "--port=PORT", service=service, hang=HANG)
     folder.until_says("service", HEALTHY, patience=60)
     with ThreadPoolExecutor() as threads:
-        until("it answers", lambda: (tmp_path / "log").read_text().count("Application startup complete"))
+        until("it answers", lambda: (tmp_path / "log").read_text().count("Uvicorn running on"))
         answers = [threads.submit(get, f"{uvicorn.url}/hang") for _ in range(2)]
         try:
             folder.until_says("service", "stalled: no progress for")

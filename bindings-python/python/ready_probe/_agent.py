@@ -283,6 +283,20 @@ class Agent:
         """
         self._native.wait_announced(timeout)
 
+    def mark_stopping(self, reason):
+        """Say ``stopping``, and keep the signal until ``close`` or the end of the process: where the
+        end begins in a hook of a framework, and what is in flight is finished elsewhere. Said twice,
+        the first reason stands.
+
+        :param reason: one line, or an exception; the first 256 characters are published.
+        :raises ClosedError: the agent was closed.
+        :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
+        :raises ReadyProbeError: ``stopping`` can't be written.
+
+        >>> Agent("translator").mark_stopping("warm shutdown")
+        """
+        self._native.mark_stopping(_text(reason))
+
     def drain(self, reason):
         """Say ``stopping`` while a ``with`` block finishes what is in flight; then close.
 

@@ -152,6 +152,10 @@ class Agent:
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, longest)
 
+    async def mark_stopping(self, reason):
+        """As ``ready_probe.Agent.mark_stopping``."""
+        self._agent.mark_stopping(reason)
+
     def drain(self, reason):
         """As ``ready_probe.Agent.drain``.
 

@@ -1,0 +1,118 @@
+"""dramatiq and RQ, with what docs/celery.md says for them, on a real broker."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from redis import Redis
+from rq import Queue
+
+from conftest import PATIENCE, ROOT, until
+
+HEALTHY = "healthy: 1 check passes"
+
+# Tells who runs it, and hangs until a file is there.
+HANG = """
+def hang(file):
+    import os, time
+    from pathlib import Path
+
+    Path(f"{file}.begun").write_text(str(os.getpid()))
+    while not Path(file).exists():
+        time.sleep(0.02)
+"""
+
+
+def documented(heading, limit):
+    """The code below a heading of the document, with another limit."""
+    text = (ROOT / "docs/celery.md").read_text()
+    code = re.search(rf"^## {heading}\n.*?^```python\n(.*?)^```", text, re.M | re.S)[1]
+    assert limit in code
+    return code.replace(limit, "watchdog=1")
+
+
+@pytest.fixture
+def launch(folder, tmp_path):
+    """Starts a worker, and ends it with its children, which are in its process group."""
+    started = []
+
+    def launch(*command):
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=tmp_path,
+                env=folder.environment(PYTHONPATH=str(tmp_path), PYTHONWARNINGS=""),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        started.append(process)
+        return process
+
+    yield launch
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def begun(file):
+    """The process that runs the task."""
+    begun = file.with_suffix(".begun")
+    return int(until(f"{file} begins", lambda: begun.exists() and begun.read_text()))
+
+
+def test_dramatiq_a_hung_process_of_two_is_found(launch, folder, tmp_path, database, monkeypatch):
+    broker = f"""
+from dramatiq.brokers.redis import RedisBroker
+
+broker = RedisBroker(url="{database}")
+broker.add_middleware(Readiness())
+dramatiq.set_broker(broker)
+"""
+    (tmp_path / "tasks.py").write_text(
+        documented("dramatiq", "watchdog=60") + broker + HANG + "\n\nhang = dramatiq.actor(hang)\n"
+    )
+    worker = launch("dramatiq", "tasks", "--processes=2", "--threads=2")
+    folder.until_says("dramatiq#min=2", HEALTHY, patience=60)
+
+    file = tmp_path / "file"
+    send = f"import tasks; tasks.hang.send({str(file)!r})"
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=folder.environment(), check=True)
+    hung = begun(file)
+    folder.until_says("dramatiq#min=2", "1 of 2 instances ready, 2 needed; not_ready: stalled: no progress for")
+    assert folder.says("dramatiq") == HEALTHY
+    file.touch()
+    folder.until_says("dramatiq#min=2", HEALTHY)
+
+    # The container ends, and is started again.
+    os.kill(hung, signal.SIGKILL)
+    assert worker.wait(PATIENCE) == 1
+
+
+def test_rq_a_worker_whose_job_takes_too_long_is_stalled_and_a_draining_one_says_so(
+    launch, folder, tmp_path, database
+):
+    (tmp_path / "readiness.py").write_text(documented("RQ", "watchdog=600"))
+    (tmp_path / "jobs.py").write_text(HANG)
+    options = ["--url", database, "--path", str(tmp_path), "--worker-class", "readiness.ReadyWorker"]
+    worker = launch("rq.cli", "worker", *options)
+    folder.until_says("rq", HEALTHY, patience=60)
+
+    files = [tmp_path / "one", tmp_path / "two"]
+    with Redis.from_url(database) as connection:
+        for file in files:
+            Queue(connection=connection).enqueue("jobs.hang", str(file))
+    assert begun(files[0]) != worker.pid
+    folder.until_says("rq", "stalled: no progress for")
+    files[0].touch()
+    begun(files[1])
+    worker.send_signal(signal.SIGTERM)
+    folder.until_says("rq", "stopping: warm shutdown")
+    files[1].touch()
+    assert worker.wait(PATIENCE) == 0
+    assert folder.files("rq") == []
