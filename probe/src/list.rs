@@ -35,12 +35,12 @@ const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Debug, Default)]
 struct Listing {
     rows: Vec<Row>,
-    /// Why those servers of a store were not asked that did not answer, where another one did.
+    /// Why servers of a store did not answer, if another one did.
     unanswered: Vec<String>,
-    /// Why the store does not answer; then the rows are this container's.
+    /// Why the store does not answer; then the rows are those of this container.
     away: Option<String>,
     unmet: Unmet,
-    /// Those that are ready are left out of what is shown.
+    /// Ready instances are not shown.
     only_not_ready: bool,
 }
 
@@ -75,7 +75,7 @@ pub fn run(args: &cli::List, options: &Flags, start: &Start) -> Exit {
     };
     rows::sort(&mut listing.rows);
     listing.only_not_ready = args.not_ready;
-    // Nobody knows who else is ready while the store is away.
+    // While the store is away, nobody knows who else is ready.
     if listing.away.is_none() {
         listing.unmet = Unmet::of(&expected, &listing.rows);
     }
@@ -143,12 +143,12 @@ fn list_remote(
             ..Listing::default()
         })
     });
-    // A resolver that is still waiting waits for nobody.
+    // Nobody waits for a resolver that still waits.
     event_loop.shutdown_background();
     listing
 }
 
-/// The agents, and what is there of them.
+/// The agents, and their instances.
 async fn read_all(
     store: &mut LinkedStore,
     names: &[Name],
@@ -187,7 +187,7 @@ fn list_local(folder: &Folder, names: &[Name]) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// Where was looked, for people.
+/// The place that was searched, for people.
 fn place(settings: &Settings) -> String {
     match &settings.place {
         Some(place) => format!(

@@ -1,4 +1,4 @@
-//! What is listed: one row an instance, the worst first, and what all of them come to. Pure.
+//! What is listed: one row an instance, the worst first, and the sum of all. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use ready_probe_sdk::store::{Expiry, Seen};
 /// One instance of an agent.
 #[derive(Debug)]
 pub struct Row {
-    /// Whose it is.
+    /// The agent.
     pub agent: Name,
     /// Which process of that name.
     pub instance: String,
-    /// How it stands.
+    /// Its standing.
     pub standing: Standing,
     /// Why.
     pub reason: Option<String>,
@@ -24,14 +24,14 @@ pub struct Row {
     pub beat_age_ms: Option<u64>,
 }
 
-/// How an instance stands, the worst first.
+/// The standing of an instance, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// Its record does not count, whatever it says: the process is dead, or does not beat.
     Stale,
-    /// What stands in its place is no record.
+    /// Its place holds no record.
     Malformed,
-    /// It lives, and its work hangs.
+    /// It lives, but its work hangs.
     Stalled,
     /// It says so.
     NotReady,
@@ -57,7 +57,7 @@ impl Standing {
         }
     }
 
-    /// Whether it is what the record says itself, since a time that it names.
+    /// Whether the record itself says so, since a time that it names.
     pub fn is_said(self) -> bool {
         match self {
             Self::Stale | Self::Malformed | Self::Stalled => false,
@@ -79,7 +79,7 @@ impl Standing {
 }
 
 impl Row {
-    /// What a store shows.
+    /// A row of a store.
     pub fn seen(seen: &Seen) -> Self {
         let dead = match seen.expiry {
             Expiry::Timely => None,
@@ -96,7 +96,7 @@ impl Row {
         )
     }
 
-    /// What the folder of this container shows.
+    /// A row of this container's folder.
     pub fn local(
         agent: Name,
         pid: u32,
@@ -130,7 +130,7 @@ impl Row {
             (Ok(signal), None) => {
                 let standing = Standing::of(&signal);
                 let reason = signal.reason.clone().filter(|r| !r.trim().is_empty());
-                // The standing says so already.
+                // The standing already says so.
                 let reason = reason.map(|reason| {
                     if standing == Standing::Stalled {
                         freshness::without_stall(&reason).to_owned()
@@ -157,7 +157,7 @@ impl Row {
     }
 }
 
-/// Whether the beat was read off the clock that this reader has.
+/// Whether the beat was read from this reader's clock.
 fn shares_clock(signal: &Signal, epoch: &Epoch) -> bool {
     let same_time = signal.time_ns.is_none() || signal.time_ns == epoch.time_ns;
     signal.boot_id == epoch.boot_id && same_time
@@ -168,14 +168,14 @@ pub fn sort(rows: &mut [Row]) {
     rows.sort_by(|a, b| a.place().cmp(&b.place()));
 }
 
-/// What all rows come to.
+/// The sum of all rows.
 #[derive(Debug)]
 pub struct Summary {
     /// How many agents there are.
     pub agents: usize,
     /// How many instances they have.
     pub instances: usize,
-    /// How many of these stand so.
+    /// How many have each standing.
     pub standings: BTreeMap<Standing, usize>,
 }
 
@@ -216,17 +216,17 @@ impl Summary {
     }
 }
 
-/// Those agents that were expected and have no instance that is ready.
+/// The expected agents without a ready instance.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unmet {
-    /// Nothing is there of these.
+    /// These have no instance.
     pub missing: Vec<Name>,
-    /// These are there.
+    /// These have instances, but none that is ready.
     pub not_ready: Vec<Name>,
 }
 
 impl Unmet {
-    /// Of these that are expected.
+    /// The unmet ones of `expected`.
     pub fn of(expected: &[Name], rows: &[Row]) -> Self {
         let mut unmet = Self::default();
         for name in expected.iter().collect::<BTreeSet<_>>() {
@@ -244,7 +244,7 @@ impl Unmet {
         unmet
     }
 
-    /// Whether all were there.
+    /// Whether all expectations are met.
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.not_ready.is_empty()
     }

@@ -90,7 +90,7 @@ fn cells(row: &Row, wide: bool, settings: &Settings) -> Vec<String> {
     cells
 }
 
-/// For how long an instance has stood as it stands, by this host's clock.
+/// How long an instance has had its standing, by this host's clock.
 pub fn state_age_ms(row: &Row) -> Option<u64> {
     let said = |_: &&Row| Standing::is_said(row.standing);
     let signal = Some(row).filter(said)?.signal.as_ref()?;
