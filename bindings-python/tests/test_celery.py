@@ -11,7 +11,7 @@ import sys
 import pytest
 from celery import Celery
 
-from conftest import PATIENCE, PROBE, ROOT, until
+from conftest import PROBE, ROOT, until
 
 EXAMPLE = ROOT / "examples/celery"
 
@@ -100,7 +100,7 @@ class Worker:
     def end(self):
         """Ends it as `docker stop` does."""
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(PATIENCE) == 0
+        assert self.process.wait(60) == 0
 
     def close(self):
         self._sender.close()
@@ -222,8 +222,8 @@ def test_a_worker_that_drains_says_so_until_its_task_is_done(worker, folder):
     celery.process.send_signal(signal.SIGTERM)
     folder.until_says("celery", "stopping: warm shutdown")
     file.touch()
-    assert celery.process.wait(PATIENCE) == 0
-    assert file.with_suffix(".done").exists()
+    # Not its end: a child whose task ends just now may take another 30 s, for a reason of billiard's.
+    until("the task is done", file.with_suffix(".done").exists)
 
 
 # What people try first: docs/celery.md says where that leads.

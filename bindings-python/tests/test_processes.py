@@ -67,7 +67,7 @@ import time
 from pathlib import Path
 
 
-def hang(file="released"):
+def hang(file):
     Path("begun").write_text(str(os.getpid()))
     while not Path(file).exists():
         time.sleep(0.02)
@@ -80,7 +80,7 @@ from hang import hang
 
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [(hang() if environ["PATH_INFO"] == "/hang" else "hello").encode()]
+    return [(hang("released") if environ["PATH_INFO"] == "/hang" else "hello").encode()]
 """
 
 GUNICORN = ["gunicorn", "--workers=2", "--no-control-socket", "--bind=127.0.0.1:PORT", "app:app"]
@@ -157,23 +157,40 @@ def test_a_reloader_makes_two_agents_of_one_and_the_documented_condition_leaves_
 def test_hung_threads_of_endpoints_are_found_by_the_documented_watch(serve, folder, tmp_path):
     # Two threads instead of forty.
     service = documented("watch_threads").replace("watchdog=10", "watchdog=1").replace("sleep(1)", "sleep(0.1)")
-    service = service.replace(
-        "        await agent.mark_ready()\n",
-        "        current_default_thread_limiter().total_tokens = 2\n        await agent.mark_ready()\n",
-    )
-    service = f"from anyio.to_thread import current_default_thread_limiter\nfrom hang import hang\n{service}\n"
-    service += 'app.get("/hang")(hang)\n'
+    ready = "        await agent.mark_ready()\n"
+    assert ready in service
+    service = service.replace(ready, f"        current_default_thread_limiter().total_tokens = 2\n{ready}")
+    service = f"""
+from anyio.to_thread import current_default_thread_limiter
+from hang import hang
+from ready_probe import find_agent
+{service}
+
+@app.get("/hang/{{file}}")
+def endpoint(file: str):
+    return hang(file)
+
+@app.get("/watched/{{file}}")
+def watched(file: str):
+    with find_agent("service").working():
+        return hang(file)
+"""
     uvicorn = serve("uvicorn", "service:app", "--port=PORT", service=service, hang=HANG)
-    folder.until_says("service", HEALTHY, patience=60)
-    with ThreadPoolExecutor() as threads:
-        until("it answers", lambda: (tmp_path / "log").read_text().count("Uvicorn running on"))
-        answers = [threads.submit(get, f"{uvicorn.url}/hang") for _ in range(2)]
-        try:
-            folder.until_says("service", "stalled: no progress for")
-        finally:
-            (tmp_path / "released").touch()
-        assert [answer.result() for answer in answers] == ['"done"'] * 2
+    until("it listens", lambda: "Uvicorn running on" in uvicorn.log.read_text(), patience=60)
     folder.until_says("service", HEALTHY)
+
+    def hangs(file, *paths):
+        with ThreadPoolExecutor() as threads:
+            answers = [threads.submit(get, f"{uvicorn.url}/{path}/{file}") for path in paths]
+            try:
+                folder.until_says("service", "stalled: no progress for")
+            finally:
+                (tmp_path / file).touch()
+            assert [answer.result() for answer in answers] == ['"done"' for _ in paths]
+        folder.until_says("service", HEALTHY)
+
+    hangs("all", "hang", "hang")
+    hangs("one", "watched")
     uvicorn.send_signal(signal.SIGTERM)
     uvicorn.wait(PATIENCE)
     assert folder.files("service") == []

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from rq import Queue
 
-from conftest import PATIENCE, ROOT, until
+from conftest import ROOT, until
 
 HEALTHY = "healthy: 1 check passes"
 
@@ -66,7 +66,7 @@ def begun(file):
     return int(until(f"{file} begins", lambda: begun.exists() and begun.read_text()))
 
 
-def test_dramatiq_a_hung_process_of_two_is_found(launch, folder, tmp_path, database, monkeypatch):
+def test_dramatiq_a_hung_process_of_two_is_found(launch, folder, tmp_path, database):
     broker = f"""
 from dramatiq.brokers.redis import RedisBroker
 
@@ -91,7 +91,7 @@ dramatiq.set_broker(broker)
 
     # The container ends, and is started again.
     os.kill(hung, signal.SIGKILL)
-    assert worker.wait(PATIENCE) == 1
+    assert worker.wait(60) == 1
 
 
 def test_rq_a_worker_whose_job_takes_too_long_is_stalled_and_a_draining_one_says_so(
@@ -114,5 +114,5 @@ def test_rq_a_worker_whose_job_takes_too_long_is_stalled_and_a_draining_one_says
     worker.send_signal(signal.SIGTERM)
     folder.until_says("rq", "stopping: warm shutdown")
     files[1].touch()
-    assert worker.wait(PATIENCE) == 0
+    assert worker.wait(60) == 0
     assert folder.files("rq") == []
