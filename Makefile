@@ -96,7 +96,7 @@ test-programs:
 setup: debian-packages servers debian-11
 debian-packages:
 	@missing=""; \
-	for pair in redis-server:redis-server nats-server:nats-server dockerd:docker.io docker:docker.io \
+	for pair in redis-server:redis-server nats-server:nats-server nginx:nginx-light dockerd:docker.io docker:docker.io \
 		docker-compose:docker-compose iptables:iptables unshare:util-linux cc:gcc openssl:openssl \
 		debootstrap:debootstrap zsh:zsh fish:fish podman:podman catatonit:catatonit \
 		/usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns; do \

@@ -52,6 +52,8 @@ pub struct Context<'a> {
     pub place: Option<&'a Place>,
     /// What must not be quoted.
     pub secrets: &'a Secrets,
+    /// Whether this process has other children than those of checks, and reaps what ends.
+    pub supervises: bool,
 }
 
 /// The outcome of a question, and whom it has seen in a store.
@@ -101,7 +103,7 @@ pub async fn ask_each(
         .iter()
         .any(|target| target.asks(|kind| matches!(kind, Kind::Exec(_))));
     // Dropped once the answers are there, or nobody waits for them any longer.
-    let _reaper = commands.then(Reaper::begin);
+    let _reaper = commands.then(|| Reaper::begin(context.supervises));
     let rests = Rests::default();
     let numbered = async |number, target| (number, ask(target, context, limit, &rests).await);
     let mut asked: FuturesUnordered<_> = targets

@@ -58,6 +58,15 @@ impl Running {
     }
 }
 
+/// Has children that end wait for us. Whoever started us may ignore the ends of its children, and that is
+/// inherited: the kernel would reap ours before we see how they ended, see sigaction(2). Signal-hook's own
+/// handler stays when ours is taken back.
+pub fn keep_ended() -> io::Result<()> {
+    let handler = signal_hook::flag::register(SIGCHLD, Arc::default())?;
+    signal_hook::low_level::unregister(handler);
+    Ok(())
+}
+
 /// Starts a command; what it says comes out of the pipe.
 pub fn start(argv: &[String]) -> io::Result<(Running, pipe::Receiver)> {
     let (program, args) = argv
@@ -65,11 +74,7 @@ pub fn start(argv: &[String]) -> io::Result<(Running, pipe::Receiver)> {
         .ok_or_else(|| io::Error::other("no command"))?;
     let myself = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(myself))?;
-    // Whoever started us may ignore the ends of its children, and that is inherited: the kernel would
-    // reap ours before we see how they ended, see sigaction(2). Signal-hook's own handler
-    // stays when ours is taken back.
-    let handler = signal_hook::flag::register(SIGCHLD, Arc::default())?;
-    signal_hook::low_level::unregister(handler);
+    keep_ended()?;
     let (read_end, write_end) = io::pipe()?;
     let child = Command::new(program)
         .args(args)
@@ -90,17 +95,20 @@ pub fn start(argv: &[String]) -> io::Result<(Running, pipe::Receiver)> {
 /// before is not ours: an entrypoint may start a server and then become `ready-probe wait`.
 ///
 /// Children of a child that dies come to us as its subreaper, so each round finds what the last
-/// one orphaned or did not see start. As process 1 we also inherit what `docker exec` left; that is
-/// told apart by the mark in its environment.
+/// one orphaned or did not see start. As process 1 we also inherit what `docker exec` left, and as the
+/// supervisor of a program what that leaves; they are told apart by the mark in the environment.
 pub struct Reaper {
     before: Vec<u32>,
+    /// Somebody else in this process reaps what ends.
+    supervised: bool,
 }
 
 impl Reaper {
     /// Notes which children are there before the first command is started.
-    pub fn begin() -> Self {
+    pub fn begin(supervised: bool) -> Self {
         Self {
             before: children(std::process::id()),
+            supervised,
         }
     }
 
@@ -113,7 +121,12 @@ impl Reaper {
         let mut found = children(me);
         found.retain(|pid| !self.before.contains(pid));
         while let Some(pid) = found.pop() {
-            if me != 1 || has_ended(pid) || is_marked(pid, me) {
+            let is_ours = match (self.supervised, me) {
+                (true, _) => is_marked(pid, me),
+                (false, 1) => has_ended(pid) || is_marked(pid, me),
+                (false, _) => true,
+            };
+            if is_ours {
                 found.extend(children(pid));
                 left.push(pid);
             }
@@ -126,7 +139,9 @@ impl Drop for Reaper {
     fn drop(&mut self) {
         let until_ms = clock::mono_ms() + REAP_MS;
         loop {
-            reap_zombies(&self.before);
+            if !self.supervised {
+                reap_zombies(&self.before);
+            }
             let left = self.left();
             for pid in left.iter().copied().filter_map(pid_of) {
                 // It ends by itself meanwhile, or belongs to another user: counted below.
@@ -156,14 +171,15 @@ fn reap_zombies(before: &[u32]) {
     }
 }
 
-fn has_ended(pid: u32) -> bool {
+/// Whether it has ended and waits to be reaped.
+pub fn has_ended(pid: u32) -> bool {
     host::stat_of(pid).is_some_and(|stat| stat.has_ended())
 }
 
 /// The children of a process, with those that have ended and are not reaped: the ones that the kernel
 /// lists for its threads, see proc_tid_children(5), or where it does not, those of every process there
 /// is.
-fn children(parent: u32) -> Vec<u32> {
+pub fn children(parent: u32) -> Vec<u32> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else {
         // It has ended, and was reaped.
         return Vec::new();
@@ -191,6 +207,7 @@ fn is_marked(pid: u32, me: u32) -> bool {
         .is_ok_and(|env| env.split(|b| *b == 0).any(|var| var == mark.as_bytes()))
 }
 
-fn pid_of(pid: u32) -> Option<Pid> {
+/// A process id as the kernel's calls take it.
+pub fn pid_of(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }

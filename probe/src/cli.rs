@@ -47,6 +47,16 @@ pub enum Command {
     /// store it is announced there as well, for its TTL (60s without --ttl). If the store does not take
     /// it, mark says so and still succeeds: the signal stands in this container.
     Mark(Mark),
+    /// Start a command and publish its signal: for programs that can't call an SDK
+    ///
+    /// The agent is starting, ready when every condition holds that is given here, and gone with the
+    /// command's end, whose status is this command's: 128 + n after signal n, 126 if it can't be run, 127
+    /// if it is not there. Without a condition the program says READY=1 itself (sd_notify). docs/run.md
+    /// tells the rest.
+    Run(Run),
+    /// What `run` starts a command by that has to know its own process id
+    #[command(hide = true)]
+    NamePid(NamePid),
     /// List signals, the worst first: those in the store, or those of this container where no store is set
     ///
     /// Exits 1 if the store does not answer, and then shows what this container has.
@@ -110,6 +120,48 @@ pub struct Mark {
     pub ttl: Option<String>,
 }
 
+/// `ready-probe run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The agent's name
+    pub name: String,
+    /// Ready while this target passes; may be repeated. Asked every 200ms until it does
+    #[arg(long, value_name = "TARGET")]
+    pub when: Vec<String>,
+    /// How often --when is asked once it has passed
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub recheck: String,
+    /// Ready once a line of its output holds this; * stands for any text within the line
+    #[arg(long, value_name = "TEXT")]
+    pub ready_line: Option<String>,
+    /// Ready once it has sent READY=1 (sd_notify); asked for if no other condition is
+    #[arg(long)]
+    pub notify: bool,
+    /// Whose sd_notify messages count: main, the command's process or its MAINPID; or all processes
+    /// beneath
+    #[arg(long, value_name = "WHO", default_value = "main")]
+    pub notify_from: String,
+    /// Stalled when no WATCHDOG=1 comes for so long; the command is told so by WATCHDOG_USEC
+    #[arg(long, value_name = "DURATION")]
+    pub watchdog: Option<String>,
+    /// How long the signal lives if this command is killed, 1s to 1h
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub ttl: String,
+    /// The command to run
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `ready-probe name-pid`.
+#[derive(Debug, Args)]
+pub struct NamePid {
+    /// The variables that are to hold it
+    pub variables: String,
+    /// The command to become
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
 /// `ready-probe list`.
 #[derive(Debug, Args)]
 pub struct List {
@@ -158,6 +210,7 @@ Exit status:
   1   starting or unhealthy
   64  the command line can't be used
   78  the environment or the configuration file can't be used
+  126, 127  the command of run or wait can't be run, or is not there
   130, 143  SIGINT or SIGTERM ended wait
 
 Examples:

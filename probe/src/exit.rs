@@ -1,5 +1,6 @@
 //! How a run ends: what it prints, and its exit status. Knows nothing of why.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io;
 use std::os::fd::AsFd;
@@ -65,6 +66,21 @@ impl Exit {
             }
         }
         ExitCode::from(status)
+    }
+
+    /// A command that can't be run, as a shell says so: 127 if it is not there, 126 otherwise.
+    pub fn not_run(program: &OsStr, error: &io::Error) -> Self {
+        let status = match error.kind() {
+            io::ErrorKind::NotFound => 127,
+            _ => 126,
+        };
+        let program = program.display();
+        let what = format!("ready-probe: the command {program} can't be run: {error}\n");
+        Self::Passed {
+            status,
+            stdout: Vec::new(),
+            stderr: what.into_bytes(),
+        }
     }
 
     /// A failure in one line.

@@ -9,6 +9,7 @@ mod list;
 mod mark;
 mod relay;
 mod run;
+mod run_command;
 mod start;
 mod typed;
 mod wait;
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
                 match command {
                     Command::Wait(args) => wait::run(&args, &options, &start),
                     Command::Mark(args) => mark::run(&args, &options, &start),
+                    Command::Run(args) => run_command::run(&args, &options, &start),
+                    Command::NamePid(args) => run_command::name_pid(&args),
                     Command::List(args) => list::run(&args, &options, &start),
                     Command::Config(args) => config::run(&args, &options, &start),
                     Command::Install(args) => install::run(&args, &options, &start),

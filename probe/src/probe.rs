@@ -37,6 +37,7 @@ pub struct Probe<'a> {
     epoch: Epoch,
     keeper: Keeper,
     tolerant: bool,
+    supervises: bool,
 }
 
 impl<'a> Probe<'a> {
@@ -51,6 +52,7 @@ impl<'a> Probe<'a> {
             epoch,
             keeper,
             tolerant: true,
+            supervises: false,
         }
     }
 
@@ -59,6 +61,14 @@ impl<'a> Probe<'a> {
     pub fn without_grace(self) -> Self {
         Self {
             tolerant: false,
+            ..self
+        }
+    }
+
+    /// The same probe, in a process that has other children, too, and reaps what ends.
+    pub fn supervising(self) -> Self {
+        Self {
+            supervises: true,
             ..self
         }
     }
@@ -260,6 +270,7 @@ impl<'a> Probe<'a> {
             epoch: &self.epoch,
             place: self.settings.place.as_ref().map(|place| &place.value),
             secrets: &self.settings.secrets,
+            supervises: self.supervises,
         }
     }
 

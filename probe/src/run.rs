@@ -167,6 +167,18 @@ pub fn resolve(options: &Flags, targets: &[String], start: &Start) -> Result<Set
     })
 }
 
+/// The same for a command that asks these targets alone, if any.
+pub fn resolve_named(
+    options: &Flags,
+    targets: &[String],
+    start: &Start,
+) -> Result<Settings, Invalid> {
+    if targets.is_empty() {
+        return resolve_with(options, start, |env| Settings::resolve_alone(options, env));
+    }
+    resolve(options, targets, start)
+}
+
 fn resolve_with(
     options: &Flags,
     start: &Start,

@@ -10,6 +10,7 @@ use ready_probe_sdk::clock;
 use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Mounts;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli;
 use crate::exit::Exit;
@@ -85,7 +86,8 @@ async fn until_healthy(
     end: Instant,
 ) -> Result<Waited, String> {
     // As process 1 of a container, TERM and INT are ignored unless somebody handles them.
-    let mut signals = Signals::catch().map_err(|e| format!("signals can't be caught: {e}"))?;
+    let mut signals =
+        Signals::catch(&[SIGTERM, SIGINT]).map_err(|e| format!("signals can't be caught: {e}"))?;
     let probe = Probe::new(settings, mounts).without_grace();
     let mut pause = PAUSE_FIRST;
     let mut said = String::new();
@@ -99,7 +101,7 @@ async fn until_healthy(
         let mut plan = probe.plan();
         let answers = tokio::select! {
             answers = probe.ask(&mut plan, limit) => answers,
-            number = signals.next() => return Ok(Waited::Interrupted(number)),
+            caught = signals.next() => return Ok(Waited::Interrupted(caught.number)),
         };
         let report = probe.judge(plan, answers);
         if report.verdict.is_healthy() {
@@ -112,7 +114,7 @@ async fn until_healthy(
         let pause_now = if is_last { left } else { pause.min(left / 2) };
         tokio::select! {
             () = tokio::time::sleep(pause_now) => {}
-            number = signals.next() => return Ok(Waited::Interrupted(number)),
+            caught = signals.next() => return Ok(Waited::Interrupted(caught.number)),
         }
         if is_last {
             return Ok(Waited::TimeIsUp(report));
@@ -143,8 +145,5 @@ fn replace_myself(command: &[OsString]) -> Exit {
         tracing::warn!("still a subreaper: {e}");
     }
     let error = Command::new(program).args(args).exec();
-    Exit::failed(format!(
-        "the command {} can't be run: {error}",
-        program.display()
-    ))
+    Exit::not_run(program, &error)
 }

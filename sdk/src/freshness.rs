@@ -46,6 +46,8 @@ pub enum NotReady {
         pid: u32,
         /// Age of the last beat.
         last_beat_ms: Option<u64>,
+        /// Why, if its last word was `stopping`.
+        reason: Option<String>,
     },
     /// Its process has ended and was not reaped.
     Zombie {
@@ -136,11 +138,16 @@ impl fmt::Display for NotReady {
                 "its clocks can't be compared: it runs in time namespace {theirs}, this reader in {ours}"
             ),
             Self::Incomplete(field) => write!(f, "malformed record: {field} is missing"),
-            Self::ProcessGone { pid, last_beat_ms } => {
+            Self::ProcessGone {
+                pid,
+                last_beat_ms,
+                reason,
+            } => {
                 write!(f, "process {pid} is gone")?;
-                match last_beat_ms {
-                    Some(age) => write!(f, ", last beat {} ago", Span(*age)),
-                    None => Ok(()),
+                match (reason, last_beat_ms) {
+                    (Some(reason), _) => write!(f, ": {reason}"),
+                    (None, Some(age)) => write!(f, ", last beat {} ago", Span(*age)),
+                    (None, None) => Ok(()),
                 }
             }
             Self::Zombie { pid } => write!(f, "process {pid} has died and is a zombie"),
@@ -261,6 +268,7 @@ fn alive(signal: &Signal, observed: &Observed<'_>) -> Result<(), NotReady> {
         Process::Gone => Err(NotReady::ProcessGone {
             pid,
             last_beat_ms: age_ms(signal, observed.now_ms),
+            reason: last_word(signal),
         }),
         Process::Zombie { start } | Process::Alive { start, .. }
             if signal.pid_start.is_some_and(|theirs| theirs != start) =>
@@ -292,6 +300,13 @@ fn fresh(signal: &Signal, now_ms: u64) -> Result<Option<u64>, NotReady> {
         // Null: the record is bound to its process, which was judged before.
         None => Ok(None),
     }
+}
+
+/// Why a process said that it was about to end. Whoever started it may have said so of it, too.
+fn last_word(signal: &Signal) -> Option<String> {
+    let reason = signal.reason.as_deref().map(str::trim);
+    let reason = reason.filter(|reason| signal.state == State::Stopping && !reason.is_empty());
+    reason.map(str::to_owned)
 }
 
 fn age_ms(signal: &Signal, now_ms: u64) -> Option<u64> {

@@ -33,6 +33,7 @@ fn every_flag_of_help_is_documented_and_no_other() {
     let helps: String = [
         &["--help"][..],
         &["wait", "--help"],
+        &["run", "--help"],
         &["mark", "--help"],
         &["list", "--help"],
         &["config", "--help"],

@@ -178,6 +178,15 @@ fn judge_record(
                 state,
                 reason: reason.as_deref().map(quote),
             },
+            NotReady::ProcessGone {
+                pid,
+                last_beat_ms,
+                reason,
+            } => NotReady::ProcessGone {
+                pid,
+                last_beat_ms,
+                reason: reason.as_deref().map(quote),
+            },
             own_words => own_words,
         };
         NotReadyRecord {

@@ -19,6 +19,8 @@ const TORN_PAUSE: Duration = Duration::from_millis(1);
 /// How often an agent's records are read again: enough for two writers caught in the act, not for a
 /// folder of rubbish that would use up the probe's time.
 const TORN_READINGS: usize = 4;
+/// What stands in the name of a file behind the process, if not that process wrote it, but who started it.
+pub(super) const STARTER: &str = "run";
 /// Names of files come from anybody.
 const MAX_SHOWN_CHARS: usize = 200;
 
@@ -96,10 +98,11 @@ impl Folder {
 }
 
 impl Found {
-    /// Of the files that name one process, the newest that may be believed.
+    /// Of the files that name one process, the newest that may be believed; what the process says itself
+    /// counts before what its starter says of it.
     fn choose(&mut self, agent: &Name, id: ProcessId, candidates: Vec<RecordFile>) {
         let process = Process::of(id.pid);
-        let mut best: Option<((u64, u64), Result<Signal, DecodeError>)> = None;
+        let mut best: Option<((bool, u64, u64), Result<Signal, DecodeError>)> = None;
         for file in candidates {
             if let Err(why) = may_believe(file.owner, id, process) {
                 let pid = id.pid;
@@ -107,11 +110,12 @@ impl Found {
                 continue;
             }
             let signal = file.signal.and_then(|signal| checked(signal, agent, id));
-            let age = signal
+            let (mono_ms, seq) = signal
                 .as_ref()
                 .map_or((0, 0), |s| (s.mono_ms.unwrap_or(0), s.seq));
-            if best.as_ref().is_none_or(|(newest, _)| age >= *newest) {
-                best = Some((age, signal));
+            let rank = (!file.by_starter, mono_ms, seq);
+            if best.as_ref().is_none_or(|(highest, _)| rank >= *highest) {
+                best = Some((rank, signal));
             }
         }
         if let Some((_, signal)) = best {
@@ -175,6 +179,7 @@ pub(super) struct ProcessId {
 
 struct RecordFile {
     owner: u32,
+    by_starter: bool,
     signal: Result<Signal, DecodeError>,
 }
 
@@ -213,6 +218,11 @@ pub(super) fn list(dir: impl AsFd) -> io::Result<Vec<String>> {
         names.push(name.to_owned());
     }
     Ok(names)
+}
+
+/// `PID-PIDSTART.run.json` or `PID-PIDSTART.run.USER.json`.
+fn is_by_starter(name: &str) -> bool {
+    name.split('.').nth(1) == Some(STARTER)
 }
 
 /// `PID-PIDSTART.json`, `PID-PIDSTART.USER.json` or, where the start can't be read, `PID-x.json`.
@@ -265,6 +275,7 @@ fn read_once(dir: &OwnedFd, name: &str) -> Result<Option<RecordFile>, String> {
     }
     Ok(Some(RecordFile {
         owner: stat.st_uid,
+        by_starter: is_by_starter(name),
         signal: Signal::decode(&bytes),
     }))
 }
@@ -285,6 +296,7 @@ fn unreadable(dir: &OwnedFd, name: &str, e: Errno) -> Result<Option<RecordFile>,
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
             Ok(Some(RecordFile {
                 owner: stat.st_uid,
+                by_starter: is_by_starter(name),
                 signal: Err(DecodeError::Malformed(format!("unreadable: {e}"))),
             }))
         }

@@ -9,7 +9,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::read::{ProcessId, has_ttl, list, process_of_file};
+use super::read::{ProcessId, STARTER, has_ttl, list, process_of_file};
 use super::{Dir, Folder, open_agent, open_dir};
 use crate::host::{self, Epoch};
 use crate::kept::Kept;
@@ -31,7 +31,7 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 pub struct Publication {
     folder: Folder,
     agent: Name,
-    /// `PID-PIDSTART`.
+    /// `PID-PIDSTART`, and who else than that process publishes.
     stem: String,
     /// The record as it was last written under its plain name.
     written: Option<Kept<OwnedFd>>,
@@ -47,6 +47,16 @@ impl Publication {
             agent,
             stem: format!("{pid}-{start}"),
             written: None,
+        }
+    }
+
+    /// The same for whoever has started that process, and speaks in its place. What the process publishes
+    /// itself counts before it.
+    #[must_use]
+    pub fn by_starter(self) -> Self {
+        Self {
+            stem: format!("{}.{STARTER}", self.stem),
+            ..self
         }
     }
 
