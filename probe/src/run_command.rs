@@ -242,11 +242,15 @@ fn prepare(options: &Options, line_seen: &mpsc::UnboundedSender<()>) -> Result<P
 async fn wind_down(supervisor: &mut Supervisor) {
     if std::process::id() != 1 {
         let (left, refused) = supervisor.children.end_left_over().await;
-        if left > 0 {
-            let word = if left == 1 { "process" } else { "processes" };
+        if left > 0 && !supervisor.was_asked_to_end() {
+            let them = if left == 1 {
+                "a process, which has been ended".to_owned()
+            } else {
+                format!("{left} processes, which have been ended")
+            };
             supervisor.say(format!(
-                "the command has ended and left {left} {word} behind, which are ended, too: a \
-                 program that goes to the background is to stay in the foreground, or to send MAINPID"
+                "the command has ended and left {them}: a program must stay in the foreground, or \
+                 send MAINPID"
             ));
         }
         if refused > 0 {

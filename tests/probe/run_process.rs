@@ -157,7 +157,11 @@ fn what_is_left_over_is_ended_with_the_command() {
     let left: Vec<u32> = run.stdout.lines().map(|pid| pid.parse().unwrap()).collect();
     assert_eq!(left.len(), 3);
     assert!(left.iter().all(|pid| !lives(*pid)), "{left:?}");
-    assert!(run.stderr.contains("left 3 processes behind"), "{run:?}");
+    assert!(
+        run.stderr
+            .contains("left 3 processes, which have been ended"),
+        "{run:?}"
+    );
     assert!(run.stderr.contains("MAINPID"), "{run:?}");
 }
 

@@ -10,13 +10,16 @@ use ready_probe_test_support::process::{Guard, Run, Signal, wait_until, workspac
 use rustix::process::{Pid, kill_process};
 use serde_json::Value;
 
-use crate::container::Container;
+use crate::container::{Container, through};
 
 /// Longer than anything here takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Debian's own: starting it takes no detour.
 pub const PYTHON: &str = "/usr/bin/python3";
+
+/// A shell has what it starts in the background ignore these, and these tests may run there.
+pub const HEED: &str = "--default-signal=INT,QUIT";
 
 /// `ready-probe run worker OPTIONS -- python3 speaker.py`.
 pub struct Speaker {
@@ -43,11 +46,12 @@ impl Speaker {
         let stderr = fs::File::create(container.path("stderr")).unwrap();
         let mut command = container.probe(["run", "worker"]);
         command.args(options).arg("--").args(speaker());
+        change(&mut command);
+        let mut command = through("env", &[HEED], &command);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr);
-        change(&mut command);
         let mut guard = Guard::spawn(&mut command);
         let stdin = guard.child().stdin.take();
         let stdout = BufReader::new(guard.child().stdout.take().unwrap());

@@ -191,17 +191,6 @@ fn with_nothing_to_wait_for_the_command_starts_at_once() {
     );
 }
 
-#[test]
-fn a_command_that_cannot_start_is_told() {
-    let container = Container::new();
-    let run = container.run(["wait", "exec:true", "--", "/no/such/command"]);
-    assert_said(
-        &run,
-        1,
-        "ready-probe: the command /no/such/command can't be run: No such file or directory (os error 2)",
-    );
-}
-
 /// A shell has what it starts in the background ignore INT, and these tests may run there.
 const HEED: &str = "--default-signal=INT,TERM";
 

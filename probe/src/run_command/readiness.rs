@@ -126,7 +126,10 @@ impl Readiness {
             Event::Asked(answer) => self.when.take(answer),
             Event::Terminated => self.stop("SIGTERM"),
             Event::MainEnded(pid) => self.main_ended = Some(pid),
-            Event::Paused(paused_ms) => self.watchdog.last_ms += paused_ms,
+            Event::Paused(paused_ms) => {
+                let last_ms = self.watchdog.last_ms.saturating_add(paused_ms);
+                self.watchdog.last_ms = last_ms.min(now_ms);
+            }
         }
         if !self.came_up && self.missing().is_none() {
             self.came_up = true;

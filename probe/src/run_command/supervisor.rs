@@ -5,6 +5,7 @@ use std::io::Write;
 
 use ready_probe::child::pid_of;
 use ready_probe_sdk::clock;
+use ready_probe_sdk::host::Process;
 use rustix::io::Errno;
 use rustix::process::{Signal, getpgid, getpgrp, kill_process};
 use signal_hook::consts::{
@@ -197,7 +198,11 @@ impl Supervisor {
             main.push(owner.pid);
         }
         let relation = speakers::relation(sender.pid, &main);
-        let users = [rustix::process::geteuid().as_raw()];
+        let users = [
+            Some(rustix::process::geteuid().as_raw()),
+            user_of(owner.pid),
+        ];
+        let users: Vec<u32> = users.into_iter().flatten().collect();
         match speakers::may_speak(self.from, sender, relation, &users) {
             Ok(()) => {}
             Err(Refused::NotMain) => {
@@ -213,7 +218,13 @@ impl Supervisor {
                         .to_owned(),
                 );
             }
-            Err(Refused::Stranger) => return,
+            Err(Refused::Stranger) => {
+                return self.voice.say_once(format!(
+                    "process {} has sent a message, which does not count: this command has not \
+                     started it",
+                    sender.pid
+                ));
+            }
         }
         let Some(bytes) = &message.bytes else {
             return self
@@ -222,7 +233,8 @@ impl Supervisor {
         };
         for said in notify::parse(bytes) {
             match said {
-                Said::MainPid(pid) => self.follow(pid),
+                Said::MainPid(pid) if !self.follow(pid) => continue,
+                Said::MainPid(_) => {}
                 Said::Alive => self.pass_on_outside("WATCHDOG=1"),
                 Said::Stalled => self.pass_on_outside("WATCHDOG=trigger"),
                 Said::Ready
@@ -241,16 +253,18 @@ impl Supervisor {
         }
     }
 
-    /// Another process is the program from now on.
-    fn follow(&mut self, pid: u32) {
+    /// Another process is the program from now on, if it can be.
+    fn follow(&mut self, pid: u32) -> bool {
         let owner = Owner::of(pid);
         if !owner.lives() || !speakers::is_beneath(pid) {
-            return self.voice.say_once(format!(
+            self.voice.say_once(format!(
                 "MAINPID={pid} does not count: this command has not started such a process"
             ));
+            return false;
         }
         let moved = self.publisher.move_to(owner);
         self.voice.complain(moved);
+        true
     }
 
     /// Publishes what is to be said now, if that is news.
@@ -371,9 +385,22 @@ impl Supervisor {
         self.publisher.end()
     }
 
+    /// Whether somebody has sent a signal that ends a program, as a rule.
+    pub fn was_asked_to_end(&self) -> bool {
+        self.asked_to_end
+    }
+
     /// Says something for people.
     pub fn say(&mut self, what: String) {
         self.voice.say_once(what);
+    }
+}
+
+/// The effective user of a process, if that can be seen.
+fn user_of(pid: u32) -> Option<u32> {
+    match Process::of(pid) {
+        Process::Alive { euid, .. } => euid,
+        Process::Zombie { .. } | Process::Gone | Process::Unreadable => None,
     }
 }
 

@@ -58,14 +58,25 @@ impl Asking {
             if answers.send(answer).is_err() {
                 return std::future::pending().await;
             }
-            // Whoever takes the answer knows by then whether it counts.
-            tokio::task::yield_now().await;
+            self.pause(has_passed).await;
+        }
+    }
+
+    /// Whoever takes the answer says meanwhile whether it counts.
+    async fn pause(&self, has_passed: bool) {
+        let began = clock::instant();
+        loop {
             let pause = match (has_passed, self.failing.get()) {
                 (false, _) => EVERY_FIRST,
                 (true, true) => self.recheck.min(EVERY_FAILING),
                 (true, false) => self.recheck,
             };
-            tokio::time::sleep(pause).await;
+            let passed = clock::instant().saturating_duration_since(began);
+            let left = pause.saturating_sub(passed);
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(EVERY_FAILING)).await;
         }
     }
 }
