@@ -10,6 +10,8 @@ use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
 use ready_probe_sdk::{self as sdk, ErrorKind, State, clock};
 
+pub(crate) use progress::tick_call;
+
 use crate::announced::Announced;
 use crate::life::{call, detached, said};
 use crate::working::{self, Context, Working};
@@ -89,11 +91,14 @@ impl Agent {
     }
 
     fn tick(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(agent) = self.at_work(py)? else {
+        if !self.is_own() {
+            return self.in_child(py, |own| own.tick(py));
+        }
+        let Some(agent) = self.opened(py)? else {
             return Ok(());
         };
         let done = match self.context.innermost(py)? {
-            Some(call) => self.tick_call(py, call),
+            Some(call) => tick_call(py, call),
             // Giving up the GIL may cost a busy program milliseconds each time, and a tick that ends
             // no stall is a single store to memory.
             None if agent.state() == State::NotReady => call(py, || agent.tick()),
@@ -109,9 +114,10 @@ impl Agent {
     }
 
     /// Has the watchdog watch only while there is work under way.
-    fn on_demand(&self, py: Python<'_>) -> PyResult<()> {
-        if self.may_work(py)? {
-            if let Some(call) = self.begin(py, None)? {
+    fn on_demand(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        if let Some(agent) = Self::at_work(slf)? {
+            if let Some(call) = agent.get().begin(py, None)? {
                 working::end(py, Arc::new(call));
             }
         }
@@ -153,17 +159,17 @@ impl Agent {
     }
 
     fn arm(&self, py: Python<'_>) -> PyResult<()> {
-        match self.at_work(py)? {
-            Some(agent) => call(py, move || agent.arm()),
-            None => Ok(()),
+        if !self.is_own() {
+            return self.in_child(py, |own| own.arm(py));
         }
+        self.with(py, sdk::Agent::arm)
     }
 
     fn disarm(&self, py: Python<'_>) -> PyResult<()> {
-        match self.at_work(py)? {
-            Some(agent) => call(py, move || agent.disarm()),
-            None => Ok(()),
+        if !self.is_own() {
+            return self.in_child(py, |own| own.disarm(py));
         }
+        self.with(py, sdk::Agent::disarm)
     }
 
     /// Publishes `stopping` and removes the signal. Again, it does nothing.

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use ready_probe_sdk as sdk;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, tick_call};
 use crate::life::detached;
 
 /// Where an agent's innermost call is to be found.
@@ -63,8 +63,8 @@ pub(crate) struct Working {
 struct InContext {
     /// The one that it was begun in.
     around: Option<Py<Working>>,
-    /// Takes it out of the context again.
-    token: Option<Py<PyAny>>,
+    /// The agent whose call it is, and what takes it out of the context again.
+    entered: Option<(Py<Agent>, Py<PyAny>)>,
 }
 
 #[pymethods]
@@ -76,24 +76,24 @@ impl Working {
                 "this call was entered before: agent.working() begins another one",
             ));
         }
-        let agent = this.agent.get();
         // What a forked child has inherited is its parent's.
-        if !agent.may_work(py)? {
+        let Some(agent) = Agent::at_work(this.agent.bind(py))? else {
             return Ok(slf);
-        }
-        let context = agent.context();
+        };
+        let context = agent.get().context();
         let found = context.variable.bind(py).call_method0("get")?;
         let (around, innermost) = match found.cast_into::<Self>() {
             Ok(found) => Self::under_way(found),
             Err(_) => (None, None),
         };
-        this.call.store(agent.begin(py, innermost)?.map(Arc::new));
+        this.call
+            .store(agent.get().begin(py, innermost)?.map(Arc::new));
         let token = context.variable.call_method1(py, "set", (&slf,))?;
+        context.under_way.fetch_add(1, SeqCst);
         *this.lock() = InContext {
             around: around.map(Bound::unbind),
-            token: Some(token),
+            entered: Some((agent.clone().unbind(), token)),
         };
-        context.under_way.fetch_add(1, SeqCst);
         Ok(slf)
     }
 
@@ -101,11 +101,11 @@ impl Working {
     #[pyo3(signature = (*_args))]
     fn __exit__(slf: &Bound<'_, Self>, _args: &Bound<'_, PyTuple>) {
         let (py, this) = (slf.py(), slf.get());
-        let InContext { around, token } = mem::take(&mut *this.lock());
-        let Some(token) = token else {
+        let InContext { around, entered } = mem::take(&mut *this.lock());
+        let Some((agent, token)) = entered else {
             return;
         };
-        let agent = this.agent.get();
+        let agent = agent.get();
         let variable = &agent.context().variable;
         // A block may be left in another context than it was entered in, as that of a generator which
         // another task ends. What is left behind there is passed over, since it has ended.
@@ -125,10 +125,8 @@ impl Working {
 
     /// Proves progress of this call and of those around it; of nothing once it has ended.
     fn tick(&self, py: Python<'_>) -> PyResult<()> {
-        let agent = self.agent.get();
         match self.call.load_full() {
-            Some(call) if agent.is_own() => agent.tick_call(py, call),
-            Some(_) => agent.at_work(py).map(drop),
+            Some(call) => tick_call(py, call),
             None => Ok(()),
         }
     }

@@ -183,7 +183,42 @@ def test_work_in_a_forked_child_goes_on_and_one_warning_says_what_to_do(start, f
     assert (status, out) == (0, "")
     (warning,) = err.splitlines()
     assert warning.startswith(f"ready_probe: agent object belongs to process {program.pid}, which")
-    assert "make an Agent in each child" in warning
+    assert "make Agent('object') in each child" in warning
+
+
+def test_work_in_a_forked_child_counts_for_the_child_s_own_agent_of_that_name(run):
+    run(
+        FORKED
+        + """
+    import logging, threading, time
+    hangs = threading.Event()
+    @agent.progress
+    def work():
+        agent.tick()
+        hangs.wait()
+    if os.fork() == 0:
+        # As the warning says, and with the name that all processes share.
+        logging.getLogger("ready_probe").setLevel("ERROR")
+        own = Agent("object", watchdog=1)
+        own.mark_ready()
+        work_thread = threading.Thread(target=work)
+        work_thread.start()
+        deadline = time.monotonic() + 20
+        while own.state == "ready":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        hangs.set()
+        work_thread.join()
+        assert own.state == "ready"
+        # Between calls it is idle.
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            assert own.state == "ready"
+            time.sleep(0.01)
+        sys.exit(0)
+    assert os.wait()[1] == 0
+    """
+    )
 
 
 def test_the_warning_goes_to_the_logger_where_logging_is_there(run):

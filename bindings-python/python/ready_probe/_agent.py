@@ -187,8 +187,8 @@ class Agent:
         work in flight finishes as usual.
 
         :raises ClosedError: the agent was closed.
-        :raises ForkedProcessError: the agent belongs to the process that this one was forked from; not
-            where work under ``progress`` or ``working`` was begun in this process.
+        :raises ForkedProcessError: the agent belongs to the process that this one was forked from, and
+            this one has none of that name; not where work under ``progress`` or ``working`` was begun here.
         :raises ReadyProbeError: the end of a stall can't be written now; it is tried until it is.
         """
         self._native.tick()
@@ -204,8 +204,8 @@ class Agent:
             the agent is closed or says ``stopping`` ends as it would have.
         :raises RuntimeError: the same block is entered again: each call of this function is for one.
 
-        In a forked child whose parent made the agent the block runs unwatched, and a warning in the log
-        says once what to do.
+        In a forked child whose parent made the agent, the block is one of the child's own agent of that
+        name. Where it has none, the block runs unwatched, and a warning in the log says once what to do.
 
         >>> agent = Agent("worker", watchdog=10)
         >>> with agent.working():
@@ -225,8 +225,8 @@ class Agent:
         :raises ClosedError: the agent was closed: here, and when the work begins. Work that is under
             way when the agent is closed or says ``stopping`` ends as it would have.
 
-        In a forked child whose parent made the agent the work is done unwatched, and a warning in the
-        log says once what to do.
+        In a forked child whose parent made the agent, the work is that of the child's own agent of that
+        name. Where it has none, the work is done unwatched, and a warning in the log says once what to do.
 
         >>> agent = Agent("worker", watchdog=10)
         >>> @agent.progress
@@ -266,6 +266,9 @@ class Agent:
         :raises ClosedError: the agent was closed.
         :raises ForkedProcessError: as ``tick``.
         :raises ReadyProbeError: as ``tick``.
+
+        >>> agent = Agent("worker", watchdog=10)
+        >>> agent.disarm()
         """
         self._native.disarm()
 

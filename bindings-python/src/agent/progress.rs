@@ -20,18 +20,41 @@ impl Agent {
         self.pid == std::process::id()
     }
 
-    /// Whether work here is this agent's. In a forked child it is not, which is said once; the work is
-    /// to be done all the same.
-    pub(crate) fn may_work(&self, py: Python<'_>) -> PyResult<bool> {
-        if self.is_own() {
-            return Ok(true);
+    /// The agent that work here proves progress of: this one or, in a forked child, the child's own of the
+    /// same name. Where it has none, that is said once, and the work is to be done all the same.
+    pub(crate) fn at_work<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, Self>>> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.is_own() {
+            return Ok(Some(slf.clone()));
         }
+        let own = this.namesake(py)?;
         let pid = std::process::id();
-        if self.told.swap(pid, SeqCst) != pid {
+        if own.is_none() && this.told.swap(pid, SeqCst) != pid {
             py.import("ready_probe._life")?
-                .call_method1("warn_forked", (&self.name, self.pid))?;
+                .call_method1("warn_forked", (&this.name, this.pid))?;
         }
-        Ok(false)
+        Ok(own)
+    }
+
+    /// What work in a forked child says in the middle. Nothing where it was told that its parent's agent is
+    /// none of its own.
+    pub(crate) fn in_child<'py>(
+        &self,
+        py: Python<'py>,
+        says: impl FnOnce(&Self) -> PyResult<()>,
+    ) -> PyResult<()> {
+        match self.namesake(py)? {
+            Some(agent) => says(agent.get()),
+            None if self.told.load(SeqCst) == std::process::id() => Ok(()),
+            None => Err(error::forked(py, &self.name, self.pid)),
+        }
+    }
+
+    fn namesake<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Self>>> {
+        let found = py
+            .import("ready_probe._life")?
+            .call_method1("find", (&self.name,))?;
+        Ok(found.cast_into::<Self>().ok())
     }
 
     /// A call begins, within another one or not.
@@ -60,27 +83,15 @@ impl Agent {
         release(py, agent);
         begun
     }
+}
 
-    /// Only the tick that ends a stall gives up the GIL.
-    pub(crate) fn tick_call(&self, py: Python<'_>, working: Arc<sdk::Working>) -> PyResult<()> {
-        let done = if working.is_stalled() {
-            call(py, || working.tick())
-        } else {
-            said(py, working.tick())
-        };
-        working::end(py, working);
-        done
-    }
-
-    /// The agent, for what work does in the middle; nothing also in a forked child that was told whose
-    /// it is.
-    pub(crate) fn at_work(&self, py: Python<'_>) -> PyResult<Option<Arc<sdk::Agent>>> {
-        if self.is_own() {
-            self.opened(py)
-        } else if self.told.load(SeqCst) == std::process::id() {
-            Ok(None)
-        } else {
-            Err(error::forked(py, &self.name, self.pid))
-        }
-    }
+/// Only the tick that ends a stall gives up the GIL.
+pub(crate) fn tick_call(py: Python<'_>, working: Arc<sdk::Working>) -> PyResult<()> {
+    let done = if working.is_stalled() {
+        call(py, || working.tick())
+    } else {
+        said(py, working.tick())
+    };
+    working::end(py, working);
+    done
 }
