@@ -101,7 +101,7 @@ impl Agent {
             Some(call) => tick_call(py, call),
             // Giving up the GIL may cost a busy program milliseconds each time, and a tick that ends
             // no stall is a single store to memory.
-            None if agent.state() == State::NotReady => call(py, || agent.tick()),
+            None if agent.is_stalled() => call(py, || agent.tick()),
             None => said(py, agent.tick()),
         };
         release(py, agent);

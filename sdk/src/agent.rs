@@ -237,6 +237,13 @@ impl Agent {
         Ok(())
     }
 
+    /// Whether the watchdog has waited in vain for a tick, or for one of a call that is under way. The
+    /// tick that ends the stall then writes a signal, which no other does.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.member.publisher.is_stalled()
+    }
+
     /// What the signal says now: [`State::NotReady`] also while the agent is stalled.
     #[must_use]
     pub fn state(&self) -> State {

@@ -343,7 +343,7 @@ impl Publisher {
         self.word.load().state
     }
 
-    fn is_stalled(&self) -> bool {
+    pub(crate) fn is_stalled(&self) -> bool {
         self.watchdog.as_ref().is_some_and(Watchdog::is_stalled)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use pyo3::prelude::*;
-use ready_probe_sdk::{self as sdk, State};
+use ready_probe_sdk as sdk;
 
 use super::{Agent, release};
 use crate::error;
@@ -72,7 +72,7 @@ impl Agent {
             None => agent.working().map(Some),
         };
         // As a tick: it may end a stall.
-        let begun = if agent.state() == State::NotReady {
+        let begun = if agent.is_stalled() {
             call(py, begin)
         } else {
             said(py, begin())
