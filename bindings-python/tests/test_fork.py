@@ -7,7 +7,7 @@ FORKED = """
     warnings.simplefilter("ignore", DeprecationWarning)
     import ready_probe
     from ready_probe import Agent, mark_agent_not_ready, mark_agent_ready
-    agent = Agent("object", ttl=1, heartbeat=0.1, watchdog=10)
+    agent = Agent("object", ttl=10, heartbeat=0.1, watchdog=300)
     agent.mark_ready()
     mark_agent_ready("function")
     def refused(call):
