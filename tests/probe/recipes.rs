@@ -70,8 +70,9 @@ fn dependencies_are_all_reported() {
 #[test]
 fn signals_are_listed() {
     let output = output_of("ready-probe list");
-    assert!(output.contains("\nAGENT        STATE  SINCE "), "{output}");
-    assert!(output.contains("\nnightly-job  ready  20"), "{output}");
+    assert!(output.contains("\n1 agent: 1 ready\n"), "{output}");
+    assert!(output.contains("\nAGENT        STATE  FOR "), "{output}");
+    assert!(output.contains("\nnightly-job  ready  "), "{output}");
 }
 
 #[test]
