@@ -81,6 +81,28 @@ fn one_line_prints_every_unhealthy_container_and_why() {
 }
 
 #[test]
+fn what_a_check_costs_is_measured_by_the_lines_of_the_page() {
+    let interval = Duration::from_millis(500);
+    let container = Engine::shared().run(agent("cost").health_interval(interval));
+    container.wait_health("healthy", LIMIT);
+    let page = std::fs::read_to_string(workspace_root().join("docs/operations.md")).unwrap();
+    let lines = page.lines().filter_map(|line| line.strip_prefix("# "));
+    let lines = lines.skip_while(|line| !line.starts_with("cpu() {"));
+    let measure: Vec<&str> = lines.take(2).collect();
+    // A shorter while than one waits for by hand.
+    let measure = measure.join("\n").replace("sleep 60", "sleep 6");
+    let measure = measure.replace("60s", "6s");
+    // Containers of others that end meanwhile take what they have used with them.
+    wait_until(LIMIT, "a measurement", || {
+        let measured = pasted(&measure);
+        let (checks, rest) = measured.split_once(" checks, ")?;
+        let ms = rest.trim_end().strip_suffix(" ms of CPU each")?;
+        let (checks, ms) = (checks.parse::<u32>().ok()?, ms.parse::<i64>().ok()?);
+        (checks > 0 && ms > 0).then_some(())
+    });
+}
+
+#[test]
 fn docker_tells_when_the_health_of_a_container_changes() {
     let container = Engine::shared().run(agent("events"));
     container.wait_health("healthy", LIMIT);
