@@ -1,5 +1,7 @@
 """The probe, asked from Python."""
 
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -67,3 +69,19 @@ def test_an_argument_of_another_type_is_an_error_that_names_it(folder, arguments
 def test_a_timeout_that_can_t_be_used_is_an_error(folder, timeout):
     with pytest.raises(ready_probe.ConfigError, match="timeout"):
         probe(timeout=timeout)
+
+
+def test_python_dash_m_is_the_executable_itself(folder):
+    def run(*arguments, **more):
+        command = [sys.executable, "-m", "ready_probe", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=folder.environment(**more))
+
+    with Agent("translator") as agent:
+        agent.mark_ready()
+        healthy = run("agent:translator")
+        assert (healthy.returncode, healthy.stderr) == (0, "")
+        assert healthy.stdout.startswith("healthy: 1 check passes")
+    assert run("agent:translator").returncode == 1
+    unusable = run("--no-such-option")
+    assert unusable.returncode == 64
+    assert "--no-such-option" in unusable.stderr

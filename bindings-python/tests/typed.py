@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import ready_probe
-from ready_probe import Agent, Verdict, mark_agent_not_ready, mark_agent_ready, probe
+from ready_probe import Agent, Verdict, find_agent, mark_agent_not_ready, mark_agent_ready, probe
 
 mark_agent_ready("translator", {"port": 5555}, ttl=30, watchdog=timedelta(seconds=10))
 mark_agent_not_ready("translator", "reloading")
@@ -16,6 +16,12 @@ with Agent("summarizer", ttl=30.0, watchdog=10) as agent:
         return len(job)
 
     length: int = work("job")
+    with agent.working() as call:
+        call.tick()
+    agent.arm()
+    agent.disarm()
+    found: Agent | None = find_agent("summarizer")
+    agent.mark_not_ready(ValueError("no such model"))
     state: str = agent.state
     if agent.announced is not None:
         reason: str | None = agent.announced.reason
@@ -30,6 +36,8 @@ async def main() -> None:
             return b""
 
         text: bytes = await read()
+        with reader.working() as call:
+            call.tick()
         reader.tick()
         async with reader.drain("deploy"):
             reader.tick()

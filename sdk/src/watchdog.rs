@@ -299,4 +299,6 @@ fn key(call: &Call) -> usize {
 }
 
 #[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
 mod tests;

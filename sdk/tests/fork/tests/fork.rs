@@ -10,7 +10,8 @@ use ready_probe_sdk::freshness::{Observed, judge};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::{
-    Agent, State, clock, close_all, mark_agent_not_ready, mark_agent_ready, use_dir, use_sdk,
+    Agent, State, clock, close_all, find_agent, mark_agent_not_ready, mark_agent_ready, use_dir,
+    use_sdk,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -133,6 +134,38 @@ fn what_a_child_has_inherited_raises_and_its_end_removes_nothing() {
         says(&store, "draining"),
         [(me, "stopping: deploy".to_owned())]
     );
+}
+
+#[test]
+fn a_call_that_a_child_has_inherited_is_its_parents() {
+    let dir = tempfile::tempdir().unwrap();
+    let agent = Agent::builder("calls")
+        .folder(store(&dir))
+        .watchdog(Duration::from_millis(300))
+        .register()
+        .unwrap();
+    agent.mark_ready(()).unwrap();
+    let job = agent.working().unwrap();
+    let (agent, job) = (&agent, &job);
+    let child = fork(|| {
+        // SAFETY: as above.
+        let job = unsafe { std::ptr::read(job) };
+        let refused = [
+            kind(job.tick()),
+            kind(job.working().map(drop)),
+            kind(agent.working().map(drop)),
+        ];
+        drop(job);
+        format!("{} {}", refused.join(" "), find_agent("calls").is_none())
+    });
+    assert_eq!(child.answer(PATIENCE), "Forked Forked Forked true");
+    let end = clock::mono_ms() + 20_000;
+    while !job.is_stalled() {
+        assert!(clock::mono_ms() < end, "the parent's call is under way");
+        thread::sleep(Duration::from_millis(5));
+    }
+    job.tick().unwrap();
+    assert_eq!(agent.state(), State::Ready);
 }
 
 #[test]
