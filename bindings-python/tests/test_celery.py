@@ -15,13 +15,15 @@ from conftest import PROBE, ROOT, until
 
 EXAMPLE = ROOT / "examples/celery"
 
-# The example's application, and a task that hangs until a file is there. It tells who runs it.
+# The example's application, and a task that hangs until a file is there, or ticks while another one is. It tells who
+# runs it.
 TASKS = """
 import os
 import threading
 import time
 from pathlib import Path
 
+import readiness
 from tasks import app
 
 
@@ -31,6 +33,8 @@ def hang(self, file):
     Path(f"{file}.begun").write_text(str(os.getpid()))
     while not Path(file).exists():
         time.sleep(0.02)
+        if Path(f"{file}.ticks").exists():
+            readiness.tick()
     Path(f"{file}.done").touch()
 """
 
@@ -194,10 +198,14 @@ def test_one_hung_task_of_a_pool_without_processes_is_found_while_others_run(wor
     assert folder.files("celery") == folder.files("celery-pool") == []
 
 
-def test_solo_is_stalled_while_its_task_hangs(worker, folder):
+def test_solo_is_stalled_while_its_task_makes_no_progress(worker, folder):
     celery = worker("--pool=solo", TASK_LIMIT="1")
     celery.until_ready("celery", "celery-pool")
     file, _ = celery.hang("file")
+    folder.until_says("celery-pool", "stalled: no progress for")
+    file.with_suffix(".ticks").touch()
+    folder.until_says("celery-pool", HEALTHY)
+    file.with_suffix(".ticks").unlink()
     folder.until_says("celery-pool", "stalled: no progress for")
     file.touch()
     folder.until_says("celery-pool", HEALTHY)
