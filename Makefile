@@ -57,7 +57,7 @@ wheel: probe $(VENV)/installed
 # inside; the wheel; their sums.
 dist: probe wheel
 	$(CARGO) build --locked --workspace --all-features --bin ready-probe-pages
-	$(PYTHON) scripts/dist.py $(TARGET)
+	$(PYTHON) scripts/dist.py $(TARGET) target/debug/ready-probe-pages dist
 
 # Builds the last commit again, in another folder: the bytes must be the same. Both crates are packed as a
 # registry would take them.

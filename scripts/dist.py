@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Makes what is handed out from what lies in dist/: the archive with the probe and all that belongs to it, and the
 sums of archive and wheel. `make dist` builds the rest. The same commit gives the same bytes.
+
+`dist.py TARGET PAGES FOLDER`: PAGES is the program that writes man pages and completions, FOLDER gets the files.
 """
 
 from __future__ import annotations
@@ -9,9 +11,11 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import inside
@@ -21,7 +25,7 @@ DIST = ROOT / "dist"
 
 
 def main() -> int:
-    target = sys.argv[1]
+    target, pages_program, folder = sys.argv[1], Path(sys.argv[2]).resolve(), Path(sys.argv[3])
     time = int(os.environ["SOURCE_DATE_EPOCH"])
     crates = inside.crates(target, "ready-probe")
     version = crates[0].version
@@ -32,25 +36,28 @@ def main() -> int:
         "LICENSE-MIT": (ROOT / "LICENSE-MIT").read_bytes(),
         "THIRD-PARTY-LICENSES": inside.licences(crates).encode(),
         "ready-probe.cdx.json": inside.cyclonedx(crates, time).encode(),
-        **pages(),
+        **pages(pages_program),
     }
-    archive = DIST / f"{name}.tar.gz"
-    for old in DIST.glob("ready-probe-*.tar.gz"):
+    for old in folder.glob("ready-probe-*.tar.gz"):
         old.unlink()
+    archive = folder / f"{name}.tar.gz"
     archive.write_bytes(packed(name, files, time))
-    [wheel] = DIST.glob("*.whl")
+    [built] = DIST.glob("*.whl")
+    wheel = folder / built.name
+    if folder.resolve() != DIST:
+        shutil.copy(built, wheel)
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in (archive, wheel)]
-    (DIST / "SHA256SUMS").write_text("".join(sums))
-    print(f"{archive.relative_to(ROOT)}: {len(files)} files, {archive.stat().st_size} bytes", *sums, sep="\n", end="")
+    (folder / "SHA256SUMS").write_text("".join(sums))
+    print(f"{archive}: {len(files)} files, {archive.stat().st_size} bytes")
     return 0
 
 
-def pages() -> dict[str, bytes]:
+def pages(program: Path) -> dict[str, bytes]:
     """Man pages and completions, written by the program that knows the definition of the command line."""
-    folder = ROOT / "target" / "pages"
-    subprocess.run(["rm", "-rf", folder], check=True)
-    subprocess.run([ROOT / "target/debug/ready-probe-pages", folder], check=True)
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([program, folder], check=True)
+        files = [file for file in Path(folder).rglob("*") if file.is_file()]
+        return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def packed(name: str, files: dict[str, bytes], time: int) -> bytes:
