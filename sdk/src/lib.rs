@@ -18,6 +18,16 @@
 //!
 //! An [`Agent`] gives more control: a TTL, and a watchdog that ties the signal to progress.
 //!
+//! | you have | take |
+//! |---|---|
+//! | code with nowhere to hold an object | [`mark_agent_ready`], and [`close_all`] at the end |
+//! | a program of your own | [`Agent`], behind an `Arc` where threads share it |
+//! | work that may hang | [`AgentBuilder::watchdog`], [`Agent::tick`], [`Agent::working`] |
+//! | a service on tokio | `TokioAgent`, with the feature `tokio`: it is stalled while the runtime is blocked |
+//!
+//! `docs/rust.md` in the repository has the features, a whole service with its SIGTERM, and how to
+//! test one.
+//!
 //! # Layout, in order of dependence
 //!
 //! | module | owns |

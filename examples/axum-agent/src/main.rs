@@ -19,9 +19,16 @@ use tokio::sync::oneshot;
 async fn main() -> Result<(), Box<dyn Error>> {
     // From here on the container's health check says `starting`.
     let agent = Agent::builder("translator")
-        .watchdog(Duration::from_secs(2))
+        .watchdog(Duration::from_secs(5))
         .register_on_tokio()?;
-    let stopped = on_signal(agent.clone())?;
+    let mut stopped = on_signal(agent.clone())?;
+
+    let seconds = std::env::var("LOAD_SECONDS").map_or(Ok(0), |text| text.parse::<u64>());
+    let seconds = seconds.map_err(|e| format!("LOAD_SECONDS: {e}"))?;
+    tokio::select! {
+        () = load_model(Duration::from_secs(seconds)) => {}
+        _ = &mut stopped => return Ok(agent.close("stopped").await?),
+    }
 
     let address = std::env::var("ADDRESS").unwrap_or_else(|_| "0.0.0.0:8080".to_owned());
     let listener = TcpListener::bind(&address).await?;
@@ -60,6 +67,11 @@ fn on_signal(agent: TokioAgent) -> io::Result<oneshot::Receiver<()>> {
         }
     });
     Ok(stopped)
+}
+
+/// Stands for the minutes that a real agent reads gigabytes in.
+async fn load_model(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 async fn translate(Path(text): Path<String>) -> String {

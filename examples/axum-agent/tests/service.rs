@@ -25,16 +25,7 @@ impl Service {
     /// Returns once it serves.
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_axum-agent"));
-        command
-            .env_clear()
-            .env("ADDRESS", "127.0.0.1:0")
-            .env("READY_DIR", dir.path())
-            // With several a blocked one is no blocked runtime.
-            .env("TOKIO_WORKER_THREADS", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let mut process = Guard::spawn(&mut command);
+        let mut process = Guard::spawn(command(&dir).stdout(Stdio::piped()));
         let mut lines = BufReader::new(process.child().stdout.take().unwrap()).lines();
         let line = lines.next().unwrap().unwrap();
         let port = line.strip_prefix("serving on port ").unwrap();
@@ -67,21 +58,40 @@ impl Service {
         in_flight
     }
 
-    /// The first line of the probe's report.
-    fn health(&self) -> String {
-        let mut probe = process::probe();
-        probe
-            .arg("agent:translator")
-            .env("READY_DIR", self.dir.path());
-        let report = process::run(&mut probe).stdout;
-        report.lines().next().unwrap_or_default().to_owned()
-    }
-
     fn until_health(&self, start: &str) {
-        wait_until(LIMIT, &format!("health {start:?}"), || {
-            self.health().starts_with(start).then_some(())
-        });
+        until_health(&self.dir, start);
     }
+}
+
+fn command(dir: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_axum-agent"));
+    command
+        .env_clear()
+        .env("ADDRESS", "127.0.0.1:0")
+        .env("READY_DIR", dir.path())
+        // With several a blocked one is no blocked runtime.
+        .env("TOKIO_WORKER_THREADS", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+/// The first line of the probe's report.
+fn health(dir: &TempDir) -> String {
+    let mut probe = process::probe();
+    probe.arg("agent:translator").env("READY_DIR", dir.path());
+    let report = process::run(&mut probe).stdout;
+    report.lines().next().unwrap_or_default().to_owned()
+}
+
+fn until_health(dir: &TempDir, start: &str) {
+    wait_until(LIMIT, &format!("health {start:?}"), || {
+        health(dir).starts_with(start).then_some(())
+    });
+}
+
+/// The signals that its agent has left.
+fn signals(dir: &TempDir) -> usize {
+    dir.path().join("translator").read_dir().unwrap().count()
 }
 
 fn answer(mut stream: TcpStream) -> String {
@@ -93,10 +103,20 @@ fn answer(mut stream: TcpStream) -> String {
 #[test]
 fn it_is_ready_when_it_serves() {
     let service = Service::start();
-    assert_eq!(service.health(), "healthy: 1 check passes");
+    assert_eq!(health(&service.dir), "healthy: 1 check passes");
     let answer = answer(service.ask("/translate/tag"));
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.ends_with("\r\n\r\nGAT"), "{answer}");
+}
+
+#[test]
+fn it_says_starting_while_it_loads_and_ends_at_sigterm() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Guard::spawn(command(&dir).env("LOAD_SECONDS", "3600"));
+    until_health(&dir, "starting: agent translator: starting");
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait_within(LIMIT).code(), Some(0));
+    assert_eq!(signals(&dir), 0, "the signal is removed");
 }
 
 #[test]
@@ -114,18 +134,13 @@ fn it_says_stopping_from_sigterm_on_and_answers_what_is_in_flight() {
     );
     assert!(answer(in_flight).ends_with("\r\n\r\ndone\n"));
     assert_eq!(service.process.wait_within(LIMIT).code(), Some(0));
-    let signals = service.dir.path().join("translator");
-    assert_eq!(
-        signals.read_dir().unwrap().count(),
-        0,
-        "the signal is removed"
-    );
+    assert_eq!(signals(&service.dir), 0, "the signal is removed");
 }
 
 #[test]
 fn it_is_stalled_while_its_runtime_is_blocked_and_healthy_again_after() {
     let service = Service::start();
-    let blocked = service.ask("/block/8000");
+    let blocked = service.ask("/block/12000");
     service.until_health("unhealthy: agent translator: not_ready: stalled: no progress for ");
     assert!(answer(blocked).ends_with("\r\n\r\ndone\n"));
     service.until_health("healthy: 1 check passes");
@@ -134,7 +149,7 @@ fn it_is_stalled_while_its_runtime_is_blocked_and_healthy_again_after() {
 #[test]
 fn it_says_stopping_also_while_its_runtime_is_blocked() {
     let mut service = Service::start();
-    let blocked = service.ask("/block/8000");
+    let blocked = service.ask("/block/12000");
     service.until_health("unhealthy: agent translator: not_ready: stalled: ");
     service.process.signal(Signal::TERM);
     service.until_health("unhealthy: agent translator: stopping: told to stop");
