@@ -1,7 +1,8 @@
 //! The manifests of `examples/kubernetes`, as far as `podman kube play` of 4.3 knows them. It ignores Services,
 //! PodDisruptionBudgets, startup and readiness probes and preStop; it turns liveness into its own health check, and
 //! publishes each `containerPort` on the host, so that there can be one replica. A pod is found in DNS under
-//! its own name.
+//! its own name. Init containers it starts again and again where the pod's policy is `Always`, which a Deployment
+//! has to have.
 
 use std::{fs, path::Path};
 
@@ -136,6 +137,10 @@ fn a_fleet_of_two_that_need_each_other_outlives_its_redis() {
         }
         // There are no Services; a pod has a name.
         text.replace("redis://redis:6379", "redis://redis-pod-0:6379")
+            .replace(
+                "      initContainers:\n",
+                "      restartPolicy: OnFailure\n      initContainers:\n",
+            )
     });
     podman.play(&fleet);
 

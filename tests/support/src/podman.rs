@@ -6,7 +6,7 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{self, File},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -21,12 +21,13 @@ use crate::{
     process::{Guard, Run, Signal, run, run_within, wait_until},
 };
 
-/// Longer than any single command may take: with init containers, `kube play` of 4.3 waits for 20 s.
+/// Longer than any single command may take.
 const LONGEST_COMMAND: Duration = Duration::from_secs(180);
 
-/// The first process of the PID namespace: it reaps what is left to it. Podman finds no state of the
-/// machine's: that is in `/run` and, its locks, in `/dev/shm`.
-const INIT: &str = "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev/shm && echo up && while :; do sleep 1; done";
+/// The first process of the PID namespace, and with it everything there, ends when the test does and nobody
+/// holds its stdin any more. It reaps what is left to it. Podman finds no state of the machine's: that is in `/run`
+/// and, its locks, in `/dev/shm`.
+const INIT: &str = "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev/shm && echo up && cat";
 
 /// As root without systemd, and where the limits of resources may not be raised.
 const CONFIGURATION: &str = r#"
@@ -45,6 +46,8 @@ pub struct Podman {
     namespaces: Guard,
     init: Pid,
     folder: TempDir,
+    /// Shared by all that live on this machine, of any test process.
+    users: File,
 }
 
 impl Podman {
@@ -54,6 +57,9 @@ impl Podman {
     /// When Podman is not installed, or for users who are not root.
     pub fn start() -> Self {
         find_program("podman");
+        let users = File::create(std::env::temp_dir().join("ready-probe-podman.lock"))
+            .expect("ready-probe-podman.lock: only root runs these tests");
+        users.lock_shared().expect("ready-probe-podman.lock");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let configuration = format!(
             "{CONFIGURATION}network_config_dir = \"{}\"\n",
@@ -72,7 +78,7 @@ impl Podman {
                     "--kill-child",
                 ])
                 .args(["sh", "-c", INIT])
-                .stdin(Stdio::null())
+                .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 // It complains when its child is killed, which is how it ends.
                 .stderr(Stdio::null()),
@@ -92,6 +98,7 @@ impl Podman {
             namespaces,
             init: init.and_then(Pid::from_raw).expect("unshare has a child"),
             folder,
+            users,
         }
     }
 
@@ -194,22 +201,17 @@ impl Drop for Podman {
         wait_until(Duration::from_secs(30), "the namespaces to end", || {
             self.namespaces.ended()
         });
-        remove_parents();
+        // Whoever gets it alone knows that no other Podman of these tests makes groups now.
+        let _ = self.users.unlock();
+        if self.users.try_lock().is_ok() {
+            remove_groups();
+        }
     }
 }
 
-/// The control groups in which Podman puts those of its containers, as far as they are empty.
-fn remove_parents() {
-    run(Command::new("find").args([
-        "/sys/fs/cgroup",
-        "-maxdepth",
-        "2",
-        "-name",
-        "libpod_parent",
-        "-exec",
-        "rmdir",
-        "--ignore-fail-on-non-empty",
-        "{}",
-        "+",
-    ]));
+/// Removes the control groups that Podman leaves behind, as far as they are empty.
+fn remove_groups() {
+    let below = "for parent in /sys/fs/cgroup/libpod_parent /sys/fs/cgroup/*/libpod_parent; do \
+        [ ! -d $parent ] || find $parent -depth -type d -exec rmdir {} \\; ; done";
+    run(Command::new("sh").args(["-c", below]));
 }
