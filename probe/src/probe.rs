@@ -163,6 +163,9 @@ impl<'a> Probe<'a> {
     }
 
     /// Asks what concerns this child's mount, and prints each answer as it comes.
+    ///
+    /// At the limit the parent blames the mount, and kills this process. So a file that can't be read is left
+    /// to it, while a server that does not answer is told before: the mount has nothing to do with that.
     pub async fn answer_parent(&self, plan: &Plan, limit: TimeLimit) {
         let is_ours =
             |question: &&Question| question.mount.is_some() && question.mount == self.asks;
@@ -177,11 +180,20 @@ impl<'a> Probe<'a> {
                 AnswerLine::new(&question.key, answer, question.discovered).print();
             }
         }
-        let targets: Vec<&Target> = open.iter().map(|question| &question.target).collect();
+        let (files, others): (Vec<&Question>, Vec<&Question>) = open
+            .into_iter()
+            .partition(|question| far::paths::is_read(&question.target));
+        join(
+            self.print_each(&files, limit.later()),
+            self.print_each(&others, limit.sooner()),
+        )
+        .await;
+    }
+
+    async fn print_each(&self, questions: &[&Question], limit: TimeLimit) {
+        let targets: Vec<&Target> = questions.iter().map(|question| &question.target).collect();
         check::ask_each(&targets, self.context(), limit, |number, answer| {
-            // By the limit the parent has given up, and says where that was; a late one would say less.
-            let is_late = clock::instant() >= limit.at;
-            if let Some(question) = open.get(number).filter(|_| !is_late) {
+            if let Some(question) = questions.get(number) {
                 AnswerLine::new(&question.key, &answer, question.discovered).print();
             }
         })

@@ -19,7 +19,7 @@ use ready_probe::settings::{
     DEFAULT_TIMEOUT, Flags, Format, Invalid, Origin, Settings, without_file,
 };
 use ready_probe::target::Kind;
-use ready_probe::time_limit::TimeLimit;
+use ready_probe::time_limit::{LATER, TimeLimit};
 use ready_probe::verdict::{self, Verdict};
 
 /// A deadline that can't be missed by reading one agent's records.
@@ -54,6 +54,7 @@ pub fn probe(targets: &[String], options: &Flags, start: &Start) -> Exit {
     let limit = TimeLimit::from(start.at, settings.timeout.value);
     let probe = Probe::new(&settings, start.far_mounts());
     if let Some(mount) = far::answer::mount() {
+        start.end_by(settings.timeout.value + LATER);
         return answer_parent(&probe.asking(mount), limit);
     }
     let mut plan = probe.plan();

@@ -11,6 +11,9 @@ use ready_probe_sdk::freshness::Span;
 /// a busy host.
 const MAX_MARGIN: Duration = Duration::from_millis(100);
 
+/// Longer than a busy machine takes to end a process.
+pub const LATER: Duration = Duration::from_secs(1);
+
 /// By when everything is answered.
 #[derive(Debug, Clone, Copy)]
 pub struct TimeLimit {
@@ -46,6 +49,22 @@ impl TimeLimit {
         Self {
             at: clock::instant() + set,
             set,
+        }
+    }
+
+    /// For whoever has to answer before somebody else's same limit.
+    pub fn sooner(self) -> Self {
+        Self {
+            at: self.at - (self.set / 20).min(MAX_MARGIN),
+            ..self
+        }
+    }
+
+    /// For whoever leaves it to somebody else to say that time is up.
+    pub fn later(self) -> Self {
+        Self {
+            at: self.at + LATER,
+            ..self
         }
     }
 

@@ -10,8 +10,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ready_probe_test_support::fuse::Fuse;
+use ready_probe_test_support::hostile::{Behaviour, Hostile};
 use ready_probe_test_support::process::{Guard, Run, run, wait_until};
 use ready_probe_test_support::servers::Redis;
+use ready_probe_test_support::tls::Ca;
 
 use crate::container::{
     Container, assert_mentions, assert_said, open_to_all, parsed, row, through,
@@ -214,6 +216,23 @@ fn one_process_waits_however_often_it_is_asked_and_all_else_is_answered() {
         || world.left().is_empty().then_some(()),
     );
     assert_said(&ask(), 0, "healthy: 4 checks pass");
+}
+
+/// Its certificates are there and can be read: the server is what does not answer.
+#[test]
+fn a_server_that_does_not_answer_is_not_the_mounts_fault() {
+    let world = World::new();
+    let server = Hostile::tcp(Behaviour::Silent);
+    let ca = fs::read_to_string(Ca::new().path()).unwrap();
+    let ca = world.file("ca", &ca);
+    let target = format!("rediss://127.0.0.1:{}#ca={ca}", server.port());
+    let mut probe = world.probe(&[&target]);
+    let run = run(probe.env("READY_TIMEOUT", "4s"));
+    let stage = format!(
+        "no answer within 4s (TLS handshake with 127.0.0.1:{})",
+        server.port()
+    );
+    assert_mentions(&run, 1, &["unhealthy: ", &stage]);
 }
 
 #[test]

@@ -28,6 +28,23 @@ pub fn of_folder(mounts: &Mounts, folder: &Folder) -> Option<PathBuf> {
     hanging.next().map(|mount| mount.point().to_owned())
 }
 
+/// Whether all that a question does is to read a file: for ever, on a file system that hangs.
+pub fn is_read(target: &Target) -> bool {
+    match &target.kind {
+        Kind::File(_) | Kind::Pid(_) => true,
+        Kind::Agents
+        | Kind::Agent { .. }
+        | Kind::Peer { .. }
+        | Kind::Redis(_)
+        | Kind::Nats(_)
+        | Kind::Http(_)
+        | Kind::Connect(_)
+        | Kind::Process { .. }
+        | Kind::Exec(_)
+        | Kind::Any(_) => false,
+    }
+}
+
 /// The files and sockets that a question looks at.
 fn paths(target: &Target, context: Context<'_>) -> Vec<PathBuf> {
     match &target.kind {
