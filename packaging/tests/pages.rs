@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-const COMMANDS: [&str; 5] = ["wait", "mark", "list", "config", "install"];
+const COMMANDS: [&str; 6] = ["wait", "run", "mark", "list", "config", "install"];
 
 fn pages() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
