@@ -49,7 +49,7 @@ wheel: probe $(VENV)/installed
 		ready-probe-python ready-probe
 	@rm -f dist/*.whl
 	CARGO=$(CARGO) RUSTFLAGS="$(REMAPPED) --remap-path-prefix=$(CURDIR)/=" PATH="$(abspath $(VENV))/bin:$$PATH" \
-		$(VENV)/bin/maturin build --zig --compatibility manylinux2014 --sbom-include target/ready-probe-python.cdx.json \
+		$(VENV)/bin/maturin build --zig --compatibility manylinux2014 --sbom-include $(CURDIR)/target/ready-probe-python.cdx.json \
 		--manifest-path bindings-python/Cargo.toml --out dist
 	@ls -l dist/*.whl
 
