@@ -16,6 +16,7 @@
 //! | [`peers`] | do others see an agent, wait for it, and follow what it says? |
 //! | [`compose`] | does the fleet of `examples/compose.yml` come up in order? |
 //! | [`python`] | do the agents of `examples/python` do in containers what they say? |
+//! | [`run_command`] | is a program under `ready-probe run` healthy when it says so, and ended with its container? |
 //! | [`old_glibc`] | does the wheel run on the glibc of Debian 11? |
 //! | [`readme`] | is what the README shows at its top true? |
 
@@ -43,4 +44,5 @@ mod probes;
 mod python;
 mod readme;
 mod restart;
+mod run_command;
 mod users;
