@@ -116,10 +116,10 @@ impl Agent {
     /// Has the watchdog watch only while there is work under way.
     fn on_demand(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        if let Some(agent) = Self::at_work(slf)? {
-            if let Some(call) = agent.get().begin(py, None)? {
-                working::end(py, Arc::new(call));
-            }
+        if let Some(agent) = Self::at_work(slf)?
+            && let Some(call) = agent.get().begin(py, None)?
+        {
+            working::end(py, Arc::new(call));
         }
         Ok(())
     }
