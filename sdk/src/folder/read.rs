@@ -102,7 +102,7 @@ impl Found {
     /// counts before what its starter says of it.
     fn choose(&mut self, agent: &Name, id: ProcessId, candidates: Vec<RecordFile>) {
         let process = Process::of(id.pid);
-        let mut best: Option<((bool, u64, u64), Result<Signal, DecodeError>)> = None;
+        let mut best: Option<((bool, u64, u64), _)> = None;
         for file in candidates {
             if let Err(why) = may_believe(file.owner, id, process) {
                 let pid = id.pid;
