@@ -24,6 +24,9 @@ def fork(code):
     """A child that does that, and then what it is told by nobody: it waits."""
     child = os.fork()
     if child == 0:
+        # No test takes so long, and none leaves it behind for longer.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(120)
         exec(code, globals())
         signal.pause()
     return child
