@@ -48,6 +48,9 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, St
     Ok(addresses)
 }
 
+/// `EAI_NODATA` in glibc's words: there is such a name, without an address of this family.
+const NO_DATA: &str = "No address associated with hostname";
+
 /// What to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
@@ -149,6 +152,8 @@ impl Known {
             *place = Some(resolved);
         }
         match (&self.v4, &self.v6) {
+            // A name may well have one family only: then the other one tells why there is nothing.
+            (Some(Err(v4)), Some(Err(v6))) if v4 == NO_DATA => Some(Err(v6.clone())),
             (Some(Err(v4)), Some(Err(_))) => Some(Err(v4.clone())),
             (Some(_), Some(_)) => Some(Ok(self.addresses())),
             (Some(_), None) | (None, Some(_) | None) => None,
@@ -219,6 +224,9 @@ mod tests {
         let mut known = Known::default();
         assert_eq!(known.learn(Family::V6, Ok(no("six"))), None);
         assert_eq!(known.learn(Family::V4, Ok(no("four"))), Some(no("four")));
+        let mut known = Known::default();
+        assert_eq!(known.learn(Family::V4, Ok(no(NO_DATA))), None);
+        assert_eq!(known.learn(Family::V6, Ok(no("six"))), Some(no("six")));
     }
 
     #[test]
