@@ -40,6 +40,8 @@ class Run:
     out: str
     err: str
     seconds: float
+    cpu_s: float = 0.0
+    """What it and its children took of a processor, as far as they were waited for."""
     left: tuple[str, ...] = ()
     """What it left running, and has been ended."""
 
@@ -94,10 +96,7 @@ class Children:
                 start_new_session=True,
             )
             self._sessions.add(process.pid)
-        try:
-            status = process.wait(max(0.0, limit_s))
-        except subprocess.TimeoutExpired:
-            status = None
+        status, cpu_s = wait(process, began + limit_s)
         seconds = time.monotonic() - began
         left = () if status is None else tuple(map(describe, members(process.pid)))
         end([process.pid])
@@ -106,7 +105,7 @@ class Children:
             self._sessions.discard(process.pid)
             if self._stopped:
                 raise Interrupted
-        return Run(status, read(out), read(err), seconds, left)
+        return Run(status, read(out), read(err), seconds, cpu_s, left)
 
     def stop(self) -> None:
         """Ends all that was started; nothing is started any more."""
@@ -114,6 +113,19 @@ class Children:
             self._stopped = True
             sessions = list(self._sessions)
         end(sessions)
+
+
+def wait(process: subprocess.Popen[bytes], deadline: float) -> tuple[int | None, float]:
+    """The exit status, if it ends by then, and the seconds that it took of a processor."""
+    while True:
+        late = time.monotonic() >= deadline
+        pid, status, used = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, used.ru_utime + used.ru_stime
+        if late:
+            return None, 0.0
+        time.sleep(0.02)
 
 
 def end(sessions: list[int]) -> None:

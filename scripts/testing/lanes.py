@@ -78,7 +78,8 @@ def run_all(children: Children, lanes: list[list[Suite]], limit_s: float) -> Acc
 
 def take(account: Account, suite: Suite, outcome: Outcome) -> None:
     word = "FAILED" if outcome.failed or outcome.problem else "ok"
-    print(f"{word:7}{suite.title:48}{outcome.passed:5} passed {outcome.seconds:7.1f} s", flush=True)
+    took = f"{outcome.seconds:7.1f} s, {outcome.cpu_s:6.1f} s of a processor"
+    print(f"{word:7}{suite.title:48}{outcome.passed:5} passed {took}", flush=True)
     for test in outcome.failed:
         print(f"       failed: {test}", flush=True)
     for process in outcome.left:

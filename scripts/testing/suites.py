@@ -26,6 +26,12 @@ class Outcome:
     """Why nothing is known of some of them, and what was said then."""
     left: tuple[str, ...] = ()
     seconds: float = 0.0
+    cpu_s: float = 0.0
+
+    def of(self, run: Run) -> Outcome:
+        """The same, with what its run took and left."""
+        self.left, self.seconds, self.cpu_s = run.left, run.seconds, run.cpu_s
+        return self
 
 
 class Suite(Protocol):
@@ -66,9 +72,7 @@ class RustTests:
         if listing.status != 0:
             return Outcome(problem=f"its tests can't be listed: {listing.ending}\n{listing.said}")
         run = call(threads)
-        outcome = of_libtest(re.findall(r"^(.+): test$", listing.out, re.MULTILINE), run)
-        outcome.left, outcome.seconds = run.left, run.seconds
-        return outcome
+        return of_libtest(re.findall(r"^(.+): test$", listing.out, re.MULTILINE), run).of(run)
 
 
 # libtest's own account, which is printed when all tests have ended. What it says of each of them before may
@@ -114,7 +118,7 @@ class DocTests:
         run = children.run(self.title, self.argv, cwd=self.folder, limit_s=limit_s)
         passed = sum(int(summary[1]) for summary in SUMMARY.finditer(run.out))
         problem = "" if run.status == 0 else f"{run.ending}\n{run.said}"
-        return Outcome(passed, problem=problem, left=run.left, seconds=run.seconds)
+        return Outcome(passed, problem=problem).of(run)
 
     def alone(self, children: Children, test: str, limit_s: float) -> Outcome:
         raise NotImplementedError("no doc test fails by name")
@@ -141,9 +145,7 @@ class Pytest:
         report = [f"--junitxml={self.report}", "-o", "junit_family=xunit1"]
         argv = [self.python, "-m", "pytest", "-q", *report, *arguments]
         run = children.run(self.title, argv, cwd=self.folder, limit_s=limit_s)
-        outcome = of_pytest(run, self.report.read_text() if self.report.exists() else "")
-        outcome.left, outcome.seconds = run.left, run.seconds
-        return outcome
+        return of_pytest(run, self.report.read_text() if self.report.exists() else "").of(run)
 
 
 def of_pytest(run: Run, report: str) -> Outcome:
@@ -183,9 +185,9 @@ class Program:
     def run(self, children: Children, limit_s: float) -> Outcome:
         run = children.run(self.title, self.argv, cwd=self.folder, limit_s=limit_s)
         if run.status is None:
-            return Outcome(problem=f"{run.ending}\n{run.said}", seconds=run.seconds, left=run.left)
+            return Outcome(problem=f"{run.ending}\n{run.said}").of(run)
         failed = {} if run.status == 0 else {self.title: f"{run.ending}\n{run.said}"}
-        return Outcome(1 - len(failed), failed, seconds=run.seconds, left=run.left)
+        return Outcome(1 - len(failed), failed).of(run)
 
     def alone(self, children: Children, test: str, limit_s: float) -> Outcome:
         return self.run(children, limit_s)
