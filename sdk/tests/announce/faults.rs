@@ -1,6 +1,6 @@
 //! A server that hangs, and a network that does: agents go on, and are announced when it is over.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ready_probe_sdk::Agent;
 use ready_probe_test_support::proxy::{Fault, Proxy};
@@ -49,7 +49,7 @@ impl Behind {
         assert_heals(&self.folder, name);
         until("the store has the last word", || {
             let record = record(&self.redis, name)?;
-            (record.details["after"] == why).then_some(())
+            (record.details.get("after")? == why).then_some(())
         });
         assert_eq!(keys(&self.redis, "*").len(), 3);
     }
@@ -59,11 +59,16 @@ impl Behind {
 fn a_server_that_hangs_costs_two_timeouts_and_then_the_connection() {
     let mut behind = Behind::start("hangs");
     let before = behind.proxy.connections();
+    let start = Instant::now();
     behind.redis.pause();
     assert_holds_nobody_up(&behind.agent, 50);
     let told = "no answer within 1s (connected to 127.0.0.1:";
     until_told(&behind.folder, "hangs", told);
-    assert_eq!(behind.proxy.connections(), before, "once is no reason");
+    let connections = behind.proxy.connections();
+    // The second timeout has passed, too, where this machine stood still.
+    if start.elapsed() < Duration::from_millis(1_900) {
+        assert_eq!(connections, before, "once is no reason");
+    }
     until("it connects anew", || {
         assert_holds_nobody_up(&behind.agent, 1);
         (behind.proxy.connections() > before).then_some(())

@@ -37,7 +37,9 @@ fn an_agent_that_closes_takes_back_its_own_and_nothing_else() {
     program.tell("drop");
     assert_eq!(redis.command(&["SMEMBERS", "ready:default"]), "neighbour");
     drop(neighbour);
-    assert_eq!(keys(&redis, "*"), Vec::<String>::new());
+    until("nothing is left", || {
+        keys(&redis, "*").is_empty().then_some(())
+    });
 }
 
 #[test]
@@ -99,8 +101,9 @@ fn the_last_word_of_an_agent_that_panics_is_announced() {
         panic!("as it was told");
     });
     assert!(panicked.join().is_err());
-    let said = record(&redis, "panics").unwrap();
-    assert_eq!(said.state, State::Stopping);
+    let said = until("its last word is announced", || {
+        record(&redis, "panics").filter(|said| said.state == State::Stopping)
+    });
     assert_eq!(said.reason.as_deref(), Some("panicked"));
     assert_eq!(immortal_keys(&redis), Vec::<String>::new());
 }

@@ -25,7 +25,7 @@ use ready_probe_sdk::signal::{Instance, Name, Signal, State};
 use serde_json::Map;
 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
 
 /// Waits until `look` finds something.
