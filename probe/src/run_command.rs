@@ -162,7 +162,7 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
             None => {
                 // Both ends stay open.
                 let _open = (due_seen, told);
-                pending().await
+                pending::<()>().await;
             }
         }
     });
@@ -207,7 +207,7 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
     let farewell = async {
         let has_last = told_seen.wait_for(|told| place.is_none() || told.version >= last);
         let told = tokio::time::timeout(STORE_PATIENCE, has_last);
-        tokio::join!(told, wind_down(&mut supervisor)).1
+        tokio::join!(told, wind_down(&mut supervisor)).1;
     };
     let farewell = pin!(farewell);
     tokio::select! {

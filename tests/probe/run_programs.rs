@@ -266,7 +266,7 @@ fn a_store_that_was_away_hears_of_the_last_owner_only() {
     let moved = |pid: u32| {
         wait_until(LIMIT, "the signal to move", || {
             (program.record()["pid"] == pid).then_some(())
-        })
+        });
     };
     moved(child);
     redis.kill();
@@ -274,7 +274,7 @@ fn a_store_that_was_away_hears_of_the_last_owner_only() {
     let moved = |pid: u32| {
         wait_until(LIMIT, "the signal to move", || {
             (program.record()["pid"] == pid).then_some(())
-        })
+        });
     };
     moved(own);
     redis.restart();

@@ -103,7 +103,7 @@ fn a_no_counts_at_once_and_a_missing_answer_only_if_it_stays_missing() {
         ),
         (&[up.clone(), no(), unknown()], "not_ready: tcp: no answer"),
         (&[up.clone(), no(), up.clone()], "ready"),
-        (&[no(), unknown(), up.clone()], "ready"),
+        (&[no(), unknown(), up], "ready"),
     ];
     for (events, want) in table {
         assert_eq!(after(&[WHEN], None, events), want, "{events:?}");
@@ -259,7 +259,7 @@ fn a_watchdog_watches_from_ready_on() {
                 up.clone(),
                 idle.clone(),
                 idle.clone(),
-                idle.clone(),
+                idle,
                 Terminated,
             ],
             "stopping: SIGTERM",
