@@ -101,7 +101,7 @@ enum Happened {
 async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start: &Start) -> Exit {
     let mut voice = Voice::new(options.name.as_str(), settings.quiet.value);
     let outer = Outer::from_env().unwrap_or_else(|why| {
-        voice.say_once(why);
+        voice.say_once(&why);
         None
     });
     let (line_seen, mut lines) = mpsc::unbounded_channel();
@@ -248,13 +248,13 @@ async fn wind_down(supervisor: &mut Supervisor) {
             } else {
                 format!("{left} processes, which have been ended")
             };
-            supervisor.say(format!(
+            supervisor.say(&format!(
                 "the command has ended and left {them}: a program must stay in the foreground, or \
                  send MAINPID"
             ));
         }
         if refused > 0 {
-            supervisor.say(format!(
+            supervisor.say(&format!(
                 "{refused} of these run as another user, and may not be ended by this one"
             ));
         }

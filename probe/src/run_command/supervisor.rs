@@ -151,14 +151,14 @@ impl Supervisor {
         match kill_process(pid, signal) {
             // It has just ended.
             Ok(()) | Err(Errno::SRCH) => {}
-            Err(Errno::PERM) => self.voice.say_once(format!(
+            Err(Errno::PERM) => self.voice.say_once(&format!(
                 "{name} can't be passed on to process {}, which runs as another user: run this \
                  command as root, or the program as this user",
                 owner.pid
             )),
             Err(e) => {
                 let e = std::io::Error::from(e);
-                self.voice.say_once(format!(
+                self.voice.say_once(&format!(
                     "{name} can't be passed on to process {}: {e}",
                     owner.pid
                 ));
@@ -181,7 +181,9 @@ impl Supervisor {
                     self.has_more = false;
                     break;
                 }
-                Err(e) => self.voice.say_once(format!("a message can't be read: {e}")),
+                Err(e) => self
+                    .voice
+                    .say_once(&format!("a message can't be read: {e}")),
             }
         }
         self.publish();
@@ -206,7 +208,7 @@ impl Supervisor {
         match speakers::may_speak(self.from, sender, relation, &users) {
             Ok(()) => {}
             Err(Refused::NotMain) => {
-                return self.voice.say_once(format!(
+                return self.voice.say_once(&format!(
                     "process {} is not the main process, and what it says by sd_notify does not \
                      count: --notify-from all has every process beneath this one speak",
                     sender.pid
@@ -214,12 +216,11 @@ impl Supervisor {
             }
             Err(Refused::OtherNamespace) => {
                 return self.voice.say_once(
-                    "a process of another PID namespace has sent a message, which does not count"
-                        .to_owned(),
+                    "a process of another PID namespace has sent a message, which does not count",
                 );
             }
             Err(Refused::Stranger) => {
-                return self.voice.say_once(format!(
+                return self.voice.say_once(&format!(
                     "process {} has sent a message, which does not count: this command has not \
                      started it",
                     sender.pid
@@ -229,7 +230,7 @@ impl Supervisor {
         let Some(bytes) = &message.bytes else {
             return self
                 .voice
-                .say_once("a message of more than 4096 bytes does not count".to_owned());
+                .say_once("a message of more than 4096 bytes does not count");
         };
         for said in notify::parse(bytes) {
             match said {
@@ -257,7 +258,7 @@ impl Supervisor {
     fn follow(&mut self, pid: u32) -> bool {
         let owner = Owner::of(pid);
         if !owner.lives() || !speakers::is_beneath(pid) {
-            self.voice.say_once(format!(
+            self.voice.say_once(&format!(
                 "MAINPID={pid} does not count: this command has not started such a process"
             ));
             return false;
@@ -328,11 +329,11 @@ impl Supervisor {
         }
         match self.publisher.give_way() {
             Ok(false) => {}
-            Ok(true) => self.voice.say_once(format!(
+            Ok(true) => self.voice.say_once(&format!(
                 "process {} publishes this agent itself: its word counts from now on",
                 self.publisher.owner().pid
             )),
-            Err(why) => self.voice.say_once(why),
+            Err(why) => self.voice.say_once(&why),
         }
     }
 
@@ -391,7 +392,7 @@ impl Supervisor {
     }
 
     /// Says something for people.
-    pub fn say(&mut self, what: String) {
+    pub fn say(&mut self, what: &str) {
         self.voice.say_once(what);
     }
 }
@@ -423,7 +424,7 @@ impl Voice {
     }
 
     /// Says it, unless it was said before. Numbers make no difference.
-    pub fn say_once(&mut self, what: String) {
+    pub fn say_once(&mut self, what: &str) {
         /// As many different things as one program can do wrong.
         const MAX_SAID: usize = 64;
         let timeless: String = what.chars().filter(|c| !c.is_ascii_digit()).collect();
@@ -436,7 +437,7 @@ impl Voice {
 
     fn complain(&mut self, done: Result<(), String>) {
         if let Err(why) = done {
-            self.say_once(why);
+            self.say_once(&why);
         }
     }
 }

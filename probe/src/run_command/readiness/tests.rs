@@ -255,13 +255,7 @@ fn a_watchdog_watches_from_ready_on() {
         (None, &[up.clone(), Says(Stalled), tick], "ready"),
         (
             LIMIT,
-            &[
-                up.clone(),
-                idle.clone(),
-                idle.clone(),
-                idle,
-                Terminated,
-            ],
+            &[up.clone(), idle.clone(), idle.clone(), idle, Terminated],
             "stopping: SIGTERM",
         ),
         (None, &[up.clone(), Says(Stalled), up.clone()], "ready"),
