@@ -67,8 +67,8 @@ pub enum Command {
     ///
     /// For a volume that containers share: an init container fills it, from an image that holds nothing but
     /// this program. DIR is made if need be. The copy replaces an earlier one at once and whole, also while
-    /// that one runs, and everybody may run it (mode 755). Here --timeout is 60s by default, and the other
-    /// settings are not read.
+    /// that one runs, and everybody may run it (mode 755). Of the options only
+    /// --timeout (60s by default here) and --quiet count, and no variable does.
     Install(Install),
 }
 
@@ -134,14 +134,14 @@ pub struct Run {
     /// Ready once a line of its output holds this; * stands for any text within the line
     #[arg(long, value_name = "TEXT")]
     pub ready_line: Option<String>,
-    /// Ready once it has sent READY=1 (sd_notify); asked for if no other condition is
+    /// Ready once it has sent READY=1 (sd_notify); the default if no other condition is given
     #[arg(long)]
     pub notify: bool,
-    /// Whose sd_notify messages count: main, the command's process or its MAINPID; or all processes
-    /// beneath
+    /// Whose sd_notify messages count: main, the command's process or its MAINPID; all, every process
+    /// beneath it as well
     #[arg(long, value_name = "WHO", default_value = "main")]
     pub notify_from: String,
-    /// Stalled when no WATCHDOG=1 comes for so long; the command is told so by WATCHDOG_USEC
+    /// Stalled when no WATCHDOG=1 comes for that long; WATCHDOG_USEC tells the command
     #[arg(long, value_name = "DURATION")]
     pub watchdog: Option<String>,
     /// How long the signal lives if this command is killed, 1s to 1h

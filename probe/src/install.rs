@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use crate::cli;
 use crate::exit::Exit;
 use crate::start::Start;
-use ready_probe::duration;
 use ready_probe::settings::{Flags, Invalid, Origin};
+use ready_probe::time_limit;
 
 /// The name of the copy, whatever this program is called.
 const NAME: &str = "ready-probe";
@@ -34,7 +34,7 @@ const MAX_UNFINISHED: usize = 64;
 pub fn run(args: &cli::Install, options: &Flags, start: &Start) -> Exit {
     let timeout = match &options.timeout {
         None => DEFAULT_TIMEOUT,
-        Some(text) => match duration::duration(text) {
+        Some(text) => match time_limit::parse(text) {
             Ok(timeout) => timeout,
             Err(why) => return Invalid::new(&Origin::Flag("--timeout"), why).into(),
         },

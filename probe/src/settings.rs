@@ -21,10 +21,10 @@ use ready_probe_sdk::connect::store::{
 use ready_probe_sdk::folder::{DIR_VARIABLE, Folder};
 use ready_probe_sdk::signal::Name;
 
-use crate::duration;
 use crate::grace::{self, Grace};
 use crate::redact::{Secrets, shown};
 use crate::target::Target;
+use crate::time_limit;
 use checks::{SERVERS, agents, listed, servers};
 use env::Env;
 use file::ConfigFile;
@@ -222,7 +222,7 @@ fn timeout(
 ) -> Result<Setting<Duration>, Invalid> {
     let typed = typed("--timeout", &options.timeout);
     Ok(first_of(typed, env, "READY_TIMEOUT", in_file)?
-        .map(|s| s.parse(|text| duration::timeout(text)))
+        .map(|s| s.parse(|text| time_limit::parse(text)))
         .transpose()?
         .unwrap_or(Setting::default_of(DEFAULT_TIMEOUT)))
 }

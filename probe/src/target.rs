@@ -18,9 +18,9 @@ use ready_probe_sdk::connect::redis::RedisAddress;
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::signal::{Name, clean};
 
-use crate::duration;
 use crate::grace::{self, Grace};
 use crate::redact::Secrets;
+use crate::time_limit;
 use crate::verdict::Scope;
 use options::Options;
 use scheme::{SCHEMES, no_scheme, unknown_scheme};
@@ -405,7 +405,7 @@ impl Target {
             kind,
             redacted: clean(redacted, MAX_REDACTED_CHARS),
             name: options.parsed("name", report_name)?,
-            timeout: options.parsed("timeout", duration::timeout)?,
+            timeout: options.parsed("timeout", time_limit::parse)?,
             grace: options.parsed("grace", grace::parse)?,
             optional: options.flag("optional")?,
             not: options.flag("not")?,

@@ -1,11 +1,14 @@
-//! By when something is answered.
+//! By when something is answered, and what `--timeout 5s`, `timeout=5s` and their like may say.
 
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::clock::millis;
-use ready_probe_sdk::connect::{servers, stage};
+use ready_probe_sdk::connect::{failover, stage};
 use ready_probe_sdk::freshness::Span;
+
+use crate::duration::duration;
+use crate::redact::shown;
 
 /// How long before the deadline the checks end at the most: time to say what they answered, also on
 /// a busy host.
@@ -21,6 +24,15 @@ pub struct TimeLimit {
     pub at: Instant,
     /// How long that was to be, for people: a part of it was gone when the first check was asked.
     pub set: Duration,
+}
+
+/// Parses how long something may take, which has to be long enough for something to happen.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let parsed = duration(text)?;
+    if parsed < Duration::from_millis(1) {
+        return Err(format!("{} leaves no time: at least 1ms", shown(text)));
+    }
+    Ok(parsed)
 }
 
 impl TimeLimit {
@@ -45,7 +57,7 @@ impl TimeLimit {
     /// An equal part of what is left, where so many are to be asked one after another.
     pub fn share(self, among: u32) -> Self {
         let left = self.at.saturating_duration_since(clock::instant());
-        let set = servers::share(left, among);
+        let set = failover::share(left, among);
         Self {
             at: clock::instant() + set,
             set,
@@ -71,5 +83,18 @@ impl TimeLimit {
     /// How long it was to be, for people.
     pub fn shown(self) -> Span {
         Span(millis(self.set))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn something_must_be_able_to_happen() {
+        assert_eq!(parse("1ms"), Ok(Duration::from_millis(1)));
+        for nothing in ["0", "0s", "999us", "5"] {
+            assert!(parse(nothing).is_err(), "{nothing}");
+        }
     }
 }

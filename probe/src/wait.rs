@@ -16,13 +16,12 @@ use crate::cli;
 use crate::exit::Exit;
 use crate::run;
 use crate::start::Start;
-use ready_probe::duration;
 use ready_probe::event_loop;
 use ready_probe::probe::Probe;
 use ready_probe::report::Report;
 use ready_probe::settings::{Flags, Invalid, Origin, Settings};
 use ready_probe::signals::Signals;
-use ready_probe::time_limit::TimeLimit;
+use ready_probe::time_limit::{self, TimeLimit};
 use ready_probe::verdict::Scope;
 
 /// How long to pause between probes: short while things come up, longer when it takes long.
@@ -33,7 +32,7 @@ const TIME_TO_ANSWER: Duration = Duration::from_millis(50);
 
 /// Runs the command.
 pub fn run(args: &cli::Wait, options: &Flags, start: &Start) -> Exit {
-    let limit = match duration::timeout(&args.limit) {
+    let limit = match time_limit::parse(&args.limit) {
         Ok(limit) => limit,
         Err(why) => return Invalid::new(&Origin::Flag("--for"), why).into(),
     };

@@ -4,6 +4,7 @@
 //! opens a connection.
 
 pub mod address;
+pub mod failover;
 pub mod file;
 #[cfg(feature = "stores")]
 pub mod limited;
@@ -19,7 +20,6 @@ mod resolve;
 pub mod round;
 #[cfg(feature = "open")]
 mod secured;
-pub mod servers;
 #[cfg(feature = "open")]
 pub mod stage;
 pub mod store;

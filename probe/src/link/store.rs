@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::connect::store::Server;
-use ready_probe_sdk::connect::{round, servers};
+use ready_probe_sdk::connect::{failover, round};
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::Store;
 use ready_probe_sdk::store::any::AnyStore;
@@ -74,12 +74,12 @@ pub async fn first<T>(
     ask: impl AsyncFn(&Endpoint) -> Result<T, String>,
 ) -> Result<T, String> {
     let endpoints = place.store.endpoints();
-    let asked = servers::in_turn(endpoints, 0, 1, async |next| {
+    let asked = failover::in_turn(endpoints, 0, 1, async |next| {
         limit.share(next.left).hold(ask(next.endpoint)).await
     });
     let asked = round::share(asked).await;
     let first = asked.answers.into_iter().next();
-    first.ok_or_else(|| servers::each_named(&asked.failures))
+    first.ok_or_else(|| failover::each_named(&asked.failures))
 }
 
 /// Asks all of them at once, each for as long as `ask` takes. Returns their answers, and a line for
@@ -100,11 +100,11 @@ pub async fn each<T>(
         }
     }
     if answers.is_empty() {
-        return Err(servers::each_named(&failures));
+        return Err(failover::each_named(&failures));
     }
     let failures = failures
         .iter()
-        .map(|failure| servers::each_named(std::slice::from_ref(failure)));
+        .map(|failure| failover::each_named(std::slice::from_ref(failure)));
     Ok((answers, failures.collect()))
 }
 

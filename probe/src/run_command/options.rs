@@ -9,9 +9,9 @@ use super::pattern::Pattern;
 use super::readiness::Conditions;
 use super::speakers::From;
 use crate::cli;
-use ready_probe::duration;
 use ready_probe::redact::shown;
 use ready_probe::settings::{Invalid, Origin};
+use ready_probe::{duration, time_limit};
 
 /// What was typed, checked.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Options {
         let line = line.map_err(|e| at("--ready-line", e))?;
         let ttl_ms = millis(duration::duration(&args.ttl).map_err(|e| at("--ttl", e))?);
         signal::check_ttl_ms(ttl_ms).map_err(|e| at("--ttl", e.to_string()))?;
-        let watchdog = args.watchdog.as_deref().map(duration::timeout).transpose();
+        let watchdog = args.watchdog.as_deref().map(time_limit::parse).transpose();
         Ok(Self {
             name: Name::of_agent(&args.name).map_err(|e| at("NAME", e.to_string()))?,
             conditions: Conditions {
@@ -49,7 +49,7 @@ impl Options {
                 notify: args.notify,
             },
             line,
-            recheck: duration::timeout(&args.recheck).map_err(|e| at("--recheck", e))?,
+            recheck: time_limit::parse(&args.recheck).map_err(|e| at("--recheck", e))?,
             from: match args.notify_from.as_str() {
                 "main" => From::Main,
                 "all" => From::All,

@@ -7,7 +7,7 @@ use ready_probe_sdk::signal::{NAME_RULE, NO_AGENTS, Name, clean};
 use super::options::Options;
 use super::variables::Variables;
 use super::{FileTarget, Kind, Target, itself};
-use crate::duration;
+use crate::time_limit;
 use crate::verdict::Scope;
 
 pub(super) fn agent(body: &str, more: Options, variables: &Variables) -> Result<Target, String> {
@@ -88,7 +88,7 @@ pub(super) fn file(body: &str, more: Options, variables: &Variables) -> Result<T
     let path = absolute(&variables.raw(&path))?;
     let mut file = FileTarget {
         path,
-        max_age: options.parsed("max_age", duration::timeout)?,
+        max_age: options.parsed("max_age", time_limit::parse)?,
         contains: options.values("contains")?,
         not: false,
     };

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::backoff::backoff_ms;
 use crate::clock;
 use crate::connect::Endpoint;
+use crate::connect::failover::{self, Next};
 use crate::connect::file;
 use crate::connect::place::Place;
 use crate::connect::redact::Secrets;
-use crate::connect::servers::{self, Next};
 use crate::connect::stage;
 use crate::store::Failure;
 use crate::store::connected::{self, Connected};
@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
         let endpoints = store.endpoints();
         let (first, has_failed) = (self.server, self.failures > 0);
         let server = &mut self.server;
-        let connecting = servers::in_turn(endpoints, first, 1, async |next| {
+        let connecting = failover::in_turn(endpoints, first, 1, async |next| {
             let Next {
                 endpoint,
                 number,
@@ -80,13 +80,13 @@ impl<'a> Session<'a> {
                 return connecting.await.map_err(|e| e.cause);
             }
             let time = until.saturating_duration_since(clock::instant());
-            let share = servers::share(time, left).max(MIN_SHARE);
+            let share = failover::share(time, left).max(MIN_SHARE);
             let connected = stage::until(clock::instant() + share, share, connecting).await?;
             connected.map_err(|e| e.cause)
         });
         let asked = connecting.await;
         let connected = asked.answers.into_iter().next();
-        let why_none = || Failure::lost(servers::why_none(endpoints, &asked.failures));
+        let why_none = || Failure::lost(failover::why_none(endpoints, &asked.failures));
         self.connection = Some(connected.ok_or_else(why_none)?);
         Ok(())
     }
@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
         let endpoints = self.place.store.endpoints();
         self.endpoint().map_or_else(
             || cause.to_owned(),
-            |endpoint| servers::named(endpoints, endpoint, cause),
+            |endpoint| failover::named(endpoints, endpoint, cause),
         )
     }
 

@@ -7,8 +7,6 @@
 mod foreign;
 mod form;
 
-use data_encoding::BASE64;
-
 use super::address::HIDDEN;
 use crate::signal::clean;
 
@@ -20,8 +18,6 @@ const MIN_BEGUN_CHARS: usize = 4;
 const MAX_BYTES: usize = 8 * 1024;
 /// How much of a value is shown; the rest of the line is for what is wrong with it.
 const MAX_SHOWN_CHARS: usize = 60;
-/// Shorter secrets are not looked for in base64: they would turn up by coincidence.
-const MIN_BASE64_BYTES: usize = 4;
 
 /// Every known secret, such as those in the settings.
 #[derive(Clone, Default)]
@@ -55,7 +51,7 @@ impl Secrets {
             return;
         }
         self.known.push(secret.to_owned());
-        let coded = in_base64(secret).into_iter().map(|text| (text, true));
+        let coded = form::in_base64(secret).into_iter().map(|text| (text, true));
         let texts = [(secret.to_owned(), false)].into_iter().chain(coded);
         let patterns = texts.map(|(text, wraps)| form::Pattern {
             chars: form::pattern(&text),
@@ -128,29 +124,6 @@ impl Secrets {
         }
         shown
     }
-}
-
-/// The part that is the same in every base64 text that holds `secret`, wherever it begins there:
-/// each character is six bits, so its surroundings change only the first and the last one.
-fn in_base64(secret: &str) -> Vec<String> {
-    if secret.len() < MIN_BASE64_BYTES {
-        return Vec::new();
-    }
-    let mut texts = Vec::new();
-    for before in 0..3 {
-        let mut bytes = vec![0; before];
-        bytes.extend_from_slice(secret.as_bytes());
-        let first = (before * 8).div_ceil(6);
-        let end = bytes.len() * 8 / 6;
-        let coded = BASE64.encode(&bytes);
-        let core = coded.get(first..end).unwrap_or_default().to_owned();
-        let url = core.replace('+', "-").replace('/', "_");
-        if url != core {
-            texts.push(url);
-        }
-        texts.push(core);
-    }
-    texts
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::nats::NatsStore;
 use super::redis::RedisStore;
 use crate::clock;
 use crate::connect::store::{Server, StoreAddress};
-use crate::connect::{Endpoint, servers, stage};
+use crate::connect::{Endpoint, failover, stage};
 use crate::signal::Name;
 
 #[cfg(feature = "nats")]
@@ -45,7 +45,7 @@ pub type Connected = AnyStore<RedisClient, NatsClient>;
 /// [`Failure`]: why none of its servers can be talked to, or that this build has no support for it.
 pub async fn connect(address: &StoreAddress, namespace: &Name) -> Result<Connected, Failure> {
     let endpoints = address.endpoints();
-    let asked = servers::in_turn(endpoints, 0, 1, async |next| {
+    let asked = failover::in_turn(endpoints, 0, 1, async |next| {
         let connecting = connect_to(next.endpoint, address, namespace);
         if next.left == 1 {
             return connecting.await.map_err(|e| e.cause);
@@ -56,7 +56,7 @@ pub async fn connect(address: &StoreAddress, namespace: &Name) -> Result<Connect
     });
     let asked = asked.await;
     let connected = asked.answers.into_iter().next();
-    connected.ok_or_else(|| Failure::lost(servers::why_none(endpoints, &asked.failures)))
+    connected.ok_or_else(|| Failure::lost(failover::why_none(endpoints, &asked.failures)))
 }
 
 /// The same with one of the store's servers.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::place::Place;
-use ready_probe_sdk::connect::{Endpoint, servers};
+use ready_probe_sdk::connect::{Endpoint, failover};
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::{Seen, Store};
 
@@ -57,7 +57,7 @@ pub async fn look(
             None => break,
             Some((_, Ok(seen))) => looks.seen.extend(seen),
             Some((endpoint, Err(cause))) => {
-                let cause = servers::named(endpoints, endpoint, &cause);
+                let cause = failover::named(endpoints, endpoint, &cause);
                 looks.failures.push(cause);
             }
         }

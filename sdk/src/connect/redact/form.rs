@@ -1,7 +1,12 @@
 //! The forms that one character may take in a text that quotes or encodes it: percent-encoded,
 //! escaped as in JSON, a shell, C, Rust or Python, an HTML entity. A secret is looked for character
-//! by character, so it does not matter which of them were encoded, and how.
+//! by character, so it does not matter which of them were encoded, and how. Base64 is different: it
+//! has no characters to look for, and is looked for as a text of its own.
 
+use data_encoding::BASE64;
+
+/// Shorter secrets are not looked for in base64: they would turn up by coincidence.
+const MIN_BASE64_BYTES: usize = 4;
 /// How many bytes at the end of a text may be closing quotes and half a form.
 const MAX_TAIL_BYTES: usize = 40;
 /// How many backslashes one character may have before it: three levels of quoting.
@@ -280,4 +285,27 @@ fn number(text: &str, length: usize, radix: u32) -> Option<u32> {
         return None;
     }
     u32::from_str_radix(digits, radix).ok()
+}
+
+/// The part that is the same in every base64 text that holds `secret`, wherever it begins there:
+/// each character is six bits, so its surroundings change only the first and the last one.
+pub(super) fn in_base64(secret: &str) -> Vec<String> {
+    if secret.len() < MIN_BASE64_BYTES {
+        return Vec::new();
+    }
+    let mut texts = Vec::new();
+    for before in 0..3 {
+        let mut bytes = vec![0; before];
+        bytes.extend_from_slice(secret.as_bytes());
+        let first = (before * 8).div_ceil(6);
+        let end = bytes.len() * 8 / 6;
+        let coded = BASE64.encode(&bytes);
+        let core = coded.get(first..end).unwrap_or_default().to_owned();
+        let url = core.replace('+', "-").replace('/', "_");
+        if url != core {
+            texts.push(url);
+        }
+        texts.push(core);
+    }
+    texts
 }
