@@ -83,10 +83,10 @@ class Worker:
         return file, pid
 
     def listed(self, agent):
-        """What `ready-probe list` says of each process of the agent."""
+        """The state that `ready-probe list` tells of each process of the agent."""
         command = [PROBE, "list", "--format=json", agent]
         listed = subprocess.run(command, env=self.folder.environment(), capture_output=True, text=True)
-        return {row["pid"]: row["reason"] for row in json.loads(listed.stdout)["signals"]}
+        return {row["pid"]: row["state"] for row in json.loads(listed.stdout)["signals"]}
 
     def health_check(self):
         """What the health check says with what the document sets for it."""
@@ -143,7 +143,7 @@ def test_prefork_a_hung_child_is_named_and_a_killed_one_is_missed_until_it_is_re
     # Which one: the list names the process, and Celery's log the child.
     (idle,) = celery.children - {hung}
     listed = celery.listed("celery-pool")
-    assert "stalled" in listed[hung] and listed[idle] is None, listed
+    assert listed == {hung: "stalled", idle: "ready"}
     until("it is logged", lambda: re.search(r"ForkPoolWorker-.*agent celery-pool: .*stalled", celery.log.read_text()))
     # The other one is idle, and the worker takes tasks.
     assert folder.says("celery-pool") == HEALTHY

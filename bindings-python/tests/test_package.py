@@ -22,7 +22,7 @@ def wheel():
 
 
 def test_the_wheel_serves_every_python_from_3_10_on():
-    assert "-cp310-abi3-manylinux_" in wheel().name
+    assert "-cp310-abi3-manylinux2014_" in wheel().name
 
 
 def test_the_executable_in_the_wheel_is_the_very_same_static_binary():

@@ -207,7 +207,7 @@ Secrets can come from files: REDIS_URL_FILE, NATS_URL_FILE, READY_STORE_FILE.
 
 Exit status:
   0   healthy, or degraded (worth a look, not a restart)
-  1   starting or unhealthy
+  1   starting or unhealthy; or a command could not do what it was told to
   64  the command line can't be used
   78  the environment or the configuration file can't be used
   126, 127  the command of run or wait can't be run, or is not there

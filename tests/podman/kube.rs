@@ -82,10 +82,9 @@ fn an_agent_is_healthy_and_restarted_when_it_hangs() {
     wait_until(LIMIT, "the agent to be stalled", || {
         (ask(&podman, AGENT, &["agent:translator"]).code() == 1).then_some(())
     });
-    for _ in 0..3 {
-        check(&podman, AGENT);
-    }
+    // The third failure does it; on a busy machine Podman may have missed one.
     wait_until(LIMIT, "the container to be started anew", || {
+        check(&podman, AGENT);
         (podman.inspect(AGENT)["State"]["StartedAt"] != started).then_some(())
     });
     wait_until(LIMIT, "the agent to be healthy again", || {
