@@ -15,6 +15,7 @@ import os
 from celery import Task, bootsteps
 from celery.concurrency import prefork
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.worker import state
 
 from ready_probe import Agent
 
@@ -60,12 +61,18 @@ class Consuming(bootsteps.StartStopStep):
             _begin_pool()
 
     def start(self, consumer):
+        if _worker.state == "stopping":
+            return
         if self._lost:
             _worker.disarm()
             self._lost = False
         _worker.mark_ready()
 
     def stop(self, consumer):
+        if _ends():
+            # Also if no signal told of it, as when a remote control asks for it.
+            _worker.mark_stopping("shutdown")
+            return
         # Connecting again is work, too; Celery's log says how it goes.
         if not self._lost and _worker.state == "ready":
             _worker.arm()
@@ -88,10 +95,20 @@ def _idle(name, limit):
     return agent
 
 
+def _ends():
+    return _is_set(state.should_stop) or _is_set(state.should_terminate)
+
+
+def _is_set(status):
+    # Celery keeps an exit status there: 0 is one.
+    return status is not None and status is not False
+
+
 @worker_shutting_down.connect
 def _drain(how, **_):
-    # Tasks that are under way are finished meanwhile.
-    _worker.mark_stopping(f"{how.lower()} shutdown")
+    # Tasks that are under way are finished meanwhile. There is none before the worker has its consumer.
+    if _worker is not None:
+        _worker.mark_stopping(f"{how.lower()} shutdown")
 
 
 @worker_process_shutdown.connect
