@@ -248,7 +248,7 @@ def test_threads_that_fork_at_once_leave_the_log_going(start):
 def test_what_is_logged_while_there_are_no_descriptors_does_not_end_the_log(start):
     program = start(
         """
-    import os, resource
+    import logging, os, resource
     from time import sleep
     from ready_probe import Agent
     agent = Agent("t", ttl=1, heartbeat=0.1)
@@ -257,9 +257,9 @@ def test_what_is_logged_while_there_are_no_descriptors_does_not_end_the_log(star
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
     print("used up", flush=True)
     input()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    import logging
+    # Where a message goes is settled before there is one again; importing it needs a descriptor.
     logging.basicConfig(level="INFO")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     print("back", flush=True)
     input()
     """
