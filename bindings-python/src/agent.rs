@@ -1,5 +1,6 @@
 //! The SDK's agent, for Python's `Agent`.
 
+mod event_loop;
 mod progress;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
 use ready_probe_sdk::{self as sdk, ErrorKind, State, clock};
 
+use event_loop::EventLoop;
 pub(crate) use progress::tick_call;
 
 use crate::announced::Announced;
@@ -33,8 +35,7 @@ pub(crate) struct Agent {
     /// The process holds it, and dropping it removes nothing.
     is_found: bool,
     context: Context,
-    /// The event loop of `aio`, as a call around all others that proves its progress by itself.
-    event_loop: ArcSwapOption<sdk::Working>,
+    event_loop: ArcSwapOption<EventLoop>,
 }
 
 #[pymethods]
@@ -105,7 +106,8 @@ impl Agent {
             None => said(py, agent.tick()),
         };
         release(py, agent);
-        done
+        done?;
+        self.tick_loop_here(py)
     }
 
     /// A call that begins when it is entered.
@@ -126,35 +128,16 @@ impl Agent {
 
     /// The event loop begins to prove its progress.
     fn loop_begins(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(agent) = self.open(py)? else {
-            return Ok(());
-        };
-        let call = call(py, || agent.working().map(|call| Some(Arc::new(call))))?;
-        if let Some(before) = self.event_loop.swap(call) {
-            working::end(py, before);
-        }
-        release(py, agent);
-        Ok(())
+        self.begin_loop(py)
     }
 
     fn loop_runs(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(agent) = self.open(py)? else {
-            return Ok(());
-        };
-        let done = match self.event_loop.load_full() {
-            Some(call) if call.is_stalled() => crate::life::call(py, || call.tick_alone()),
-            Some(call) => said(py, call.tick_alone()),
-            None => Ok(()),
-        };
-        release(py, agent);
-        done
+        self.tick_loop(py)
     }
 
     fn loop_ends(&self, py: Python<'_>) -> PyResult<()> {
         self.check_own(py)?;
-        if let Some(call) = self.event_loop.swap(None) {
-            working::end(py, call);
-        }
+        self.end_loop();
         Ok(())
     }
 

@@ -120,15 +120,23 @@ impl Working {
         this.lock().around = around.map(Bound::unbind);
         if let Some(call) = call {
             end(py, call);
+            // It raises nothing, and is tried again by the loop itself.
+            let _ = agent.tick_loop_here(py);
         }
     }
 
     /// Proves progress of this call and of those around it; of nothing once it has ended.
     fn tick(&self, py: Python<'_>) -> PyResult<()> {
         match self.call.load_full() {
-            Some(call) => tick_call(py, call),
-            None => Ok(()),
+            Some(call) => tick_call(py, call)?,
+            None => return Ok(()),
         }
+        let agent = self
+            .lock()
+            .entered
+            .as_ref()
+            .map(|(agent, _)| agent.clone_ref(py));
+        agent.map_or(Ok(()), |agent| agent.get().tick_loop_here(py))
     }
 }
 

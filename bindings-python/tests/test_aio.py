@@ -72,20 +72,18 @@ def test_a_cancelled_block_leaves_nothing(folder):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("limit", [0.3, timedelta(seconds=0.3)])
+@pytest.mark.parametrize("limit", [1.0, timedelta(seconds=1)])
 def test_a_blocked_loop_is_stalled_and_recovers_by_itself(folder, limit):
     async def main():
         async with aio.Agent("loop", watchdog=limit) as agent:
             await agent.mark_ready()
             # The loop runs: for longer than the limit nothing happens.
-            end = time.monotonic() + 1
+            end = time.monotonic() + 2
             while time.monotonic() < end:
                 assert agent.state == "ready"
                 await asyncio.sleep(0.01)
             # It does not: this blocks it.
-            begin = time.monotonic()
             until("it is stalled", lambda: agent.state == "not_ready")
-            assert time.monotonic() - begin < 5
             assert "stalled: no progress for" in folder.says("loop")
             await until_async("it recovers", lambda: agent.state == "ready")
             assert folder.says("loop") == "healthy: 1 check passes"
@@ -104,7 +102,7 @@ def test_without_a_watchdog_a_blocked_loop_is_its_own_affair(folder):
 
 def test_work_under_progress_has_to_tick_and_an_idle_loop_has_not(folder):
     async def main():
-        async with aio.Agent("worker", watchdog=0.3) as agent:
+        async with aio.Agent("worker", watchdog=1.0) as agent:
             await agent.mark_ready()
             goes_on = asyncio.Event()
 
@@ -125,7 +123,7 @@ def test_work_under_progress_has_to_tick_and_an_idle_loop_has_not(folder):
             assert agent.state == "ready"
             goes_on.set()
             assert (await task, compute()) == (42, 43)
-            end = time.monotonic() + 0.6
+            end = time.monotonic() + 2
             while time.monotonic() < end:
                 assert agent.state == "ready"
                 await asyncio.sleep(0.01)
@@ -176,6 +174,49 @@ def test_work_that_blocks_the_loop_and_ticks_is_not_stalled(folder):
                     assert agent.state == "ready"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("proves", ["tick", "call", "work"])
+def test_a_thread_that_ticks_hides_no_blocked_loop(folder, proves):
+    async def main():
+        async with aio.Agent("worker", watchdog=1.0) as agent:
+            await agent.mark_ready()
+            found, over = ready_probe.find_agent("worker"), threading.Event()
+
+            def beside():
+                while not over.is_set():
+                    if proves == "tick":
+                        agent.tick()
+                    elif proves == "work":
+                        found.progress(lambda: None)()
+                    else:
+                        with found.working() as call:
+                            call.tick()
+                            found.tick()
+                    time.sleep(0.01)
+
+            thread = threading.Thread(target=beside)
+            thread.start()
+            try:
+                until("it is stalled", lambda: agent.state == "not_ready")
+                await until_async("it recovers", lambda: agent.state == "ready")
+            finally:
+                over.set()
+                thread.join()
+
+    asyncio.run(main())
+
+
+def test_an_agent_that_a_thread_marks_once_its_loop_has_ended_is_stalled(folder):
+    async def begin():
+        agent = aio.Agent("revived", watchdog=1.0)
+        await agent.mark_ready()
+        return agent
+
+    agent = asyncio.run(begin())
+    ready_probe.find_agent("revived").mark_ready()
+    folder.until_says("revived", "not_ready: stalled: no progress for")
+    asyncio.run(agent.close())
 
 
 def test_while_it_is_armed_something_has_to_tick_and_the_loop_s_own_progress_is_not_enough(folder):

@@ -66,6 +66,24 @@ def test_a_forked_child_may_leave_a_block_of_its_parent_s(run, end):
     )
 
 
+def test_work_in_a_child_is_that_of_the_agent_it_has_marked(run):
+    run(
+        FORKED
+        + """
+    if os.fork() == 0:
+        mark_agent_ready("object")
+        with agent.working() as call:
+            call.tick()
+            agent.tick()
+        agent.disarm()
+        assert ready_probe.find_agent("object").state == "ready"
+        sys.exit(0)
+    assert os.wait()[1] == 0
+    assert are_alive()
+    """
+    )
+
+
 def test_a_child_that_publishes_nothing_leaves_the_parent_s_signals_alone(run):
     run(
         FORKED

@@ -175,6 +175,16 @@ impl Agent {
         Working::begin(&self.member.publisher, None)
     }
 
+    /// Begins the proof that something runs, such as an event loop: only [`Working::tick_alone`] renews it,
+    /// not [`Agent::tick`], and no call is within it. For the Python package.
+    ///
+    /// # Errors
+    /// As [`Agent::working`].
+    #[doc(hidden)]
+    pub fn proof(&self) -> Result<Working> {
+        Working::proof(&self.member.publisher)
+    }
+
     /// Makes the watchdog expect ticks, from any thread, until [`Agent::disarm`]: for work that
     /// begins in one place and ends in another, where nobody can hold a guard of
     /// [`Agent::working`]. Counts as progress. Calls are counted: it watches until it has been

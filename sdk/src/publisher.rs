@@ -267,7 +267,7 @@ impl Publisher {
             if before.state == State::Ready && state == State::Ready {
                 watchdog.mark(now_ms)
             } else {
-                watchdog.tick(now_ms)
+                watchdog.begin_anew(now_ms)
             }
         });
         let reason = reason

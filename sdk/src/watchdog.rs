@@ -25,7 +25,7 @@ const LOOKS_PER_LIMIT: u64 = 16;
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     limit_ms: u64,
-    /// `CLOCK_MONOTONIC` at the last proof that counts for all accounts.
+    /// `CLOCK_MONOTONIC` at the last tick that counts for all accounts, save those of [`Call::proof`].
     all_ms: AtomicU64,
     own: Account,
     /// How often its own account was armed, less how often it was disarmed; never below 0.
@@ -51,7 +51,8 @@ pub(crate) struct Stall {
     /// The longest time without progress.
     pub(crate) idle_ms: u64,
     pub(crate) limit_ms: u64,
-    /// How many calls hang, and how many are under way. Of nested calls, the innermost count.
+    /// How many calls hang, and how many are under way. Of nested calls, the innermost count; that
+    /// something runs is no call.
     pub(crate) hung: usize,
     pub(crate) calls: usize,
 }
@@ -83,7 +84,18 @@ impl Watchdog {
         self.stalled.load(SeqCst)
     }
 
-    /// Progress of everything. Like all that follow, says whether this ends a stall.
+    /// All begins anew, whatever was late. Like all that follow, says whether this ends a stall.
+    pub(crate) fn begin_anew(&self, now_ms: u64) -> bool {
+        let ledger = self.ledger();
+        let calls = ledger.calls.values().map(|(call, _)| call);
+        for proof in calls.filter(|call| call.account.is_proof()) {
+            proof.account.renew(now_ms);
+        }
+        drop(ledger);
+        self.tick(now_ms)
+    }
+
+    /// Progress of all work. That a runtime runs is not proved by it.
     pub(crate) fn tick(&self, now_ms: u64) -> bool {
         self.all_ms.store(now_ms, SeqCst);
         self.is_stalled() && self.recover(now_ms)
@@ -138,15 +150,27 @@ impl Watchdog {
     /// A call begins, within another one or not. That is progress of the one around it.
     pub(crate) fn begin(&self, around: Option<&Arc<Call>>, now_ms: u64) -> (Arc<Call>, bool) {
         self.on_demand.store(true, SeqCst);
-        let around = around.and_then(|around| Arc::clone(around).under_way());
+        let around = (around.and_then(|around| Arc::clone(around).under_way()))
+            .filter(|around| !around.account.is_proof());
         let ends_stall = match &around {
             Some(around) => self.tick_call(around, now_ms),
             None => self.renew_own(now_ms) && self.recover(now_ms),
         };
-        let call = Arc::new(Call::new(now_ms, around));
+        (self.enter(Call::new(now_ms, around)), ends_stall)
+    }
+
+    /// Something begins to prove that it runs, such as an event loop, until it ends as a call does.
+    pub(crate) fn begin_proof(&self, now_ms: u64) -> (Arc<Call>, bool) {
+        self.on_demand.store(true, SeqCst);
+        let ends_stall = self.renew_own(now_ms) && self.recover(now_ms);
+        (self.enter(Call::proof(now_ms)), ends_stall)
+    }
+
+    fn enter(&self, call: Call) -> Arc<Call> {
+        let call = Arc::new(call);
         let entry = (Arc::clone(&call), Forgiven::default());
         self.ledger().calls.insert(key(&call), entry);
-        (call, ends_stall)
+        call
     }
 
     /// A call ends, which is progress of the one around it.
@@ -220,7 +244,10 @@ impl Watchdog {
             .filter(|(account, _)| account.is_expired())
             .map(|(account, forgiven)| self.idle_ms(account, forgiven, now_ms))
             .max();
-        let calls = || ledger.calls.values().map(|(call, _)| call);
+        let calls = || {
+            let calls = ledger.calls.values().map(|(call, _)| call);
+            calls.filter(|call| !call.account.is_proof())
+        };
         let around: BTreeSet<usize> = calls()
             .filter_map(|call| call.around().as_deref().map(key))
             .collect();
@@ -284,6 +311,9 @@ impl Watchdog {
     }
 
     fn progress_ms(&self, account: &Account) -> u64 {
+        if account.is_proof() {
+            return account.progress_ms();
+        }
         account.progress_ms().max(self.all_ms.load(SeqCst))
     }
 

@@ -43,6 +43,35 @@ fn it_is_stalled_while_every_worker_is_blocked_and_ready_again_after() {
 }
 
 #[test]
+fn a_thread_that_ticks_beside_a_blocked_runtime_hides_nothing() {
+    let folder = TempFolder::new();
+    let runtime = runtime(1);
+    let agent = registered(&folder, "beside", &runtime);
+    let (go_on, blocked) = std::sync::mpsc::channel::<()>();
+    runtime.spawn(async move { blocked.recv().is_err() });
+    until("it is stalled", || {
+        agent.tick().unwrap();
+        let work = agent.working().unwrap();
+        work.tick().unwrap();
+        (agent.state() == State::NotReady).then_some(())
+    });
+    drop(go_on);
+    folder.until_says("beside", "ready");
+}
+
+#[test]
+fn an_agent_that_is_marked_once_its_runtime_has_ended_is_stalled_after_the_limit() {
+    let folder = TempFolder::new();
+    let runtime = runtime(1);
+    let agent = registered(&folder, "revived", &runtime);
+    drop(runtime);
+    agent.mark_ready(()).unwrap();
+    folder.until_says("revived", "not_ready: stalled: no progress for ");
+    drop(agent);
+    assert_eq!(folder.says("revived"), [""; 0]);
+}
+
+#[test]
 fn it_is_not_stalled_while_one_of_two_workers_is_blocked() {
     let folder = TempFolder::new();
     let runtime = runtime(2);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use ready_probe_sdk as sdk;
 
 use super::{Agent, release};
@@ -54,7 +55,13 @@ impl Agent {
         let found = py
             .import("ready_probe._life")?
             .call_method1("find", (&self.name,))?;
-        Ok(found.cast_into::<Self>().ok())
+        if let Ok(found) = found.cast_into::<Self>() {
+            return Ok(Some(found));
+        }
+        // Made by `mark_agent_ready`.
+        let name = PyString::new(py, &self.name);
+        let found = super::find_agent(py, name.as_any())?;
+        found.map(|agent| Bound::new(py, agent)).transpose()
     }
 
     /// A call begins, within another one or not.
@@ -66,7 +73,6 @@ impl Agent {
         let Some(agent) = self.open(py)? else {
             return Ok(None);
         };
-        let around = around.or_else(|| self.event_loop.load_full());
         let begin = || match &around {
             Some(around) => around.working().map(Some),
             None => agent.working().map(Some),
@@ -81,6 +87,8 @@ impl Agent {
             working::end(py, around);
         }
         release(py, agent);
+        // The work goes on whatever becomes of the word about it.
+        let _ = self.tick_loop_here(py);
         begun
     }
 }

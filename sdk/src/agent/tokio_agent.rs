@@ -31,7 +31,8 @@ const TICKS_PER_LIMIT: u32 = 5;
 ///
 /// What that proves is that the runtime runs tasks. Of several worker threads one that is blocked is no
 /// stall, and a task that awaits for ever is none either, unless the task has said that it is
-/// [`working`](Agent::working): such a call has a limit of its own, which only its own ticks renew.
+/// [`working`](Agent::working): such a call has a limit of its own. [`tick`](Agent::tick) proves nothing of
+/// the runtime, from whichever thread it comes.
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,14 +86,15 @@ impl AgentBuilder {
         let mut ticks = interval((limit / TICKS_PER_LIMIT).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let agent = self.watchdog(limit).register()?;
+        let call = Arc::new(agent.proof()?);
         let proof = RuntimeProof {
-            call: agent.working()?,
+            call: Arc::clone(&call),
             agent: Arc::clone(&agent.member.publisher),
         };
-        let proof = runtime.spawn(prove(ticks, proof)).abort_handle();
+        let task = runtime.spawn(prove(ticks, proof)).abort_handle();
         Ok(TokioAgent {
             agent: Arc::new(agent),
-            _proof: Arc::new(Proof(proof)),
+            _proof: Arc::new(Proof { task, _call: call }),
         })
     }
 }
@@ -136,18 +138,22 @@ impl Deref for TokioAgent {
 
 /// Ends the task that proves progress when the last clone is dropped.
 #[derive(Debug)]
-struct Proof(AbortHandle);
+struct Proof {
+    task: AbortHandle,
+    /// It outlives the runtime: an agent that is marked when that has ended is stalled after the limit.
+    _call: Arc<Working>,
+}
 
 impl Drop for Proof {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
 /// Held by the task.
 struct RuntimeProof {
     /// The runtime's own progress, and nobody else's: work that hangs on a runtime that runs is a stall.
-    call: Working,
+    call: Arc<Working>,
     agent: Arc<Publisher>,
 }
 

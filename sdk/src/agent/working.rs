@@ -29,6 +29,13 @@ impl Working {
         })
     }
 
+    pub(super) fn proof(publisher: &Arc<Publisher>) -> Result<Self> {
+        Ok(Self {
+            call: publisher.begin_proof()?,
+            publisher: Arc::clone(publisher),
+        })
+    }
+
     /// Proves progress of this call and of those around it, and of no other. Takes no lock: call it
     /// in the innermost loop. The tick that ends a stall publishes `ready` before it returns; while
     /// another call hangs, the agent stays stalled.

@@ -25,10 +25,22 @@ impl Publisher {
     /// A call begins. The work goes on whatever becomes of the word about it: if the end of a stall
     /// can't be written, it is tried again.
     pub(crate) fn begin(&self, around: Option<&Arc<Call>>) -> Result<Option<Arc<Call>>> {
+        self.enter(|watchdog, now_ms| watchdog.begin(around, now_ms))
+    }
+
+    /// Something begins to prove that it runs, and goes on as a call does.
+    pub(crate) fn begin_proof(&self) -> Result<Option<Arc<Call>>> {
+        self.enter(Watchdog::begin_proof)
+    }
+
+    fn enter(
+        &self,
+        begin: impl FnOnce(&Watchdog, u64) -> (Arc<Call>, bool),
+    ) -> Result<Option<Arc<Call>>> {
         let Some(watchdog) = self.watching()? else {
             return Ok(None);
         };
-        let (call, resumes) = watchdog.begin(around, clock::mono_ms());
+        let (call, resumes) = begin(watchdog, clock::mono_ms());
         if resumes {
             let _ = self.resume();
         }

@@ -27,6 +27,8 @@ pub(super) struct Account {
     progress_ms: AtomicU64,
     /// The last look found it beyond the limit.
     expired: AtomicBool,
+    /// That something runs, such as an event loop: renewed by its own ticks only, whoever else gets on.
+    is_proof: bool,
 }
 
 impl Account {
@@ -34,7 +36,12 @@ impl Account {
         Self {
             progress_ms: AtomicU64::new(now_ms),
             expired: AtomicBool::new(false),
+            is_proof: false,
         }
+    }
+
+    pub(super) fn is_proof(&self) -> bool {
+        self.is_proof
     }
 
     pub(super) fn renew(&self, now_ms: u64) {
@@ -69,6 +76,13 @@ impl Call {
             ended: AtomicBool::new(false),
             around: ArcSwapOption::new(around),
         }
+    }
+
+    /// One that is around no other, and that no other renews.
+    pub(super) fn proof(now_ms: u64) -> Self {
+        let mut call = Self::new(now_ms, None);
+        call.account.is_proof = true;
+        call
     }
 
     pub(super) fn has_ended(&self) -> bool {

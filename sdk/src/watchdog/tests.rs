@@ -298,3 +298,23 @@ fn a_call_within_one_that_has_ended_is_within_the_next_one_around_it() {
     watchdog.tick_call(&inner, 5_000);
     assert!(!watchdog.look(10_001, None), "the outer one was renewed");
 }
+
+#[test]
+fn what_proves_that_something_runs_is_renewed_by_its_own_ticks_only_and_is_no_call() {
+    let watchdog = Watchdog::new(LIMIT, 0);
+    let (proof, _) = watchdog.begin_proof(0);
+    let (call, _) = watchdog.begin(Some(&proof), 0);
+    watchdog.tick_call(&call, 10_000);
+    watchdog.tick(10_000);
+    assert!(watchdog.look(10_001, None));
+    assert!(!watchdog.tick(10_002), "the work goes on, and it does not");
+    assert_eq!(
+        watchdog
+            .stall(10_002)
+            .map(|stall| (stall.hung, stall.calls)),
+        Some((0, 1))
+    );
+    assert!(watchdog.tick_alone(&proof, 10_003));
+    assert!(watchdog.look(20_004, None));
+    assert!(watchdog.begin_anew(20_005));
+}
