@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -99,20 +99,42 @@ impl Unfinished {
 
     /// Nothing if another process is filling it, has just renamed it, or could write to it later.
     fn claim_file(path: &Path) -> Result<Option<File>, Errno> {
-        let flags =
-            OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            // A file system without locks: two installs at the very same moment may then disturb each other.
-            Err(TryLockError::Error(_)) => {}
-        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = |flags, mode| rustix::fs::open(path, flags, mode).map(File::from);
+        let create = flags | OFlags::CREATE | OFlags::EXCL;
+        let (file, is_new) = match open(create, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => (file, true),
+            Err(Errno::EXIST) => match open(flags, Mode::empty()) {
+                Ok(file) => (file, false),
+                // It has just been renamed.
+                Err(Errno::NOENT) => return Ok(None),
+                Err(e) => return Err(e),
+            },
+            Err(e) => return Err(e),
+        };
         let (Ok(held), Ok(there)) = (file.metadata(), fs::symlink_metadata(path)) else {
             return Ok(None);
         };
+        if held.is_dir() {
+            return Err(Errno::ISDIR);
+        }
+        // A volume may show its own owner for all files, as NFS does for root: what we have just made is
+        // ours all the same.
+        let shows_us = held.uid() == host::my_euid();
         let is_there = (held.dev(), held.ino()) == (there.dev(), there.ino());
-        let is_ours = held.is_file() && held.nlink() == 1 && held.uid() == host::my_euid();
+        let is_ours = held.is_file() && held.nlink() == 1 && (is_new || shows_us);
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                if is_new && is_there && !shows_us {
+                    // Whoever looks at it will not take it for theirs, either.
+                    let _ = fs::remove_file(path);
+                }
+                return Ok(None);
+            }
+            // A file system without locks: two installs at the very same moment may then disturb each other.
+            Err(TryLockError::Error(_)) => {}
+        }
         Ok((is_there && is_ours).then_some(file))
     }
 
@@ -120,9 +142,12 @@ impl Unfinished {
         let mut file = OpenOptions::new()
             .write(true)
             .truncate(true)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(&self.path)?;
         io::copy(program, &mut file)?;
-        file.set_permissions(Permissions::from_mode(MODE))
+        file.set_permissions(Permissions::from_mode(MODE))?;
+        // Some file systems, NFS among them, tell only now that there is no room.
+        file.sync_all()
     }
 
     fn rename(mut self, to: &Path) -> io::Result<()> {
