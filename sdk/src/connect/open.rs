@@ -55,6 +55,16 @@ impl NoConnection {
             Self::Refused(text) | Self::Other(text) => text,
         }
     }
+
+    /// Refusal is no answer while somebody may listen on an address that is not known yet.
+    fn unless_left_out(self, family: Option<&str>) -> Self {
+        match (self, family) {
+            (Self::Refused(text), Some(family)) => {
+                Self::Other(format!("{text}; DNS has not answered for {family}"))
+            }
+            (e, _) => e,
+        }
+    }
 }
 
 /// What one address says instead of accepting.
@@ -100,7 +110,8 @@ pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
         },
         Endpoint::Tcp { host, port } => {
             let addresses = resolve(host, *port).await.map_err(NoConnection::Other)?;
-            let stream = race(&addresses).await?;
+            let stream = race(&addresses.all).await;
+            let stream = stream.map_err(|e| e.unless_left_out(addresses.left_out))?;
             stage::connected(|| match stream.peer_addr() {
                 Ok(address) => address.to_string(),
                 Err(_) => endpoint.to_string(),
@@ -292,6 +303,18 @@ mod tests {
         ] {
             assert_eq!(of(&all), *want, "{all:?}");
         }
+    }
+
+    #[test]
+    fn refused_needs_the_addresses_of_both_families() {
+        let refused = || NoConnection::Refused("refused".to_owned());
+        let other = |text: &str| NoConnection::Other(text.to_owned());
+        assert_eq!(refused().unless_left_out(None), refused());
+        assert_eq!(
+            refused().unless_left_out(Some("IPv6")),
+            other("refused; DNS has not answered for IPv6")
+        );
+        assert_eq!(other("reset").unless_left_out(Some("IPv6")), other("reset"));
     }
 
     #[test]

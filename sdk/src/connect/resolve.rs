@@ -11,7 +11,8 @@ use std::time::Duration;
 use dns_lookup::{AddrFamily, AddrInfoHints, SockType, getaddrinfo};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::{is_localhost, round, stage};
+use super::round::{self, Addresses};
+use super::{is_localhost, stage};
 use crate::clock;
 use crate::thread;
 
@@ -26,30 +27,40 @@ const OTHER_FAMILY: Duration = Duration::from_millis(50);
 /// (RFC 6761, 6.3): a server may listen on one of them only.
 ///
 /// On threads of our own: tokio panics if it can't have one.
-pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+pub(super) async fn resolve(host: &str, port: u16) -> Result<Addresses, String> {
     if is_localhost(host) {
-        return Ok(vec![
+        return Ok(whole(vec![
             (Ipv4Addr::LOCALHOST, port).into(),
             (Ipv6Addr::LOCALHOST, port).into(),
-        ]);
+        ]));
     }
     if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![(ip, port).into()]);
+        return Ok(whole(vec![(ip, port).into()]));
     }
     stage::resolving(host);
     let found = round::addresses(host, ask(host)).await;
     let mut addresses = found.map_err(|e| format!("DNS: {e}"))?;
-    if addresses.is_empty() {
+    if addresses.all.is_empty() {
         return Err("DNS: the name has no address".to_owned());
     }
     addresses
+        .all
         .iter_mut()
         .for_each(|address| address.set_port(port));
     Ok(addresses)
 }
 
+fn whole(all: Vec<SocketAddr>) -> Addresses {
+    Addresses {
+        all,
+        left_out: None,
+    }
+}
+
 /// `EAI_NODATA` in glibc's words: there is such a name, without an address of this family.
 const NO_DATA: &str = "No address associated with hostname";
+/// `EAI_AGAIN`: no name server has answered, or none could; the next question may fare better.
+const AGAIN: &str = "Temporary failure in name resolution";
 
 /// What to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,16 +71,19 @@ enum Family {
 }
 
 /// What the resolver says, or why there is no thread to ask it.
-type Resolved = Result<Result<Vec<SocketAddr>, String>, String>;
+type Resolved = Result<Answer, String>;
+
+type Answer = Result<Vec<SocketAddr>, String>;
 
 /// Its addresses, with any port.
-async fn ask(host: &str) -> Result<Vec<SocketAddr>, String> {
+async fn ask(host: &str) -> Result<Addresses, String> {
     let started = clock::instant();
     let asking = async |family| (family, question(host, family).await);
     let mut asked = FuturesUnordered::from_iter([asking(Family::Any)]);
     let mut again = AGAIN_AFTER.iter().map(|after| started + *after);
     let mut next = again.next();
     let mut known = Known::default();
+    let mut asked_again = false;
     let mut settled = None;
     loop {
         let wakes = [next, settled].into_iter().flatten().min();
@@ -81,7 +95,10 @@ async fn ask(host: &str) -> Result<Vec<SocketAddr>, String> {
         };
         tokio::select! {
             Some((family, resolved)) = asked.next() => {
-                if let Some(answer) = known.learn(family, resolved) {
+                known.learn(family, resolved);
+                // A failure that comes early is an answer, and no silence.
+                let more = asked_again && (!asked.is_empty() || next.is_some());
+                if let Some(answer) = known.answer(more) {
                     return answer;
                 }
                 if known.has_addresses() && settled.is_none() {
@@ -94,6 +111,7 @@ async fn ask(host: &str) -> Result<Vec<SocketAddr>, String> {
                 }
                 asked.push(asking(Family::V4));
                 asked.push(asking(Family::V6));
+                asked_again = true;
                 next = again.next();
             }
         }
@@ -127,37 +145,47 @@ async fn question(host: &str, family: Family) -> Resolved {
     .await
 }
 
-/// What is known about each family by itself.
+/// The answers so far: for both families at once, and for each by itself.
 #[derive(Debug, Default)]
 struct Known {
-    v4: Option<Result<Vec<SocketAddr>, String>>,
-    v6: Option<Result<Vec<SocketAddr>, String>>,
+    any: Option<Answer>,
+    v4: Option<Answer>,
+    v6: Option<Answer>,
 }
 
 impl Known {
-    /// Adds an answer; returns the result of all of them, once no other is worth waiting for.
-    fn learn(
-        &mut self,
-        family: Family,
-        resolved: Resolved,
-    ) -> Option<Result<Vec<SocketAddr>, String>> {
-        let place = match family {
-            Family::Any => return Some(resolved.unwrap_or_else(Err)),
-            Family::V4 => &mut self.v4,
-            Family::V6 => &mut self.v6,
+    fn learn(&mut self, family: Family, resolved: Resolved) {
+        let (place, answer) = match (family, resolved) {
+            (Family::Any, resolved) => (&mut self.any, resolved.unwrap_or_else(Err)),
+            // Without a thread to ask again, the first question stands.
+            (Family::V4 | Family::V6, Err(_)) => return,
+            (Family::V4, Ok(answer)) => (&mut self.v4, answer),
+            (Family::V6, Ok(answer)) => (&mut self.v6, answer),
         };
-        // Without a thread to ask again, the first question stands.
-        let resolved = resolved.ok()?;
         if !matches!(place, Some(Ok(_))) {
-            *place = Some(resolved);
+            *place = Some(answer);
         }
-        match (&self.v4, &self.v6) {
+    }
+
+    /// The result of all answers, once no other is worth waiting for. `more`: others may still come.
+    fn answer(&self, more: bool) -> Option<Result<Addresses, String>> {
+        if let Some(Ok(all)) = &self.any {
+            return Some(Ok(whole(all.clone())));
+        }
+        if self.has_addresses() {
+            let both = self.v4.is_some() && self.v6.is_some();
+            return (both || self.any.is_some()).then(|| Ok(self.addresses()));
+        }
+        let apart = match (&self.v4, &self.v6) {
             // A name may well have one family only: then the other one tells why there is nothing.
-            (Some(Err(v4)), Some(Err(v6))) if v4 == NO_DATA => Some(Err(v6.clone())),
-            (Some(Err(v4)), Some(Err(_))) => Some(Err(v4.clone())),
-            (Some(_), Some(_)) => Some(Ok(self.addresses())),
-            (Some(_), None) | (None, Some(_) | None) => None,
-        }
+            (Some(Err(v4)), Some(Err(v6))) if v4 == NO_DATA => Some(v6),
+            (Some(Err(v4)), Some(Err(_))) => Some(v4),
+            _ => None,
+        };
+        let together = self.any.as_ref().and_then(|any| any.as_ref().err());
+        let mut failures = apart.into_iter().chain(together);
+        let failure = failures.find(|why| !more || *why != AGAIN)?;
+        Some(Err(failure.clone()))
     }
 
     fn has_addresses(&self) -> bool {
@@ -165,9 +193,19 @@ impl Known {
     }
 
     /// IPv6 first (RFC 6724, 2.1); what this machine can't reach fails at once.
-    fn addresses(&self) -> Vec<SocketAddr> {
+    fn addresses(&self) -> Addresses {
         let found = [&self.v6, &self.v4].into_iter().flatten();
-        found.flatten().flatten().copied().collect()
+        let is_silent = |family: &Option<Answer>| match family {
+            None => true,
+            Some(Ok(_)) => false,
+            Some(Err(why)) => why == AGAIN,
+        };
+        let families = [(&self.v6, "IPv6"), (&self.v4, "IPv4")];
+        let mut silent = families.into_iter().filter(|(answer, _)| is_silent(answer));
+        Addresses {
+            all: found.flatten().flatten().copied().collect(),
+            left_out: silent.next().map(|(_, family)| family),
+        }
     }
 }
 
@@ -181,60 +219,97 @@ fn plain(e: &std::io::Error) -> String {
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> Result<Vec<SocketAddr>, String> {
+    fn ip(text: &str) -> Answer {
         Ok(vec![SocketAddr::new(text.parse().unwrap(), 1)])
     }
 
-    fn no(why: &str) -> Result<Vec<SocketAddr>, String> {
+    fn no(why: &str) -> Answer {
         Err(why.to_owned())
+    }
+
+    /// What is known after these answers.
+    fn after(answers: &[(Family, &Answer)]) -> Known {
+        let mut known = Known::default();
+        for (family, answer) in answers {
+            known.learn(*family, Ok((*answer).clone()));
+        }
+        known
+    }
+
+    fn found(answer: &Answer, left_out: Option<&'static str>) -> Result<Addresses, String> {
+        let all = answer.clone()?;
+        Ok(Addresses { all, left_out })
     }
 
     #[test]
     fn an_answer_for_both_families_is_all_there_is() {
+        let four = ip("10.0.0.1");
+        let known = after(&[(Family::Any, &four)]);
+        assert_eq!(known.answer(true), Some(found(&four, None)));
         let mut known = Known::default();
-        assert_eq!(
-            known.learn(Family::Any, Ok(ip("10.0.0.1"))),
-            Some(ip("10.0.0.1"))
-        );
-        assert_eq!(
-            known.learn(Family::Any, Err("no thread".into())),
-            Some(no("no thread"))
-        );
+        known.learn(Family::Any, Err("no thread".into()));
+        assert_eq!(known.answer(true), Some(Err("no thread".into())));
     }
 
     #[test]
     fn one_family_with_addresses_waits_for_the_other_and_needs_none_of_it() {
-        let mut known = Known::default();
-        assert_eq!(known.learn(Family::V4, Ok(ip("10.0.0.1"))), None);
+        let (four, six) = (ip("10.0.0.1"), ip("::2"));
+        let mut known = after(&[(Family::V4, &four)]);
+        assert_eq!(known.answer(true), None);
         assert!(known.has_addresses());
-        assert_eq!(known.addresses(), ip("10.0.0.1").unwrap());
-        let both = [ip("::2").unwrap(), ip("10.0.0.1").unwrap()].concat();
-        assert_eq!(known.learn(Family::V6, Ok(ip("::2"))), Some(Ok(both)));
+        assert_eq!(Ok(known.addresses()), found(&four, Some("IPv6")));
+        known.learn(Family::V6, Ok(six.clone()));
+        let both = Ok([six.clone().unwrap(), four.unwrap()].concat());
+        assert_eq!(known.answer(true), Some(found(&both, None)));
+        let known = after(&[(Family::V6, &six)]);
+        assert_eq!(Ok(known.addresses()), found(&six, Some("IPv4")));
     }
 
     #[test]
     fn a_family_that_has_no_address_decides_nothing_alone() {
-        let mut known = Known::default();
-        assert_eq!(known.learn(Family::V6, Ok(no("none"))), None);
+        let four = ip("10.0.0.1");
+        let mut known = after(&[(Family::V6, &no("none"))]);
+        assert_eq!(known.answer(true), None);
         assert!(!known.has_addresses());
-        assert_eq!(
-            known.learn(Family::V4, Ok(ip("10.0.0.1"))),
-            Some(ip("10.0.0.1"))
-        );
-        let mut known = Known::default();
-        assert_eq!(known.learn(Family::V6, Ok(no("six"))), None);
-        assert_eq!(known.learn(Family::V4, Ok(no("four"))), Some(no("four")));
-        let mut known = Known::default();
-        assert_eq!(known.learn(Family::V4, Ok(no(NO_DATA))), None);
-        assert_eq!(known.learn(Family::V6, Ok(no("six"))), Some(no("six")));
+        known.learn(Family::V4, Ok(four.clone()));
+        assert_eq!(known.answer(true), Some(found(&four, None)));
+        for (four, said) in [("four", "four"), (NO_DATA, "six")] {
+            let known = after(&[(Family::V6, &no("six")), (Family::V4, &no(four))]);
+            assert_eq!(known.answer(true), Some(Err(said.to_owned())));
+        }
     }
 
     #[test]
     fn what_was_found_is_not_lost_to_a_later_failure() {
-        let mut known = Known::default();
-        assert_eq!(known.learn(Family::V4, Ok(ip("10.0.0.1"))), None);
-        assert_eq!(known.learn(Family::V4, Ok(no("SERVFAIL"))), None);
-        assert_eq!(known.learn(Family::V6, Err("no thread".into())), None);
-        assert_eq!(known.addresses(), ip("10.0.0.1").unwrap());
+        let four = ip("10.0.0.1");
+        let mut known = after(&[(Family::V4, &four), (Family::V4, &no("SERVFAIL"))]);
+        known.learn(Family::V6, Err("no thread".into()));
+        assert_eq!(known.answer(true), None);
+        assert_eq!(Ok(known.addresses()), found(&four, Some("IPv6")));
+        for why in [AGAIN, "Name or service not known"] {
+            let known = after(&[(Family::V4, &four), (Family::Any, &no(why))]);
+            assert_eq!(known.answer(true), Some(found(&four, Some("IPv6"))));
+        }
+    }
+
+    #[test]
+    fn a_temporary_failure_waits_for_whatever_may_still_come() {
+        let again = no(AGAIN);
+        let first = after(&[(Family::Any, &again)]);
+        let all = after(&[
+            (Family::Any, &again),
+            (Family::V4, &again),
+            (Family::V6, &no(NO_DATA)),
+        ]);
+        for mut known in [first, all] {
+            assert_eq!(known.answer(true), None);
+            assert_eq!(known.answer(false), Some(Err(AGAIN.to_owned())));
+            known.learn(Family::V4, Ok(ip("10.0.0.1")));
+            assert!(known.answer(true).is_some_and(|answer| answer.is_ok()));
+        }
+        let known = after(&[(Family::Any, &no("Name or service not known"))]);
+        assert!(known.answer(true).is_some_and(|answer| answer.is_err()));
+        let known = after(&[(Family::V6, &again), (Family::V4, &ip("10.0.0.1"))]);
+        assert_eq!(known.addresses().left_out, Some("IPv6"));
     }
 }

@@ -11,11 +11,19 @@ use tokio::sync::OnceCell;
 
 use super::file::{self, UnusableFile};
 
-type Addresses = Result<Vec<SocketAddr>, String>;
+/// What is known of the addresses of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Addresses {
+    pub(super) all: Vec<SocketAddr>,
+    /// The family that nobody has answered for: the host may have addresses of it, too.
+    pub(super) left_out: Option<&'static str>,
+}
+
+type Found = Result<Addresses, String>;
 
 #[derive(Debug, Default)]
 struct Round {
-    hosts: RefCell<HashMap<String, Arc<OnceCell<Addresses>>>>,
+    hosts: RefCell<HashMap<String, Arc<OnceCell<Found>>>>,
     texts: RefCell<HashMap<PathBuf, Result<String, UnusableFile>>>,
 }
 
@@ -30,7 +38,7 @@ pub async fn share<T>(asks: impl Future<Output = T>) -> T {
 
 /// The addresses of a host, which `look_up` finds if nobody has before. If whoever began to look gives up,
 /// the next one begins anew.
-pub(super) async fn addresses(host: &str, look_up: impl Future<Output = Addresses>) -> Addresses {
+pub(super) async fn addresses(host: &str, look_up: impl Future<Output = Found>) -> Found {
     let of_host = |round: &Round| {
         let mut hosts = round.hosts.borrow_mut();
         Arc::clone(hosts.entry(host.to_owned()).or_default())
@@ -74,7 +82,10 @@ mod tests {
         let look_up = async || {
             asked.set(asked.get() + 1);
             tokio::task::yield_now().await;
-            Ok(vec![([10, 0, 0, 1], 0).into()])
+            Ok(Addresses {
+                all: vec![([10, 0, 0, 1], 0).into()],
+                left_out: None,
+            })
         };
         let all = || async {
             let (a, b, c) = join3(
@@ -99,9 +110,9 @@ mod tests {
             let mut first = Box::pin(addresses("a", std::future::pending()));
             assert!(futures_util::poll!(&mut first).is_pending());
             drop(first);
-            addresses("a", std::future::ready(Ok(Vec::new()))).await
+            addresses("a", std::future::ready(Ok(Addresses::default()))).await
         }));
-        assert_eq!(found, Ok(Vec::new()));
+        assert_eq!(found, Ok(Addresses::default()));
     }
 
     #[test]
