@@ -117,7 +117,7 @@ impl Client {
         options = options.tls_client_config(config.as_ref().clone());
         let scheme = if address.tls { "tls" } else { "nats" };
         // async-nats resolves, connects and shakes hands by itself.
-        stage::connecting(&[endpoint]);
+        stage::doing(|| connecting(endpoint));
         let client = options
             .connect(format!("{scheme}://{endpoint}"))
             .await
@@ -351,6 +351,15 @@ fn log_in(auth: &NatsAuth) -> Result<ConnectOptions, Failure> {
     })
 }
 
+/// What async-nats is about until there is a connection.
+fn connecting(endpoint: &Endpoint) -> String {
+    if endpoint.needs_resolver() {
+        format!("resolving or connecting to {endpoint}")
+    } else {
+        format!("connecting to {endpoint}")
+    }
+}
+
 fn not_connected(e: &ConnectError, endpoint: &Endpoint, shows_certificate: bool) -> Failure {
     if let Some(said) = explain(e, shows_certificate) {
         return Failure::lost(said);
@@ -363,7 +372,9 @@ fn not_connected(e: &ConnectError, endpoint: &Endpoint, shows_certificate: bool)
             "the server does not take this way to log in".to_owned()
         }
         ConnectErrorKind::Dns => format!("DNS: {source}"),
-        ConnectErrorKind::TimedOut => format!("no answer within 5s (connecting to {endpoint})"),
+        ConnectErrorKind::TimedOut => {
+            format!("no answer within 5s ({})", connecting(endpoint))
+        }
         ConnectErrorKind::Tls => format!("TLS: {source}"),
         ConnectErrorKind::Io if source.contains("refused") => "connection refused".to_owned(),
         ConnectErrorKind::Io | ConnectErrorKind::ServerParse | ConnectErrorKind::MaxReconnects => {
