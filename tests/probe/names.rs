@@ -9,6 +9,7 @@ use ready_probe_test_support::process::{Run, run};
 use ready_probe_test_support::servers::Redis;
 
 use crate::container::{Container, assert_mentions};
+use crate::starved::unless_starved;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// glibc asks again after 5 s, see resolv.conf(5): who leaves that to it has no answer by then.
@@ -17,7 +18,8 @@ const BEFORE_GLIBC: &str = "4500ms";
 fn ask(names: &NameServer, target: &str) -> Run {
     let container = Container::new();
     let probe: Command = container.probe(["--timeout", BEFORE_GLIBC, target]);
-    run(&mut with_resolv_conf(&probe, &names.resolv_conf(), None))
+    let mut probe = with_resolv_conf(&probe, &names.resolv_conf(), None);
+    unless_starved(|| run(&mut probe))
 }
 
 #[test]

@@ -12,6 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, lis
 
 use crate::container::{Container, assert_mentions};
 use crate::hostile_targets::http_server;
+use crate::starved::unless_starved;
 
 /// Long enough for a probe to get stuck where it should, on a busy machine, too.
 const TIMEOUT: &str = "3s";
@@ -21,7 +22,7 @@ const INFO: &[u8] = b"INFO {\"server_id\":\"x\",\"headers\":true,\"jetstream\":t
 fn get_stuck(cases: &[(String, String)]) {
     let targets = cases.iter().map(|(target, _)| target.as_str());
     let args: Vec<&str> = ["--timeout", TIMEOUT].into_iter().chain(targets).collect();
-    let run = run(&mut Container::new().probe(args));
+    let run = unless_starved(|| run(&mut Container::new().probe(&args)));
     assert_eq!(run.code(), 1, "{run:?}");
     let rows: Vec<&str> = run.stdout.lines().skip(1).collect();
     assert_eq!(rows.len(), cases.len(), "{run:?}");
@@ -138,11 +139,8 @@ fn a_name_that_is_not_resolved_is_told() {
     let name_server = SilentNameServer::start();
     let container = Container::new();
     let probe: Command = container.probe(["--timeout", TIMEOUT, "redis://cache.test"]);
-    let run = run(&mut with_resolv_conf(
-        &probe,
-        &name_server.resolv_conf(),
-        None,
-    ));
+    let mut probe = with_resolv_conf(&probe, &name_server.resolv_conf(), None);
+    let run = unless_starved(|| run(&mut probe));
     let said = format!("no answer within {TIMEOUT} (resolving cache.test)");
     assert_mentions(
         &run,
@@ -156,7 +154,7 @@ fn each_of_several_servers_is_told_for_itself() {
     let servers = [(); 2].map(|()| Hostile::tcp(Behaviour::Silent));
     let [a, b] = servers.each_ref().map(|server| server.addr().to_string());
     let target = format!("redis://{a},{b}");
-    let run = run(&mut Container::new().probe(["--timeout", TIMEOUT, &target]));
+    let run = unless_starved(|| run(&mut Container::new().probe(["--timeout", TIMEOUT, &target])));
     for at in [a, b] {
         let said = format!("{at}: no answer within {TIMEOUT} (connected to {at}, no PONG)");
         assert_mentions(&run, 1, &[&said]);
@@ -165,7 +163,8 @@ fn each_of_several_servers_is_told_for_itself() {
 
 fn ask_store(container: &Container, store: &str, args: &[&str]) -> Run {
     let mut probe = container.probe(["--timeout", TIMEOUT]);
-    run(probe.args(args).env("READY_STORE", store))
+    probe.args(args).env("READY_STORE", store);
+    unless_starved(|| run(&mut probe))
 }
 
 #[test]
@@ -189,7 +188,8 @@ fn a_store_is_told_the_same_way() {
 #[test]
 fn a_command_that_does_not_end_is_told_with_what_it_has_said() {
     let container = Container::new();
-    let probe = |target: &str| run(&mut container.probe(["--timeout", TIMEOUT, target]));
+    let probe =
+        |target: &str| unless_starved(|| run(&mut container.probe(["--timeout", TIMEOUT, target])));
     let run = probe("exec:sh -c 'echo waiting for the database; sleep 100'");
     let [began, ended] = [
         "no answer within 3s (process ",
@@ -205,7 +205,8 @@ fn what_a_command_has_said_is_told_without_secrets() {
     let container = Container::new();
     let script = "exec:sh -c 'echo said: $REDIS_URL; sleep 100'";
     let mut probe = container.probe(["--timeout", TIMEOUT, script]);
-    let run = run(probe.env("REDIS_URL", "redis://:hunter2-hunter2@cache"));
+    probe.env("REDIS_URL", "redis://:hunter2-hunter2@cache");
+    let run = unless_starved(|| run(&mut probe));
     assert_mentions(&run, 1, &["no answer within 3s (process ", "said: "]);
     assert!(!run.stdout.contains("hunter2"), "{run:?}");
 }

@@ -14,6 +14,12 @@ pub fn is_starved(run: &Run) -> bool {
     run.first_line().contains("no answer by the deadline: ")
 }
 
+/// Asks until a probe had its say.
+#[track_caller]
+pub fn unless_starved(ask: impl FnMut() -> Run) -> Run {
+    in_time(Duration::MAX, ask)
+}
+
 /// Asks until a probe was done within the limit, and had its say.
 #[track_caller]
 pub fn in_time(limit: Duration, mut ask: impl FnMut() -> Run) -> Run {
