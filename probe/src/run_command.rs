@@ -10,6 +10,7 @@
 //! | `publisher`, `announce`, `outer` | telling this container, the store, and who started us |
 //! | `program`, `children`, `end` | the processes: starting, reaping, how they end |
 //! | `supervisor` | the program while it runs |
+//! | `voice` | what it says itself |
 
 mod announce;
 mod children;
@@ -26,6 +27,7 @@ mod socket;
 mod speakers;
 mod supervisor;
 mod terminal;
+mod voice;
 mod when;
 
 use std::cell::Cell;
@@ -34,8 +36,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
-use signal_hook::consts::SIGCHLD;
-use tokio::sync::{mpsc, watch};
+use signal_hook::consts::{SIGCHLD, SIGQUIT};
+use tokio::sync::{Notify, mpsc, watch};
 
 use self::announce::{Announcer, Due, Told};
 use self::children::Children;
@@ -47,7 +49,8 @@ use self::program::Environment;
 use self::publisher::{Owner, Publisher};
 use self::readiness::{Event, Readiness};
 use self::socket::Socket;
-use self::supervisor::{CAUGHT, Supervisor, Voice};
+use self::supervisor::{CAUGHT, Supervisor};
+use self::voice::Voice;
 use self::when::Asking;
 use crate::cli;
 use crate::exit::Exit;
@@ -62,8 +65,10 @@ pub use program::name_pid;
 /// Nothing ends this command but the program's end.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// How long the end waits for a store that is to be told of it, and for whoever reads our output.
-const STORE_PATIENCE: Duration = Duration::from_secs(1);
+const STORE_PATIENCE: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a killed process takes to end, as a rule.
+const KILLED_WITHIN: Duration = Duration::from_millis(20);
 
 /// Runs the command.
 pub fn run(args: &cli::Run, flags: &Flags, start: &Start) -> Exit {
@@ -145,9 +150,10 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
         recheck: options.recheck,
         under_way: Cell::new(false),
         failing: Cell::new(false),
+        soon: Notify::new(),
     };
     let (answer, mut answers) = mpsc::unbounded_channel();
-    let mut asked = pin!(asking.ask(settings, start.far_mounts(), answer));
+    let mut asked = Box::pin(asking.ask(settings, start.far_mounts(), answer));
     let place = settings.place.as_ref().map(|place| &place.value);
     let mut telling = pin!(async {
         match place {
@@ -177,7 +183,7 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
             Some(answer) = answers.recv() => Happened::Asked(answer),
             Ok(()) = told_seen.changed() => Happened::Told,
             () = tokio::time::sleep(Duration::from_millis(left_ms)) => Happened::Time,
-            () = &mut asked => continue,
+            () = asked.as_mut() => continue,
             () = &mut telling => continue,
         };
         let mut may_have_ended = false;
@@ -185,6 +191,10 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
             Happened::Signal(caught) => {
                 may_have_ended = caught.number == SIGCHLD;
                 supervisor.pass_on(caught);
+                if caught.number == SIGQUIT {
+                    // Many programs drain from then on, and take no more.
+                    asking.soon.notify_one();
+                }
             }
             Happened::Message => supervisor.listen(),
             Happened::Line => supervisor.take(Event::Line),
@@ -204,10 +214,15 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
         }
     };
     let last = supervisor.conclude(end);
+    // Its checks' own children are ended, and nothing that the command has left.
+    drop(asked);
+    if asking.under_way.get() {
+        tokio::time::sleep(KILLED_WITHIN).await;
+    }
     let farewell = async {
         let has_last = told_seen.wait_for(|told| place.is_none() || told.version >= last);
         let told = tokio::time::timeout(STORE_PATIENCE, has_last);
-        tokio::join!(told, wind_down(&mut supervisor)).1;
+        tokio::join!(told, wind_down(&mut supervisor, end)).1;
     };
     let farewell = pin!(farewell);
     tokio::select! {
@@ -239,10 +254,10 @@ fn prepare(options: &Options, line_seen: &mpsc::UnboundedSender<()>) -> Result<P
 }
 
 /// What is left when the program has ended. The kernel ends everything else with process 1.
-async fn wind_down(supervisor: &mut Supervisor) {
+async fn wind_down(supervisor: &mut Supervisor, end: End) {
     if std::process::id() != 1 {
         let (left, refused) = supervisor.children.end_left_over().await;
-        if left > 0 && !supervisor.was_asked_to_end() {
+        if left > 0 && !supervisor.was_asked_for(end) {
             let them = if left == 1 {
                 "a process, which has been ended".to_owned()
             } else {

@@ -1,10 +1,12 @@
 //! `ready-probe run`: what a program says by sd_notify, who may speak for it, and who is told of it.
 
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 
-use ready_probe_test_support::process::{Signal, probe_binary, wait_until};
+use ready_probe_test_support::process::{Signal, probe_binary, run, wait_until};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::speaker::{LIMIT, Speaker, lives, records, signal};
+use crate::speaker::{LIMIT, PYTHON, Speaker, lives, records, signal};
 
 const STARTING: &str = "starting: agent worker: starting: no READY=1 yet";
 
@@ -114,6 +116,45 @@ fn a_stranger_does_not_speak_for_it() {
     program.wait_for("starting: agent worker: starting: no READY=1 yet; it says: here");
     program.does("say('READY=1')");
     program.wait_ready();
+}
+
+#[test]
+fn descriptors_that_a_stranger_sends_leave_room_for_our_own() {
+    let mut program = Speaker::start(&[]);
+    program.wait_for(STARTING);
+    let address = program.tells("tell(os.environ['NOTIFY_SOCKET'])");
+    let pid = Pid::from_raw(i32::try_from(program.guard.pid()).unwrap());
+    let few = Rlimit {
+        current: Some(64),
+        maximum: Some(64),
+    };
+    prlimit(pid, Resource::Nofile, few).unwrap();
+    let sends = "import array, socket, sys\n\
+        speaker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+        speaker.connect(sys.argv[1].replace('@', chr(0), 1))\n\
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0] * 200))\n\
+        for _ in range(50):\n    speaker.sendmsg([b'BARRIER=1'], [rights])";
+    let stranger = run(Command::new(PYTHON).args(["-c", sends, &address]));
+    assert_eq!(stranger.code(), 0, "{stranger:?}");
+    program.does("say('READY=1')");
+    program.wait_ready();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", program.guard.pid())).unwrap();
+    assert!(open.count() < 40);
+    let said = program.stderr();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("this command has not started it"), "{said}");
+}
+
+#[test]
+fn a_flood_without_end_does_not_keep_signals_waiting() {
+    let mut program = Speaker::start(&[]);
+    let floods = "fork('s = connected()\\nwhile True: s.send(b\"X=1\")')";
+    program.does(floods);
+    program.does(floods);
+    program.does("tell('flooding')");
+    assert_eq!(program.line(), "flooding");
+    program.guard.signal(Signal::TERM);
+    assert_eq!(program.code(), Some(143));
 }
 
 #[test]

@@ -234,7 +234,9 @@ fn others_hear_of_it_and_of_its_end() {
     });
     program.ends();
     assert_eq!(program.code(), Some(0));
-    assert!(announced(&redis).is_none());
+    wait_until(LIMIT, "it to be taken back", || {
+        announced(&redis).is_none().then_some(())
+    });
 }
 
 #[test]
@@ -247,9 +249,10 @@ fn others_hear_of_a_crash_until_its_ttl_is_over() {
     });
     program.does("os.kill(os.getpid(), signal.SIGKILL)");
     assert_eq!(program.code(), Some(137));
-    let record = announced(&redis).unwrap();
+    let record = wait_announced(&redis, "the crash to be announced", |record| {
+        record["state"] == "stopping"
+    });
     assert_eq!(record["reason"], "killed by SIGKILL");
-    assert_eq!(record["state"], "stopping");
 }
 
 #[test]

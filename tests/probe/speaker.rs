@@ -35,6 +35,40 @@ pub fn speaker() -> [String; 2] {
     [PYTHON.to_owned(), script.display().to_string()]
 }
 
+/// `run` is killed when a test is over, and what it has started would live on.
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        for pid in beneath(self.guard.pid()) {
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
+/// The processes that this one, or another one beneath it, is the parent of.
+fn beneath(pid: u32) -> Vec<u32> {
+    let parent = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, rest) = stat.rsplit_once(") ")?;
+        rest.split(' ').nth(1)?.parse::<u32>().ok()
+    };
+    let names = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let parents: Vec<_> = pids.filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(of) = found.get(at).copied() {
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, p)| *p == of)
+                .map(|(pid, _)| *pid),
+        );
+        at += 1;
+    }
+    found.remove(0);
+    found
+}
+
 impl Speaker {
     pub fn start(options: &[&str]) -> Self {
         Self::start_with(options, |_| {})

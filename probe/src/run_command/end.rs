@@ -1,8 +1,37 @@
 //! How a program ended, and what that makes of this command's own end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use rustix::process::WaitStatus;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+/// How long after SIGHUP, SIGINT or SIGQUIT an end is one that was asked for. Programs may also reload by
+/// them, or do something else, and crash a week later.
+const ASKED_FOR_MS: u64 = 10_000;
+
+/// The signals that have reached a program and end one, as a rule: each with the last time, in milliseconds.
+#[derive(Debug, Clone, Default)]
+pub struct Asked(BTreeMap<i32, u64>);
+
+impl Asked {
+    /// This signal has reached it.
+    pub fn note(&mut self, number: i32, now_ms: u64) {
+        if matches!(number, SIGTERM | SIGINT | SIGQUIT | SIGHUP) {
+            self.0.insert(number, now_ms);
+        }
+    }
+
+    /// Whether it has ended since it was asked to.
+    pub fn explains(&self, end: End, now_ms: u64) -> bool {
+        self.0.iter().any(|(number, at_ms)| {
+            *number == SIGTERM
+                || end == End::Killed(*number)
+                || end == End::Exited(0)
+                || now_ms.saturating_sub(*at_ms) <= ASKED_FOR_MS
+        })
+    }
+}
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +87,30 @@ pub fn signal_name(number: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crash_long_after_a_signal_that_need_not_end_it_was_not_asked_for() {
+        const LATER: u64 = 5 + ASKED_FOR_MS;
+        let table = [
+            (None, End::Exited(0), 5, false),
+            (Some(SIGTERM), End::Exited(1), 5, true),
+            (Some(SIGTERM), End::Exited(1), LATER + 1, true),
+            (Some(SIGHUP), End::Exited(1), LATER, true),
+            (Some(SIGHUP), End::Exited(1), LATER + 1, false),
+            (Some(SIGHUP), End::Exited(0), LATER + 1, true),
+            (Some(SIGHUP), End::Killed(SIGHUP), LATER + 1, true),
+            (Some(SIGINT), End::Killed(SIGQUIT), LATER + 1, false),
+            (Some(SIGQUIT), End::Killed(11), LATER + 1, false),
+            (Some(signal_hook::consts::SIGUSR1), End::Exited(1), 5, false),
+        ];
+        for (number, end, now_ms, want) in table {
+            let mut asked = Asked::default();
+            if let Some(number) = number {
+                asked.note(number, 5);
+            }
+            assert_eq!(asked.explains(end, now_ms), want, "{number:?} {end}");
+        }
+    }
 
     #[test]
     fn how_it_ended_in_words_and_as_a_status() {

@@ -29,6 +29,11 @@ pub fn parse(datagram: &[u8]) -> Vec<Said> {
         .collect()
 }
 
+/// Whether it waits for everything before to be published.
+pub fn is_barrier(datagram: &[u8]) -> bool {
+    datagram.split(|b| *b == b'\n').any(|l| l == b"BARRIER=1")
+}
+
 fn line(line: &str) -> Option<Said> {
     let (name, value) = line.split_once('=')?;
     match (name, value) {
@@ -54,6 +59,13 @@ fn line(line: &str) -> Option<Said> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_barrier_is_a_line_of_its_own() {
+        assert!(is_barrier(b"BARRIER=1"));
+        assert!(is_barrier(b"READY=1\nBARRIER=1\n"));
+        assert!(!is_barrier(b"BARRIER=10\nXBARRIER=1"));
+    }
 
     #[test]
     fn every_line_counts_wherever_it_stands() {

@@ -7,13 +7,13 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -37,6 +37,8 @@ pub struct Outputs {
 
 #[derive(Debug)]
 struct Progress {
+    /// What is read, until that has ended.
+    from: Weak<File>,
     last_ms: AtomicU64,
     writing: AtomicBool,
     ended: AtomicBool,
@@ -104,7 +106,9 @@ impl Outputs {
         pattern: &Pattern,
         seen: &UnboundedSender<()>,
     ) -> io::Result<()> {
+        let from = Arc::new(File::from(from));
         let progress = Arc::new(Progress {
+            from: Arc::downgrade(&from),
             last_ms: AtomicU64::new(clock::mono_ms()),
             writing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -114,7 +118,8 @@ impl Outputs {
         thread::Builder::new()
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                carry(File::from(from), to, search, &seen, &progress);
+                carry(&from, to, search, &seen, &progress);
+                drop(from);
                 progress.ended.store(true, Ordering::Release);
             })?;
         Ok(())
@@ -129,14 +134,30 @@ impl Outputs {
             let is_done = |progress: &Arc<Progress>| {
                 let last_ms = progress.last_ms.load(Ordering::Acquire).max(began_ms);
                 let quiet = now_ms.saturating_sub(last_ms) >= QUIET_MS;
+                // In this order: what is not there any more to be read is being written.
+                let readable = progress.is_readable();
                 let writing = progress.writing.load(Ordering::Acquire);
-                progress.ended.load(Ordering::Acquire) || (quiet && !writing)
+                progress.ended.load(Ordering::Acquire) || (quiet && !readable && !writing)
             };
             if self.streams.iter().all(is_done) || now_ms >= began_ms + DRAIN_MS {
                 return;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+impl Progress {
+    fn is_readable(&self) -> bool {
+        let Some(from) = self.from.upgrade() else {
+            return false;
+        };
+        let mut waited = [PollFd::new(&*from, PollFlags::IN)];
+        let now = Timespec::default();
+        poll(&mut waited, Some(&now)).is_ok_and(|_| {
+            let [waited] = &waited;
+            waited.revents().contains(PollFlags::IN)
+        })
     }
 }
 
@@ -149,7 +170,7 @@ enum Stream {
 /// Ends with the stream. If nobody takes what is written any more, the command is to hear so as it would
 /// without us: its end is closed.
 fn carry(
-    mut from: File,
+    mut from: &File,
     to: Stream,
     mut search: Search,
     seen: &UnboundedSender<()>,
@@ -158,6 +179,10 @@ fn carry(
     let mut piece = vec![0; PIECE_BYTES];
     let mut looking = true;
     loop {
+        let mut waited = [PollFd::new(&from, PollFlags::IN)];
+        // What fails here fails when it is read, too.
+        let _ = poll(&mut waited, None);
+        progress.writing.store(true, Ordering::Release);
         // A terminal says EIO when nobody has its other side open any more.
         let read = match from.read(&mut piece) {
             Ok(0) => return,
@@ -166,7 +191,6 @@ fn carry(
             Err(_) => return,
         };
         let text = piece.get(..read).unwrap_or_default();
-        progress.writing.store(true, Ordering::Release);
         let written = match to {
             Stream::Stdout => write_all(io::stdout(), text),
             Stream::Stderr => write_all(io::stderr(), text),

@@ -29,8 +29,8 @@ pub enum Event {
     Line,
     /// `--when` was asked.
     Asked(Answer),
-    /// SIGTERM was passed on.
-    Terminated,
+    /// This signal has reached it, which asks it to end.
+    Terminated(String),
     /// Its main process, which somebody else has started, has ended.
     MainEnded(u32),
     /// This process did not run for so long, nor did the program: its container was paused.
@@ -71,7 +71,7 @@ pub struct Readiness {
     /// All conditions have held once.
     came_up: bool,
     reloading: bool,
-    stopping: Option<&'static str>,
+    stopping: Option<String>,
     main_ended: Option<u32>,
     watchdog: Watchdog,
     status: Option<String>,
@@ -124,7 +124,7 @@ impl Readiness {
             Event::Said(said) => self.hear(said, now_ms),
             Event::Line => self.line_seen = true,
             Event::Asked(answer) => self.when.take(answer),
-            Event::Terminated => self.stop("SIGTERM"),
+            Event::Terminated(signal) => self.stop(&signal),
             Event::MainEnded(pid) => self.main_ended = Some(pid),
             Event::Paused(paused_ms) => {
                 let last_ms = self.watchdog.last_ms.saturating_add(paused_ms);
@@ -158,8 +158,8 @@ impl Readiness {
         }
     }
 
-    fn stop(&mut self, why: &'static str) {
-        self.stopping.get_or_insert(why);
+    fn stop(&mut self, why: &str) {
+        self.stopping.get_or_insert_with(|| why.to_owned());
     }
 
     /// What is to be published now.
@@ -178,8 +178,8 @@ impl Readiness {
     }
 
     fn judged(&self, now_ms: u64) -> (State, Option<String>) {
-        if let Some(why) = self.stopping {
-            return (State::Stopping, Some(why.to_owned()));
+        if let Some(why) = &self.stopping {
+            return (State::Stopping, Some(why.clone()));
         }
         if !self.came_up {
             return (State::Starting, self.missing());
@@ -225,9 +225,9 @@ impl Readiness {
         Some(self.watchdog.last_ms + limit_ms + 1)
     }
 
-    /// Whether `--when` is worth asking soon: it does not pass.
+    /// Whether `--when` is worth asking soon: it does not pass, or its last answer is missing.
     pub fn is_when_failing(&self) -> bool {
-        self.when.fault.is_some()
+        self.when.fault.is_some() || self.when.unanswered > 0
     }
 }
 

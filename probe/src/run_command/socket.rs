@@ -6,10 +6,12 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixDatagram;
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
+use nix::libc::{SCM_CREDENTIALS, SCM_RIGHTS, SOL_SOCKET};
+use nix::sys::socket::{MsgFlags, UnixCredentials, recvmsg};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram as AsyncDatagram;
 
+use super::notify;
 use super::speakers::Sender;
 
 /// The longest message, as systemd has it.
@@ -33,9 +35,8 @@ pub struct Message {
     pub sender: Option<Sender>,
     /// What it says; nothing where it is longer than a message may be.
     pub bytes: Option<Vec<u8>>,
-    /// Dropped once everything before and this has been taken: then `BARRIER=1` is answered. Nobody has a
-    /// use for others, so that it does not matter which they are.
-    pub descriptors: Descriptors,
+    /// The one of `BARRIER=1`, which is answered by closing it. Nobody has a use for others.
+    pub barrier: Option<Descriptors>,
 }
 
 /// Descriptors that came with a message; closed when dropped.
@@ -87,34 +88,63 @@ impl Socket {
         let mut slices = [IoSliceMut::new(&mut bytes)];
         let fd = self.socket.as_raw_fd();
         let received = recvmsg::<()>(fd, &mut slices, Some(&mut control), flags);
-        let received = match received {
-            Ok(received) => received,
+        let (length, flags) = match received {
+            Ok(received) => (received.bytes, received.flags),
             Err(Errno::EAGAIN) => return Ok(None),
             Err(Errno::EINTR) => return self.next(),
             Err(e) => return Err(e.into()),
         };
         let mut sender = None;
         let mut descriptors = Descriptors::default();
-        for part in received.cmsgs()? {
+        for part in parts(&control) {
             match part {
-                ControlMessageOwned::ScmCredentials(said) => {
-                    sender = Some(Sender {
-                        pid: u32::try_from(said.pid()).unwrap_or(0),
-                        uid: said.uid(),
-                    });
-                }
-                ControlMessageOwned::ScmRights(came) => descriptors.0.extend(came),
+                (SCM_CREDENTIALS, said) => sender = sender_of(said),
+                (SCM_RIGHTS, came) => descriptors.0.extend(words(came).map(i32::from_ne_bytes)),
                 _ => {}
             }
         }
-        let (length, is_cut) = (received.bytes, received.flags.contains(MsgFlags::MSG_TRUNC));
+        let is_cut = flags.contains(MsgFlags::MSG_TRUNC);
         let text = bytes.get(..length).unwrap_or_default();
+        let waits = notify::is_barrier(text) && descriptors.0.len() == 1;
+        // Others are closed now: who has sent them is looked up, which takes descriptors of ours.
+        let barrier = (waits && !flags.contains(MsgFlags::MSG_CTRUNC)).then_some(descriptors);
         Ok(Some(Message {
             sender,
             bytes: (!is_cut).then(|| text.to_vec()),
-            descriptors,
+            barrier,
         }))
     }
+}
+
+/// Kind and content of what came with a message, see cmsg(3). Nix shows none of it when some is left out, as
+/// the kernel does where we may open no more: nobody would close the descriptors that it has opened.
+fn parts(mut control: &[u8]) -> impl Iterator<Item = (i32, &[u8])> {
+    const LENGTH: usize = size_of::<usize>();
+    const HEADER: usize = LENGTH + 2 * size_of::<i32>();
+    std::iter::from_fn(move || {
+        let (length, rest) = control.split_first_chunk()?;
+        let length = usize::from_ne_bytes(*length);
+        // Behind the last one there are zeros.
+        let content = control.get(HEADER..length)?;
+        let mut header = words(rest).map(i32::from_ne_bytes);
+        let (level, kind) = (header.next()?, header.next()?);
+        control = control
+            .get(length.next_multiple_of(LENGTH)..)
+            .unwrap_or_default();
+        Some((if level == SOL_SOCKET { kind } else { 0 }, content))
+    })
+}
+
+fn sender_of(credentials: &[u8]) -> Option<Sender> {
+    let mut words = words(credentials);
+    Some(Sender {
+        pid: u32::from_ne_bytes(words.next()?),
+        uid: u32::from_ne_bytes(words.next()?),
+    })
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
+    bytes.as_chunks().0.iter().copied()
 }
 
 #[cfg(test)]

@@ -44,6 +44,26 @@ pub enum Refused {
     Stranger,
 }
 
+impl Refused {
+    /// In words, of the process that has sent it.
+    pub fn text(self, pid: u32) -> String {
+        match self {
+            Self::NotMain => format!(
+                "process {pid} is not the main process, and what it says by sd_notify does not \
+                 count: --notify-from all has every process beneath this one speak"
+            ),
+            Self::OtherNamespace => {
+                "a process of another PID namespace has sent a message, which does not count"
+                    .to_owned()
+            }
+            Self::Stranger => format!(
+                "process {pid} has sent a message, which does not count: this command has not \
+                 started it"
+            ),
+        }
+    }
+}
+
 /// Whether a message counts. Of a sender that has ended its user is left to go by: root's, and that of this
 /// process or of the program.
 pub fn may_speak(

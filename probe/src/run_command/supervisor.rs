@@ -1,27 +1,25 @@
 //! A program while it runs: what happens to it, what that makes of its signal, and its end.
 
-use std::collections::BTreeSet;
-use std::io::Write;
-
 use ready_probe::child::pid_of;
 use ready_probe_sdk::clock;
-use ready_probe_sdk::host::Process;
+use ready_probe_sdk::host::{self, Process};
 use rustix::io::Errno;
-use rustix::process::{Signal, getpgid, getpgrp, kill_process};
+use rustix::process::{Signal, getpgid, getpgrp, getpid, getsid, kill_process};
 use signal_hook::consts::{
     SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGIO, SIGQUIT, SIGTERM, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM,
     SIGWINCH,
 };
 
 use super::children::Children;
-use super::end::{End, signal_name};
+use super::end::{Asked, End, signal_name};
 use super::notify::{self, Said};
 use super::outer::Outer;
 use super::output::Outputs;
 use super::publisher::{Owner, Publisher};
 use super::readiness::{Event, Readiness, Word};
 use super::socket::{Message, Socket};
-use super::speakers::{self, From, Refused};
+use super::speakers::{self, From};
+use super::voice::Voice;
 use ready_probe::signals::Caught;
 
 /// What is passed on, and what tells of children. Not those that stop and continue a job, which the shell
@@ -44,6 +42,8 @@ pub const CAUGHT: [i32; 13] = [
 /// How often is looked at what nobody tells: whether the program publishes itself, and whether its main
 /// process lives.
 const LOOK_EVERY_MS: u64 = 1_000;
+/// When a signal is written again that could not be written.
+const RETRY_MS: u64 = 1_000;
 /// How many messages are taken before their sum is published.
 const MAX_MESSAGES: usize = 256;
 
@@ -67,8 +67,8 @@ pub struct Supervisor {
     pub children: Children,
     /// Its output, where that is passed on.
     pub outputs: Option<Outputs>,
-    /// Somebody has sent a signal that ends a program, as a rule.
-    asked_to_end: bool,
+    /// By whoever sends signals: to end.
+    asked: Asked,
     beat_at_ms: u64,
     look_at_ms: u64,
     voice: Voice,
@@ -97,7 +97,7 @@ impl Supervisor {
             outer,
             children,
             outputs,
-            asked_to_end: false,
+            asked: Asked::default(),
             beat_at_ms: 0,
             look_at_ms: 0,
             voice,
@@ -106,7 +106,10 @@ impl Supervisor {
 
     /// Waits until there may be a message of the program's.
     pub async fn heard(&self) {
-        if !self.has_more {
+        if self.has_more {
+            // A flood leaves room for signals and for whatever else there is to do.
+            tokio::task::yield_now().await;
+        } else {
             self.socket.readable().await;
         }
     }
@@ -116,7 +119,7 @@ impl Supervisor {
         self.readiness.take(event, clock::mono_ms());
     }
 
-    /// Whether `--when` does not pass any longer.
+    /// Whether `--when` is worth asking soon.
     pub fn is_when_failing(&self) -> bool {
         self.readiness.is_when_failing()
     }
@@ -128,29 +131,25 @@ impl Supervisor {
             return;
         }
         let owner = self.publisher.owner();
-        let Some(pid) = pid_of(owner.pid).filter(|_| owner.lives()) else {
+        let Some(pid) = pid_of(owner.pid) else {
             return;
         };
-        self.asked_to_end |= matches!(number, SIGTERM | SIGINT | SIGQUIT | SIGHUP);
-        if number == SIGTERM {
-            self.take(Event::Terminated);
-            self.publish();
-        }
         if let (SIGWINCH, Some(outputs)) = (number, &self.outputs)
             && let Some(terminal) = &outputs.terminal
         {
             terminal.follow_size();
-        } else if by_kernel && getpgid(Some(pid)) == Ok(getpgrp()) {
-            // The terminal has sent it to the whole group.
-            return;
+        } else if by_kernel && goes_to_group(number) && getpgid(Some(pid)) == Ok(getpgrp()) {
+            // It has reached the program, and may have ended it by now.
+            return self.has_reached(number);
         }
-        let Some(signal) = Signal::from_named_raw(number) else {
+        let Some(signal) = Signal::from_named_raw(number).filter(|_| owner.lives()) else {
             return;
         };
         let name = signal_name(number);
         match kill_process(pid, signal) {
+            Ok(()) => self.has_reached(number),
             // It has just ended.
-            Ok(()) | Err(Errno::SRCH) => {}
+            Err(Errno::SRCH) => {}
             Err(Errno::PERM) => self.voice.say_once(&format!(
                 "{name} can't be passed on to process {}, which runs as another user: run this \
                  command as root, or the program as this user",
@@ -166,16 +165,25 @@ impl Supervisor {
         }
     }
 
+    fn has_reached(&mut self, number: i32) {
+        self.asked.note(number, clock::mono_ms());
+        if matches!(number, SIGTERM | SIGINT) {
+            self.take(Event::Terminated(signal_name(number)));
+            self.publish();
+        }
+    }
+
     /// Takes what the program has said, in the order in which it came, and publishes the sum. A barrier is
     /// answered after that.
     pub fn listen(&mut self) {
-        let mut barriers = Vec::new();
         self.has_more = true;
         for _ in 0..MAX_MESSAGES {
             match self.socket.next() {
                 Ok(Some(message)) => {
-                    self.hear(&message);
-                    barriers.push(message.descriptors);
+                    if self.hear(&message) && message.barrier.is_some() {
+                        self.publish();
+                    }
+                    // Dropping the message answers it.
                 }
                 Ok(None) => {
                     self.has_more = false;
@@ -187,12 +195,12 @@ impl Supervisor {
             }
         }
         self.publish();
-        drop(barriers);
     }
 
-    fn hear(&mut self, message: &Message) {
+    /// Says whether it counts.
+    fn hear(&mut self, message: &Message) -> bool {
         let Some(sender) = message.sender else {
-            return;
+            return false;
         };
         let owner = self.publisher.owner();
         let mut main: Vec<u32> = self.command.into_iter().collect();
@@ -205,32 +213,14 @@ impl Supervisor {
             user_of(owner.pid),
         ];
         let users: Vec<u32> = users.into_iter().flatten().collect();
-        match speakers::may_speak(self.from, sender, relation, &users) {
-            Ok(()) => {}
-            Err(Refused::NotMain) => {
-                return self.voice.say_once(&format!(
-                    "process {} is not the main process, and what it says by sd_notify does not \
-                     count: --notify-from all has every process beneath this one speak",
-                    sender.pid
-                ));
-            }
-            Err(Refused::OtherNamespace) => {
-                return self.voice.say_once(
-                    "a process of another PID namespace has sent a message, which does not count",
-                );
-            }
-            Err(Refused::Stranger) => {
-                return self.voice.say_once(&format!(
-                    "process {} has sent a message, which does not count: this command has not \
-                     started it",
-                    sender.pid
-                ));
-            }
+        if let Err(refused) = speakers::may_speak(self.from, sender, relation, &users) {
+            self.voice.say_once(&refused.text(sender.pid));
+            return false;
         }
         let Some(bytes) = &message.bytes else {
-            return self
-                .voice
+            self.voice
                 .say_once("a message of more than 4096 bytes does not count");
+            return false;
         };
         for said in notify::parse(bytes) {
             match said {
@@ -246,6 +236,7 @@ impl Supervisor {
             }
             self.take(Event::Said(said));
         }
+        true
     }
 
     fn pass_on_outside(&self, line: &str) {
@@ -279,9 +270,8 @@ impl Supervisor {
             outer.tell(&word);
         }
         let said = self.publisher.say(&word);
-        self.voice.complain(said);
         self.word = Some(word);
-        self.beat_at_ms = clock::mono_ms() + self.publisher.beat_ms();
+        self.beat_after(said);
     }
 
     /// Says in this container what a store has made of it.
@@ -312,12 +302,30 @@ impl Supervisor {
             self.look();
             self.look_at_ms = now_ms + LOOK_EVERY_MS;
         }
+        if self
+            .readiness
+            .changes_at_ms()
+            .is_some_and(|at_ms| at_ms <= now_ms)
+        {
+            // Perhaps it has spoken in time, and we are late.
+            self.listen();
+        }
         self.publish();
         if now_ms >= self.beat_at_ms {
             let beaten = self.publisher.beat();
-            self.voice.complain(beaten);
-            self.beat_at_ms = now_ms + self.publisher.beat_ms();
+            self.beat_after(beaten);
         }
+    }
+
+    /// What could not be written is tried again soon.
+    fn beat_after(&mut self, written: Result<(), String>) {
+        let pause_ms = if written.is_ok() {
+            self.publisher.beat_ms()
+        } else {
+            self.publisher.beat_ms().min(RETRY_MS)
+        };
+        self.beat_at_ms = clock::mono_ms() + pause_ms;
+        self.voice.complain(written);
     }
 
     fn look(&mut self) {
@@ -364,6 +372,13 @@ impl Supervisor {
         if self.command == Some(owner.pid) || owner.lives() {
             return None;
         }
+        let own = std::process::id();
+        if host::stat_of(owner.pid).is_some_and(|stat| {
+            stat.ppid == own && owner.start.is_none_or(|start| start == stat.start)
+        }) {
+            // It has ended since, and it is we who reap it: with the next turn.
+            return None;
+        }
         // Its parent has reaped it, and knows how it ended.
         let Some(command) = self.command else {
             return self.command_end;
@@ -376,8 +391,7 @@ impl Supervisor {
 
     /// Says the last word on a program that has ended, and returns what the store is to be told by the end.
     pub fn conclude(&mut self, end: End) -> u64 {
-        let asked_for = self.asked_to_end;
-        let concluded = if end.is_crash(asked_for) {
+        let concluded = if end.is_crash(self.was_asked_for(end)) {
             self.publisher.leave(end.to_string())
         } else {
             self.publisher.remove()
@@ -386,9 +400,9 @@ impl Supervisor {
         self.publisher.end()
     }
 
-    /// Whether somebody has sent a signal that ends a program, as a rule.
-    pub fn was_asked_to_end(&self) -> bool {
-        self.asked_to_end
+    /// Whether a signal had asked for this end.
+    pub fn was_asked_for(&self, end: End) -> bool {
+        self.asked.explains(end, clock::mono_ms())
     }
 
     /// Says something for people.
@@ -397,47 +411,20 @@ impl Supervisor {
     }
 }
 
+/// Whether the terminal sends it to its whole foreground group. One that hangs up tells the leader of its
+/// session alone.
+fn goes_to_group(number: i32) -> bool {
+    match number {
+        SIGINT | SIGQUIT | SIGWINCH => true,
+        SIGHUP => getsid(None) != Ok(getpid()),
+        _ => false,
+    }
+}
+
 /// The effective user of a process, if that can be seen.
 fn user_of(pid: u32) -> Option<u32> {
     match Process::of(pid) {
         Process::Alive { euid, .. } => euid,
         Process::Zombie { .. } | Process::Gone | Process::Unreadable => None,
-    }
-}
-
-/// What this command itself says, on stderr.
-#[derive(Debug)]
-pub struct Voice {
-    name: String,
-    quiet: bool,
-    said: BTreeSet<String>,
-}
-
-impl Voice {
-    /// A voice that speaks of this agent.
-    pub fn new(name: &str, quiet: bool) -> Self {
-        Self {
-            name: name.to_owned(),
-            quiet,
-            said: BTreeSet::new(),
-        }
-    }
-
-    /// Says it, unless it was said before. Numbers make no difference.
-    pub fn say_once(&mut self, what: &str) {
-        /// As many different things as one program can do wrong.
-        const MAX_SAID: usize = 64;
-        let timeless: String = what.chars().filter(|c| !c.is_ascii_digit()).collect();
-        if self.quiet || self.said.len() >= MAX_SAID || !self.said.insert(timeless) {
-            return;
-        }
-        // Nobody is left to be told when stderr is closed.
-        let _ = writeln!(std::io::stderr(), "ready-probe: {}: {what}", self.name);
-    }
-
-    fn complain(&mut self, done: Result<(), String>) {
-        if let Err(why) = done {
-            self.say_once(&why);
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::Mounts;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::readiness::Answer;
@@ -29,6 +30,8 @@ pub struct Asking {
     pub under_way: Cell<bool>,
     /// It does not pass, as far as that counts.
     pub failing: Cell<bool>,
+    /// Something has happened that may change the answer.
+    pub soon: Notify,
 }
 
 impl Asking {
@@ -76,7 +79,10 @@ impl Asking {
             if left.is_zero() {
                 return;
             }
-            tokio::time::sleep(left.min(EVERY_FAILING)).await;
+            let slept = tokio::time::timeout(left.min(EVERY_FAILING), self.soon.notified());
+            if slept.await.is_ok() {
+                return;
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Conditions and what has happened → state and reason.
 
 use super::Answer::{No, Unknown, Yes};
-use super::Event::{Asked, Line, MainEnded, Paused, Said as Says, Terminated};
+use super::Event::{Asked, Line, MainEnded, Paused, Said as Says};
 use super::*;
 use Said::{Alive, MainPid, Ready, Reloading, Stalled, Status, Stopping, WatchdogMs};
 
@@ -37,6 +37,10 @@ fn after(of: &[&str], watchdog_ms: Option<u64>, events: &[Event]) -> String {
 
 fn no() -> Event {
     Asked(No("tcp: refused".to_owned()))
+}
+
+fn terminated() -> Event {
+    Event::Terminated("SIGTERM".to_owned())
 }
 
 fn unknown() -> Event {
@@ -137,15 +141,15 @@ fn reloading_holds_until_the_next_ready_and_stopping_for_good() {
             &[Says(Ready), Says(Stopping), Says(Ready)],
             "stopping: STOPPING=1",
         ),
-        (&[], &[Terminated], "stopping: SIGTERM"),
+        (&[], &[terminated()], "stopping: SIGTERM"),
         (
             &[],
-            &[Says(Ready), Terminated, Says(Stopping)],
+            &[Says(Ready), terminated(), Says(Stopping)],
             "stopping: SIGTERM",
         ),
         (
             &[],
-            &[Says(Ready), Says(Stopping), Terminated],
+            &[Says(Ready), Says(Stopping), terminated()],
             "stopping: STOPPING=1",
         ),
         (
@@ -255,7 +259,7 @@ fn a_watchdog_watches_from_ready_on() {
         (None, &[up.clone(), Says(Stalled), tick], "ready"),
         (
             LIMIT,
-            &[up.clone(), idle.clone(), idle.clone(), idle, Terminated],
+            &[up.clone(), idle.clone(), idle.clone(), idle, terminated()],
             "stopping: SIGTERM",
         ),
         (None, &[up.clone(), Says(Stalled), up.clone()], "ready"),
@@ -287,5 +291,24 @@ fn a_main_process_that_has_ended_is_missed_until_another_one_speaks() {
     ];
     for (events, want) in table {
         assert_eq!(after(&[], None, events), want, "{events:?}");
+    }
+}
+
+#[test]
+fn it_is_asked_soon_again_while_it_fails_or_an_answer_is_missing() {
+    let table: [(&[Event], bool); 6] = [
+        (&[], false),
+        (&[Asked(Yes)], false),
+        (&[Asked(Yes), no()], true),
+        (&[Asked(Yes), unknown()], true),
+        (&[Asked(Yes), unknown(), Asked(Yes)], false),
+        (&[Asked(Yes), no(), Asked(Yes)], false),
+    ];
+    for (events, want) in table {
+        let mut readiness = Readiness::new(conditions(&[WHEN]), None);
+        for event in events {
+            readiness.take(event.clone(), 1_000);
+        }
+        assert_eq!(readiness.is_when_failing(), want, "{events:?}");
     }
 }
