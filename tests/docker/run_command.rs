@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ready_probe_test_support::{
     docker::{Engine, ImageRoot, RunOptions},
-    process::{probe_binary, wait_until},
+    process::{probe_binary, wait_until, workspace_root},
 };
 
 use crate::fixture::{LIMIT, Probes, debian_image, says};
@@ -18,17 +18,27 @@ fn redis_image() -> &'static str {
     let context = tempfile::tempdir().unwrap();
     std::fs::copy(probe_binary(), context.path().join("ready-probe")).unwrap();
     let dockerfile = context.path().join("Dockerfile");
-    let text = "FROM redis:7\nCOPY ready-probe /ready-probe\n\
-        HEALTHCHECK --interval=500ms --timeout=20s --retries=1 CMD [\"/ready-probe\"]\n\
-        ENTRYPOINT [\"/ready-probe\", \"run\", \"cache\", \"--\"]\n\
-        CMD [\"redis-server\", \"--supervised\", \"systemd\"]\n";
-    std::fs::write(&dockerfile, text).unwrap();
+    let page = std::fs::read_to_string(workspace_root().join("docs/run.md")).unwrap();
+    let (_, rest) = page.split_once("```dockerfile\n").unwrap();
+    let (block, _) = rest.split_once("```").unwrap();
+    let mut text = block.to_owned();
+    for (written, here) in [
+        ("COPY --from=ready-probe /ready-probe", "COPY ready-probe"),
+        (
+            "--interval=10s --timeout=10s --start-period=1m",
+            "--interval=500ms --timeout=20s --retries=1 --start-period=1m",
+        ),
+    ] {
+        assert!(text.contains(written), "{written:?} in {text}");
+        text = text.replace(written, here);
+    }
+    std::fs::write(&dockerfile, &text).unwrap();
     engine.build(tag, context.path(), &dockerfile, &[]);
     tag
 }
 
 #[test]
-fn redis_is_healthy_once_it_says_so_and_stops_on_docker_stop() {
+fn redis_is_healthy_once_it_answers_and_stops_on_docker_stop() {
     let image = redis_image();
     // Another user, nothing but its data to write to, and no capability.
     let container = Engine::shared().run(
