@@ -20,6 +20,8 @@ use crate::role;
 
 /// How long what our commands have left may take to end, after the deadline.
 const REAP_MS: u64 = 20;
+/// How many rounds it takes at least, however late it is: the first one may miss what starts meanwhile.
+const MIN_ROUNDS: u32 = 3;
 /// How often a child that has closed its output is asked whether it has ended. Most end at once.
 const POLL_FIRST: Duration = Duration::from_micros(200);
 const POLL_LAST: Duration = Duration::from_millis(10);
@@ -138,7 +140,7 @@ impl Reaper {
 impl Drop for Reaper {
     fn drop(&mut self) {
         let until_ms = clock::mono_ms() + REAP_MS;
-        loop {
+        for round in 1_u32.. {
             if !self.supervised {
                 reap_zombies(&self.before);
             }
@@ -150,7 +152,7 @@ impl Drop for Reaper {
             if left.is_empty() {
                 return;
             }
-            if clock::mono_ms() >= until_ms {
+            if round >= MIN_ROUNDS && clock::mono_ms() >= until_ms {
                 tracing::warn!(left = left.len(), "processes of exec: could not be ended");
                 return;
             }
