@@ -320,7 +320,7 @@ fn a_command_whose_settings_hang_ends_too() {
     let world = World::new();
     let config = world.file("toml", "");
     let ready = world.far("ready");
-    let list = run(&mut world.probe(&["list", "--config", &config]));
+    let list = starved::unless_starved(|| run(&mut world.probe(&["list", "--config", &config])));
     assert_eq!(list.code(), 0, "{list:?}");
     world.fuse.hang();
     let in_file = format!("dir = \"{ready}\"");
@@ -349,8 +349,9 @@ fn a_command_whose_settings_hang_ends_too() {
         assert_in_time(&run);
     }
     // One is remembered in READY_DIR, and one in a default folder, where READY_DIR itself hangs.
+    // All tests share the latter: where its lock is held for too long, one more is left.
     let left = world.left().len();
-    assert!((2..=2 + starved).contains(&left), "{left}");
+    assert!((2..=4 + starved).contains(&left), "{left}");
 }
 
 /// Runs it again where the machine was too busy; such a one has not had the time to remember its child.

@@ -9,9 +9,11 @@ use ready_probe_test_support::process::Run;
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What the probe says when its last resort ends it: its checks were kept waiting for a processor.
+/// What the probe says when its last resort ends it: its checks were kept waiting for a processor. With
+/// `-v`, also when those whom it has killed were.
 pub fn is_starved(run: &Run) -> bool {
     run.first_line().contains("no answer by the deadline: ")
+        || run.stderr.contains("processes of exec: could not be ended")
 }
 
 /// Asks until a probe had its say.
