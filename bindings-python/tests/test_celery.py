@@ -71,6 +71,10 @@ class Worker:
         """The processes that publish as its pool."""
         return {int(file.name.split("-")[0]) for file in self.folder.files("celery-pool")}
 
+    @property
+    def control(self):
+        return self._sender.control
+
     def send(self, task, *arguments):
         self._sender.send_task(task, arguments)
 
@@ -232,6 +236,17 @@ def test_a_worker_that_drains_says_so_until_its_task_is_done(worker, folder):
     file.touch()
     # Not its end: a child whose task ends just now may take another 30 s, for a reason of billiard's.
     until("the task is done", file.with_suffix(".done").exists)
+
+
+def test_a_worker_that_is_shut_down_by_remote_control_says_so_until_its_task_is_done(worker, folder):
+    celery = worker("--pool=threads")
+    celery.until_ready("celery", "celery-pool")
+    file, _ = celery.hang("file")
+    celery.control.shutdown()
+    folder.until_says("celery", "stopping: shutdown")
+    file.touch()
+    assert celery.process.wait(60) == 0
+    assert folder.files("celery") == []
 
 
 # What people try first: docs/celery.md says where that leads.

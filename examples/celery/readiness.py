@@ -69,7 +69,7 @@ class Consuming(bootsteps.StartStopStep):
         _worker.mark_ready()
 
     def stop(self, consumer):
-        if _ends():
+        if _ends(consumer):
             # Also if no signal told of it, as when a remote control asks for it.
             _worker.mark_stopping("shutdown")
             return
@@ -95,8 +95,10 @@ def _idle(name, limit):
     return agent
 
 
-def _ends():
-    return _is_set(state.should_stop) or _is_set(state.should_terminate)
+def _ends(consumer):
+    # A remote control that shuts the worker down sets neither status.
+    is_asked = _is_set(state.should_stop) or _is_set(state.should_terminate)
+    return is_asked or consumer.controller.blueprint.state != bootsteps.RUN
 
 
 def _is_set(status):
