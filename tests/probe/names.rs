@@ -45,6 +45,19 @@ fn a_question_that_is_lost_is_asked_again_before_the_deadline() {
 }
 
 #[test]
+fn a_resolver_that_gives_up_early_does_not_end_the_questions() {
+    let redis = Redis::start();
+    let names = NameServer::losing_the_first_two(&[("cache.test", &[HERE])]);
+    let resolv_conf = format!("{}options timeout:1 attempts:1\n", names.resolv_conf());
+    let target = format!("redis://cache.test:{}", redis.port());
+    let container = Container::new();
+    let probe = container.probe(["--timeout", BEFORE_GLIBC, &target]);
+    let mut probe = with_resolv_conf(&probe, &resolv_conf, None);
+    let run = unless_starved(|| run(&mut probe));
+    assert_mentions(&run, 0, &["healthy: 1 check passes"]);
+}
+
+#[test]
 fn both_families_are_used_where_the_first_questions_are_lost() {
     let server = Hostile::tcp_on(Ipv6Addr::LOCALHOST.into(), Behaviour::Silent);
     let six = IpAddr::V6(Ipv6Addr::LOCALHOST);

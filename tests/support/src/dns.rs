@@ -79,6 +79,14 @@ impl NameServer {
         Self::failing(hosts, |_, asked_before| asked_before == 0)
     }
 
+    /// The same, but the first two are lost.
+    ///
+    /// # Panics
+    /// Without the right to use port 53.
+    pub fn losing_the_first_two(hosts: &[(&str, &[IpAddr])]) -> Self {
+        Self::failing(hosts, |_, asked_before| asked_before < 2)
+    }
+
     /// Does not answer those questions; it is told how often the same was asked before.
     fn failing(
         hosts: &[(&str, &[IpAddr])],
