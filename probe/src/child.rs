@@ -203,6 +203,29 @@ pub fn children(parent: u32) -> Vec<u32> {
     }
 }
 
+/// Ends the commands that `start` has started, and waits for that; `given_up` is dropped meanwhile.
+pub async fn end_commands<T>(given_up: T) {
+    const WITHIN: Duration = Duration::from_secs(1);
+    let me = std::process::id();
+    let marked = || children(me).into_iter().filter(|pid| is_marked(*pid, me));
+    // One that is about to end has no environment any more.
+    let mut commands: Vec<u32> = marked().collect();
+    drop(given_up);
+    let give_up_at = clock::instant() + WITHIN;
+    while clock::instant() < give_up_at {
+        commands.extend(marked());
+        commands.retain(|pid| host::stat_of(*pid).is_some_and(|stat| !stat.has_ended()));
+        if commands.is_empty() {
+            return;
+        }
+        for pid in commands.iter().copied().filter_map(pid_of) {
+            // It is gone already, or it may not be killed.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        tokio::time::sleep(POLL_LAST).await;
+    }
+}
+
 fn is_marked(pid: u32, me: u32) -> bool {
     let mark = format!("{MARK}={me}");
     std::fs::read(format!("/proc/{pid}/environ"))

@@ -56,6 +56,7 @@ use crate::cli;
 use crate::exit::Exit;
 use crate::run;
 use crate::start::Start;
+use ready_probe::child;
 use ready_probe::event_loop;
 use ready_probe::settings::{Flags, Settings};
 use ready_probe::signals::Signals;
@@ -67,8 +68,6 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// How long the end waits for a store that is to be told of it, and for whoever reads our output.
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long a killed process takes to end, as a rule.
-const KILLED_WITHIN: Duration = Duration::from_millis(20);
 
 /// Runs the command.
 pub fn run(args: &cli::Run, flags: &Flags, start: &Start) -> Exit {
@@ -215,10 +214,7 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
     };
     let last = supervisor.conclude(end);
     // Its checks' own children are ended, and nothing that the command has left.
-    drop(asked);
-    if asking.under_way.get() {
-        tokio::time::sleep(KILLED_WITHIN).await;
-    }
+    child::end_commands(asked).await;
     let farewell = async {
         let has_last = told_seen.wait_for(|told| place.is_none() || told.version >= last);
         let told = tokio::time::timeout(STORE_PATIENCE, has_last);
@@ -236,7 +232,7 @@ type Prepared = (Signals, Children, Socket, Option<(Outputs, output::Ends)>);
 
 /// What has to be there before the command is started.
 fn prepare(options: &Options, line_seen: &mpsc::UnboundedSender<()>) -> Result<Prepared, String> {
-    ready_probe::child::keep_ended().map_err(|e| format!("children can't be waited for: {e}"))?;
+    child::keep_ended().map_err(|e| format!("children can't be waited for: {e}"))?;
     let signals = Signals::catch(&CAUGHT).map_err(|e| format!("signals can't be caught: {e}"))?;
     let children = Children::begin();
     // What the command leaves comes to us; process 1 needs not ask for it.

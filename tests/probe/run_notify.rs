@@ -141,16 +141,17 @@ fn descriptors_that_a_stranger_sends_leave_room_for_our_own() {
     let open = std::fs::read_dir(format!("/proc/{}/fd", program.guard.pid())).unwrap();
     assert!(open.count() < 40);
     let said = program.stderr();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("this command has not started it"), "{said}");
+    assert!(!said.contains("can't be read"), "{said}");
 }
 
 #[test]
 fn a_flood_without_end_does_not_keep_signals_waiting() {
     let mut program = Speaker::start(&[]);
     let floods = "fork('s = connected()\\nwhile True: s.send(b\"X=1\")')";
-    program.does(floods);
-    program.does(floods);
+    // Enough to keep the socket full.
+    for _ in 0..8 {
+        program.does(floods);
+    }
     program.does("tell('flooding')");
     assert_eq!(program.line(), "flooding");
     program.guard.signal(Signal::TERM);

@@ -166,6 +166,23 @@ fn what_is_left_over_is_ended_with_the_command() {
 }
 
 #[test]
+fn a_check_that_is_under_way_is_not_left_by_the_command() {
+    let container = Container::new();
+    let begun = container.path("begun");
+    let when = format!(
+        "--when=exec:sh -c 'touch {}; exec sleep 1000'",
+        begun.display()
+    );
+    let script = format!(
+        "until [ -e {} ]; do sleep 0.05; done; exit 0",
+        begun.display()
+    );
+    let options = ["run", "worker", &when, "--timeout=1h", "--"];
+    let run = container.run(options.into_iter().chain(["sh", "-c", &script]));
+    assert_eq!((run.code(), run.stderr.as_str()), (0, ""));
+}
+
+#[test]
 fn what_was_there_before_is_left_alone() {
     let container = Container::new();
     let probe = container.probe(["run", "worker", "--", "true"]);
