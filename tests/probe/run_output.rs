@@ -127,7 +127,7 @@ const COUNTS: &str = "import os, signal, sys, time\n\
 
 #[test]
 fn where_ours_is_a_terminal_the_programs_is_one_as_well() {
-    let drive = "until(b'open True True 99 33')\n\
+    let drive = "until(b'open True True 99 33\\r\\n')\n\
         size(terminal, 44, 88)\n\
         until(b'size 88 44')\n\
         os.write(terminal, b'\\x03')";
@@ -139,7 +139,7 @@ fn where_ours_is_a_terminal_the_programs_is_one_as_well() {
 
 #[test]
 fn what_the_terminal_has_sent_to_the_group_is_not_repeated() {
-    let drive = "until(b'open True True 99 33')\nos.write(terminal, b'\\x03')";
+    let drive = "until(b'open True True 99 33\\r\\n')\nos.write(terminal, b'\\x03')";
     let said = on_a_terminal(&[], COUNTS, drive);
     assert!(said.contains("interrupted 1\r\n"), "{said:?}");
 }
