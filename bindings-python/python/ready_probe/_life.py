@@ -70,14 +70,23 @@ def warn_forked(name, parent):
 def end():
     """Publishes ``stopping`` for whatever this process publishes, removes its signals, and lets
     nothing be published any more. Nothing of this package needs the interpreter afterwards."""
-    try:
-        _native.end("the process ends")
-        # A thread that a fork has not copied is not there to be waited for.
-        if _finish_logging is not None and os.getpid() in _open:
-            _finish_logging()
-    except KeyboardInterrupt:
-        # Whoever presses Ctrl-C again wants the end, which this is.
-        pass
+    for step in (_end_signals, _end_log):
+        try:
+            step()
+        except KeyboardInterrupt:
+            # Whoever presses Ctrl-C again wants the end, which this is. The log's thread has to end all the
+            # same: one that is still there when the interpreter is torn down takes the process along.
+            pass
+
+
+def _end_signals():
+    _native.end("the process ends")
+
+
+def _end_log():
+    # A thread that a fork has not copied is not there to be waited for.
+    if _finish_logging is not None and os.getpid() in _open:
+        _finish_logging()
 
 
 atexit.register(end)
