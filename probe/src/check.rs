@@ -8,6 +8,7 @@ mod exec;
 mod file;
 mod http;
 mod json_pointer;
+mod min_instances;
 mod nats;
 mod peer;
 mod process;
@@ -29,7 +30,7 @@ use ready_probe_sdk::thread;
 
 use self::rest::Rests;
 use crate::answer::Answer;
-use crate::child::Reaper;
+use crate::child::descendants::Reaper;
 use crate::fleet::Fleet;
 use crate::link::connect;
 use crate::outcome::{self, Outcome};

@@ -1,6 +1,7 @@
 //! `ready-probe list`: the signals in the store, or those of this container; one row an instance, the worst
 //! first.
 
+mod expected;
 mod json;
 mod rows;
 mod text;
@@ -17,12 +18,13 @@ use crate::cli;
 use crate::exit::Exit;
 use crate::run;
 use crate::start::Start;
+use expected::Unmet;
 use ready_probe::event_loop;
 use ready_probe::link::store::{self, LinkedStore};
 use ready_probe::newest::newest;
 use ready_probe::settings::{Flags, Format, Invalid, Origin, Settings};
 use ready_probe::time_limit::TimeLimit;
-use rows::{Row, Standing, Unmet};
+use rows::{Row, Standing};
 
 /// How much of what others say is quoted.
 const MAX_QUOTE_CHARS: usize = 300;

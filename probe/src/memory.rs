@@ -5,8 +5,8 @@
 //! the report says so. It can make an Unknown tolerable, or turn a "no" of peers into an Unknown if
 //! those that were ready are missing; never into a "yes".
 
-mod keeper;
-mod roster;
+mod file;
+mod missing_peers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +17,8 @@ use crate::grace::Grace;
 use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;
 use crate::verdict::Tolerance;
-pub use keeper::{Keeper, SHORT_PATIENCE};
-pub use roster::Roster;
+pub use file::{Keeper, SHORT_PATIENCE};
+pub use missing_peers::Roster;
 
 /// The version of the file.
 const VERSION: u32 = 1;

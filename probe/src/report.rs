@@ -1,19 +1,13 @@
 //! The report: one line that stands alone, then one line a check; or JSON.
-//!
-//! Docker keeps 4096 bytes of a health check's output, Podman 500.
 
 mod json;
+pub mod limit;
 mod text;
 
 use std::time::Duration;
 
 use crate::outcome::Outcome;
 use crate::verdict::{Ballot, Scope, Tolerance, Verdict};
-
-/// The most that is ever printed.
-pub const MAX_BYTES: usize = 4_096;
-/// The most that one row of a report takes, so that many fit.
-const MAX_ROW_BYTES: usize = 400;
 
 /// What a probe found.
 #[derive(Debug)]
@@ -126,28 +120,6 @@ impl Report {
             }
         }
     }
-
-    /// Chooses which of the rows, of these sizes, fit into `room` bytes: the heaviest first, in
-    /// their own order. A line that says that some are left out takes `omission` bytes.
-    fn fit(&self, sizes: &[usize], room: usize, omission: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..sizes.len()).collect();
-        if sizes.iter().sum::<usize>() <= room {
-            return order;
-        }
-        order.sort_by_key(|i| {
-            let rank = self.rows.get(*i).map_or(0, |row| row.ballot().rank());
-            std::cmp::Reverse(rank)
-        });
-        let mut left = room.saturating_sub(omission);
-        order.retain(|i| {
-            let size = sizes.get(*i).copied().unwrap_or(0);
-            let fits = size <= left;
-            left -= if fits { size } else { 0 };
-            fits
-        });
-        order.sort_unstable();
-        order
-    }
 }
 
 /// What is shown if the targets can't be known.
@@ -156,18 +128,6 @@ const SETTINGS: &str = "settings";
 /// Milliseconds to one decimal, which is all that anybody reads.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10_000.0).round() / 10.0
-}
-
-/// Cuts a text to `max` bytes at a character, and ends it in `…`.
-fn cut(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let mut end = max.saturating_sub('…'.len_utf8());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", text.get(..end).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use crate::start::Start;
 use ready_probe::event_loop;
 use ready_probe::far;
 use ready_probe::probe::Probe;
-use ready_probe::report::{MAX_BYTES, Report, Row};
+use ready_probe::report::limit::MAX_BYTES;
+use ready_probe::report::{Report, Row};
 use ready_probe::settings::env::Env;
 use ready_probe::settings::{
     DEFAULT_TIMEOUT, Flags, Format, Invalid, Origin, Settings, without_file,

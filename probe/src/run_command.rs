@@ -49,14 +49,15 @@ use self::program::Environment;
 use self::publisher::{Owner, Publisher};
 use self::readiness::{Event, Readiness};
 use self::socket::Socket;
-use self::supervisor::{CAUGHT, Supervisor};
+use self::supervisor::Supervisor;
+use self::supervisor::forward_signals::CAUGHT;
 use self::voice::Voice;
 use self::when::Asking;
 use crate::cli;
 use crate::exit::Exit;
 use crate::run;
 use crate::start::Start;
-use ready_probe::child;
+use ready_probe::child::{self, descendants};
 use ready_probe::event_loop;
 use ready_probe::settings::{Flags, Settings};
 use ready_probe::signals::Signals;
@@ -214,7 +215,7 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
     };
     let last = supervisor.conclude(end);
     // Its checks' own children are ended, and nothing that the command has left.
-    child::end_commands(asked).await;
+    descendants::end_commands(asked).await;
     let farewell = async {
         let has_last = told_seen.wait_for(|told| place.is_none() || told.version >= last);
         let told = tokio::time::timeout(STORE_PATIENCE, has_last);

@@ -7,8 +7,8 @@ mod checks;
 pub mod env;
 mod file;
 mod flags;
-mod layers;
 mod origin;
+mod precedence;
 pub mod without_file;
 
 use std::path::Path;
@@ -30,8 +30,8 @@ use env::Env;
 use file::ConfigFile;
 pub use file::DEFAULT_PATH as DEFAULT_FILE;
 pub use flags::Flags;
-use layers::{first_of, switch, typed};
 pub use origin::{Invalid, Origin, Setting};
+use precedence::{first_of, switch, typed};
 
 /// The default deadline of a run: HEALTHCHECK's own default is 30 s, a kubelet's and most people's
 /// is shorter.

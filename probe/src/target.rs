@@ -2,10 +2,10 @@
 
 mod itself;
 mod local;
+pub mod needs_shell;
 pub mod options;
 mod scheme;
 mod server;
-pub mod shell;
 pub mod variables;
 
 use std::ops::RangeInclusive;

@@ -5,15 +5,15 @@
 //! calls are under way; its own is watched from the beginning, but after the first call or
 //! [`Watchdog::disarm`] only while it is armed.
 
-mod account;
+mod last_progress;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use account::{Account, Forgiven};
-pub(crate) use account::{Call, Gap};
+use last_progress::{Account, Forgiven};
+pub(crate) use last_progress::{Call, Gap};
 
 use crate::freshness::Span;
 

@@ -2,8 +2,9 @@
 
 from ready_probe import _life, _native
 from ready_probe._errors import ReadyProbeError
-from ready_probe._work import reason as _text
-from ready_probe._work import reason_of, watch
+from ready_probe._reason import reason as _text
+from ready_probe._reason import reason_of
+from ready_probe._work import watch
 
 
 def mark_agent_ready(name, details=None, *, ttl=60.0, watchdog=None, store=None):

@@ -16,8 +16,9 @@ import weakref
 
 from ready_probe import _agent, _native
 from ready_probe._errors import ClosedError, ForkedProcessError, ReadyProbeError
-from ready_probe._work import reason as _text
-from ready_probe._work import reason_of, watch
+from ready_probe._reason import reason as _text
+from ready_probe._reason import reason_of
+from ready_probe._work import watch
 
 __all__ = ["Agent"]
 

@@ -13,7 +13,7 @@ use tokio::net::unix::pipe;
 use crate::child;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
-use crate::target::shell;
+use crate::target::needs_shell;
 
 /// How much of a command's output is kept for quoting.
 const MAX_OUTPUT_BYTES: usize = 4 * 1024;
@@ -22,7 +22,7 @@ const MAX_QUOTE_CHARS: usize = 200;
 /// Runs a command to its end.
 pub async fn ask(argv: &[String], secrets: &Secrets) -> Outcome {
     let outcome = run(argv, secrets).await;
-    match shell::unread(argv) {
+    match needs_shell::unread(argv) {
         None => outcome,
         Some(word) => outcome.with_text(|text| {
             let hint = format!("no shell reads the {word} in it: write exec:sh -c '…'");

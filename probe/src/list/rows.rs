@@ -216,45 +216,16 @@ impl Summary {
     }
 }
 
-/// The expected agents without a ready instance.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Unmet {
-    /// These have no instance.
-    pub missing: Vec<Name>,
-    /// These have instances, but none that is ready.
-    pub not_ready: Vec<Name>,
-}
-
-impl Unmet {
-    /// The unmet ones of `expected`.
-    pub fn of(expected: &[Name], rows: &[Row]) -> Self {
-        let mut unmet = Self::default();
-        for name in expected.iter().collect::<BTreeSet<_>>() {
-            let mut standings = rows
-                .iter()
-                .filter(|row| row.agent == *name)
-                .map(|row| row.standing)
-                .peekable();
-            if standings.peek().is_none() {
-                unmet.missing.push(name.clone());
-            } else if !standings.any(|standing| standing == Standing::Ready) {
-                unmet.not_ready.push(name.clone());
-            }
-        }
-        unmet
-    }
-
-    /// Whether all expectations are met.
-    pub fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.not_ready.is_empty()
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn row(agent: &str, instance: &str, state: &str, reason: Option<&str>) -> Row {
+    pub(in crate::list) fn row(
+        agent: &str,
+        instance: &str,
+        state: &str,
+        reason: Option<&str>,
+    ) -> Row {
         let record = serde_json::json!({
             "v": 1, "agent": agent, "instance": instance, "state": state, "reason": reason,
             "ttl_ms": 60_000,
@@ -268,7 +239,7 @@ mod tests {
         })
     }
 
-    fn stalled(agent: &str) -> Row {
+    pub(in crate::list) fn stalled(agent: &str) -> Row {
         let reason = "stalled: no progress for 12s (limit 10s)";
         row(agent, "x", "not_ready", Some(reason))
     }
@@ -319,19 +290,5 @@ mod tests {
             text(&rows),
             "2 agents, 3 instances: 1 ready, 1 stalled, 1 starting"
         );
-    }
-
-    #[test]
-    fn expected_is_an_agent_with_an_instance_that_is_ready() {
-        let name = |text: &str| Name::new(text).unwrap();
-        let rows = [
-            row("a", "x", "ready", None),
-            row("a", "y", "starting", None),
-            stalled("b"),
-        ];
-        let unmet = Unmet::of(&["c", "b", "a", "c"].map(name), &rows);
-        assert_eq!(unmet.missing, [name("c")]);
-        assert_eq!(unmet.not_ready, [name("b")]);
-        assert!(Unmet::of(&[name("a")], &rows).is_empty());
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::text::MAX_FIRST_LINE_BYTES;
-use super::{MAX_BYTES, MAX_ROW_BYTES, Report, Row, cut, milliseconds};
+use super::limit::{MAX_BYTES, MAX_FIRST_LINE_BYTES, MAX_ROW_BYTES, cut};
+use super::{Report, Row, milliseconds};
 
 /// The version of the schema.
 const SCHEMA: u32 = 1;

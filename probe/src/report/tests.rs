@@ -1,4 +1,4 @@
-use super::text::MAX_FIRST_LINE_BYTES;
+use super::limit::{MAX_BYTES, MAX_FIRST_LINE_BYTES};
 use super::*;
 
 fn row(label: &str, outcome: Outcome) -> Row {

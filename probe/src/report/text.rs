@@ -2,11 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{MAX_BYTES, MAX_ROW_BYTES, Report, Row, cut, milliseconds};
+use super::limit::{MAX_BYTES, MAX_FIRST_LINE_BYTES, MAX_ROW_BYTES, cut};
+use super::{Report, Row, milliseconds};
 use crate::outcome::Outcome;
-
-/// The most that the first line takes.
-pub const MAX_FIRST_LINE_BYTES: usize = 500;
 
 impl Report {
     /// The first line: verdict, the first check that explains it, why.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ready_probe::child::{children, has_ended, pid_of};
+use ready_probe::child::descendants::{children, has_ended};
+use ready_probe::child::pid_of;
 use ready_probe_sdk::clock;
 use rustix::process::{Signal, WaitOptions, kill_process, wait, waitpid};
 

@@ -1,17 +1,12 @@
 //! A program while it runs: what happens to it, what that makes of its signal, and its end.
 
-use ready_probe::child::pid_of;
+pub mod forward_signals;
+
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::{self, Process};
-use rustix::io::Errno;
-use rustix::process::{Signal, getpgid, getpgrp, getpid, getsid, kill_process};
-use signal_hook::consts::{
-    SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGIO, SIGQUIT, SIGTERM, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM,
-    SIGWINCH,
-};
 
 use super::children::Children;
-use super::end::{Asked, End, signal_name};
+use super::end::{Asked, End};
 use super::notify::{self, Said};
 use super::outer::Outer;
 use super::output::Outputs;
@@ -20,25 +15,7 @@ use super::readiness::{Event, Readiness, Word};
 use super::socket::{Message, Socket};
 use super::speakers::{self, From};
 use super::voice::Voice;
-use ready_probe::signals::Caught;
 
-/// What is passed on, and what tells of children. Not those that stop and continue a job, which the shell
-/// sends to all of it.
-pub const CAUGHT: [i32; 13] = [
-    SIGHUP,
-    SIGINT,
-    SIGQUIT,
-    SIGTERM,
-    SIGUSR1,
-    SIGUSR2,
-    SIGWINCH,
-    SIGALRM,
-    SIGVTALRM,
-    SIGIO,
-    Signal::POWER.as_raw(),
-    SIGURG,
-    SIGCHLD,
-];
 /// How often is looked at what nobody tells: whether the program publishes itself, and whether its main
 /// process lives.
 const LOOK_EVERY_MS: u64 = 1_000;
@@ -122,55 +99,6 @@ impl Supervisor {
     /// Whether `--when` is worth asking soon.
     pub fn is_when_failing(&self) -> bool {
         self.readiness.is_when_failing()
-    }
-
-    /// Passes a signal on to the program's main process.
-    pub fn pass_on(&mut self, caught: Caught) {
-        let Caught { number, by_kernel } = caught;
-        if number == SIGCHLD {
-            return;
-        }
-        let owner = self.publisher.owner();
-        let Some(pid) = pid_of(owner.pid) else {
-            return;
-        };
-        if let (SIGWINCH, Some(outputs)) = (number, &self.outputs)
-            && let Some(terminal) = &outputs.terminal
-        {
-            terminal.follow_size();
-        } else if by_kernel && goes_to_group(number) && getpgid(Some(pid)) == Ok(getpgrp()) {
-            // It has reached the program, and may have ended it by now.
-            return self.has_reached(number);
-        }
-        let Some(signal) = Signal::from_named_raw(number).filter(|_| owner.lives()) else {
-            return;
-        };
-        let name = signal_name(number);
-        match kill_process(pid, signal) {
-            Ok(()) => self.has_reached(number),
-            // It has just ended.
-            Err(Errno::SRCH) => {}
-            Err(Errno::PERM) => self.voice.say_once(&format!(
-                "{name} can't be passed on to process {}, which runs as another user: run this \
-                 command as root, or the program as this user",
-                owner.pid
-            )),
-            Err(e) => {
-                let e = std::io::Error::from(e);
-                self.voice.say_once(&format!(
-                    "{name} can't be passed on to process {}: {e}",
-                    owner.pid
-                ));
-            }
-        }
-    }
-
-    fn has_reached(&mut self, number: i32) {
-        self.asked.note(number, clock::mono_ms());
-        if matches!(number, SIGTERM | SIGINT) {
-            self.take(Event::Terminated(signal_name(number)));
-            self.publish();
-        }
     }
 
     /// Takes what the program has said, in the order in which it came, and publishes the sum. A barrier is
@@ -408,16 +336,6 @@ impl Supervisor {
     /// Says something for people.
     pub fn say(&mut self, what: &str) {
         self.voice.say_once(what);
-    }
-}
-
-/// Whether the terminal sends it to its whole foreground group. One that hangs up tells the leader of its
-/// session alone.
-fn goes_to_group(number: i32) -> bool {
-    match number {
-        SIGINT | SIGQUIT | SIGWINCH => true,
-        SIGHUP => getsid(None) != Ok(getpid()),
-        _ => false,
     }
 }
 

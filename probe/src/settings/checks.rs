@@ -4,8 +4,8 @@ use ready_probe_sdk::signal::{NO_AGENTS, Name};
 
 use super::env::Env;
 use super::flags::Flags;
-use super::layers::typed;
 use super::origin::{Invalid, Setting};
+use super::precedence::typed;
 use crate::redact::Secrets;
 use crate::target::Target;
 use crate::target::options::Options;

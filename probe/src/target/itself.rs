@@ -1,7 +1,7 @@
 //! Commands that look for a process by its command line and find themselves: the pattern is on the
 //! command line of the probe, or of the shell that runs them. They would always pass.
 
-use super::shell::{base_name, script, words};
+use super::needs_shell::{base_name, script, words};
 
 const FINDERS: [&str; 3] = ["pgrep", "pkill", "pidof"];
 const FILTERS: [&str; 8] = ["grep", "egrep", "fgrep", "rg", "awk", "gawk", "mawk", "sed"];

@@ -13,9 +13,9 @@ pub mod client;
 mod hint;
 mod life;
 mod link;
+mod lookup;
 mod read;
 mod refused;
-mod stream;
 mod write;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -25,11 +25,11 @@ use serde::Deserialize;
 use super::{Failure, Published, Record, Seen, Store, Stored};
 use crate::connect::store::Bucket;
 use crate::signal::Name;
+pub use bucket::Cluster;
+use bucket::{Lifetimes, Terms};
 use link::DENIED;
 pub use link::{Link, MOMENT, Replies, Reply, Request};
 use refused::Refused;
-pub use stream::Cluster;
-use stream::{Lifetimes, Terms};
 
 /// The most that a batch may ask for (ADR-31).
 pub const MAX_BATCH: usize = 1_024;

@@ -11,7 +11,7 @@
 pub mod client;
 mod command;
 mod index;
-mod reply;
+mod refused;
 mod write;
 
 use std::collections::{HashMap, HashSet};
@@ -22,7 +22,7 @@ use super::{Expiry, Failure, Published, Record, Seen, Store, Stored};
 use crate::clock;
 use crate::signal::{DecodeError, MAX_RECORD_BYTES, Name};
 use command::{get, key_command, srem};
-use reply::{error, no_redis, too_few};
+use refused::{error, no_redis, too_few};
 
 /// What a reply without a record takes at most, in bytes: a status, a number, an error.
 const SMALL_REPLY_BYTES: usize = 1_024;

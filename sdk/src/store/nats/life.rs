@@ -6,8 +6,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::bucket::{Lifetimes, StreamInfo};
 use super::link::Reply;
-use super::stream::{Lifetimes, StreamInfo};
 use crate::clock::millis;
 use crate::store::Expiry;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::Failure;
-use super::stream::time;
+use super::bucket::time;
 
 /// The status of an answer that a denied permission keeps from coming.
 pub(super) const DENIED: u16 = 403;

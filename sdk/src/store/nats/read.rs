@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
+use super::bucket::Lifetimes;
 use super::life::Life;
-use super::stream::Lifetimes;
 use super::{Failure, Link, MAX_BATCH, Name, NatsStore, Replies, Reply, Request, Seen, no_answer};
 
 impl<L: Link> NatsStore<L> {

@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::stream::{ApiAnswer, Lifetimes};
+use super::bucket::{ApiAnswer, Lifetimes};
 use super::{DENIED, Failure, Link, NatsStore, Published, Record, Replies, Reply, Request, Stored};
 use super::{api, no_answer, parse, ttl_header};
 

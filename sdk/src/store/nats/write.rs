@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
+use super::bucket::{ApiAnswer, Lifetimes};
 use super::refused::Refused;
-use super::stream::{ApiAnswer, Lifetimes};
 use super::{
     DENIED, Failure, Link, NatsStore, Published, Record, Replies, Reply, Request, Stored, parse,
     ttl_header,

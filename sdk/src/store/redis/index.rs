@@ -3,7 +3,7 @@
 use redis::{Cmd, Value};
 
 use super::command::{ADD_COMMANDS, add_to_set, key_command, smembers, srem};
-use super::reply::{error, texts};
+use super::refused::{error, texts};
 use super::{CHUNK, Link, RedisStore};
 use crate::signal::{Instance, MAX_TTL_MS, Name};
 use crate::store::Failure;

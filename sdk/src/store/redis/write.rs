@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use redis::{Cmd, Value, cmd};
 
 use super::command::{ADD_COMMANDS, add_to_set, key_command};
-use super::reply::{all_stored, stored, too_few};
+use super::refused::{all_stored, stored, too_few};
 use super::{Link, RedisStore, SMALL_REPLY_BYTES};
 use crate::clock;
 use crate::store::{Failure, Published, Record, Stored};

@@ -246,5 +246,5 @@ impl TryFrom<String> for Ids {
 }
 
 #[cfg(test)]
-#[path = "roster_tests.rs"]
+#[path = "missing_peers_tests.rs"]
 mod tests;
