@@ -21,11 +21,11 @@ LAYERS = {
         watchdog outbox publisher announce heartbeat agents agent mark lib
     """,
     "probe/src/lib.rs": """
-        outcome fleet redact duration time_limit verdict grace answer left_behind role event_loop child signals
+        outcome fleet redact duration time_limit verdict grace hold answer left_behind role event_loop child signals
         target settings link newest check memory far plan report judge probe lib
     """,
     "probe/src/main.rs": """
-        exit cli typed deadline start relay run config install list mark run_command wait main
+        exit cli typed deadline start relay long_poll run config install list mark run_command wait main
     """,
 }
 # What stands in the root of a crate, above all modules, for all of them.

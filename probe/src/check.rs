@@ -26,6 +26,7 @@ use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::connect::{Endpoint, round, stage};
 use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Epoch;
+use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::thread;
 
 use self::rest::Rests;
@@ -61,8 +62,12 @@ pub struct Context<'a> {
 type Said = (Outcome, Vec<Fleet>);
 
 /// The agents that have published in this life of the container, and the answers of their checks:
-/// their records have to be read for the one, and need not be read again for the other.
-pub fn discover(context: Context<'_>) -> Result<Vec<(Target, Answer)>, String> {
+/// their records have to be read for the one, and need not be read again for the other; nor those of agents
+/// whose answers are `known`.
+pub fn discover(
+    context: Context<'_>,
+    known: &dyn Fn(&Name) -> Option<Answer>,
+) -> Result<Vec<(Target, Answer)>, String> {
     let names = context.folder.agents().map_err(|e| e.to_string())?;
     let Context {
         folder,
@@ -71,6 +76,9 @@ pub fn discover(context: Context<'_>) -> Result<Vec<(Target, Answer)>, String> {
         ..
     } = context;
     let discovered = names.into_iter().filter_map(|name| {
+        if let Some(answer) = known(&name) {
+            return Some((Target::agent(name), answer));
+        }
         let started = clock::instant();
         let outcome = agent::ask_discovered(folder, epoch, secrets, &name)?;
         let target = Target::agent(name);

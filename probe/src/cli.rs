@@ -200,7 +200,8 @@ Without targets it checks the agents of this container (all that have published 
 of READY_AGENT), Redis if REDIS_URL is set, NATS if NATS_URL is set (READY_REDIS=off and
 READY_NATS=off leave them alone), and whatever READY_CHECKS and the configuration file name.
 
-Options of every target: timeout=, grace=, name=, optional, not, scope=own|dependency
+Options of every target: timeout=, grace=, name=, optional, not, scope=own|dependency;
+with --long-poll, but for agent: also confirm= and recheck=
 peer:NAME asks READY_STORE whether an agent of another container is ready.
 READY_NATS_MAX_AGE is how long a new bucket keeps signals on a nats-server before 2.11.
 Secrets can come from files: REDIS_URL_FILE, NATS_URL_FILE, READY_STORE_FILE.

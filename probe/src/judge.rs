@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::freshness::Span;
 
 use crate::answer::Answer;
@@ -25,30 +26,48 @@ pub struct Learned {
     after: Memory,
     /// Worth writing.
     pub has_changed: bool,
+    /// Which of the answers are new, by number; all of them unless said.
+    fresh: Option<Vec<bool>>,
 }
 
 impl Learned {
     /// What to remember of it.
     pub fn news(&self) -> News<'_> {
-        news(&self.plan, &self.answers)
+        news(&self.plan, &self.answers, self.fresh.as_deref())
+    }
+
+    /// The new answers.
+    pub fn fresh_answers(&self) -> impl Iterator<Item = &Answer> {
+        let numbered = self.answers.iter().enumerate();
+        numbered
+            .filter(|(number, _)| is_fresh(self.fresh.as_deref(), *number))
+            .map(|(_, answer)| answer)
     }
 }
 
-/// Adds a round to what was remembered. Decides nothing else, and reads nothing.
-pub fn learn(before: Memory, plan: Plan, mut answers: Vec<Answer>, now_ms: u64) -> Learned {
+/// Adds a round to what was remembered. Decides nothing else, and reads nothing. Answers that are not `fresh`
+/// are remembered already.
+pub fn learn(
+    before: Memory,
+    plan: Plan,
+    mut answers: Vec<Answer>,
+    fresh: Option<Vec<bool>>,
+    now_ms: u64,
+) -> Learned {
     for (question, answer) in plan.questions.iter().zip(&mut answers) {
         let (past, roster) = (before.past(&question.key), before.roster(&question.key));
         let outcome = answer.outcome.clone();
         answer.outcome = in_the_light_of(past, roster, outcome, &answer.fleets, now_ms);
     }
     let mut after = before.clone();
-    let has_changed = after.learn(&news(&plan, &answers), now_ms);
+    let has_changed = after.learn(&news(&plan, &answers, fresh.as_deref()), now_ms);
     Learned {
         plan,
         answers,
         before,
         after,
         has_changed,
+        fresh,
     }
 }
 
@@ -96,7 +115,14 @@ pub struct Judging {
     pub without_agents: bool,
     /// Whether the next probe will find what was learned.
     pub is_kept: bool,
+    /// Whether a check has to have failed for a while before that counts: an answer is held that was
+    /// "healthy", and nobody counts retries meanwhile.
+    pub confirms: bool,
 }
+
+/// How long a check does not pass before that is news, if it says nothing else. HEALTHCHECK's own default
+/// forgives as much: two failures, 30 s apart, of three.
+const DEFAULT_CONFIRM: Duration = Duration::from_secs(10);
 
 impl Judging {
     /// One row a check.
@@ -146,6 +172,15 @@ impl Judging {
         } else {
             within
         };
+        let confirm = target.confirm.unwrap_or(DEFAULT_CONFIRM);
+        let unconfirmed = match (tolerance, past) {
+            (Tolerance::Exhausted, Some(past))
+                if self.confirms && self.is_kept && !counts_at_once(&target.kind) =>
+            {
+                past.unconfirmed(confirm, now_ms)
+            }
+            (Tolerance::Exhausted | Tolerance::Tolerated { .. }, _) => Tolerance::Exhausted,
+        };
         let outcome = match (answer.outcome, past) {
             (Outcome::Unknown(cause), Some(past)) if self.tolerant => {
                 let said = if is_lost {
@@ -170,6 +205,15 @@ impl Judging {
                 _,
             ) => outcome,
         };
+        let is_unconfirmed = matches!(unconfirmed, Tolerance::Tolerated { .. });
+        let (outcome, tolerance) = match (outcome.passes(), is_unconfirmed) {
+            (false, true) => {
+                let confirm = Span(millis(confirm));
+                let said = |text| format!("{text}; counts once it has not passed for {confirm}");
+                (outcome.with_text(said), unconfirmed)
+            }
+            (_, _) => (outcome, tolerance),
+        };
         Row {
             subject: match (&target.kind, &target.name) {
                 (Kind::Agents, _) => Subject::Agents,
@@ -189,9 +233,31 @@ impl Judging {
     }
 }
 
-fn news<'a>(plan: &'a Plan, answers: &'a [Answer]) -> News<'a> {
-    let asked = plan.questions.iter().zip(answers);
-    let asked = asked.map(|(question, answer)| (question.key.as_str(), answer));
+/// Of an agent's own word, its death, stall or end of its TTL nobody doubts.
+fn counts_at_once(kind: &Kind) -> bool {
+    match kind {
+        Kind::Agents | Kind::Agent { .. } => true,
+        Kind::Peer { .. }
+        | Kind::Redis(_)
+        | Kind::Nats(_)
+        | Kind::Http(_)
+        | Kind::Connect(_)
+        | Kind::Process { .. }
+        | Kind::Pid(_)
+        | Kind::Exec(_)
+        | Kind::File(_)
+        | Kind::Any(_) => false,
+    }
+}
+
+fn is_fresh(fresh: Option<&[bool]>, number: usize) -> bool {
+    fresh.is_none_or(|fresh| fresh.get(number).copied().unwrap_or(true))
+}
+
+fn news<'a>(plan: &'a Plan, answers: &'a [Answer], fresh: Option<&'a [bool]>) -> News<'a> {
+    let asked = plan.questions.iter().zip(answers).enumerate();
+    let asked = asked.filter(move |(number, _)| is_fresh(fresh, *number));
+    let asked = asked.map(|(_, (question, answer))| (question.key.as_str(), answer));
     let seen = asked
         .clone()
         .filter(|(_, answer)| !answer.fleets.is_empty());

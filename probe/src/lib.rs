@@ -22,6 +22,7 @@ pub mod event_loop;
 pub mod far;
 pub mod fleet;
 pub mod grace;
+pub mod hold;
 pub mod judge;
 pub mod left_behind;
 pub mod link;

@@ -6,9 +6,11 @@
 //! those that were ready are missing; never into a "yes".
 
 mod file;
+mod heard;
 mod missing_peers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,7 @@ use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;
 use crate::verdict::Tolerance;
 pub use file::{Keeper, SHORT_PATIENCE};
+pub use heard::{Begun, Ending, Holder, Told};
 pub use missing_peers::Roster;
 
 /// The version of the file.
@@ -56,6 +59,9 @@ pub struct Memory {
     /// Who was ready, of the checks that ask a store.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     peers: BTreeMap<String, Roster>,
+    /// What askers of held answers were told, by their command lines.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    told: BTreeMap<String, Told>,
 }
 
 /// What is remembered of one check.
@@ -69,6 +75,9 @@ pub struct Past {
     pub last: Answered,
     /// Since when it answers so: `CLOCK_MONOTONIC` in milliseconds.
     pub since_ms: u64,
+    /// Since when it has not passed, whatever it answered instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_pass_since_ms: Option<u64>,
 }
 
 /// An outcome without its text.
@@ -132,10 +141,14 @@ impl Memory {
             let next = Past::after(self.past(key), (*outcome).into(), now_ms);
             changed |= self.checks.insert((*key).to_owned(), next) != Some(next);
         }
-        self.v = VERSION;
-        self.written_ms = now_ms;
+        self.stamp(now_ms);
         self.forget_oldest(&answers.iter().map(|(key, _)| *key).collect());
         changed
+    }
+
+    fn stamp(&mut self, now_ms: u64) {
+        self.v = VERSION;
+        self.written_ms = now_ms;
     }
 
     fn is_of_this_version(&self) -> bool {
@@ -165,7 +178,16 @@ impl Past {
             Answered::Pass | Answered::Fail => Some(answer),
             Answered::Unknown => before.and_then(|past| past.definite),
         };
+        let no_pass_before = before.and_then(|past| past.no_pass_since_ms);
         Self {
+            no_pass_since_ms: match answer {
+                Answered::Pass => None,
+                Answered::Fail | Answered::Unknown => Some(
+                    no_pass_before
+                        .filter(|since_ms| *since_ms <= now_ms)
+                        .unwrap_or(now_ms),
+                ),
+            },
             passed: answer == Answered::Pass || before.is_some_and(|past| past.passed),
             definite,
             last: answer,
@@ -180,6 +202,14 @@ impl Past {
     /// How long it has answered as it does now.
     pub fn lasted_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.since_ms)
+    }
+
+    /// Whether it has passed, and has not failed to pass for as long as `confirm` since.
+    pub fn unconfirmed(&self, confirm: Duration, now_ms: u64) -> Tolerance {
+        match self.no_pass_since_ms {
+            Some(since_ms) if self.passed => Grace::For(confirm).tolerance(since_ms, now_ms),
+            Some(_) | None => Tolerance::Exhausted,
+        }
     }
 
     /// Whether an `Unknown` is tolerated: the last definite answer was `Pass`, and the grace,

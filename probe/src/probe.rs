@@ -8,14 +8,16 @@ use futures_util::future::{join, join_all};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::{Epoch, Mounts};
+use ready_probe_sdk::signal::Name;
 
 use crate::answer::Answer;
 use crate::check::{self, Context};
 use crate::far;
 use crate::far::answer::AnswerLine;
 use crate::far::ask::{Asking, Hearings};
+use crate::hold::Class;
 use crate::judge::{self, Judging, Learned};
-use crate::memory::{Keeper, SHORT_PATIENCE};
+use crate::memory::{Begun, Ending, Holder, Keeper, SHORT_PATIENCE};
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Question};
 use crate::report::{Report, Row};
@@ -83,14 +85,21 @@ impl<'a> Probe<'a> {
 
     /// Lists what is to be asked: what is configured, and the agents that are there.
     pub fn plan(&self) -> Plan {
+        self.plan_again(&|_| None)
+    }
+
+    /// The same where some agents that nobody named need not be asked again.
+    pub fn plan_again(&self, reused: &dyn Fn(&Name) -> Option<Answer>) -> Plan {
         let mut plan = Plan::default();
         if self.settings.discover {
             let mount = self
                 .mounts
                 .and_then(|mounts| far::paths::of_folder(mounts, &self.settings.folder.value));
             match (&mount, &self.asks) {
-                (None, _) => self.plan_discovered(&mut plan),
-                (Some(point), Some(asked)) if point == asked => self.plan_discovered(&mut plan),
+                (None, _) => self.plan_discovered(&mut plan, reused),
+                (Some(point), Some(asked)) if point == asked => {
+                    self.plan_discovered(&mut plan, reused)
+                }
                 // The child finds out what is there.
                 (Some(_), None) => plan.add(Target::agents(), None, false),
                 (Some(_), Some(_)) => {}
@@ -232,12 +241,35 @@ impl<'a> Probe<'a> {
             .collect()
     }
 
+    /// Asks one question, if it concerns no mount that may hang.
+    pub async fn ask_one(&self, target: &Target, limit: TimeLimit) -> Option<Answer> {
+        let mut answers = check::ask_all(&[target], self.context(), limit).await;
+        answers.pop()
+    }
+
+    /// Asks an agent of this container, if the target is one.
+    pub fn ask_agent(&self, target: &Target) -> Option<Answer> {
+        check::ask_now(target, self.context())
+    }
+
     /// Folds the answers into a report, in the light of those before. Recalls these first, and
     /// remembers the new ones afterwards; reads and writes nothing else.
     pub fn judge(&self, plan: Plan, answers: Vec<Answer>) -> Report {
+        self.judge_again(plan, answers, None, false)
+    }
+
+    /// The same of answers that are not all new; `fresh` says which are. `confirms` says that a "no" has to
+    /// last before it counts.
+    pub fn judge_again(
+        &self,
+        plan: Plan,
+        answers: Vec<Answer>,
+        fresh: Option<Vec<bool>>,
+        confirms: bool,
+    ) -> Report {
         let now_ms = clock::mono_ms();
         let recalled = self.keeper.recall();
-        let learned = judge::learn(recalled.memory, plan, answers, now_ms);
+        let learned = judge::learn(recalled.memory, plan, answers, fresh, now_ms);
         let remembered = self.remember(&learned, now_ms);
         let mut notes: Vec<String> = Vec::new();
         notes.extend(recalled.problem.map(|why| format!("no grace: {why}")));
@@ -249,6 +281,7 @@ impl<'a> Probe<'a> {
             tolerant: self.tolerant,
             without_agents: self.settings.without_agents.is_some(),
             is_kept: remembered.is_ok(),
+            confirms,
         };
         let rows = judging.rows(learned, now_ms);
         Report {
@@ -263,17 +296,47 @@ impl<'a> Probe<'a> {
     /// where it can be written, or every probe would take it for the first one.
     fn remember(&self, learned: &Learned, now_ms: u64) -> Result<(), String> {
         let is_unknown = |answer: &Answer| matches!(answer.outcome, Outcome::Unknown(_));
-        let has_unknown = self.tolerant && learned.answers.iter().any(is_unknown);
+        let has_unknown = self.tolerant && learned.fresh_answers().any(is_unknown);
         if !learned.has_changed && !has_unknown {
             return Ok(());
         }
         let patience = if has_unknown {
-            // Within the time that the deadline leaves for the report.
-            (self.settings.timeout.value / 40).clamp(SHORT_PATIENCE, LONG_PATIENCE)
+            self.long_patience()
         } else {
             SHORT_PATIENCE
         };
         self.keeper.remember(&learned.news(), now_ms, patience)
+    }
+
+    /// Within the time that the deadline leaves for the report.
+    fn long_patience(&self) -> Duration {
+        (self.settings.timeout.value / 40).clamp(SHORT_PATIENCE, LONG_PATIENCE)
+    }
+
+    /// Notes that a run begins whose answer may be held, and tells what its asker has surely heard.
+    pub fn begin(&self, key: &str, me: Holder) -> Result<Begun, String> {
+        let now_ms = clock::mono_ms();
+        self.keeper
+            .change(self.long_patience(), |memory| memory.begin(key, me, now_ms))
+    }
+
+    /// Notes how it has ended. `beside` is whom it found when it began.
+    pub fn end(
+        &self,
+        key: &str,
+        me: Holder,
+        beside: Option<Holder>,
+        ended: (Class, Ending),
+    ) -> Result<(), String> {
+        let now_ms = clock::mono_ms();
+        self.keeper.change(self.long_patience(), |memory| {
+            memory.end(key, me, beside, ended, now_ms);
+        })
+    }
+
+    /// Whether several ask for the same held answer.
+    pub fn is_asked_by_several(&self, key: &str) -> bool {
+        self.keeper.recall().memory.is_asked_by_several(key)
     }
 
     fn context(&self) -> Context<'_> {
@@ -286,8 +349,8 @@ impl<'a> Probe<'a> {
         }
     }
 
-    fn plan_discovered(&self, plan: &mut Plan) {
-        match check::discover(self.context()) {
+    fn plan_discovered(&self, plan: &mut Plan, reused: &dyn Fn(&Name) -> Option<Answer>) {
+        match check::discover(self.context(), reused) {
             Ok(agents) if agents.is_empty() => {
                 let nobody = "no agent has published a signal";
                 // Somebody else's image, in which none ever will.

@@ -39,7 +39,7 @@ pub struct Row {
     pub passed_before: bool,
     /// Whether there is no agent to say that the container is still starting.
     pub without_agents: bool,
-    /// If it is `Unknown`: whether that is tolerated.
+    /// If it does not pass: whether that is tolerated.
     pub tolerance: Tolerance,
     /// Its answer.
     pub outcome: Outcome,

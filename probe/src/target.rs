@@ -12,19 +12,25 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::nats::NatsAddress;
 use ready_probe_sdk::connect::redis::RedisAddress;
 use ready_probe_sdk::connect::tls::TlsOptions;
+use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::signal::{Name, clean};
 
+use crate::duration::duration;
 use crate::grace::{self, Grace};
-use crate::redact::Secrets;
+use crate::redact::{Secrets, shown};
 use crate::time_limit;
 use crate::verdict::Scope;
 use options::Options;
 use scheme::{SCHEMES, no_scheme, unknown_scheme};
 use variables::{Lookup, Unusable, Variables};
+
+/// The least time between two questions of one check, while an answer is held.
+const RECHECK_LEAST: Duration = Duration::from_millis(100);
 
 /// How much of a target is printed and remembered at most: a path may have any length, and hold
 /// line ends.
@@ -44,6 +50,10 @@ pub struct Target {
     pub timeout: Option<Duration>,
     /// Its own grace.
     pub grace: Option<Grace>,
+    /// While an answer is held: how long it has not to pass before that is news, if it says so.
+    pub confirm: Option<Duration>,
+    /// While an answer is held: how often it is asked again, if it says so.
+    pub recheck: Option<Duration>,
     /// It is only reported, and never decides.
     pub optional: bool,
     /// Pass and Fail change places. Where something is expected, the kind's own `not` is set instead.
@@ -365,6 +375,8 @@ impl Target {
             name: None,
             timeout: None,
             grace: None,
+            confirm: None,
+            recheck: None,
             optional: false,
             not: false,
             scope: Scope::Own,
@@ -401,12 +413,21 @@ impl Target {
         scope: Scope,
         options: &mut Options,
     ) -> Result<Self, String> {
+        let is_agent = matches!(kind, Kind::Agent { .. });
+        let at_once = |option, value: Option<Duration>| match value {
+            Some(_) if is_agent => Err(format!(
+                "{option} is no option of agent: what an agent says counts at once"
+            )),
+            value => Ok(value),
+        };
         Ok(Self {
             kind,
             redacted: clean(redacted, MAX_REDACTED_CHARS),
             name: options.parsed("name", report_name)?,
             timeout: options.parsed("timeout", time_limit::parse)?,
             grace: options.parsed("grace", grace::parse)?,
+            confirm: at_once("confirm", options.parsed("confirm", duration)?)?,
+            recheck: at_once("recheck", options.parsed("recheck", recheck)?)?,
             optional: options.flag("optional")?,
             not: options.flag("not")?,
             scope: options.parsed("scope", scope_word)?.unwrap_or(scope),
@@ -427,6 +448,18 @@ fn report_name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a name for reports is at most 64 printable characters".to_owned())
+}
+
+fn recheck(text: &str) -> Result<Duration, String> {
+    let recheck = duration(text)?;
+    if recheck < RECHECK_LEAST {
+        return Err(format!(
+            "{} is too often: at least {}",
+            shown(text),
+            Span(millis(RECHECK_LEAST))
+        ));
+    }
+    Ok(recheck)
 }
 
 fn scope_word(text: &str) -> Result<Scope, String> {

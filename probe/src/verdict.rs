@@ -54,10 +54,11 @@ impl Verdict {
     }
 }
 
-/// Whether an `Unknown` is within the check's grace.
+/// Whether an `Unknown` is within the check's grace, or a "no" not yet confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tolerance {
-    /// The check has passed, it did not fail since, and its grace is not over.
+    /// The check has passed, it did not fail since, and its grace is not over. While an answer is held,
+    /// also: it has passed, and has not failed for long enough to be believed.
     Tolerated {
         /// Until when, by `CLOCK_MONOTONIC` in milliseconds; `None` for ever. For whoever asks
         /// again: the fold knows no time.
@@ -81,7 +82,7 @@ pub struct Ballot<'a> {
     /// Whether there is no agent to say that the container is still starting: then each of its own
     /// checks says so, until it has passed.
     pub without_agents: bool,
-    /// If it is `Unknown`: whether that is tolerated.
+    /// If it does not pass: whether that is tolerated.
     pub tolerance: Tolerance,
 }
 
@@ -105,7 +106,9 @@ impl Ballot<'_> {
         match (self.outcome, self.tolerance) {
             (Outcome::Pass(_), _) => Weight::Pass,
             (Outcome::Blemished(_), _) => Weight::Blemish,
-            (Outcome::Unknown(_), Tolerance::Tolerated { .. }) => Weight::Blemish,
+            (Outcome::Fail(_) | Outcome::Unknown(_), Tolerance::Tolerated { .. }) => {
+                Weight::Blemish
+            }
             (Outcome::Unknown(_), Tolerance::Exhausted) if self.without_agents && self.is_new() => {
                 Weight::NotYet
             }
@@ -202,6 +205,7 @@ mod tests {
         let dep_not_yet = &Case(Outcome::starting("s"), true, Dependency, false, Exhausted);
         let tolerated = &Case(Outcome::unknown("?"), true, Dependency, true, Tolerated);
         let exhausted = &Case(Outcome::unknown("?"), true, Dependency, false, Exhausted);
+        let unconfirmed = &Case(Outcome::fail("n"), true, Own, true, Tolerated);
         let opt_fail = &Case(Outcome::fail("n"), false, Own, true, Exhausted);
         let opt_unknown = &Case(Outcome::unknown("?"), false, Own, true, Exhausted);
         let blemished = &Case(Outcome::Blemished("b".into()), true, Own, true, Exhausted);
@@ -221,6 +225,8 @@ mod tests {
             (&[again], "unhealthy"),
             (&[dep_not_yet], "unhealthy"),
             (&[tolerated, pass], "degraded"),
+            (&[unconfirmed, pass], "degraded"),
+            (&[unconfirmed, fail], "unhealthy"),
             (&[exhausted, pass], "unhealthy"),
             (&[tolerated, exhausted], "unhealthy"),
             (&[opt_fail, pass], "degraded"),

@@ -93,10 +93,22 @@ impl Keeper {
     /// Adds what was learned now, to what other probes have learned meanwhile. The lock is waited
     /// for no longer than `patience`. The error says what is wrong with each folder.
     pub fn remember(&self, news: &News<'_>, now_ms: u64, patience: Duration) -> Result<(), String> {
+        self.change(patience, |memory| {
+            memory.learn(news, now_ms);
+        })
+    }
+
+    /// Changes the memory as it is now. The lock is waited for no longer than `patience`. The error says what
+    /// is wrong with each folder.
+    pub fn change<T>(
+        &self,
+        patience: Duration,
+        mut change: impl FnMut(&mut Memory) -> T,
+    ) -> Result<T, String> {
         let mut problems = Vec::new();
         for (path, dir) in self.folder.probe_dirs(true) {
-            match dir.and_then(|dir| self.remember_in(&dir, news, now_ms, patience)) {
-                Ok(()) => return Ok(()),
+            match dir.and_then(|dir| self.change_in(&dir, patience, &mut change)) {
+                Ok(changed) => return Ok(changed),
                 Err(e) => problems.push(format!("{}: {e}", path.display())),
             }
         }
@@ -106,26 +118,25 @@ impl Keeper {
         Err(problems.join("; "))
     }
 
-    fn remember_in(
+    fn change_in<T>(
         &self,
         dir: &OwnedFd,
-        news: &News<'_>,
-        now_ms: u64,
         patience: Duration,
-    ) -> io::Result<()> {
+        change: &mut impl FnMut(&mut Memory) -> T,
+    ) -> io::Result<T> {
         let stem = self.file.trim_end_matches(".json");
         let _lock = lock(dir, &format!("{stem}.lock"), patience)?;
         let is_new = !matches!(read(dir, &self.file), Ok(Some(_)));
         // From all folders: the last probe may not have been able to write into this one. What
         // can't be believed is replaced.
         let mut memory = self.recall().memory;
-        memory.learn(news, now_ms);
+        let changed = change(&mut memory);
         replace(dir, &self.file, &format!("{stem}.tmp"), &memory)?;
         if is_new {
             // Best effort: a few hundred bytes more or less decide nothing.
             let _ = remove_stale(dir);
         }
-        Ok(())
+        Ok(changed)
     }
 }
 

@@ -228,9 +228,10 @@ fn check(
 
 /// Within `any`, what a target's answer means is decided for all of them together.
 fn only_asks(target: Target) -> Result<Target, String> {
-    if target.grace.is_some() || target.optional {
+    let lasts = [target.confirm, target.recheck];
+    if target.grace.is_some() || target.optional || lasts.iter().any(Option::is_some) {
         return Err(format!(
-            "{}: within any, grace and optional belong to the check as a whole",
+            "{}: within any, grace, confirm, recheck and optional belong to the check as a whole",
             target.redacted
         ));
     }

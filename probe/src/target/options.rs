@@ -9,11 +9,15 @@ use super::variables::Variables;
 use crate::redact::HIDDEN;
 
 /// Options of every target.
-pub const COMMON: &[&str] = &["timeout", "grace", "name", "optional", "not", "scope"];
+pub const COMMON: &[&str] = &[
+    "timeout", "grace", "confirm", "recheck", "name", "optional", "not", "scope",
+];
 /// Options of every target that may speak TLS.
 pub const TLS: &[&str] = &["ca", "cert", "key_file", "server_name", "insecure"];
 /// Options that only say how long, or by what name: they do not make it another check.
-const NOT_IDENTIFYING: &[&str] = &["timeout", "grace", "name", "optional", "scope"];
+const NOT_IDENTIFYING: &[&str] = &[
+    "timeout", "grace", "confirm", "recheck", "name", "optional", "scope",
+];
 /// Options without a value. A file writes them `not = true`.
 const FLAGS: &[&str] = &["optional", "not", "insecure", "jetstream"];
 /// Options that may stand more than once.
