@@ -34,6 +34,8 @@ use crate::answer::Answer;
 use crate::child::descendants::Reaper;
 use crate::fleet::Fleet;
 use crate::link::connect;
+use crate::link::kept::{self, Kept, KeptFor};
+use crate::link::redis::RedisLink;
 use crate::outcome::{self, Outcome};
 use crate::redact::Secrets;
 use crate::target::{Kind, Target};
@@ -56,6 +58,8 @@ pub struct Context<'a> {
     pub secrets: &'a Secrets,
     /// Whether this process has other children than those of checks, and reaps what ends.
     pub supervises: bool,
+    /// The connections that rest, in a process that asks again and again.
+    pub kept: Option<&'a Kept>,
 }
 
 /// The outcome of a question, and whom it has seen in a store.
@@ -114,7 +118,10 @@ pub async fn ask_each(
     // Dropped once the answers are there, or nobody waits for them any longer.
     let _reaper = commands.then(|| Reaper::begin(context.supervises));
     let rests = Rests::default();
-    let numbered = async |number, target| (number, ask(target, context, limit, &rests).await);
+    let numbered = async |number, target: &Target| {
+        let kept = context.kept.map(|kept| kept.of(&target.redacted));
+        (number, ask(target, context, kept, limit, &rests).await)
+    };
     let mut asked: FuturesUnordered<_> = targets
         .iter()
         .enumerate()
@@ -140,7 +147,14 @@ pub fn ask_now(target: &Target, context: Context<'_>) -> Option<Answer> {
     Some(finish(target, (outcome, Vec::new()), started))
 }
 
-async fn ask(target: &Target, context: Context<'_>, limit: TimeLimit, rests: &Rests) -> Answer {
+/// `kept` are the connections of what was configured: of the whole `any`.
+async fn ask(
+    target: &Target,
+    context: Context<'_>,
+    kept: Option<KeptFor<'_>>,
+    limit: TimeLimit,
+    rests: &Rests,
+) -> Answer {
     let started = clock::instant();
     let TimeLimit { at, set } = match target.timeout {
         Some(own) if started + own < limit.at => TimeLimit {
@@ -150,13 +164,18 @@ async fn ask(target: &Target, context: Context<'_>, limit: TimeLimit, rests: &Re
         Some(_) | None => limit,
     };
     let own = TimeLimit { at, set };
-    let asked = async { Ok(question(target, context, own, rests).await) };
-    let said = own.hold(asked).await;
-    let said = said.unwrap_or_else(|cause| {
-        // It may quote what it was waiting for.
-        let cause = context.secrets.quote(&cause, MAX_CAUSE_CHARS);
-        (Outcome::Unknown(cause), Vec::new())
-    });
+    let try_once = async || {
+        let asked = async { Ok(question(target, context, kept, own, rests).await) };
+        own.hold(asked).await.unwrap_or_else(|cause| {
+            // It may quote what it was waiting for.
+            let cause = context.secrets.quote(&cause, MAX_CAUSE_CHARS);
+            (Outcome::Unknown(cause), Vec::new())
+        })
+    };
+    let mut said = try_once().await;
+    if !said.0.passes() && context.kept.is_some_and(Kept::make_room) {
+        said = try_once().await;
+    }
     finish(target, said, started)
 }
 
@@ -184,6 +203,7 @@ type Pending<'a> = Pin<Box<dyn Future<Output = Said> + 'a>>;
 fn question<'a>(
     target: &'a Target,
     context: Context<'a>,
+    kept: Option<KeptFor<'a>>,
     limit: TimeLimit,
     rests: &'a Rests,
 ) -> Pending<'a> {
@@ -206,9 +226,17 @@ fn question<'a>(
         },
         Kind::Redis(redis) => {
             let endpoints = &redis.address.endpoints;
-            outside_stores(any_endpoint(endpoints, limit, secrets, move |endpoint| {
-                redis::ask(redis, endpoint, secrets)
-            }))
+            let anew = any_endpoint(endpoints, limit, secrets, move |endpoint| {
+                redis::ask(redis, endpoint, kept, secrets)
+            });
+            outside_stores(kept::ask(
+                kept,
+                || redis::opened(redis),
+                limit,
+                async |link: &mut RedisLink| redis::ask_again(redis, link, secrets).await,
+                Outcome::passes,
+                anew,
+            ))
         }
         Kind::Nats(nats) => {
             let endpoints = &nats.address.endpoints;
@@ -239,7 +267,8 @@ fn question<'a>(
             outside_stores(blocking(&file.path, move || file::ask(&asked)))
         }
         Kind::Any(targets) => Box::pin(async move {
-            let answers = join_all(targets.iter().map(|t| ask(t, context, limit, rests))).await;
+            let answers =
+                join_all(targets.iter().map(|t| ask(t, context, kept, limit, rests))).await;
             any(targets, answers)
         }),
     }
@@ -311,3 +340,6 @@ async fn ask_connect(endpoint: &Endpoint, scope: Scope) -> Outcome {
         (Err(e), Scope::Own | Scope::Dependency) => Outcome::Unknown(e.text()),
     }
 }
+
+#[cfg(test)]
+mod kept_tests;

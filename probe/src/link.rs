@@ -3,6 +3,7 @@
 
 pub mod bounded;
 pub mod connect;
+pub mod kept;
 pub mod nats;
 mod nss;
 pub mod redis;

@@ -17,6 +17,7 @@ use crate::far::answer::AnswerLine;
 use crate::far::ask::{Asking, Hearings};
 use crate::hold::Class;
 use crate::judge::{self, Judging, Learned};
+use crate::link::kept::Kept;
 use crate::memory::{Begun, Ending, Holder, Keeper, SHORT_PATIENCE};
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Question};
@@ -40,6 +41,7 @@ pub struct Probe<'a> {
     keeper: Keeper,
     tolerant: bool,
     supervises: bool,
+    kept: Option<&'a Kept>,
 }
 
 impl<'a> Probe<'a> {
@@ -55,6 +57,7 @@ impl<'a> Probe<'a> {
             keeper,
             tolerant: true,
             supervises: false,
+            kept: None,
         }
     }
 
@@ -71,6 +74,14 @@ impl<'a> Probe<'a> {
     pub fn supervising(self) -> Self {
         Self {
             supervises: true,
+            ..self
+        }
+    }
+
+    /// The same probe, in a process that asks again and keeps its connections for that.
+    pub fn keeping(self, kept: &'a Kept) -> Self {
+        Self {
+            kept: Some(kept),
             ..self
         }
     }
@@ -346,6 +357,7 @@ impl<'a> Probe<'a> {
             place: self.settings.place.as_ref().map(|place| &place.value),
             secrets: &self.settings.secrets,
             supervises: self.supervises,
+            kept: self.kept,
         }
     }
 

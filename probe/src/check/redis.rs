@@ -4,6 +4,7 @@ use ready_probe_sdk::connect::Endpoint;
 use redis::{Cmd, Value};
 
 use crate::link::bounded::MAX_REPLY_BYTES;
+use crate::link::kept::{KeptFor, Opened};
 use crate::link::redis::{NO_REDIS, RedisLink, login};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
@@ -38,27 +39,64 @@ impl Step {
     }
 }
 
-/// Asks one server.
-pub async fn ask(target: &RedisTarget, endpoint: &Endpoint, secrets: &Secrets) -> Outcome {
-    let (steps, request) = request(target);
+/// Asks one server, and keeps the connection if it passes.
+pub async fn ask(
+    target: &RedisTarget,
+    endpoint: &Endpoint,
+    kept: Option<KeptFor<'_>>,
+    secrets: &Secrets,
+) -> Outcome {
+    let (address, tls) = (&target.address, &target.tls);
+    let opened = RedisLink::open(address, tls, endpoint, MAX_REPLY_BYTES, secrets).await;
+    let mut link = match opened {
+        Ok(link) => link,
+        Err(cause) => return Outcome::Unknown(cause),
+    };
+    let outcome = converse(target, &mut link, &login(address), secrets).await;
+    if let Some(kept) = kept.filter(|_| outcome.passes()) {
+        kept.put(self::opened(target), link);
+    }
+    outcome
+}
+
+/// Asks again on a connection that has logged in before.
+pub async fn ask_again(target: &RedisTarget, link: &mut RedisLink, secrets: &Secrets) -> Outcome {
+    converse(target, link, &[], secrets).await
+}
+
+/// What its connections are opened with.
+pub fn opened(target: &RedisTarget) -> Opened {
+    Opened::Redis(target.address.clone(), target.tls.clone())
+}
+
+async fn converse(
+    target: &RedisTarget,
+    link: &mut RedisLink,
+    login: &[Cmd],
+    secrets: &Secrets,
+) -> Outcome {
+    let (steps, request) = request(target, login);
     let replies_to: Vec<String> = steps.iter().map(|step| step.command().to_owned()).collect();
-    match exchange(target, endpoint, &request, &replies_to, secrets).await {
+    // With `not`, a key of another type is an answer, but the role has to be heard, too.
+    let refused =
+        |replies: &[Value]| !target.not && matches!(replies.last(), Some(Value::ServerError(_)));
+    match link.exchange(&request, &replies_to, refused).await {
         Ok((replies, closed)) => judge(target, &steps, &replies, closed, secrets),
         Err(cause) => Outcome::Unknown(cause),
     }
 }
 
-/// The commands of this target, and their bytes.
-fn request(target: &RedisTarget) -> (Vec<Step>, Vec<u8>) {
+/// The commands of this target behind those that log in, and their bytes.
+fn request(target: &RedisTarget, login: &[Cmd]) -> (Vec<Step>, Vec<u8>) {
     let mut steps = Vec::new();
     let mut bytes = Vec::new();
     let mut add = |step: Step, command: &Cmd| {
         steps.push(step);
         bytes.extend(command.get_packed_command());
     };
-    for command in login(&target.address) {
+    for command in login {
         let is_auth = command.args_iter().next() == Some(redis::Arg::Simple(b"AUTH"));
-        add(if is_auth { Step::Auth } else { Step::Select }, &command);
+        add(if is_auth { Step::Auth } else { Step::Select }, command);
     }
     add(Step::Ping, &redis::cmd("PING"));
     if let Some(key) = &target.key {
@@ -76,28 +114,6 @@ fn request(target: &RedisTarget) -> (Vec<Step>, Vec<u8>) {
         add(Step::Role, &redis::cmd("ROLE"));
     }
     (steps, bytes)
-}
-
-/// Sends the request and collects the replies; says why some are missing.
-async fn exchange(
-    target: &RedisTarget,
-    endpoint: &Endpoint,
-    request: &[u8],
-    replies_to: &[String],
-    secrets: &Secrets,
-) -> Result<(Vec<Value>, Option<String>), String> {
-    let mut link = RedisLink::open(
-        &target.address,
-        &target.tls,
-        endpoint,
-        MAX_REPLY_BYTES,
-        secrets,
-    )
-    .await?;
-    // With `not`, a key of another type is an answer, but the role has to be heard, too.
-    let refused =
-        |replies: &[Value]| !target.not && matches!(replies.last(), Some(Value::ServerError(_)));
-    link.exchange(request, replies_to, refused).await
 }
 
 fn judge(
@@ -225,7 +241,7 @@ mod tests {
         let Kind::Redis(target) = target.kind else {
             panic!("not a redis target")
         };
-        let (steps, _) = request(&target);
+        let (steps, _) = request(&target, &login(&target.address));
         let closed = Some("connection closed".to_owned());
         let mut replies = Vec::new();
         let outcome = match decode(

@@ -1,5 +1,8 @@
 //! Reading from a server that may send without end.
 
+use std::pin::pin;
+use std::task::{Context, Poll};
+
 use tokio::io::AsyncReadExt;
 
 use super::connect::{Stream, plain};
@@ -85,5 +88,24 @@ impl Received {
             },
             Err(e) => Err(plain(&e)),
         }
+    }
+
+    /// The same for whoever waits for several servers.
+    pub fn poll_more(
+        &mut self,
+        stream: &mut Stream,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), String>> {
+        pin!(self.more(stream)).poll(context)
+    }
+
+    /// Whether everything has been taken that arrived; if so, gives the memory for it back.
+    pub fn settle(&mut self) -> bool {
+        let is_empty = self.rest().is_empty();
+        if is_empty {
+            self.bytes = Vec::new();
+            self.taken = 0;
+        }
+        is_empty
     }
 }

@@ -1,6 +1,8 @@
 //! A connection to Redis. Commands and replies are encoded and decoded by the redis crate, over our
 //! own connection: its clients buffer without bound what a server sends.
 
+use std::task::{Context, Poll};
+
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::redis::RedisAddress;
 use ready_probe_sdk::connect::stage;
@@ -11,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::bounded::Received;
 use super::connect::{self, Stream, plain};
+use super::kept::Resting;
 use crate::redact::Secrets;
 
 /// Each part of a reply takes about so much memory, however short it is on the wire.
@@ -85,6 +88,19 @@ impl RedisLink {
             stage::lacks(|| reply_name(replies_to.get(replies.len())));
             closed = self.received.more(&mut self.stream).await.err();
         }
+    }
+}
+
+/// It speaks only when it is asked: no command of ours subscribes to anything.
+impl Resting for RedisLink {
+    fn poll_settled(&mut self, _: &mut Context<'_>) -> Poll<bool> {
+        Poll::Ready(self.received.settle())
+    }
+
+    fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.received
+            .poll_more(&mut self.stream, context)
+            .map(|_| ())
     }
 }
 
