@@ -231,8 +231,17 @@ impl Target {
             return Ok(Self::parse(text, more, secrets)?);
         }
         let (text, mut variables) = Variables::take(text, lookup)?;
-        if let Some(value) = variables.whole(&text) {
-            return Ok(Self::parse_value(value, &variables.names(), more, secrets)?);
+        if let Some((whole, fragment)) = variables.target(&text) {
+            variables.classify_options(whole, fragment, secrets);
+            let mut options = Options::parse(fragment, &variables)?;
+            options.extend(more);
+            let value = variables.raw(&whole.to_string());
+            return Ok(Self::parse_value(
+                &value,
+                &variables.names(),
+                options,
+                secrets,
+            )?);
         }
         match text.split_once(':') {
             Some((scheme, rest)) if variables.shown(scheme) == scheme => {
@@ -240,7 +249,7 @@ impl Target {
             }
             Some(_) | None => {
                 return Err(Unusable::Text(format!(
-                    "a variable holds no scheme unless it is the whole target: {}",
+                    "a variable holds no scheme unless it is the whole target, or all before its #options: {}",
                     variables.names()
                 )));
             }

@@ -30,15 +30,15 @@ fn targets_take_values_from_the_environment() {
     let container = Container::new();
     let file = container.file("a b#c&d=e", "x");
     let socket = redis.unix_socket();
+    let url = format!("redis://:p%40ss%3Aw%2Fo%23r%3Fd%2541%20hUnTeR2@127.0.0.1:{port}");
     let variables = [
+        ("CACHE_URL", url.as_str()),
+        ("CACHE_WITH_KEY", &format!("{url}#key=k%20%26%20%231")),
+        ("COMMAND", "exec:sh -c 'test $MIN = 1'"),
         ("HOST", "127.0.0.1"),
         ("PORT", port.as_str()),
         ("PASSWORD", "p@ss:w/o#r?d%41 hUnTeR2"),
         ("KEY", "k & #1"),
-        (
-            "CACHE_URL",
-            &format!("redis://:p%40ss%3Aw%2Fo%23r%3Fd%2541%20hUnTeR2@127.0.0.1:{port}"),
-        ),
         ("HTTP_HOST", host),
         ("HTTP_PORT", http_port),
         ("SEGMENT", "a/b c"),
@@ -61,6 +61,13 @@ fn targets_take_values_from_the_environment() {
         "${CACHE_URL}",
         " ${CACHE_URL} ",
         "${NONE:-file:/etc/passwd}",
+        "${CACHE_URL}#optional",
+        "${CACHE_URL}#key=${KEY}&timeout=5s",
+        "${CACHE_WITH_KEY}#role=master",
+        "${CACHE_WITH_KEY}",
+        "${NONE:-tcp://127.0.0.1:1}#not",
+        "${NONE:-tcp://127.0.0.1:1#name=x}#not",
+        "${COMMAND}#name=${NONE:-x}",
         "tcp://${HOST}:${PORT}",
         "tcp://${EMPTY:-127.0.0.1}:${PORT}",
         "http://${HTTP_HOST}:${HTTP_PORT}/${SEGMENT}?q=${QUERY}#header=X-Token:${TOKEN}&json=/a=${WANT}",
@@ -83,6 +90,36 @@ fn targets_take_values_from_the_environment() {
 }
 
 #[test]
+fn options_behind_a_variable_that_is_the_target_hold_wherever_it_stands() {
+    let container = Container::new();
+    let toml = container.file(
+        "probe.toml",
+        "[[check]]\ntarget = '${CACHE}#name=cache'\noptional = true\n",
+    );
+    let ways = [
+        container.probe(["${CACHE}#optional&name=cache"]),
+        {
+            let mut probe = container.probe([""; 0]);
+            probe.env("READY_CHECKS", "'${CACHE}#optional&name=cache'");
+            probe
+        },
+        {
+            let mut probe = container.probe([""; 0]);
+            probe.env("READY_CONFIG", toml);
+            probe
+        },
+    ];
+    for mut probe in ways {
+        let said = run(probe
+            .env("CACHE", "redis://:hUnTeR2@127.0.0.1:1#key=k")
+            .env("READY_AGENT", "off"));
+        assert_eq!(said.code(), 0, "{said:?}");
+        assert_eq!(row(&said, "cache").0, "unknown", "{said:?}");
+        assert!(said.stdout.contains("(optional)"), "{said:?}");
+    }
+}
+
+#[test]
 fn a_variable_that_is_not_set_is_named_wherever_the_target_stands() {
     let container = Container::new();
     let mut problems = Problems::default();
@@ -91,6 +128,7 @@ fn a_variable_that_is_not_set_is_named_wherever_the_target_stands() {
         "${DB_HOST}",
         "file:/${DB_HOST}",
         "http://h/#contains=${DB_HOST}",
+        "${NONE:-redis://h}#key=${DB_HOST}",
     ] {
         for value in ["", "\r\n"] {
             let mut probe = container.probe([target]);
@@ -131,6 +169,7 @@ fn what_is_no_variable_is_refused() {
         ("URL", "redis://:hUnTeR2@h"),
         ("AUTHORITY", "h:hUnTeR2"),
         ("WORD", "hUnTeR2"),
+        ("WITH_OPTIONS", "redis://:hUnTeR2@h#timeout=1s"),
         ("PAIR", "hUnTeR2:x"),
     ];
     for (target, what) in [
@@ -141,7 +180,21 @@ fn what_is_no_variable_is_refused() {
         ("tcp://${NONE:-${WORD}}:1", "default"),
         ("tcp://${NONE-hUnTeR2}:1", "${NAME}"),
         ("${WORD}://h", "scheme"),
-        ("${URL}#timeout=1s", "scheme"),
+        ("${URL}/0#timeout=1s", "scheme"),
+        ("${URL}${WORD}#timeout=1s", "scheme"),
+        ("${URL}#nonsense", "\"nonsense\" is no option of redis"),
+        ("${URL}#${WORD}", "not an option of redis"),
+        ("${URL}#key=%zz", "%25"),
+        ("${URL:-hUnTeR2:x}#min", "redis"),
+        (
+            "${NONE:-hUnTeR2:x}#optional",
+            "the value of ${NONE} is no target",
+        ),
+        (
+            "${WITH_OPTIONS}#timeout=2s",
+            "the option timeout is given twice",
+        ),
+        ("${WORD}#optional", "SCHEME:…"),
         ("tcp://${AUTHORITY}", "${AUTHORITY}"),
         ("redis://${AUTHORITY}", "a host is letters"),
         ("http://${AUTHORITY}/", "${AUTHORITY}"),
@@ -164,6 +217,8 @@ fn what_comes_from_a_variable_is_not_printed_unless_it_is_a_host_or_a_port() {
     let variables = [
         ("TOKEN", "hUnTeR2"),
         ("OTHER", "hUnTeR2"),
+        ("URL", "redis://:hUnTeR2@localhost:1"),
+        ("URL_OF_KEY", "redis://:hUnTeR2@localhost:1#key=k"),
         ("HOST", "localhost"),
         ("PORT", "1"),
     ];
@@ -190,6 +245,15 @@ fn what_comes_from_a_variable_is_not_printed_unless_it_is_a_host_or_a_port() {
         ("unix:///no/${TOKEN}", "unix:///no/${TOKEN}"),
         ("process:no ${TOKEN}", "process:no ${TOKEN}"),
         ("tcp://${HOST}:${PORT}#name=${HOST}", "localhost"),
+        (
+            "${URL}#key=${TOKEN}",
+            "redis://***@localhost:1#key=${TOKEN}",
+        ),
+        ("${URL_OF_KEY}#optional", "redis://***@localhost:1#key=k"),
+        (
+            "${NONE:-http://u:hUnTeR2@localhost:1/}#header=X-T:${OTHER}",
+            "http://***@localhost:1/#header=***",
+        ),
         ("exec:sh -c 'echo $TOKEN ${TOKEN}; exit 1'", "exec:sh …"),
     ] {
         let mut probe = container.probe(["-v", target, "file:/no/${TOKEN}/x"]);

@@ -101,6 +101,16 @@ impl Variables {
             (_, true) => hosts(body),
             (_, false) => String::new(),
         };
+        self.tell_apart(&harmless_in_body, fragment, secrets);
+    }
+
+    /// The same for `whole#options`, where `whole` is a variable. What is secret in that one's value is known
+    /// once it is parsed.
+    pub fn classify_options(&mut self, whole: char, fragment: &str, secrets: &mut Secrets) {
+        self.tell_apart(&whole.to_string(), fragment, secrets);
+    }
+
+    fn tell_apart(&mut self, harmless_in_body: &str, fragment: &str, secrets: &mut Secrets) {
         let is_harmless = |pair: &&str| {
             let key = pair.split('=').next().unwrap_or_default();
             HARMLESS.contains(&key)
@@ -144,10 +154,17 @@ impl Variables {
     }
 
     /// The value, if all of `text` is one variable.
-    pub fn whole(&self, text: &str) -> Option<&str> {
+    fn whole(&self, text: &str) -> Option<&str> {
         let mut chars = text.chars();
         let variable = self.at(chars.next()?)?;
         chars.next().is_none().then_some(variable.value.as_str())
+    }
+
+    /// The variable that is a whole target, and the options behind its `#`, if there are any.
+    pub fn target<'a>(&self, text: &'a str) -> Option<(char, &'a str)> {
+        let (body, fragment) = text.split_once('#').unwrap_or((text, ""));
+        self.whole(body)?;
+        Some((body.chars().next()?, fragment))
     }
 
     /// `${A}, ${B}`
