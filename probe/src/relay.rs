@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
 use ready_probe_sdk::folder::Folder;
@@ -20,7 +20,8 @@ use ready_probe::time_limit::TimeLimit;
 
 /// What a list of the largest fleet takes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
-const ROLE: &str = "relays";
+/// The child's task; when this process started follows, in milliseconds of the monotonic clock.
+const ROLE: &str = "relays ";
 
 /// What became of a command that was left to a child.
 pub enum Relayed {
@@ -43,13 +44,22 @@ impl Relayed {
     }
 }
 
-/// Leaves a command to a child, if anything that it has to read before it knows its task may hang:
+/// When the whole command has begun, if this is such a child: what its parent has spent of the time is gone.
+pub fn begun() -> Option<Instant> {
+    let role = ready_probe::role::role()?;
+    let begun_ms: u64 = role.to_str()?.strip_prefix(ROLE)?.parse().ok()?;
+    let gone = Duration::from_millis(clock::mono_ms().checked_sub(begun_ms)?);
+    clock::instant().checked_sub(gone)
+}
+
+/// Leaves a command that has begun then to a child, if anything that it has to read before it knows its task may hang:
 /// files and folders, each after the place where it was set, for people. `signals` is where the
 /// probe's memory is, as far as that is known.
 pub fn if_needed(
     needed: impl IntoIterator<Item = (String, PathBuf)>,
     signals: &Folder,
     mounts: &Mounts,
+    begun: Instant,
     limit: TimeLimit,
 ) -> Relayed {
     let hanging = needed.into_iter().find_map(|(setting, path)| {
@@ -64,7 +74,10 @@ pub fn if_needed(
     let key = point.display().to_string();
     let failed = |why: String| Relayed::Failed(format!("{setting}: {why}"));
     let before = keeper.recall().memory.stuck(&key).copied();
-    let mut child = match far::start_for(point, before.as_ref(), ROLE, true) {
+    let gone = clock::instant().saturating_duration_since(begun);
+    let begun_ms = clock::mono_ms().saturating_sub(clock::millis(gone));
+    let role = format!("{ROLE}{begun_ms}");
+    let mut child = match far::start_for(point, before.as_ref(), &role, true) {
         Ok(child) => child,
         Err(why) => return failed(why),
     };

@@ -99,7 +99,7 @@ pub fn relay(options: &Flags, start: &Start) -> Relayed {
     // One that can't be used is told by whoever resolves the settings.
     let timeout = without_file::timeout(options, &env).unwrap_or(DEFAULT_TIMEOUT);
     let files = without_file::files(options, &env);
-    relay::if_needed(files, &signals, mounts, start.limit(timeout))
+    relay::if_needed(files, &signals, mounts, start.at, start.limit(timeout))
 }
 
 /// The same for what its settings name: the folder of signals, and the files and sockets of a store.
@@ -115,7 +115,7 @@ fn relay_resolved(settings: &Settings, start: &Start) -> Relayed {
         files.map(|file| (place.origin.to_string(), file))
     });
     let limit = start.limit(settings.timeout.value);
-    relay::if_needed(dirs.chain(files), &signals.value, mounts, limit)
+    relay::if_needed(dirs.chain(files), &signals.value, mounts, start.at, limit)
 }
 
 /// The settings of a command that checks nothing, where nothing that they name may hang. The error is how

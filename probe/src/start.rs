@@ -11,11 +11,12 @@ use ready_probe_sdk::host::Mounts;
 
 use crate::deadline::Deadline;
 use crate::exit::Exit;
+use crate::relay;
 
-/// When this process started to work, and what ends it in time.
+/// When this run started to work, and what ends it in time.
 #[derive(Debug)]
 pub struct Start {
-    /// When.
+    /// When: for a child that a command was left to, its parent's start.
     pub at: Instant,
     deadline: Deadline,
     mounts: OnceCell<Option<Mounts>>,
@@ -25,7 +26,7 @@ impl Start {
     /// Now; until more is known, the default deadline counts.
     pub fn now() -> Self {
         Self {
-            at: clock::instant(),
+            at: relay::begun().unwrap_or_else(clock::instant),
             deadline: Deadline::new(DEFAULT_TIMEOUT),
             mounts: OnceCell::new(),
         }

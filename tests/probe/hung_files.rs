@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ready_probe_test_support::fuse::Fuse;
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
-use ready_probe_test_support::process::{Guard, Run, run, wait_until};
+use ready_probe_test_support::process::{Guard, Run, run, run_within, wait_until};
 use ready_probe_test_support::servers::Redis;
 use ready_probe_test_support::tls::Ca;
 
@@ -352,6 +352,28 @@ fn a_command_whose_settings_hang_ends_too() {
     // All tests share the latter: where its lock is held for too long, one more is left.
     let left = world.left().len();
     assert!((2..=4 + starved).contains(&left), "{left}");
+}
+
+/// The test stands for a parent that has used up most of its time before it left the command to a child.
+#[test]
+fn a_child_that_a_command_was_left_to_keeps_its_parents_time() {
+    let container = Container::new();
+    let silent = Hostile::tcp(Behaviour::Silent);
+    let target = format!("redis://{}", silent.addr());
+    for args in [&[target.as_str()][..], &["list", "--store", &target]] {
+        let began = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let began_ms = (began.tv_sec - 55) * 1_000;
+        let mut probe = container.probe(args);
+        probe.env("READY_TIMEOUT", "60s").env(
+            "READY_PROBE_CHILD",
+            format!("{}:relays {began_ms}", std::process::id()),
+        );
+        let run = run_within(&mut probe, Duration::from_secs(120));
+        assert_eq!(run.code(), 1, "{run:?}");
+        assert!(run.stdout.contains("no answer within 1m"), "{run:?}");
+        // Five seconds were left.
+        assert!(run.elapsed < Duration::from_secs(40), "{run:?}");
+    }
 }
 
 /// Runs it again where the machine was too busy; such a one has not had the time to remember its child.
