@@ -20,7 +20,11 @@ mod resolve;
 pub mod round;
 #[cfg(feature = "open")]
 mod secured;
-#[cfg(feature = "open")]
+#[cfg(any(feature = "open", feature = "stores"))]
+#[cfg_attr(
+    not(feature = "open"),
+    expect(dead_code, reason = "the steps of connecting")
+)]
 pub mod stage;
 pub mod store;
 pub mod tls;

@@ -67,6 +67,32 @@ fn each_set_of_features_brings_as_many_crates_as_the_page_says() {
     }
 }
 
+/// `make lint` has them compiled, one by one.
+#[test]
+fn each_set_of_features_on_the_page_is_one_that_lint_builds() {
+    let makefile = fs::read_to_string(workspace_root().join("Makefile")).unwrap();
+    let sets = makefile
+        .lines()
+        .find_map(|line| line.strip_prefix("SDK_FEATURES := "));
+    let built: BTreeSet<&str> = sets.unwrap().split(' ').collect();
+    let page = page();
+    let rows = table("| features | what you get | crates below it |");
+    let mut named: BTreeSet<String> = rows
+        .iter()
+        .map(|row| row[0].trim_matches('`').to_owned())
+        .collect();
+    for line in page
+        .lines()
+        .filter(|line| line.starts_with("ready-probe-sdk = "))
+    {
+        let (_, features) = line.split_once("features = [").unwrap();
+        let (features, _) = features.split_once(']').unwrap();
+        named.insert(features.replace(['"', ' '], ""));
+    }
+    let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+    assert_eq!(built, named);
+}
+
 #[test]
 fn the_features_that_the_page_calls_the_default_are() {
     let manifest = fs::read_to_string(workspace_root().join("sdk/Cargo.toml")).unwrap();
