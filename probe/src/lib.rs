@@ -12,6 +12,7 @@
 //! | [`outcome`], [`verdict`] | what an answer means, and all of them together |
 //! | [`judge`] | what is made of the answers, in the light of those before |
 //! | [`memory`] | what is remembered from one probe to the next |
+//! | [`watch`] | what wakes whoever waits for agents |
 //! | [`report`] | what is printed |
 
 pub mod answer;
@@ -39,3 +40,4 @@ pub mod signals;
 pub mod target;
 pub mod time_limit;
 pub mod verdict;
+pub mod watch;

@@ -294,7 +294,7 @@ fn temp_name(stem: &str) -> String {
 /// When there is no such file, it may not be written, or there is no room for what it lacks.
 pub fn rewrite(dir: impl AsFd, name: &str, text: &[u8], max: usize) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let fd = fs::openat(dir, name, flags, Mode::empty())?;
+    let fd = fs::openat(&dir, name, flags, Mode::empty())?;
     let old = usize::try_from(fs::fstat(&fd)?.st_size).unwrap_or(0);
     let mut padded = text.to_vec();
     padded.resize(text.len().max(old.min(max)), b' ');
@@ -303,6 +303,8 @@ pub fn rewrite(dir: impl AsFd, name: &str, text: &[u8], max: usize) -> Result<Ow
         return Err(Errno::NOSPC);
     }
     fs::ftruncate(&fd, padded.len() as u64)?;
+    // Who watches the folder is told when a writer closes a file, not of each write to one that has no name yet.
+    drop(fs::openat(dir, name, flags, Mode::empty()));
     Ok(fd)
 }
 
