@@ -110,7 +110,7 @@ WAITS = {
 
 @pytest.mark.parametrize("call", WAITS)
 def test_a_call_that_waits_for_a_store_leaves_the_gil_to_others(start, redis, call):
-    program = start(
+    code = (
         AGENT
         + WATCH
         + f"""
@@ -127,12 +127,12 @@ def test_a_call_that_waits_for_a_store_leaves_the_gil_to_others(start, redis, ca
     say(begin)
     """
     )
-    held_less_than_half(program, redis)
+    held_less_than_half(start, code, redis)
 
 
 def test_the_end_of_a_process_that_waits_for_a_store_leaves_the_gil_to_others(start, redis):
     # What was registered before is run after the package's own exit hook.
-    program = start(
+    code = (
         AGENT
         + WATCH
         + f"""
@@ -145,11 +145,11 @@ def test_the_end_of_a_process_that_waits_for_a_store_leaves_the_gil_to_others(st
     begin = monotonic()
     """
     )
-    held_less_than_half(program, redis)
+    held_less_than_half(start, code, redis)
 
 
 def test_closing_an_agent_of_asyncio_leaves_the_loop_to_others(start, redis):
-    program = start(
+    code = (
         AGENT
         + f"""
     import asyncio
@@ -168,15 +168,22 @@ def test_closing_an_agent_of_asyncio_leaves_the_loop_to_others(start, redis):
     asyncio.run(main())
     """
     )
-    held_less_than_half(program, redis)
+    held_less_than_half(start, code, redis)
 
 
-def held_less_than_half(program, redis):
-    """It waits, since Redis hangs, and others have their turns meanwhile."""
-    assert program.reads() == "ready"
-    redis.pause()
-    program.tell()
-    took, longest = map(float, program.reads().split())
-    assert took > 0.5, took
-    assert longest < took / 2, (longest, took)
-    assert program.end() == (0, "", "")
+def held_less_than_half(start, code, redis):
+    """It waits, since Redis hangs, and others have their turns meanwhile. A machine may stand still for half of
+    the call, but not each time."""
+    for _ in range(5):
+        program = start(code)
+        assert program.reads() == "ready"
+        redis.pause()
+        program.tell()
+        took, longest = map(float, program.reads().split())
+        assert took > 0.5, took
+        assert program.end() == (0, "", "")
+        if longest < took / 2:
+            return
+        redis.stop()
+        redis.start()
+    raise AssertionError((longest, took))

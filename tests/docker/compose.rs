@@ -74,9 +74,11 @@ fn fleet_comes_up_in_order_and_misses_a_dead_agent() {
         assert!(output.contains(&format!(" pass     {target} ")), "{output}");
     }
 
+    // The engine's log still holds those from its start, if that was a moment ago.
+    let mut probes = Probes::of(&speech);
+    probes.wait_healthy();
     let pid = kill_agent(&speech, "tts");
     let gone = format!("unhealthy: agent tts: process {pid} is gone");
-    let mut probes = Probes::of(&speech);
     probes.wait(
         "the death to be seen",
         |probe| says(probe, "healthy: "),

@@ -154,13 +154,18 @@ impl Speaker {
         });
     }
 
-    /// The only record there is.
+    /// The only record there is. The program may run before there is one, and while the signal moves to
+    /// another process there are two.
+    #[track_caller]
     pub fn record(&self) -> Value {
-        let paths = records(&self.container);
-        let [path] = paths.as_slice() else {
-            panic!("one record, not {paths:?}")
-        };
-        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+        wait_until(LIMIT, "a single record", || {
+            let paths = records(&self.container);
+            let [path] = paths.as_slice() else {
+                return None;
+            };
+            let record = fs::read_to_string(path).ok()?;
+            Some(serde_json::from_str(&record).unwrap())
+        })
     }
 }
 
