@@ -1,5 +1,5 @@
 //! What a round of checks looks up once, however many of them need it: the addresses of a host, the text
-//! of a file with credentials. Outside of a round everybody looks for themselves.
+//! of a file with credentials, the authorities that are trusted. Outside of a round everybody looks for themselves.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use tokio::sync::OnceCell;
 
 use super::file::{self, UnusableFile};
@@ -20,11 +21,15 @@ pub(super) struct Addresses {
 }
 
 type Found = Result<Addresses, String>;
+/// Parsed, or why they can't be used.
+type Authorities = Result<Arc<RootCertStore>, String>;
 
 #[derive(Debug, Default)]
 struct Round {
     hosts: RefCell<HashMap<String, Arc<OnceCell<Found>>>>,
     texts: RefCell<HashMap<PathBuf, Result<String, UnusableFile>>>,
+    /// By their bundle; those that are compiled in have none.
+    authorities: RefCell<HashMap<Option<PathBuf>, Authorities>>,
 }
 
 tokio::task_local! {
@@ -60,6 +65,19 @@ pub fn text(path: &Path) -> Result<String, UnusableFile> {
         text.or_insert_with(|| file::read_text(path)).clone()
     });
     known.unwrap_or_else(|_| file::read_text(path))
+}
+
+/// The authorities in a bundle, which `parse` finds if nobody has before.
+pub(super) fn authorities(
+    bundle: Option<&Path>,
+    parse: impl Fn(Option<&Path>) -> Authorities,
+) -> Authorities {
+    let known = ROUND.try_with(|round| {
+        let mut all = round.authorities.borrow_mut();
+        let known = all.entry(bundle.map(Path::to_owned));
+        known.or_insert_with(|| parse(bundle)).clone()
+    });
+    known.unwrap_or_else(|_| parse(bundle))
 }
 
 #[cfg(test)]
@@ -113,6 +131,26 @@ mod tests {
             addresses("a", std::future::ready(Ok(Addresses::default()))).await
         }));
         assert_eq!(found, Ok(Addresses::default()));
+    }
+
+    #[test]
+    fn a_bundle_is_parsed_once_in_a_round() {
+        let parsed = Cell::new(0);
+        let parse = |_: Option<&Path>| {
+            parsed.set(parsed.get() + 1);
+            Ok(Arc::new(RootCertStore::empty()))
+        };
+        let both = || {
+            for bundle in [Some(Path::new("a")), None, Some(Path::new("a")), None] {
+                authorities(bundle, parse).unwrap();
+            }
+        };
+        block_on(share(async { both() }));
+        assert_eq!(parsed.get(), 2);
+        block_on(share(async { both() }));
+        assert_eq!(parsed.get(), 4);
+        both();
+        assert_eq!(parsed.get(), 8);
     }
 
     #[test]

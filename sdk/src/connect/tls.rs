@@ -144,18 +144,28 @@ impl TlsOptions {
     }
 }
 
-/// The certificates of the named file, or of the first place that has some.
-fn trusted(named: Option<PathBuf>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
+/// The certificates of the named file, or of the first place that has some. A round parses them once: a
+/// system's bundle costs as much as several handshakes.
+fn trusted(named: Option<PathBuf>) -> Result<Arc<RootCertStore>, String> {
     let system = || {
         SYSTEM_BUNDLES
             .iter()
             .map(PathBuf::from)
             .find(|path| path.is_file())
     };
-    match named.or_else(system) {
+    let bundle = named.or_else(system);
+    #[cfg(feature = "open")]
+    return super::round::authorities(bundle.as_deref(), authorities_in);
+    #[cfg(not(feature = "open"))]
+    authorities_in(bundle.as_deref())
+}
+
+/// Those of a file, or those that are compiled in.
+fn authorities_in(bundle: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
+    let mut roots = RootCertStore::empty();
+    match bundle {
         Some(path) => {
-            let (added, _) = roots.add_parsable_certificates(certificates(&path)?);
+            let (added, _) = roots.add_parsable_certificates(certificates(path)?);
             if added == 0 {
                 return Err(format!("{}: no usable certificate in it", path.display()));
             }
@@ -164,7 +174,7 @@ fn trusted(named: Option<PathBuf>) -> Result<RootCertStore, String> {
             .roots
             .extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
-    Ok(roots)
+    Ok(Arc::new(roots))
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {

@@ -1,5 +1,7 @@
 //! Which servers are believed: for their authority, or for their very certificate.
 
+use std::sync::Arc;
+
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -15,7 +17,7 @@ use super::words::{is_of_an_authority, names};
 /// itself.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    pub(super) roots: RootCertStore,
+    pub(super) roots: Arc<RootCertStore>,
     pub(super) name: CertificateName,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
