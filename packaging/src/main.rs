@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 const NAME: &str = "ready-probe";
@@ -34,9 +33,9 @@ fn write(folder: &Path) -> io::Result<()> {
     let (pages, completions) = (folder.join("man/man1"), folder.join("completions"));
     fs::create_dir_all(&pages)?;
     fs::create_dir_all(&completions)?;
-    clap_mangen::generate_to(cli::Cli::command(), &pages)?;
+    clap_mangen::generate_to(cli::definition(), &pages)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut cli::Cli::command(), NAME, &completions)?;
+        clap_complete::generate_to(shell, &mut cli::definition(), NAME, &completions)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use ready_probe::settings::Flags;
 
@@ -32,6 +32,43 @@ pub struct Cli {
     pub options: Flags,
 }
 
+/// The definition. Options of every command may be typed everywhere, and the help of a command shows those
+/// that mean something to it.
+pub fn definition() -> clap::Command {
+    let mut definition = Cli::command();
+    for (command, ids) in IGNORED {
+        let ignored: Vec<_> = definition
+            .get_arguments()
+            .filter(|arg| ids.contains(&arg.get_id().as_str()))
+            .map(|arg| arg.clone().hide(true))
+            .collect();
+        // An option that a command has already is not taken over from those of every command.
+        definition = definition.mut_subcommand(command, |command| command.args(ignored));
+    }
+    definition
+}
+
+/// The commands, and the options of [`Flags`] that change nothing there.
+const IGNORED: [(&str, &[&str]); 5] = [
+    ("wait", &["grace"]),
+    ("mark", &["grace", "agent", "format"]),
+    ("run", &["grace", "agent", "format"]),
+    ("list", &["grace", "agent", "quiet"]),
+    (
+        "install",
+        &[
+            "grace",
+            "agent",
+            "dir",
+            "store",
+            "namespace",
+            "config",
+            "format",
+            "verbose",
+        ],
+    ),
+];
+
 /// The commands besides the bare one.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -39,6 +76,7 @@ pub enum Command {
     ///
     /// Without targets it waits for everything; if there is a command to run, for the dependencies
     /// only, since the agent is what that command starts. Exits 1 with the reason when time is up.
+    #[command(after_long_help = WAIT_EXAMPLES)]
     Wait(Wait),
     /// Publish an agent's signal from a shell
     ///
@@ -46,6 +84,7 @@ pub enum Command {
     /// if the parent is outside of the container, as in `docker exec`. --ttl ends it earlier. With a
     /// store it is announced there as well, for its TTL (60s without --ttl). If the store does not take
     /// it, mark says so and still succeeds: the signal stands in this container.
+    #[command(after_long_help = MARK_EXAMPLES)]
     Mark(Mark),
     /// Start a command and publish its signal: for programs that can't call an SDK
     ///
@@ -53,6 +92,7 @@ pub enum Command {
     /// command's end, whose status is this command's: 128 + n after signal n, 126 if it can't be run, 127
     /// if it is not there. Without a condition the program says READY=1 itself (sd_notify). docs/run.md
     /// tells the rest.
+    #[command(after_long_help = RUN_EXAMPLES)]
     Run(Run),
     /// What `run` starts a command by that has to know its own process id
     #[command(hide = true)]
@@ -60,15 +100,18 @@ pub enum Command {
     /// List signals, the worst first: those in the store, or those of this container where no store is set
     ///
     /// Exits 1 if the store does not answer, and then shows what this container has.
+    #[command(after_long_help = LIST_EXAMPLES)]
     List(List),
     /// Print what would be checked, and where each setting came from
+    #[command(after_long_help = CONFIG_EXAMPLES)]
     Config(Config),
     /// Copy this program to DIR/ready-probe
     ///
     /// For a volume that containers share: an init container fills it, from an image that holds nothing but
     /// this program. DIR is made if need be. The copy replaces an earlier one at once and whole, also while
-    /// that one runs, and everybody may run it (mode 755). Of the options only
-    /// --timeout (60s by default here) and --quiet count, and no variable does.
+    /// that one runs, and everybody may run it (mode 755). --timeout is 60s by default here, and no variable
+    /// counts.
+    #[command(after_long_help = INSTALL_EXAMPLES)]
     Install(Install),
 }
 
@@ -218,3 +261,37 @@ Examples:
   HEALTHCHECK CMD [\"/ready-probe\"]
   ready-probe agent:translator redis://redis:6379 'http://localhost:8080/health#json=/status=ok'
   ready-probe wait redis://redis:6379 peer:memory-system -- ./agent";
+
+const WAIT_EXAMPLES: &str = "\
+Examples:
+  ready-probe wait --for 60s redis://redis:6379 peer:memory-system -- ./agent
+  ENTRYPOINT [\"/ready-probe\", \"wait\", \"tcp://db:5432\", \"--\", \"/agent\"]";
+
+const MARK_EXAMPLES: &str = "\
+Examples:
+  ready-probe mark nightly-job --pid $$ --detail shard=3
+  ready-probe mark nightly-job --pid $$ --not-ready 'disk is full'
+  docker exec CONTAINER /ready-probe mark agent --ttl 90s";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  ready-probe run cache --when tcp://localhost:6379 -- redis-server
+  ready-probe run model --ready-line 'Model loaded in * s' -- sh serve.sh
+  ready-probe run worker --notify-from all --watchdog 10s -- ./worker";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  ready-probe list --not-ready
+  ready-probe list --expect translator,memory-system
+  ready-probe list --store redis://redis:6379 --namespace staging --format json";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  ready-probe config
+  docker exec CONTAINER /ready-probe config --format json
+  ready-probe config --config probe.toml 'tcp://${DB_HOST:-localhost}:5432'";
+
+const INSTALL_EXAMPLES: &str = "\
+Examples:
+  ready-probe install /shared
+  docker run --rm --volume tools:/tools ready-probe install /tools";

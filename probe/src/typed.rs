@@ -1,12 +1,12 @@
 //! Reads what was typed. A mistake is answered in one line, which repeats no secret.
 
-use clap::Parser;
+use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use ready_probe::redact;
 use ready_probe::settings::Flags;
 
-use crate::cli::{Cli, Targets};
+use crate::cli::{self, Cli, Targets};
 use crate::exit::Exit;
 
 /// How long a message may be.
@@ -25,7 +25,9 @@ pub fn parse() -> Result<Cli, Exit> {
             options: Flags::default(),
         });
     }
-    Cli::try_parse().map_err(|e| match e.kind() {
+    let typed = cli::definition().try_get_matches();
+    let parsed = typed.and_then(|typed| Cli::from_arg_matches(&typed));
+    parsed.map_err(|e| match e.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done(e.to_string()),
         _ => Exit::Usage(one_line(&e)),
     })
