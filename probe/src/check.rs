@@ -35,6 +35,7 @@ use crate::child::descendants::Reaper;
 use crate::fleet::Fleet;
 use crate::link::connect;
 use crate::link::kept::{self, Kept, KeptFor};
+use crate::link::nats::NatsLink;
 use crate::link::redis::RedisLink;
 use crate::outcome::{self, Outcome};
 use crate::redact::Secrets;
@@ -216,7 +217,7 @@ fn question<'a>(
         }),
         Kind::Peer { name, min } => match context.place {
             Some(place) => Box::pin(async move {
-                let (outcome, fleet) = peer::ask(place, limit, secrets, name, *min).await;
+                let (outcome, fleet) = peer::ask(place, kept, limit, secrets, name, *min).await;
                 (outcome, fleet.into_iter().collect())
             }),
             // Settings refuse such a target.
@@ -240,9 +241,17 @@ fn question<'a>(
         }
         Kind::Nats(nats) => {
             let endpoints = &nats.address.endpoints;
-            outside_stores(any_endpoint(endpoints, limit, secrets, move |endpoint| {
-                nats::ask(nats, endpoint, secrets)
-            }))
+            let anew = any_endpoint(endpoints, limit, secrets, move |endpoint| {
+                nats::ask(nats, endpoint, kept, secrets)
+            });
+            outside_stores(kept::ask(
+                kept,
+                || nats::opened(nats),
+                limit,
+                async |link: &mut NatsLink| nats::ask_again(nats, link, secrets).await,
+                Outcome::passes,
+                anew,
+            ))
         }
         Kind::Http(http) => outside_stores(async move {
             let (outcome, rest) = http::ask(http, target.scope, secrets).await;

@@ -1,10 +1,14 @@
 //! Rounds of checks that keep their connections, on real servers.
 
+mod nats;
+mod peer;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join;
 use ready_probe_test_support::hostile::refused_port;
+use ready_probe_test_support::process::wait_until;
 use ready_probe_test_support::proxy::{Fault, Proxy};
 use ready_probe_test_support::servers::{Redis, RedisBinary};
 use tokio::runtime::Runtime;
@@ -25,6 +29,7 @@ struct Asking {
     secrets: Secrets,
     targets: Vec<Target>,
     timeout: Duration,
+    place: Option<Place>,
 }
 
 impl Asking {
@@ -40,6 +45,7 @@ impl Asking {
             targets: targets.iter().map(&mut parse).collect(),
             secrets,
             timeout: PATIENCE,
+            place: None,
         }
     }
 
@@ -52,7 +58,7 @@ impl Asking {
         let context = Context {
             folder: &self.folder,
             epoch: &self.epoch,
-            place: None,
+            place: self.place.as_ref(),
             secrets: &self.secrets,
             supervises: false,
             kept: Some(&self.kept),
@@ -82,10 +88,34 @@ impl Asking {
             .block_on(async { tokio::time::timeout(within, self.kept.ended()).await.ok() })
     }
 
+    /// Connections end soon, of all targets.
     #[track_caller]
-    fn has_news(&self) {
+    fn has_news_after(&self, happens: impl FnOnce()) {
+        assert_eq!(self.ended(Duration::from_millis(50)), None);
+        happens();
         let all = self.targets.iter().map(|target| target.redacted.clone());
         assert_eq!(self.ended(PATIENCE), Some(all.collect()));
+    }
+
+    /// Passes although nothing comes over the connections that rest.
+    #[track_caller]
+    fn passes_past_a_silence(mut self, proxy: &Proxy) {
+        self.passes();
+        let before = proxy.connections();
+        proxy.set(Fault::Blackhole);
+        // As if only what is new got through.
+        let mend = async {
+            while proxy.connections() == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            proxy.set(Fault::None);
+        };
+        self.timeout = Duration::from_secs(9);
+        let (said, ()) = self.event_loop.block_on(join(self.ask(), mend));
+        assert!(said.iter().all(|said| said.starts_with("pass")), "{said:?}");
+        wait_until(PATIENCE, "the silent one to be closed", || {
+            (proxy.open() == 1).then_some(())
+        });
     }
 }
 
@@ -173,11 +203,10 @@ fn the_end_of_a_resting_connection_is_news_once() {
     let asking = Asking::new(&[&redis.url()]);
     assert_eq!(asking.ended(Duration::ZERO), None);
     asking.passes();
-    assert_eq!(asking.ended(Duration::from_millis(50)), None);
-    redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-    asking.has_news();
+    let kill = || redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    asking.has_news_after(|| assert_eq!(kill(), "1"));
     asking.passes();
-    redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    assert_eq!(kill(), "1");
     assert_eq!(asking.ended(Duration::from_millis(300)), None);
     asking.passes();
 }
@@ -187,7 +216,7 @@ fn a_server_that_ends_who_is_idle_is_asked_on_a_new_connection() {
     let redis = Redis::with(&["--timeout", "1"]);
     let asking = Asking::new(&[&redis.url()]);
     asking.passes();
-    asking.has_news();
+    asking.has_news_after(|| {});
     asking.passes();
 }
 
@@ -212,23 +241,15 @@ fn a_changed_password_is_found_out_by_the_next_connection() {
 fn a_resting_connection_that_is_silent_costs_a_part_of_the_time() {
     let redis = Redis::start();
     let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
+    let asking = Asking::new(&[&format!("redis://127.0.0.1:{}", proxy.port())]);
+    asking.passes_past_a_silence(&proxy);
+}
+
+#[test]
+fn whoever_does_not_answer_at_all_is_told_of_by_the_new_connection() {
+    let redis = Redis::start();
+    let proxy = Proxy::start(([127, 0, 0, 1], redis.port()).into());
     let mut asking = Asking::new(&[&format!("redis://127.0.0.1:{}", proxy.port())]);
-    asking.passes();
-    asking.timeout = Duration::from_secs(3);
-    let said = asking.event_loop.block_on(async {
-        proxy.set(Fault::Blackhole);
-        // As if only new connections got through.
-        let mend = async {
-            while proxy.connections() < 2 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            proxy.set(Fault::None);
-        };
-        join(asking.ask(), mend).await.0
-    });
-    assert_eq!(said, ["pass"]);
-    // Nobody answers: what is said is how far the new connection came.
-    asking.timeout = PATIENCE;
     asking.passes();
     proxy.set(Fault::Blackhole);
     asking.timeout = Duration::from_millis(300);

@@ -5,6 +5,7 @@ use ready_probe_sdk::store::nats::{Cluster, Replies, Reply, Request};
 use serde::Deserialize;
 
 use crate::link::bounded::MAX_REPLY_BYTES;
+use crate::link::kept::{KeptFor, Opened};
 use crate::link::nats::{Heard, Info, NatsLink};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
@@ -13,26 +14,40 @@ use crate::target::NatsTarget;
 /// The longest message of a server that is quoted.
 const MAX_QUOTE_CHARS: usize = 120;
 
-/// Asks one server.
-pub async fn ask(target: &NatsTarget, endpoint: &Endpoint, secrets: &Secrets) -> Outcome {
+/// Asks one server, and keeps the connection if it passes.
+pub async fn ask(
+    target: &NatsTarget,
+    endpoint: &Endpoint,
+    kept: Option<KeptFor<'_>>,
+    secrets: &Secrets,
+) -> Outcome {
+    let (address, tls) = (&target.address, &target.tls);
+    let opened = NatsLink::open(address, tls, endpoint, MAX_REPLY_BYTES, secrets).await;
+    let mut link = match opened {
+        Ok(link) => link,
+        Err(cause) => return Outcome::Unknown(cause),
+    };
+    let outcome = ask_again(target, &mut link, secrets).await;
+    if let Some(kept) = kept.filter(|_| outcome.passes()) {
+        kept.put(self::opened(target), link);
+    }
+    outcome
+}
+
+/// Asks on a connection, which knows whether it has been greeted.
+pub async fn ask_again(target: &NatsTarget, link: &mut NatsLink, secrets: &Secrets) -> Outcome {
     let mut secrets = secrets.clone();
-    match converse(target, endpoint, &mut secrets).await {
-        Ok((link, heard)) => judge(target, &link.info, &heard, &secrets),
+    link.proof.iter().for_each(|proof| secrets.add(proof));
+    let question: Vec<Request> = question(target).into_iter().collect();
+    match link.exchange(&question).await {
+        Ok(heard) => judge(target, &link.info, &heard, &secrets),
         Err(cause) => Outcome::Unknown(cause),
     }
 }
 
-async fn converse(
-    target: &NatsTarget,
-    endpoint: &Endpoint,
-    secrets: &mut Secrets,
-) -> Result<(NatsLink, Heard), String> {
-    let (address, tls) = (&target.address, &target.tls);
-    let mut link = NatsLink::open(address, tls, endpoint, MAX_REPLY_BYTES, secrets).await?;
-    link.proof.iter().for_each(|proof| secrets.add(proof));
-    let question: Vec<Request> = question(target).into_iter().collect();
-    let heard = link.exchange(&question).await?;
-    Ok((link, heard))
+/// What its connections are opened with.
+pub fn opened(target: &NatsTarget) -> Opened {
+    Opened::Nats(target.address.clone(), target.tls.clone())
 }
 
 /// The target's question about JetStream.

@@ -7,6 +7,7 @@ use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::{Expiry, Seen};
 
 use crate::fleet::{Fleet, Id};
+use crate::link::kept::KeptFor;
 use crate::link::store;
 use crate::newest::newest;
 use crate::outcome::Outcome;
@@ -22,6 +23,7 @@ const MAX_NAMED: usize = 3;
 /// Asks the store. Whom it has seen is returned only with an answer.
 pub async fn ask(
     place: &Place,
+    kept: Option<KeptFor<'_>>,
     limit: TimeLimit,
     secrets: &Secrets,
     name: &Name,
@@ -29,7 +31,7 @@ pub async fn ask(
 ) -> (Outcome, Option<Fleet>) {
     let judge = |looks: &Looks| judge(&newest(&looks.seen), &looks.failures, min);
     let enough = |looks: &Looks| judge(looks).decides();
-    let looks = look::look(place, limit, secrets, (name, min), enough).await;
+    let looks = look::look(place, kept, limit, secrets, (name, min), enough).await;
     let quote = |text: &str| secrets.quote(text, MAX_QUOTE_CHARS);
     let outcome = match judge(&looks) {
         Judged::Ready(note) => Outcome::Pass(quote(&note)),

@@ -15,6 +15,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
+use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::connect::nats::NatsAddress;
+use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::connect::redis::RedisAddress;
 use ready_probe_sdk::connect::stage;
 use ready_probe_sdk::connect::tls::TlsOptions;
@@ -52,6 +55,10 @@ pub trait Resting: Any + Send {
 pub enum Opened {
     /// To one of the servers of an address.
     Redis(RedisAddress, TlsOptions),
+    /// The same.
+    Nats(NatsAddress, TlsOptions),
+    /// To this server of a store.
+    Store(Endpoint, Place),
 }
 
 /// The connections of a process that rest.

@@ -9,6 +9,8 @@ mod nkey;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::nats::NatsAddress;
@@ -17,10 +19,11 @@ use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::store::Failure;
 use ready_probe_sdk::store::nats::{Link, MAX_BATCH, MOMENT, Replies, Reply, Request};
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::bounded::Received;
+use super::bounded::{MAX_REPLY_BYTES, Received};
 use super::connect::{self, Stream, plain};
+use super::kept::Resting;
 use crate::redact::Secrets;
 use login::{Connect, Proof, greeting};
 use message::{Message, NO_NATS, SUBSCRIPTION, next_message, reply};
@@ -28,6 +31,8 @@ use message::{Message, NO_NATS, SUBSCRIPTION, next_message, reply};
 /// What a server has not sent.
 const PONG: &str = "PONG";
 const JETSTREAM: &str = "answer from JetStream";
+/// What a server that asks wants to hear.
+const OUR_PONG: &[u8] = b"PONG\r\n";
 
 /// What a server says first.
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +76,8 @@ pub struct NatsLink {
     inbox: String,
     subscribed: bool,
     sent: u64,
+    /// What is left to be sent of our answer to a server that asks.
+    owed: &'static [u8],
     max_bytes: usize,
     /// What proves who we are, perhaps from a file: never to be quoted.
     pub proof: Vec<String>,
@@ -126,6 +133,7 @@ impl NatsLink {
             inbox: inbox(),
             subscribed: false,
             sent: 0,
+            owed: &[],
             max_bytes,
         })
     }
@@ -133,7 +141,7 @@ impl NatsLink {
     /// Sends all requests together, and collects the answers. Without requests, it asks whether the
     /// server is there.
     pub async fn exchange(&mut self, requests: &[Request]) -> Result<Heard, String> {
-        let mut wire = Vec::new();
+        let mut wire = std::mem::take(&mut self.owed).to_vec();
         let greets = self.greeting.is_some();
         if let Some(greeting) = self.greeting.take() {
             let asks = !requests.is_empty();
@@ -216,9 +224,9 @@ impl NatsLink {
             };
             match message {
                 Message::Pong => wants_pong = false,
-                // A server asks back once a minute or less, and waits longer for an answer than we
-                // stay: one that asks without end need not be answered without end.
-                Message::Ping | Message::Ok | Message::Info => {}
+                // It waits longer than this for an answer.
+                Message::Ping => self.owed = OUR_PONG,
+                Message::Ok | Message::Info => {}
                 Message::Error(text) => {
                     heard.error = Some(text);
                     return Ok(heard);
@@ -253,6 +261,54 @@ impl NatsLink {
     fn number(&self, subject: &str) -> Option<u64> {
         let number = subject.strip_prefix(&self.inbox)?.strip_prefix('.')?;
         number.parse().ok()
+    }
+}
+
+/// A server may tell of changes of its own, and asks whether we are still there.
+impl Resting for NatsLink {
+    fn poll_settled(&mut self, _: &mut Context<'_>) -> Poll<bool> {
+        // All that it may send while nobody asks it.
+        self.received.allow(MAX_REPLY_BYTES);
+        let is_quiet = self.take_unasked().is_some();
+        self.received.settle();
+        Poll::Ready(is_quiet)
+    }
+
+    fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.take_unasked().is_none()
+                || matches!(self.poll_owed(context), Poll::Ready(Err(_)))
+            {
+                return Poll::Ready(());
+            }
+            if ready!(self.received.poll_more(&mut self.stream, context)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl NatsLink {
+    /// Takes what a server may say at any time. `None` if it says anything else.
+    fn take_unasked(&mut self) -> Option<()> {
+        while let Some(message) = next_message(&mut self.received).ok()? {
+            match message {
+                // One PONG answers them all.
+                Message::Ping => self.owed = OUR_PONG,
+                // What was delivered came too late for its question.
+                Message::Ok | Message::Info | Message::Delivered(_) => {}
+                Message::Pong | Message::Error(_) => return None,
+            }
+        }
+        Some(())
+    }
+
+    fn poll_owed(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.owed.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, self.owed))?;
+            self.owed = self.owed.get(written..).unwrap_or_default();
+        }
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 }
 
@@ -291,3 +347,6 @@ async fn read_info(stream: &mut Stream, received: &mut Received) -> Result<Info,
         received.more(stream).await?;
     }
 }
+
+#[cfg(test)]
+mod rest_tests;

@@ -1,5 +1,7 @@
 //! The store that `READY_STORE` names: the SDK's stores, over our own bounded connections.
 
+use std::task::{Context, Poll};
+
 use futures_util::future::join_all;
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::place::Place;
@@ -12,6 +14,7 @@ use ready_probe_sdk::store::nats::NatsStore;
 use ready_probe_sdk::store::predecessor::Successor;
 use ready_probe_sdk::store::redis::RedisStore;
 
+use super::kept::Resting;
 use super::nats::NatsLink;
 use super::redis::RedisLink;
 use crate::redact::Secrets;
@@ -63,6 +66,23 @@ fn note(place: &Place, tidied: Result<(), String>, secrets: &Secrets) {
     if let Err(why) = tidied {
         let why = quote(place, &why, secrets, MAX_QUOTE_CHARS);
         tracing::debug!("not tidied: {why}");
+    }
+}
+
+/// Reading keeps nothing from one time to the next: a store can rest as its connection does.
+impl Resting for LinkedStore {
+    fn poll_settled(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        match self {
+            Self::Redis(store) => store.link().poll_settled(context),
+            Self::Nats(store) => store.link().poll_settled(context),
+        }
+    }
+
+    fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Redis(store) => store.link().poll_ended(context),
+            Self::Nats(store) => store.link().poll_ended(context),
+        }
     }
 }
 

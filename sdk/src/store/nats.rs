@@ -64,6 +64,11 @@ impl<L: Link> NatsStore<L> {
         }
     }
 
+    /// Its connection, for whoever looks after that between two calls.
+    pub fn link(&mut self) -> &mut L {
+        &mut self.link
+    }
+
     fn supports_ttl(&self) -> bool {
         self.link.server_version() >= (2, 11)
     }

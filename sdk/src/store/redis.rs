@@ -66,6 +66,11 @@ impl<L: Link> RedisStore<L> {
         }
     }
 
+    /// Its connection, for whoever looks after that between two calls.
+    pub fn link(&mut self) -> &mut L {
+        &mut self.link
+    }
+
     /// Sends commands, none of which may be refused.
     async fn ask(&mut self, commands: &[Cmd], max_bytes: usize) -> Result<Vec<Value>, Failure> {
         if commands.is_empty() {

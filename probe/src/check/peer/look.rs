@@ -9,7 +9,8 @@ use ready_probe_sdk::connect::{Endpoint, failover};
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::{Seen, Store};
 
-use crate::link::store;
+use crate::link::kept::{self, KeptFor, Opened};
+use crate::link::store::{self, LinkedStore};
 use crate::redact::Secrets;
 use crate::time_limit::TimeLimit;
 
@@ -32,6 +33,7 @@ pub struct Looks {
 /// Asks all servers at once, until all have answered, or until a moment after `enough` says so.
 pub async fn look(
     place: &Place,
+    kept: Option<KeptFor<'_>>,
     limit: TimeLimit,
     secrets: &Secrets,
     (name, min): (&Name, usize),
@@ -39,7 +41,16 @@ pub async fn look(
 ) -> Looks {
     let endpoints = place.store.endpoints();
     let asked = endpoints.iter().map(|endpoint| async move {
-        let asked = ask(place, endpoint, secrets, name, min);
+        let opened = || Opened::Store(endpoint.clone(), place.clone());
+        let anew = ask(place, endpoint, kept, secrets, (name, min));
+        let asked = kept::ask(
+            kept,
+            opened,
+            limit,
+            async |store: &mut LinkedStore| read(store, name, min).await,
+            |said| said.as_ref().is_ok_and(|seen| are_ready(seen, min)),
+            anew,
+        );
         (endpoint, limit.hold(asked).await)
     });
     let mut asked: FuturesUnordered<_> = asked.collect();
@@ -68,13 +79,26 @@ pub async fn look(
     looks
 }
 
+/// Asks one server, and keeps the connection if it shows enough who are ready.
 async fn ask(
     place: &Place,
     endpoint: &Endpoint,
+    kept: Option<KeptFor<'_>>,
     secrets: &Secrets,
-    name: &Name,
-    min: usize,
+    (name, min): (&Name, usize),
 ) -> Result<Vec<Seen>, String> {
     let mut store = store::open(place, endpoint, MAX_REPLY_BYTES, secrets).await?;
+    let seen = read(&mut store, name, min).await?;
+    if let Some(kept) = kept.filter(|_| are_ready(&seen, min)) {
+        kept.put(Opened::Store(endpoint.clone(), place.clone()), store);
+    }
+    Ok(seen)
+}
+
+async fn read(store: &mut LinkedStore, name: &Name, min: usize) -> Result<Vec<Seen>, String> {
     store.find_ready(name, min).await.map_err(|e| e.cause)
+}
+
+fn are_ready(seen: &[Seen], min: usize) -> bool {
+    seen.iter().filter(|seen| seen.is_ready()).count() >= min
 }
