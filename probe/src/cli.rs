@@ -27,6 +27,9 @@ pub struct Cli {
     /// What to check.
     #[command(flatten)]
     pub targets: Targets,
+    /// Whether the answer may be held.
+    #[command(flatten)]
+    pub long_poll: LongPoll,
     /// How to check it.
     #[command(flatten)]
     pub options: Flags,
@@ -68,6 +71,18 @@ const IGNORED: [(&str, &[&str]); 5] = [
         ],
     ),
 ];
+
+/// Options of the health check alone.
+#[derive(Debug, Default, Args)]
+pub struct LongPoll {
+    /// Hold the answer back until it changes, this long at most (up to 1h), if the caller has surely heard
+    /// the last one: for HEALTHCHECK with --interval=1s and a --timeout that is 10s longer
+    #[arg(long, value_name = "DURATION")]
+    pub long_poll: Option<String>,
+    /// What HEALTHCHECK's --retries says: so many failures are told at once before one is held back
+    #[arg(long, value_name = "N", default_value = "3", requires = "long_poll")]
+    pub retries: String,
+}
 
 /// The commands besides the bare one.
 #[derive(Debug, Subcommand)]
@@ -259,6 +274,7 @@ Exit status:
 
 Examples:
   HEALTHCHECK CMD [\"/ready-probe\"]
+  HEALTHCHECK --interval=1s --timeout=35s CMD [\"/ready-probe\", \"--long-poll\", \"25s\"]
   ready-probe agent:translator redis://redis:6379 'http://localhost:8080/health#json=/status=ok'
   ready-probe wait redis://redis:6379 peer:memory-system -- ./agent";
 

@@ -28,6 +28,8 @@ pub enum Exit {
     Config(String),
     /// A signal ended it: its number.
     Signal(i32),
+    /// Everything has been said already: only the status is left.
+    Said(u8),
     /// A child has run the command: what that has said, and how it ended.
     Passed {
         /// Its status.
@@ -48,24 +50,29 @@ impl Exit {
             Self::Usage(_) => 64,
             Self::Config(_) => 78,
             Self::Signal(number) => 128 + u8::try_from(*number).unwrap_or(0),
-            Self::Passed { status, .. } => *status,
+            Self::Said(status) | Self::Passed { status, .. } => *status,
         }
     }
 
     /// Prints it, as far as somebody reads it within `patience`.
     pub fn print(self, patience: Duration) -> ExitCode {
         let status = self.status();
+        self.say(patience);
+        ExitCode::from(status)
+    }
+
+    /// The same; tells whether somebody has taken all of it.
+    pub fn say(self, patience: Duration) -> bool {
         let until = clock::instant() + patience;
         match self {
             Self::Done(text) | Self::Failed(text) => write(io::stdout(), text.as_bytes(), until),
             Self::Usage(text) | Self::Config(text) => write(io::stderr(), text.as_bytes(), until),
-            Self::Signal(_) => {}
+            Self::Signal(_) | Self::Said(_) => true,
             Self::Passed { stdout, stderr, .. } => {
-                write(io::stdout(), &stdout, until);
-                write(io::stderr(), &stderr, until);
+                let said = write(io::stdout(), &stdout, until);
+                write(io::stderr(), &stderr, until) && said
             }
         }
-        ExitCode::from(status)
     }
 
     /// A command that can't be run, as a shell says so: 127 if it is not there, 126 otherwise.
@@ -89,19 +96,20 @@ impl Exit {
     }
 }
 
-/// Writes what somebody takes by then. A reader that does not read can't keep this process waiting.
-fn write(output: impl AsFd, text: &[u8], until: Instant) {
+/// Writes what somebody takes by then; tells whether that was all. A reader that does not read can't keep this
+/// process waiting.
+fn write(output: impl AsFd, text: &[u8], until: Instant) -> bool {
     let mut rest = text;
     while !rest.is_empty() {
         let left = until.saturating_duration_since(clock::instant());
         let Ok(left) = Timespec::try_from(left) else {
-            return;
+            return false;
         };
         let mut waited = [PollFd::new(&output, PollFlags::OUT)];
         match poll(&mut waited, Some(&left)) {
-            Ok(0) => return,
+            Ok(0) => return false,
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return,
+            Err(_) => return false,
         }
         let [waited] = &waited;
         if waited.revents().is_empty() {
@@ -111,7 +119,8 @@ fn write(output: impl AsFd, text: &[u8], until: Instant) {
         match rustix::io::write(&output, piece) {
             Ok(n) => rest = rest.get(n..).unwrap_or_default(),
             Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(_) => return,
+            Err(_) => return false,
         }
     }
+    true
 }

@@ -16,6 +16,16 @@ use crate::report::{Row, Subject};
 use crate::target::Kind;
 use crate::verdict::{Scope, Tolerance};
 
+/// When an answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// In this round.
+    Now,
+    /// In an earlier one, at this time by `CLOCK_MONOTONIC` in milliseconds. It is remembered already, and
+    /// whether it is tolerated is judged as of then: nothing is over before it has been asked again.
+    Before(u64),
+}
+
 /// A round, and what it adds to what was remembered.
 pub struct Learned {
     /// What was asked.
@@ -26,32 +36,32 @@ pub struct Learned {
     after: Memory,
     /// Worth writing.
     pub has_changed: bool,
-    /// Which of the answers are new, by number; all of them unless said.
-    fresh: Option<Vec<bool>>,
+    /// When the answers came, by number; now unless said.
+    came: Vec<Came>,
 }
 
 impl Learned {
     /// What to remember of it.
     pub fn news(&self) -> News<'_> {
-        news(&self.plan, &self.answers, self.fresh.as_deref())
+        news(&self.plan, &self.answers, &self.came)
     }
 
     /// The new answers.
     pub fn fresh_answers(&self) -> impl Iterator<Item = &Answer> {
         let numbered = self.answers.iter().enumerate();
         numbered
-            .filter(|(number, _)| is_fresh(self.fresh.as_deref(), *number))
+            .filter(|(number, _)| came(&self.came, *number) == Came::Now)
             .map(|(_, answer)| answer)
     }
 }
 
-/// Adds a round to what was remembered. Decides nothing else, and reads nothing. Answers that are not `fresh`
-/// are remembered already.
+/// Adds a round to what was remembered. Decides nothing else, and reads nothing. `came` may be empty if all
+/// answers are new.
 pub fn learn(
     before: Memory,
     plan: Plan,
     mut answers: Vec<Answer>,
-    fresh: Option<Vec<bool>>,
+    came: Vec<Came>,
     now_ms: u64,
 ) -> Learned {
     for (question, answer) in plan.questions.iter().zip(&mut answers) {
@@ -60,14 +70,14 @@ pub fn learn(
         answer.outcome = in_the_light_of(past, roster, outcome, &answer.fleets, now_ms);
     }
     let mut after = before.clone();
-    let has_changed = after.learn(&news(&plan, &answers, fresh.as_deref()), now_ms);
+    let has_changed = after.learn(&news(&plan, &answers, &came), now_ms);
     Learned {
         plan,
         answers,
         before,
         after,
         has_changed,
-        fresh,
+        came,
     }
 }
 
@@ -132,13 +142,18 @@ impl Judging {
             answers,
             before,
             after,
+            came: when,
             ..
         } = learned;
-        let asked = plan.questions.into_iter().zip(answers);
+        let asked = plan.questions.into_iter().zip(answers).enumerate();
         asked
-            .map(|(question, answer)| {
+            .map(|(number, (question, answer))| {
                 let passed_before = before.past(&question.key).is_some_and(|past| past.passed);
-                self.row(question, answer, &after, passed_before, now_ms)
+                let as_of_ms = match came(&when, number) {
+                    Came::Now => now_ms,
+                    Came::Before(at_ms) => at_ms,
+                };
+                self.row(question, answer, &after, passed_before, (as_of_ms, now_ms))
             })
             .collect()
     }
@@ -149,7 +164,7 @@ impl Judging {
         answer: Answer,
         after: &Memory,
         passed_before: bool,
-        now_ms: u64,
+        (as_of_ms, now_ms): (u64, u64),
     ) -> Row {
         let target = question.target;
         let grace = target.grace.unwrap_or(match target.scope {
@@ -159,7 +174,7 @@ impl Judging {
         let grace = after.grace(&question.key, &answer.fleets, grace, now_ms);
         let past = after.past(&question.key);
         let within = match past {
-            Some(past) if self.tolerant => past.tolerance(grace, now_ms),
+            Some(past) if self.tolerant => past.tolerance(grace, as_of_ms),
             Some(_) | None => Tolerance::Exhausted,
         };
         // It may have passed before, at a time when that could not be remembered either.
@@ -177,7 +192,7 @@ impl Judging {
             (Tolerance::Exhausted, Some(past))
                 if self.confirms && self.is_kept && !counts_at_once(&target.kind) =>
             {
-                past.unconfirmed(confirm, now_ms)
+                past.unconfirmed(confirm, as_of_ms)
             }
             (Tolerance::Exhausted | Tolerance::Tolerated { .. }, _) => Tolerance::Exhausted,
         };
@@ -250,13 +265,13 @@ fn counts_at_once(kind: &Kind) -> bool {
     }
 }
 
-fn is_fresh(fresh: Option<&[bool]>, number: usize) -> bool {
-    fresh.is_none_or(|fresh| fresh.get(number).copied().unwrap_or(true))
+fn came(came: &[Came], number: usize) -> Came {
+    came.get(number).copied().unwrap_or(Came::Now)
 }
 
-fn news<'a>(plan: &'a Plan, answers: &'a [Answer], fresh: Option<&'a [bool]>) -> News<'a> {
+fn news<'a>(plan: &'a Plan, answers: &'a [Answer], when: &'a [Came]) -> News<'a> {
     let asked = plan.questions.iter().zip(answers).enumerate();
-    let asked = asked.filter(move |(number, _)| is_fresh(fresh, *number));
+    let asked = asked.filter(move |(number, _)| came(when, *number) == Came::Now);
     let asked = asked.map(|(_, (question, answer))| (question.key.as_str(), answer));
     let seen = asked
         .clone()

@@ -11,6 +11,7 @@
 //! | [`check`], [`link`], [`far`] | asking: here, over connections, and by a child |
 //! | [`outcome`], [`verdict`] | what an answer means, and all of them together |
 //! | [`judge`] | what is made of the answers, in the light of those before |
+//! | [`hold`], [`watch`] | whether an answer may be held back, and what ends that |
 //! | [`memory`] | what is remembered from one probe to the next |
 //! | [`watch`] | what wakes whoever waits for agents |
 //! | [`report`] | what is printed |

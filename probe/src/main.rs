@@ -6,6 +6,7 @@ mod deadline;
 mod exit;
 mod install;
 mod list;
+mod long_poll;
 mod mark;
 mod relay;
 mod run;
@@ -25,12 +26,17 @@ fn main() -> ExitCode {
         Ok(Cli {
             command,
             targets,
+            long_poll,
             options,
         }) => match command {
+            None if long_poll.long_poll.is_some() => {
+                long_poll::run(&targets.targets, &long_poll, &options, &start)
+            }
             None => run::probe(&targets.targets, &options, &start),
             Some(command) => {
                 start.watch();
                 match command {
+                    _ if long_poll.long_poll.is_some() => long_poll::refused(),
                     Command::Wait(args) => wait::run(&args, &options, &start),
                     Command::Mark(args) => mark::run(&args, &options, &start),
                     Command::Run(args) => run_command::run(&args, &options, &start),

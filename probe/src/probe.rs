@@ -16,7 +16,7 @@ use crate::far;
 use crate::far::answer::AnswerLine;
 use crate::far::ask::{Asking, Hearings};
 use crate::hold::Class;
-use crate::judge::{self, Judging, Learned};
+use crate::judge::{self, Came, Judging, Learned};
 use crate::link::kept::Kept;
 use crate::memory::{Begun, Ending, Holder, Keeper, SHORT_PATIENCE};
 use crate::outcome::Outcome;
@@ -109,7 +109,7 @@ impl<'a> Probe<'a> {
             match (&mount, &self.asks) {
                 (None, _) => self.plan_discovered(&mut plan, reused),
                 (Some(point), Some(asked)) if point == asked => {
-                    self.plan_discovered(&mut plan, reused)
+                    self.plan_discovered(&mut plan, reused);
                 }
                 // The child finds out what is there.
                 (Some(_), None) => plan.add(Target::agents(), None, false),
@@ -263,24 +263,29 @@ impl<'a> Probe<'a> {
         check::ask_now(target, self.context())
     }
 
+    /// The answer of a question that nobody could ask.
+    pub fn unasked_one(cause: &str) -> Answer {
+        known(Outcome::unknown(cause))
+    }
+
     /// Folds the answers into a report, in the light of those before. Recalls these first, and
     /// remembers the new ones afterwards; reads and writes nothing else.
     pub fn judge(&self, plan: Plan, answers: Vec<Answer>) -> Report {
-        self.judge_again(plan, answers, None, false)
+        self.judge_again(plan, answers, Vec::new(), false)
     }
 
-    /// The same of answers that are not all new; `fresh` says which are. `confirms` says that a "no" has to
+    /// The same of answers that are not all new; `came` says which are. `confirms` says that a "no" has to
     /// last before it counts.
     pub fn judge_again(
         &self,
         plan: Plan,
         answers: Vec<Answer>,
-        fresh: Option<Vec<bool>>,
+        came: Vec<Came>,
         confirms: bool,
     ) -> Report {
         let now_ms = clock::mono_ms();
         let recalled = self.keeper.recall();
-        let learned = judge::learn(recalled.memory, plan, answers, fresh, now_ms);
+        let learned = judge::learn(recalled.memory, plan, answers, came, now_ms);
         let remembered = self.remember(&learned, now_ms);
         let mut notes: Vec<String> = Vec::new();
         notes.extend(recalled.problem.map(|why| format!("no grace: {why}")));

@@ -39,10 +39,8 @@ impl From<Invalid> for Exit {
 
 /// `ready-probe [TARGET...]`
 pub fn probe(targets: &[String], options: &Flags, start: &Start) -> Exit {
-    match relay(options, start) {
-        Relayed::No => {}
-        Relayed::Done(exit) => return exit,
-        Relayed::Failed(why) => return unanswered(&why, options, start),
+    if let Err(exit) = relay_probe(options, start) {
+        return exit;
     }
     let settings = match resolve(options, targets, start) {
         Ok(settings) => settings,
@@ -73,6 +71,15 @@ pub fn probe(targets: &[String], options: &Flags, start: &Start) -> Exit {
     };
     let report = probe.judge(plan, answers);
     finish(&report, &settings, start)
+}
+
+/// Leaves a probe to a child, if the files that its settings are in may hang. The error is how it has ended then.
+pub fn relay_probe(options: &Flags, start: &Start) -> Result<(), Exit> {
+    match relay(options, start) {
+        Relayed::No => Ok(()),
+        Relayed::Done(exit) => Err(exit),
+        Relayed::Failed(why) => Err(unanswered(&why, options, start)),
+    }
 }
 
 /// As the child of a probe. What it has to say is printed by then, and its status is no verdict.
@@ -127,8 +134,8 @@ pub fn resolve_alone(options: &Flags, start: &Start) -> Result<Settings, Exit> {
     Ok(settings)
 }
 
-/// A probe whose settings can't be read.
-fn unanswered(why: &str, options: &Flags, start: &Start) -> Exit {
+/// A probe that could not ask anything.
+pub fn unanswered(why: &str, options: &Flags, start: &Start) -> Exit {
     let lookup = variable::read;
     let row = Row::unknown(why);
     let report = Report {

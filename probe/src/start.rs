@@ -76,6 +76,15 @@ impl Start {
         self.deadline.speak_json();
     }
 
+    /// Says it before the run is over; tells whether somebody has taken all of it. What is left to be ended
+    /// with is its status.
+    pub fn say(&self, exit: Exit) -> (Exit, bool) {
+        let status = exit.status();
+        self.deadline.decide(status);
+        let whole = exit.say(self.deadline.left());
+        (Exit::Said(status), whole)
+    }
+
     /// The run is over but for its report, which may take until the deadline and no longer.
     pub fn finish(&self, exit: Exit) -> ExitCode {
         self.deadline.decide(exit.status());

@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use ready_probe::redact;
 use ready_probe::settings::Flags;
 
-use crate::cli::{self, Cli, Targets};
+use crate::cli::{self, Cli, LongPoll, Targets};
 use crate::exit::Exit;
 
 /// How long a message may be.
@@ -22,6 +22,7 @@ pub fn parse() -> Result<Cli, Exit> {
         return Ok(Cli {
             command: None,
             targets: Targets::default(),
+            long_poll: LongPoll::default(),
             options: Flags::default(),
         });
     }

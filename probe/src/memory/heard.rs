@@ -94,6 +94,8 @@ pub struct Begun {
     pub heard: Option<Heard>,
     /// Somebody who holds the same answer already.
     pub beside: Option<Holder>,
+    /// Several ask the same.
+    pub several: bool,
     /// Its asker gives up not much later than this, as the last holds have shown.
     pub limit: Option<Duration>,
 }
@@ -107,6 +109,7 @@ impl Told {
             return Begun {
                 heard: None,
                 beside: Some(beside),
+                several: self.several,
                 limit,
             };
         }
@@ -120,6 +123,7 @@ impl Told {
         Begun {
             heard,
             beside: None,
+            several: self.several,
             limit,
         }
     }

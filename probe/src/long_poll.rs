@@ -1,0 +1,288 @@
+//! `ready-probe --long-poll`: holds the answer back while it stays what its asker has heard, and gives it as soon
+//! as it changes.
+//!
+//! Whoever holds an answer asks, as any probe does, and goes on asking ([`round`]) when something happens or a
+//! check's time has come. Whether it may hold is decided in `ready_probe::hold`, and what its asker has surely
+//! heard is in the probe's memory.
+
+mod files;
+mod round;
+mod standing;
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use ready_probe_sdk::clock::{self, millis};
+use ready_probe_sdk::freshness::Span;
+use ready_probe_sdk::host::Mounts;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::cli::LongPoll;
+use crate::exit::Exit;
+use crate::run;
+use crate::start::Start;
+use files::Files;
+use ready_probe::event_loop;
+use ready_probe::far;
+use ready_probe::hold::{Class, Hold, LONGEST};
+use ready_probe::link::kept::Kept;
+use ready_probe::memory::{Begun, Ending, Holder};
+use ready_probe::probe::Probe;
+use ready_probe::report::Report;
+use ready_probe::role;
+use ready_probe::settings::{Flags, Invalid, Origin, Settings};
+use ready_probe::signals::Signals;
+use ready_probe::time_limit::{self, TimeLimit};
+use ready_probe::watch::{Agents, Watch};
+use round::Round;
+use standing::agents_in;
+
+/// Whoever wakes so much later than planned was stopped: what has been heard meanwhile nobody knows.
+const STOPPED: Duration = Duration::from_secs(5);
+const MAX_RETRIES: u32 = 1_000;
+
+/// What was typed beside another command.
+pub fn refused() -> Exit {
+    Exit::Usage(
+        "ready-probe: --long-poll is an option of the health check alone, not of a command; see \
+         ready-probe --help\n"
+            .to_owned(),
+    )
+}
+
+/// `ready-probe --long-poll DURATION [TARGET...]`
+pub fn run(targets: &[String], typed: &LongPoll, options: &Flags, start: &Start) -> Exit {
+    if far::answer::mount().is_some() {
+        // A child that asks one mount; its parent holds the answer.
+        return run::probe(targets, options, start);
+    }
+    let hold = match parse(typed) {
+        Ok(hold) => hold,
+        Err(invalid) => return invalid.into(),
+    };
+    if let Err(exit) = run::relay_probe(options, start) {
+        return exit;
+    }
+    start.watch();
+    // As they are before they are read.
+    let files = Files::now(options);
+    let settings = match run::resolve(options, targets, start) {
+        Ok(settings) => settings,
+        Err(invalid) => return invalid.into(),
+    };
+    let kept = Kept::new();
+    let held = Held {
+        probe: &Probe::new(&settings, start.far_mounts()).keeping(&kept),
+        kept: &kept,
+        settings: &settings,
+        hold,
+        files,
+    };
+    held.run(options, start)
+}
+
+/// How the answer is to be held.
+fn parse(typed: &LongPoll) -> Result<Hold, Invalid> {
+    let text = typed.long_poll.as_deref().unwrap_or_default();
+    let invalid = |why| Invalid::new(&Origin::Flag("--long-poll"), why);
+    let longest = time_limit::parse(text).map_err(invalid)?;
+    if longest > LONGEST {
+        let why = format!("it is {} at most", Span(millis(LONGEST)));
+        return Err(invalid(why));
+    }
+    let retries = typed.retries.parse().ok();
+    let Some(retries) = retries.filter(|n| (1..=MAX_RETRIES).contains(n)) else {
+        let why = format!("it must be a number from 1 to {MAX_RETRIES}");
+        return Err(Invalid::new(&Origin::Flag("--retries"), why));
+    };
+    Ok(Hold { longest, retries })
+}
+
+/// A probe whose answer may be held.
+struct Held<'a> {
+    /// What asks.
+    probe: &'a Probe<'a>,
+    /// The connections that it keeps.
+    kept: &'a Kept,
+    /// What was resolved.
+    settings: &'a Settings,
+    /// How long it may be held.
+    hold: Hold,
+    /// What the settings were read from.
+    files: Files,
+}
+
+/// How the last round has ended.
+struct Ended {
+    report: Report,
+    /// How its asker is going to hear it.
+    ending: Ending,
+}
+
+impl Held<'_> {
+    /// From the first question to the end.
+    fn run(self, options: &Flags, start: &Start) -> Exit {
+        let event_loop = match event_loop::start() {
+            Ok(event_loop) => event_loop,
+            Err(cause) => return run::unanswered(&cause, options, start),
+        };
+        let key = key(self.settings, self.hold);
+        let mounts = start.far_mounts();
+        let begun = self.begin(&key, mounts);
+        let (begun, note) = match begun {
+            Ok((me, begun)) => (Some((me, begun)), None),
+            Err(why) => (None, Some(format!("not held: {why}"))),
+        };
+        let seen = begun.map(|(_, begun)| begun).unwrap_or_default();
+        let asked = self.ask(&key, seen, start, mounts);
+        let Ended { mut report, ending } = event_loop.block_on(asked);
+        event_loop.shutdown_background();
+        report.notes.extend(note);
+        if let Some(limit) = seen.limit {
+            report.notes.push(format!(
+                "held for {} at most: HEALTHCHECK's --timeout has ended the last holds; it must be longer than \
+                 --long-poll",
+                Span(millis(limit))
+            ));
+        }
+        // The hold may have left the deadline far away.
+        start.end_by(start.elapsed() + self.settings.timeout.value);
+        let class = Class::from(report.verdict);
+        let (exit, is_whole) = start.say(run::finish(&report, self.settings, start));
+        if let Some((me, begun)) = begun {
+            let ending = if is_whole { ending } else { Ending::Doubtful };
+            // Then the next one answers at once.
+            if let Err(why) = self.probe.end(&key, me, begun.beside, (class, ending)) {
+                tracing::debug!("{why}");
+            }
+        }
+        exit
+    }
+
+    /// Tells the memory. The error is why nothing can be held.
+    fn begin(&self, key: &str, mounts: Option<&Mounts>) -> Result<(Holder, Begun), String> {
+        if role::role().is_some() {
+            return Err("the settings are on a file system that may hang".to_owned());
+        }
+        let is_far = |mounts| far::paths::of_folder(mounts, &self.settings.folder.value);
+        if let Some(point) = mounts.and_then(is_far) {
+            return Err(format!("{} may hang", point.display()));
+        }
+        let me = Holder::myself().ok_or("/proc does not show this process")?;
+        let begun = self.probe.begin(key, me);
+        Ok((
+            me,
+            begun.map_err(|why| format!("this can't be remembered: {why}"))?,
+        ))
+    }
+
+    /// Asks until there is something to say.
+    async fn ask(&self, key: &str, begun: Begun, start: &Start, mounts: Option<&Mounts>) -> Ended {
+        let settings = self.settings;
+        let signals = Signals::catch(&[SIGTERM, SIGINT]);
+        let mut watch = watch(settings, mounts);
+        let is_healthy = begun
+            .heard
+            .is_some_and(|heard| heard.class == Class::Healthy);
+        let mut round = Round::new(self.probe, settings, is_healthy);
+        let timeout = settings.timeout.value;
+        let limit = TimeLimit::from(start.at, timeout);
+        let mut report = round.ask_all(limit, &mut watch).await;
+        let mut signals = match signals {
+            Ok(signals) => signals,
+            Err(e) => {
+                report
+                    .notes
+                    .push(format!("not held: signals can't be caught: {e}"));
+                return Ended {
+                    report,
+                    ending: Ending::Whole,
+                };
+            }
+        };
+        let longest = begun
+            .limit
+            .map_or(self.hold.longest, |limit| limit.min(self.hold.longest));
+        let hold = Hold {
+            longest,
+            ..self.hold
+        };
+        let mut extended = None;
+        let ending = loop {
+            let Some(held) = hold.of(begun.heard, Class::from(report.verdict)) else {
+                break Ending::Whole;
+            };
+            if extended.replace(held) != Some(held) {
+                start.end_by(held + timeout);
+            }
+            let end = start.plus(held);
+            if clock::instant() >= end {
+                report = round.report_now(&mut watch);
+                break Ending::Whole;
+            }
+            let planned = planned(end, round.due_ms());
+            let is_cut = tokio::select! {
+                biased;
+                _ = signals.next() => true,
+                woken = watch.next() => {
+                    round.note(woken);
+                    false
+                }
+                targets = self.kept.ended() => {
+                    round.note_ended(&targets);
+                    false
+                }
+                () = round.answered() => false,
+                () = tokio::time::sleep_until(planned.into()) => false,
+            };
+            if is_cut {
+                report = round.report_now(&mut watch);
+                break Ending::Cut(start.elapsed());
+            }
+            if clock::instant().saturating_duration_since(planned) > STOPPED {
+                let limit = TimeLimit::from(clock::instant(), timeout);
+                report = round.ask_all(limit, &mut watch).await;
+                break Ending::Doubtful;
+            }
+            if let Some(news) = round.look(&mut watch) {
+                report = news;
+            }
+            if self.files.have_changed() || (!begun.several && self.probe.is_asked_by_several(key))
+            {
+                report = round.report_now(&mut watch);
+                break Ending::Doubtful;
+            }
+        };
+        report.notes.extend(watch.note().map(str::to_owned));
+        Ended { report, ending }
+    }
+}
+
+/// When to wake, if nothing happens before.
+fn planned(end: Instant, due_ms: Option<u64>) -> Instant {
+    let Some(due_ms) = due_ms else { return end };
+    let left = Duration::from_millis(due_ms.saturating_sub(clock::mono_ms()));
+    (clock::instant() + left).min(end)
+}
+
+fn watch(settings: &Settings, mounts: Option<&Mounts>) -> Watch {
+    let folder = &settings.folder.value;
+    if settings.discover {
+        return Watch::new(folder, mounts, Agents::All);
+    }
+    let targets = settings.checks.iter().map(|check| &check.value);
+    let names: BTreeSet<_> = targets.flat_map(agents_in).collect();
+    Watch::new(folder, mounts, Agents::Named(&names))
+}
+
+/// Who asks the same: it is told apart by what is asked, and how it is held.
+fn key(settings: &Settings, hold: Hold) -> String {
+    let mut hasher = DefaultHasher::new();
+    (hold.longest, hold.retries, settings.discover).hash(&mut hasher);
+    for check in &settings.checks {
+        let target = &check.value;
+        (&target.redacted, target.optional, target.confirm).hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
+}
