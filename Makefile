@@ -125,9 +125,17 @@ debian-11: target/debian-11.tar
 target/debian-11.tar: scripts/debian_11.py $(VENV)/installed | debian-packages
 	$(VENV)/bin/python scripts/debian_11.py $@
 
-# The probe and the Python package beside the least that they could cost, and beside what people use instead.
-bench: setup wheel
+# The probe and the Python package beside the least that they could cost, and beside what people use instead;
+# then how soon Docker learns of an agent's health from a probe that holds its answer, and from one that is polled.
+bench: setup wheel example-agent
 	$(PYTHON) bench/run.py --check
+	$(PYTHON) bench/health.py --check
+
+# Agents that die, hang, stop and come back at random under probes that hold their answers, and an oracle beside them.
+SECONDS ?= 300
+chaos: setup probe example-agent
+	$(PYTHON) bench/oracle.py
+	$(PYTHON) bench/health_chaos.py --seconds $(SECONDS)
 
 # Each set of features that docs/rust.md names. The workspace builds all features at once, and would not see
 # that one needs another.
@@ -153,4 +161,4 @@ clean: docker-stop
 	rm -rf target dist bindings-python/ready_probe.data bindings-python/THIRD-PARTY-LICENSES
 
 FORCE:
-.PHONY: probe example-agent wheel dist dist-check python-venv python-test demo test test-programs setup debian-packages servers debian-11 bench lint docker-stop clean FORCE
+.PHONY: probe example-agent wheel dist dist-check python-venv python-test demo test test-programs setup debian-packages servers debian-11 bench chaos lint docker-stop clean FORCE

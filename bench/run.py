@@ -22,6 +22,7 @@ from pathlib import Path
 import build
 from build import BENCH, BenchError
 from fleet import measure_fleet, print_fleet
+from limits import Limit, at_most, below, exit_code, print_limits
 from measure import Command, Summary, measure, try_out
 from python_sdk import measure_python_sdk, print_python_sdk
 from world import AGENT, PATH, World, flooding_server, heard_by_server, program, world
@@ -60,22 +61,6 @@ FLOODS = (
     Flood("http: chunks", "http://127.0.0.1:{port}/#contains=never",
           HTTP_OK + "transfer-encoding: chunked\r\n\r\n", "1\r\nA\r\n"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Limit:
-    what: str
-    value: str
-    bound: str
-    holds: bool
-
-
-def below(what: str, value: float, bound: float, unit: str = "") -> Limit:
-    return Limit(what, f"{value:.2f}{unit}", f"< {bound:g}{unit}", value < bound)
-
-
-def at_most(what: str, value: float, bound: float, unit: str = "") -> Limit:
-    return Limit(what, f"{value:.2f}{unit}", f"<= {bound:g}{unit}", value <= bound)
 
 
 def expected_exit(command: Command, cost: Summary) -> Limit:
@@ -252,13 +237,6 @@ def file_limits(probe: Path) -> list[Limit]:
     ]
 
 
-def print_limits(limits: Sequence[Limit]) -> None:
-    print(f"\n{'limit':<44} {'measured':>10}   wanted")
-    for limit in limits:
-        mark = "ok" if limit.holds else "BROKEN"
-        print(f"  {limit.what:<42} {limit.value:>10}   {limit.bound:<10} {mark}")
-
-
 def venv_or_reason(skip: bool) -> Path | None:
     """Nothing is held against the script's figures, so the bench goes on without it."""
     if skip:
@@ -325,10 +303,7 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print_limits(limits)
-    broken = [limit for limit in limits if not limit.holds]
-    for limit in broken:
-        print(f"broken: {limit.what}: {limit.value}, wanted {limit.bound}", file=sys.stderr)
-    return 1 if options.check and broken else 0
+    return exit_code(limits, options.check)
 
 
 if __name__ == "__main__":
