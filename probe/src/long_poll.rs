@@ -222,18 +222,20 @@ impl Held<'_> {
                 break Ending::Whole;
             }
             let planned = planned(end, round.due_ms());
+            // What has changed is looked at in a moment; until then the kernel keeps what else happens.
+            let listens = !round.has_changed();
             let is_cut = tokio::select! {
                 biased;
                 _ = signals.next() => true,
-                woken = watch.next() => {
-                    round.note(woken);
-                    false
-                }
+                () = round.answered() => false,
                 targets = self.kept.ended() => {
                     round.note_ended(&targets);
                     false
                 }
-                () = round.answered() => false,
+                woken = watch.next(), if listens => {
+                    round.note(woken);
+                    false
+                }
                 () = tokio::time::sleep_until(planned.into()) => false,
             };
             if is_cut {
@@ -245,11 +247,12 @@ impl Held<'_> {
                 report = round.ask_all(limit, &mut watch).await;
                 break Ending::Doubtful;
             }
-            if let Some(news) = round.look(&mut watch) {
-                report = news;
-            }
-            if self.files.have_changed() || (!begun.several && self.probe.is_asked_by_several(key))
-            {
+            let Some(news) = round.look(&mut watch) else {
+                continue;
+            };
+            report = news;
+            let has_company = || !begun.several && self.probe.is_asked_by_several(key);
+            if self.files.have_changed() || has_company() {
                 report = round.report_now(&mut watch);
                 break Ending::Doubtful;
             }

@@ -123,6 +123,11 @@ impl<'a> Round<'a> {
         self.report(plan, answers, watch)
     }
 
+    /// Whether something has happened that was not looked at yet.
+    pub fn has_changed(&self) -> bool {
+        self.all_changed || !self.changed.is_empty()
+    }
+
     /// Notes what has happened.
     pub fn note(&mut self, woken: Woken) {
         self.changed.extend(woken.agents);
@@ -141,8 +146,7 @@ impl<'a> Round<'a> {
 
     /// When something is to be done although nothing happens, by `CLOCK_MONOTONIC` in milliseconds.
     pub fn due_ms(&self) -> Option<u64> {
-        let is_changed = self.all_changed || !self.changed.is_empty();
-        let look = is_changed.then_some(self.look_at_ms);
+        let look = self.has_changed().then_some(self.look_at_ms);
         let checks = self.checks.values().filter(|check| !check.is_asked);
         let due = checks.filter_map(|check| match check.way {
             Way::Process if self.starting.is_some() => None,
@@ -202,8 +206,7 @@ impl<'a> Round<'a> {
             .filter(|check| due(check) || self.all_changed)
             .flat_map(|check| agents_in(&check.target))
             .collect();
-        let has_changed = self.all_changed || !self.changed.is_empty();
-        let looks = may_look && (has_changed || !agents_due.is_empty());
+        let looks = may_look && (self.has_changed() || !agents_due.is_empty());
         let is_fresh = self.checks.values().any(|check| check.is_fresh);
         if !looks {
             self.begin_due(now_ms);

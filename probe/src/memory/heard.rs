@@ -20,8 +20,8 @@ const FRESH_MS: u64 = 5_000;
 const SETTLED_MS: u64 = 60_000;
 /// Two holds that were cut off after the same time, give or take this, met the same limit.
 const SAME_LENGTH_MS: u64 = 500;
-/// No limit is shorter.
-const LEAST_MS: u64 = 1_000;
+/// An engine asks again this long after the end of the last check at least, or nothing is ever held for it.
+const INTERVAL_MS: u64 = 1_000;
 /// So many command lines are remembered, the latest.
 const MAX_ENTRIES: usize = 16;
 
@@ -76,10 +76,13 @@ pub struct Told {
     /// Who gives the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     holder: Option<Holder>,
+    /// Since when.
+    #[serde(default)]
+    began_ms: u64,
     /// Several ask, each of whom has heard a part of the answers.
     #[serde(default)]
     several: bool,
-    /// After how long the last hold was cut off.
+    /// After how long the last one that was cut off was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cut_after_ms: Option<u64>,
     /// Holds must be shorter: their asker gives up before.
@@ -113,19 +116,37 @@ impl Told {
                 limit,
             };
         }
-        // One that has ended without a word may have been heard or not.
+        // One that has ended without a word may have been heard or not. Docker kills a check at its timeout, and
+        // asks again an interval later.
+        if before.is_some() {
+            let ms = now_ms.saturating_sub(self.began_ms);
+            self.cut(ms, ms.saturating_sub(INTERVAL_MS));
+        }
+        let limit = self.limit_ms.map(Duration::from_millis);
         let is_sure = before.is_none() && self.is_sure(now_ms);
         let heard = self.class.filter(|_| is_sure).map(|class| Heard {
             class,
             failures: self.failures,
         });
         self.holder = Some(me);
+        self.began_ms = now_ms;
         Begun {
             heard,
             beside: None,
             several: self.several,
             limit,
         }
+    }
+
+    /// A hold was cut off, and was `ms` long as far as that can be seen; what cuts it comes not before `least_ms`.
+    /// Once may be chance. The second time after the same time it is its asker's own limit.
+    fn cut(&mut self, ms: u64, least_ms: u64) {
+        let is_same = |last_ms: u64| last_ms.abs_diff(ms) <= SAME_LENGTH_MS;
+        if self.cut_after_ms.is_some_and(is_same) {
+            let shorter_ms = self.limit_ms.map_or(u64::MAX, |limit_ms| limit_ms / 2);
+            self.limit_ms = Some(shorter_ms.min(least_ms / 2));
+        }
+        self.cut_after_ms = Some(ms);
     }
 
     fn is_sure(&self, now_ms: u64) -> bool {
@@ -142,12 +163,7 @@ impl Told {
         }
         self.whole = ending == Ending::Whole;
         if let Ending::Cut(after) = ending {
-            let after_ms = millis(after);
-            let is_same = |last_ms: u64| last_ms.abs_diff(after_ms) <= SAME_LENGTH_MS;
-            if self.cut_after_ms.is_some_and(is_same) {
-                self.limit_ms = Some((after_ms / 2).max(LEAST_MS));
-            }
-            self.cut_after_ms = Some(after_ms);
+            self.cut(millis(after), millis(after));
         }
         self.failures = match class {
             Class::Healthy => 0,
@@ -314,9 +330,27 @@ mod tests {
             told.begin(ME, 1_000, dead).limit,
             Some(Duration::from_millis(5_300))
         );
-        let mut brief = Told::default();
-        cut(&mut brief, 300);
-        assert_eq!(cut(&mut brief, 500), Some(LEAST_MS));
+        assert_eq!(cut(&mut told, 10_600), Some(2_650), "still too long");
+    }
+
+    #[test]
+    fn two_that_were_killed_after_the_same_time_are_a_limit_too() {
+        let mut told = Told::default();
+        let mut now_ms = 100_000;
+        for (gap_ms, want) in [
+            (11_000, None),
+            (4_000, None),
+            (11_050, None),
+            (11_000, Some(5_000)),
+            (8_000, Some(5_000)),
+            (8_000, Some(2_500)),
+        ] {
+            told.begin(OTHER, now_ms, dead);
+            now_ms += gap_ms;
+            assert_eq!(told.begin(ME, now_ms, dead).heard, None);
+            assert_eq!(told.limit_ms, want, "{gap_ms}");
+            told.end(ME, HEALTHY, Ending::Whole, now_ms);
+        }
     }
 
     #[test]

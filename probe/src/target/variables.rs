@@ -23,7 +23,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 /// Options whose values are no secrets: they are numbers and words, or there to be printed.
 const HARMLESS: &[&str] = &[
-    "timeout", "grace", "name", "scope", "min", "max_age", "method", "status", "role", "bucket",
+    "timeout", "grace", "confirm", "recheck", "name", "scope", "min", "max_age", "method",
+    "status", "role", "bucket",
 ];
 /// A shorter value is no secret, and hiding it everywhere would garble every message.
 const MIN_SECRET_BYTES: usize = 4;
