@@ -14,6 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock::{self, millis};
+use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Mounts;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -25,6 +26,7 @@ use crate::start::Start;
 use files::Files;
 use ready_probe::event_loop;
 use ready_probe::far;
+use ready_probe::grace::Grace;
 use ready_probe::hold::{Class, Hold, LONGEST};
 use ready_probe::link::kept::Kept;
 use ready_probe::memory::{Begun, Ending, Holder};
@@ -34,12 +36,15 @@ use ready_probe::role;
 use ready_probe::settings::{Flags, Invalid, Origin, Settings};
 use ready_probe::signals::Signals;
 use ready_probe::time_limit::{self, TimeLimit};
+use ready_probe::verdict::Scope;
 use ready_probe::watch::{Agents, Watch};
 use round::Round;
 use standing::agents_in;
 
 /// Whoever wakes so much later than planned was stopped: what has been heard meanwhile nobody knows.
 const STOPPED: Duration = Duration::from_secs(5);
+/// How often the files of settings are looked at.
+const FILES_EVERY: Duration = Duration::from_secs(15);
 const MAX_RETRIES: u32 = 1_000;
 
 /// What was typed beside another command.
@@ -181,14 +186,13 @@ impl Held<'_> {
     async fn ask(&self, key: &str, begun: Begun, start: &Start, mounts: Option<&Mounts>) -> Ended {
         let settings = self.settings;
         let signals = Signals::catch(&[SIGTERM, SIGINT]);
-        let mut watch = watch(settings, mounts);
         let is_healthy = begun
             .heard
             .is_some_and(|heard| heard.class == Class::Healthy);
         let mut round = Round::new(self.probe, settings, is_healthy);
         let timeout = settings.timeout.value;
         let limit = TimeLimit::from(start.at, timeout);
-        let mut report = round.ask_all(limit, &mut watch).await;
+        let mut report = round.ask_all(limit).await;
         let mut signals = match signals {
             Ok(signals) => signals,
             Err(e) => {
@@ -201,6 +205,8 @@ impl Held<'_> {
                 };
             }
         };
+        // Whoever does not hold need not watch: to end that takes the kernel some 10 ms.
+        let mut watching: Option<Watch> = None;
         let longest = begun
             .limit
             .map_or(self.hold.longest, |limit| limit.min(self.hold.longest));
@@ -218,10 +224,20 @@ impl Held<'_> {
             }
             let end = start.plus(held);
             if clock::instant() >= end {
-                report = round.report_now(&mut watch);
+                report = round.report_now();
                 break Ending::Whole;
             }
-            let planned = planned(end, round.due_ms());
+            let planned = planned(end, round.due_ms(), &self.files);
+            let watch = match &mut watching {
+                Some(watch) => watch,
+                None => {
+                    let watch = watching.insert(watch(settings, mounts));
+                    // What has happened in between is not told.
+                    report = round.report_now();
+                    watch.follow(&round.processes());
+                    continue;
+                }
+            };
             // What has changed is looked at in a moment; until then the kernel keeps what else happens.
             let listens = !round.has_changed();
             let is_cut = tokio::select! {
@@ -239,31 +255,41 @@ impl Held<'_> {
                 () = tokio::time::sleep_until(planned.into()) => false,
             };
             if is_cut {
-                report = round.report_now(&mut watch);
+                report = round.report_now();
                 break Ending::Cut(start.elapsed());
             }
             if clock::instant().saturating_duration_since(planned) > STOPPED {
                 let limit = TimeLimit::from(clock::instant(), timeout);
-                report = round.ask_all(limit, &mut watch).await;
+                report = round.ask_all(limit).await;
                 break Ending::Doubtful;
             }
-            let Some(news) = round.look(&mut watch) else {
+            let is_planned = clock::instant() >= planned;
+            let news = round.look();
+            if news.is_none() && !is_planned {
                 continue;
-            };
-            report = news;
+            }
+            if let Some(news) = news {
+                watch.follow(&round.processes());
+                report = news;
+            }
             let has_company = || !begun.several && self.probe.is_asked_by_several(key);
             if self.files.have_changed() || has_company() {
-                report = round.report_now(&mut watch);
+                report = round.report_now();
                 break Ending::Doubtful;
             }
         };
-        report.notes.extend(watch.note().map(str::to_owned));
+        let note = watching.as_ref().and_then(Watch::note);
+        report.notes.extend(note.map(str::to_owned));
         Ended { report, ending }
     }
 }
 
 /// When to wake, if nothing happens before.
-fn planned(end: Instant, due_ms: Option<u64>) -> Instant {
+fn planned(end: Instant, due_ms: Option<u64>, files: &Files) -> Instant {
+    let end = match files.are_there() {
+        true => end.min(clock::instant() + FILES_EVERY),
+        false => end,
+    };
     let Some(due_ms) = due_ms else { return end };
     let left = Duration::from_millis(due_ms.saturating_sub(clock::mono_ms()));
     (clock::instant() + left).min(end)
@@ -279,13 +305,31 @@ fn watch(settings: &Settings, mounts: Option<&Mounts>) -> Watch {
     Watch::new(folder, mounts, Agents::Named(&names))
 }
 
-/// Who asks the same: it is told apart by what is asked, and how it is held.
+/// Who asks the same: it is told apart by what is asked, where, and how it is held.
 fn key(settings: &Settings, hold: Hold) -> String {
     let mut hasher = DefaultHasher::new();
     (hold.longest, hold.retries, settings.discover).hash(&mut hasher);
+    let grace = |grace: &Grace| grace.to_string();
+    (grace(&settings.grace.value), settings.timeout.value).hash(&mut hasher);
+    settings
+        .folder
+        .value
+        .dirs()
+        .for_each(|dir| dir.hash(&mut hasher));
+    if let Some(place) = &settings.place {
+        let Place { store, namespace } = &place.value;
+        (store.redacted(), namespace.as_str()).hash(&mut hasher);
+    }
     for check in &settings.checks {
         let target = &check.value;
-        (&target.redacted, target.optional, target.confirm).hash(&mut hasher);
+        (
+            &target.redacted,
+            target.optional,
+            target.scope == Scope::Own,
+        )
+            .hash(&mut hasher);
+        (target.timeout, target.confirm, target.recheck).hash(&mut hasher);
+        target.grace.as_ref().map(grace).hash(&mut hasher);
     }
     format!("{:016x}", hasher.finish())
 }

@@ -26,6 +26,11 @@ impl Files {
         )
     }
 
+    /// Whether there are any.
+    pub fn are_there(&self) -> bool {
+        self.0.iter().any(|(_, stamp)| stamp.is_some())
+    }
+
     /// Whether any of them has changed since, appeared or gone.
     pub fn have_changed(&self) -> bool {
         self.0.iter().any(|(path, before)| stamp(path) != *before)

@@ -21,7 +21,7 @@ use ready_probe::settings::Settings;
 use ready_probe::target::{Kind, Target};
 use ready_probe::time_limit::TimeLimit;
 use ready_probe::verdict::Tolerance;
-use ready_probe::watch::{Watch, Woken};
+use ready_probe::watch::Woken;
 
 /// An agent that changes its word all the time must not keep a processor busy: a look follows the last one
 /// after this at least, and after some times what that has taken.
@@ -103,7 +103,7 @@ impl<'a> Round<'a> {
     }
 
     /// Asks everything, as a probe does that holds nothing.
-    pub async fn ask_all(&mut self, limit: TimeLimit, watch: &mut Watch) -> Report {
+    pub async fn ask_all(&mut self, limit: TimeLimit) -> Report {
         self.asking.clear();
         self.starting = None;
         self.changed.clear();
@@ -120,7 +120,7 @@ impl<'a> Round<'a> {
             self.checks.insert(question.key.clone(), check);
         }
         self.children = std::mem::take(&mut plan.children);
-        self.report(plan, answers, watch)
+        self.report(plan, answers)
     }
 
     /// Whether something has happened that was not looked at yet.
@@ -194,9 +194,17 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// The processes that the answers stand on: their ids, and when they started.
+    pub fn processes(&self) -> Vec<(u32, u64)> {
+        let checks = self.checks.values();
+        let standing = checks.flat_map(|check| check.standing.values());
+        let each = standing.flat_map(|standing| standing.processes.iter().copied());
+        each.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// Does what is to be done now: looks at agents, and begins to ask others. What has been answered by then
     /// makes the report; nothing new, no report.
-    pub fn look(&mut self, watch: &mut Watch) -> Option<Report> {
+    pub fn look(&mut self) -> Option<Report> {
         let now_ms = clock::mono_ms();
         let may_look = now_ms >= self.look_at_ms;
         let due = |check: &Check| check.due_ms.is_some_and(|due_ms| due_ms <= now_ms);
@@ -210,7 +218,7 @@ impl<'a> Round<'a> {
         let is_fresh = self.checks.values().any(|check| check.is_fresh);
         if !looks {
             self.begin_due(now_ms);
-            return is_fresh.then(|| self.report_again(&BTreeSet::new(), watch));
+            return is_fresh.then(|| self.report_again(&BTreeSet::new()));
         }
         let mut agents = std::mem::take(&mut self.changed);
         agents.extend(agents_due);
@@ -221,20 +229,20 @@ impl<'a> Round<'a> {
                     .flat_map(|check| agents_in(&check.target)),
             );
         }
-        let report = self.report_again(&agents, watch);
+        let report = self.report_again(&agents);
         self.begin_due(now_ms);
         Some(report)
     }
 
     /// Judges everything anew, with the agents as they are now.
-    pub fn report_now(&mut self, watch: &mut Watch) -> Report {
+    pub fn report_now(&mut self) -> Report {
         let checks = self.checks.values();
         let agents = checks.flat_map(|check| agents_in(&check.target)).collect();
-        self.report_again(&agents, watch)
+        self.report_again(&agents)
     }
 
     /// Judges everything anew; of these agents the records are read again.
-    fn report_again(&mut self, agents: &BTreeSet<Name>, watch: &mut Watch) -> Report {
+    fn report_again(&mut self, agents: &BTreeSet<Name>) -> Report {
         let started = clock::instant();
         let checks = &self.checks;
         let reused = |name: &Name| {
@@ -248,7 +256,7 @@ impl<'a> Round<'a> {
         }
         let keys: BTreeSet<&str> = plan.questions.iter().map(|q| q.key.as_str()).collect();
         self.checks.retain(|key, _| keys.contains(key.as_str()));
-        let report = self.report(plan, answers, watch);
+        let report = self.report(plan, answers);
         let took = clock::instant().saturating_duration_since(started);
         let pause_ms = millis(took.saturating_mul(PAUSE_TIMES));
         self.look_at_ms = clock::mono_ms() + pause_ms.clamp(PAUSE_LEAST_MS, PAUSE_MOST_MS);
@@ -291,7 +299,7 @@ impl<'a> Round<'a> {
     }
 
     /// Judges the answers, and notes what each of them stands on.
-    fn report(&mut self, mut plan: Plan, answers: Vec<Answer>, watch: &mut Watch) -> Report {
+    fn report(&mut self, mut plan: Plan, answers: Vec<Answer>) -> Report {
         let keys: Vec<String> = plan.questions.iter().map(|q| q.key.clone()).collect();
         let came = |key: &String| match self.checks.get(key) {
             Some(check) if !check.is_fresh => Came::Before(check.came_ms),
@@ -337,14 +345,6 @@ impl<'a> Round<'a> {
                 check.due_ms = Some(check.due_ms.map_or(until_ms, |due_ms| due_ms.min(until_ms)));
             }
         }
-        let standing = self
-            .checks
-            .values()
-            .flat_map(|check| check.standing.values());
-        let processes: BTreeSet<(u32, u64)> = standing
-            .flat_map(|standing| standing.processes.iter().copied())
-            .collect();
-        watch.follow(&processes.into_iter().collect::<Vec<_>>());
         report
     }
 
