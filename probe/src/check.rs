@@ -135,7 +135,7 @@ pub async fn ask_each(
     })
     .await;
     drop(asked);
-    rests.end().await;
+    rests.end(context.kept).await;
 }
 
 /// Asks a target that can be asked without waiting for anybody: no event loop is needed then.
@@ -254,7 +254,7 @@ fn question<'a>(
             ))
         }
         Kind::Http(http) => outside_stores(async move {
-            let (outcome, rest) = http::ask(http, target.scope, secrets).await;
+            let (outcome, rest) = http::ask(http, target.scope, kept, limit, secrets).await;
             if let Some(rest) = rest {
                 rests.add(rest, limit);
             }

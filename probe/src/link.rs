@@ -3,6 +3,7 @@
 
 pub mod bounded;
 pub mod connect;
+pub mod http;
 pub mod kept;
 pub mod nats;
 mod nss;

@@ -1,30 +1,30 @@
 //! Does an HTTP endpoint answer, and as expected? Redirects are answers; none is followed. A body
 //! that has an end is read to it, so that the server is not cut off.
 
+use std::future::poll_fn;
+use std::time::Instant;
+
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 
 use super::json_pointer;
 use super::rest::Rest;
 use crate::link::connect::{self, NoConnection, Stream};
+use crate::link::http::{HttpLink, Left, MAX_ANSWER_BYTES, plain};
+use crate::link::kept::{self, KeptFor, Opened};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::{Body, HttpTarget};
+use crate::time_limit::TimeLimit;
 use crate::verdict::Scope;
+use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::file;
-use ready_probe_sdk::connect::limited::Limited;
 use ready_probe_sdk::connect::stage;
 use ready_probe_sdk::connect::tls::TlsOptions;
 use ready_probe_sdk::thread;
 
-/// How long the status line and headers may be.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// The most that is read of an answer, head and body, as it comes over the wire. A health endpoint
-/// says less.
-const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// No question is longer.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
 /// A stream of events has no end (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
@@ -33,7 +33,13 @@ const EVENTS: &[u8] = b"text/event-stream";
 const MAX_QUOTE_CHARS: usize = 60;
 
 /// Asks one endpoint. Returns the outcome, and the rest of an answer whose verdict is known.
-pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> (Outcome, Option<Rest>) {
+pub async fn ask(
+    target: &HttpTarget,
+    scope: Scope,
+    kept: Option<KeptFor<'_>>,
+    limit: TimeLimit,
+    secrets: &Secrets,
+) -> (Outcome, Option<Rest>) {
     let body = match body(target).await {
         Ok(body) => body,
         Err(e) => return (Outcome::Unknown(e), None),
@@ -42,39 +48,79 @@ pub async fn ask(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> (Outco
     if let Body::File(_) = &target.body {
         secrets.add(&String::from_utf8_lossy(&body));
     }
-    let secrets = &secrets;
-    let stream = match reach(target, scope, secrets).await {
-        Ok(stream) => stream,
-        Err(outcome) => return (outcome, None),
+    let question = Question {
+        target,
+        scope,
+        body,
+        secrets: &secrets,
+        kept: kept.filter(|_| can_be_repeated(target)),
     };
-    let (mut sender, connection) = match hyper::client::conn::http1::Builder::new()
-        .max_buf_size(MAX_HEAD_BYTES)
-        .handshake(TokioIo::new(Limited::new(stream, MAX_ANSWER_BYTES)))
-        .await
-    {
-        Ok(pair) => pair,
-        Err(e) => return (Outcome::Unknown(plain(&e)), None),
-    };
-    let request = match request(target, body) {
-        Ok(request) => request,
-        Err(e) => return (Outcome::Unknown(e), None),
-    };
-    stage::lacks(|| "response headers".to_owned());
-    let mut connection = Box::pin(drive(connection));
-    let conversation = async {
-        match sender.send_request(request).await {
-            Ok(response) => judge_response(target, scope, response, secrets).await,
-            Err(e) => (Outcome::Unknown(plain(&e)), None),
+    kept::ask_through(
+        question.kept,
+        || question.opened(),
+        limit,
+        async |link, since| {
+            let said = question.ask(link, since).await;
+            said.0.passes().then_some(said)
+        },
+        question.ask_anew(),
+    )
+    .await
+}
+
+/// Whether a connection may be kept for it. A question that changes something is not asked twice, as
+/// one is that a kept connection leaves without an answer (RFC 9110, 9.2.2); and the user's word on
+/// connections counts.
+fn can_be_repeated(target: &HttpTarget) -> bool {
+    target.method.is_safe() && !target.headers.contains_key(CONNECTION)
+}
+
+/// What is asked.
+struct Question<'a> {
+    target: &'a HttpTarget,
+    scope: Scope,
+    body: Bytes,
+    secrets: &'a Secrets,
+    /// Where the connection rests afterwards.
+    kept: Option<KeptFor<'a>>,
+}
+
+impl Question<'_> {
+    async fn ask_anew(&self) -> (Outcome, Option<Rest>) {
+        let stream = match reach(self.target, self.scope, self.secrets).await {
+            Ok(stream) => stream,
+            Err(outcome) => return (outcome, None),
+        };
+        match HttpLink::open(stream).await {
+            Ok(link) => self.ask(link, clock::instant()).await,
+            Err(cause) => (Outcome::Unknown(cause), None),
         }
-    };
-    let (outcome, body) = tokio::select! {
-        // The answer first: a server may answer and close at once.
-        biased;
-        answered = conversation => answered,
-        ended = &mut connection => (Outcome::Unknown(ended), None),
-    };
-    let rest = body.map(|body| -> Rest { Box::pin(read_on(body, connection)) });
-    (outcome, rest)
+    }
+
+    /// Asks through a connection that was opened then.
+    async fn ask(&self, mut link: HttpLink, since: Instant) -> (Outcome, Option<Rest>) {
+        let request = match request(self) {
+            Ok(request) => request,
+            Err(e) => return (Outcome::Unknown(e), None),
+        };
+        stage::lacks(|| "response headers".to_owned());
+        let read = async |response| judge_response(self, response).await;
+        let outcome = link.exchange(request, read).await;
+        let outcome = outcome.unwrap_or_else(Outcome::Unknown);
+        let rest: Option<Rest> = match self.kept.filter(|_| outcome.passes()) {
+            Some(kept) => Some(Box::pin(kept.at_rest(self.opened(), link, since).settled())),
+            None if link.is_under_way() => Some(Box::pin(async move {
+                poll_fn(|context| link.poll_read_on(context)).await;
+                None
+            })),
+            None => None,
+        };
+        (outcome, rest)
+    }
+
+    fn opened(&self) -> Opened {
+        Opened::Http(self.target.endpoint.clone(), self.target.tls.clone())
+    }
 }
 
 async fn reach(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Result<Stream, Outcome> {
@@ -88,22 +134,6 @@ async fn reach(target: &HttpTarget, scope: Scope, secrets: &Secrets) -> Result<S
         Some(tls) => connect::secure(stream, &target.endpoint, tls, secrets)
             .await
             .map_err(Outcome::Unknown),
-    }
-}
-
-/// Moves the connection's bytes. It ends before the answer only if something is wrong; after a
-/// clean end, whoever reads the answer decides.
-async fn drive<T>(connection: hyper::client::conn::http1::Connection<T, Full<Bytes>>) -> String
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin,
-{
-    match connection.await {
-        Ok(()) => std::future::pending().await,
-        Err(e) => {
-            // The reader hears of it, too, and knows better what it means.
-            tokio::task::yield_now().await;
-            plain(&e)
-        }
     }
 }
 
@@ -121,11 +151,12 @@ async fn body(target: &HttpTarget) -> Result<Bytes, String> {
     }
 }
 
-fn request(target: &HttpTarget, body: Bytes) -> Result<Request<Full<Bytes>>, String> {
+fn request(question: &Question<'_>) -> Result<Request<Full<Bytes>>, String> {
+    let target = question.target;
     let mut request = Request::builder()
         .method(target.method.clone())
         .uri(&target.path)
-        .body(Full::new(body))
+        .body(Full::new(question.body.clone()))
         .map_err(|e| format!("the request can't be made: {e}"))?;
     let headers = request.headers_mut();
     let host = HeaderValue::try_from(&target.host).map_err(|_| "the host can't be sent")?;
@@ -135,7 +166,9 @@ fn request(target: &HttpTarget, body: Bytes) -> Result<Request<Full<Bytes>>, Str
         HeaderValue::from_static(concat!("ready-probe/", env!("CARGO_PKG_VERSION"))),
     );
     headers.insert(hyper::header::ACCEPT, HeaderValue::from_static("*/*"));
-    headers.insert(hyper::header::CONNECTION, HeaderValue::from_static("close"));
+    if question.kept.is_none() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     for (name, value) in &target.headers {
         // The user's headers replace ours; repeated ones are sent repeatedly.
         if matches!(
@@ -160,13 +193,14 @@ fn judge_connection(e: NoConnection, scope: Scope) -> Outcome {
     }
 }
 
-/// Returns the outcome, and the body if there is more of it to read to its end.
-async fn judge_response(
-    target: &HttpTarget,
-    scope: Scope,
-    response: Response<Incoming>,
-    secrets: &Secrets,
-) -> (Outcome, Option<Incoming>) {
+/// Returns the outcome, and what is left of the answer.
+async fn judge_response(question: &Question<'_>, response: Response<Incoming>) -> (Outcome, Left) {
+    let Question {
+        target,
+        scope,
+        secrets,
+        ..
+    } = *question;
     let status = judge_status(target, scope, response.status());
     let has_end = has_end(response.headers(), response.body().size_hint().exact());
     let mut body = response.into_body();
@@ -181,8 +215,12 @@ async fn judge_response(
         | Outcome::Fail(_)
         | Outcome::Unknown(_)) => decided,
     };
-    let goes_on = has_end && !body.is_end_stream();
-    (outcome, goes_on.then_some(body))
+    let left = match (body.is_end_stream(), has_end) {
+        (true, _) => Left::Nothing,
+        (false, true) => Left::Body(body),
+        (false, false) => Left::Endless,
+    };
+    (outcome, left)
 }
 
 /// Whether the end of a body is likely to come soon. `length` is what the server says, if it does.
@@ -194,15 +232,6 @@ fn has_end(headers: &HeaderMap, length: Option<u64>) -> bool {
         .get(..EVENTS.len())
         .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS));
     !is_events && length.is_none_or(|length| length <= MAX_ANSWER_BYTES as u64)
-}
-
-/// Reads what is left of a body, up to the bound of the connection.
-async fn read_on(mut body: Incoming, connection: impl Future<Output = String> + Unpin) {
-    let to_its_end = async { while let Some(Ok(_)) = body.frame().await {} };
-    tokio::select! {
-        () = to_its_end => {}
-        _ = connection => {}
-    }
 }
 
 /// The codes of a dependency, or its proxy, that is overloaded or starting.
@@ -299,25 +328,6 @@ fn why(body: &[u8]) -> &'static str {
 
 fn contains(body: &[u8], text: &str) -> bool {
     body.windows(text.len()).any(|part| part == text.as_bytes())
-}
-
-/// hyper's message, without the layers around it.
-fn plain(e: &hyper::Error) -> String {
-    let source = std::error::Error::source(e);
-    // A server that speaks before it is asked cancels the request, and what it said is the reason.
-    if let Some(reason) = source.and_then(|s| s.downcast_ref::<hyper::Error>()) {
-        return plain(reason);
-    }
-    if e.is_incomplete_message() || e.is_closed() || e.is_canceled() {
-        return "connection closed".to_owned();
-    }
-    if e.is_parse() {
-        return "it does not speak HTTP/1.1".to_owned();
-    }
-    if let Some(io) = source.and_then(|s| s.downcast_ref::<std::io::Error>()) {
-        return connect::plain(io);
-    }
-    e.to_string()
 }
 
 #[cfg(test)]

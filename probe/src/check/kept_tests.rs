@@ -1,5 +1,6 @@
 //! Rounds of checks that keep their connections, on real servers.
 
+mod http;
 mod nats;
 mod peer;
 

@@ -59,12 +59,14 @@ pub enum Opened {
     Nats(NatsAddress, TlsOptions),
     /// To this server of a store.
     Store(Endpoint, Place),
+    /// To this server, perhaps with TLS.
+    Http(Endpoint, Option<TlsOptions>),
 }
 
 /// The connections of a process that rest.
 #[derive(Default)]
 pub struct Kept {
-    resting: RefCell<Vec<Rest>>,
+    resting: RefCell<Vec<AtRest>>,
     /// When the end of a connection of this target was news last.
     told: RefCell<BTreeMap<String, Instant>>,
     /// Another one rests.
@@ -72,7 +74,7 @@ pub struct Kept {
 }
 
 /// A connection between two questions.
-pub struct Rest {
+pub struct AtRest {
     link: Box<dyn Resting>,
     opened: Opened,
     target: String,
@@ -102,7 +104,7 @@ impl Kept {
     /// stops waiting loses nothing.
     pub async fn ended(&self) -> BTreeSet<String> {
         loop {
-            let next_end = self.resting.borrow().iter().map(Rest::until).min();
+            let next_end = self.resting.borrow().iter().map(AtRest::until).min();
             let is_old = async {
                 match next_end {
                     Some(end) => tokio::time::sleep_until(end.into()).await,
@@ -136,7 +138,7 @@ impl Kept {
     }
 
     /// Keeps a connection, if that can be asked again at once.
-    pub fn put(&self, mut rest: Rest) {
+    pub fn put(&self, mut rest: AtRest) {
         let now = clock::instant();
         self.close_old(now);
         let settled = rest
@@ -185,7 +187,13 @@ impl Kept {
     }
 }
 
-impl Rest {
+impl AtRest {
+    /// Takes what is still to come of the last answer. `None` if it can't be asked again.
+    pub async fn settled(mut self) -> Option<Self> {
+        let can_go_on = poll_fn(|context| self.link.poll_settled(context)).await;
+        can_go_on.then_some(self)
+    }
+
     /// Until when it may be used.
     fn until(&self) -> Instant {
         self.since + KEPT_FOR
@@ -195,11 +203,12 @@ impl Rest {
 impl KeptFor<'_> {
     /// Keeps a connection that was opened just now and has said yes.
     pub fn put(self, opened: Opened, link: impl Resting) {
-        self.kept.put(self.rest(opened, link, clock::instant()));
+        self.kept.put(self.at_rest(opened, link, clock::instant()));
     }
 
-    fn rest(self, opened: Opened, link: impl Resting, since: Instant) -> Rest {
-        Rest {
+    /// One that was opened then, and is to be kept.
+    pub fn at_rest(self, opened: Opened, link: impl Resting, since: Instant) -> AtRest {
+        AtRest {
             link: Box::new(link),
             opened,
             target: self.target.to_owned(),
@@ -211,7 +220,7 @@ impl KeptFor<'_> {
     fn take<L: Resting>(self, opened: &Opened) -> Option<(Box<L>, Instant)> {
         let now = clock::instant();
         self.kept.close_old(now);
-        let is_ours = |rest: &Rest| rest.target == self.target && rest.opened == *opened;
+        let is_ours = |rest: &AtRest| rest.target == self.target && rest.opened == *opened;
         let context = &mut Context::from_waker(Waker::noop());
         let mut resting = self.kept.resting.borrow_mut();
         while let Some(number) = resting.iter().position(is_ours) {
@@ -229,27 +238,38 @@ impl KeptFor<'_> {
 /// not `pass`, asks `anew`; also beside it once it has taken its part of the time.
 pub async fn ask<L: Resting, T>(
     kept: Option<KeptFor<'_>>,
-    opened: impl FnOnce() -> Opened,
+    opened: impl Fn() -> Opened,
     limit: TimeLimit,
     again: impl AsyncFnOnce(&mut L) -> T,
     passes: impl Fn(&T) -> bool,
     anew: impl Future<Output = T>,
 ) -> T {
-    let Some(kept) = kept else {
-        return anew.await;
-    };
-    let opened = opened();
-    let Some((mut link, since)) = kept.take::<L>(&opened) else {
-        return anew.await;
-    };
-    let again = async {
+    let through = async |mut link: L, since| {
         let said = again(&mut link).await;
         passes(&said).then(|| {
-            kept.kept.put(kept.rest(opened, *link, since));
+            if let Some(kept) = kept {
+                kept.kept.put(kept.at_rest(opened(), link, since));
+            }
             said
         })
     };
-    first(limit, again, anew).await
+    ask_through(kept, &opened, limit, through, anew).await
+}
+
+/// The same where `through` says nothing unless it passes, and looks after the connection that it is
+/// given, and was opened then.
+pub async fn ask_through<L: Resting, T>(
+    kept: Option<KeptFor<'_>>,
+    opened: impl Fn() -> Opened,
+    limit: TimeLimit,
+    through: impl AsyncFnOnce(L, Instant) -> Option<T>,
+    anew: impl Future<Output = T>,
+) -> T {
+    let taken = kept.and_then(|kept| kept.take::<L>(&opened()));
+    match taken {
+        Some((link, since)) => first(limit, through(*link, since), anew).await,
+        None => anew.await,
+    }
 }
 
 /// What `again` says, if it says anything. After its part of the time, or without a word of it, what is

@@ -183,11 +183,14 @@ fn what_keeps_a_body_from_being_json_is_told() {
 
 #[test]
 fn what_the_user_sends_replaces_what_we_send() {
-    let request = request(
-        &target("http://h#header=host:other&header=x-a:1&header=x-a:2"),
-        Bytes::new(),
-    )
-    .unwrap();
+    let question = Question {
+        target: &target("http://h#header=host:other&header=x-a:1&header=x-a:2"),
+        scope: Scope::Dependency,
+        body: Bytes::new(),
+        secrets: &Secrets::default(),
+        kept: None,
+    };
+    let request = request(&question).unwrap();
     assert_eq!(request.headers()["host"], "other");
     assert_eq!(request.headers().get_all("x-a").iter().count(), 2);
     assert_eq!(request.headers()["connection"], "close");

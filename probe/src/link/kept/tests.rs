@@ -38,7 +38,7 @@ fn a_connection_is_kept_for_a_minute() {
         let since = clock::instant() - Duration::from_millis(age_ms);
         let rest = kept
             .of("t")
-            .rest(opened("redis://h"), Line { quiet: true }, since);
+            .at_rest(opened("redis://h"), Line { quiet: true }, since);
         kept.put(rest);
         let taken = kept.of("t").take::<Line>(&opened("redis://h"));
         assert_eq!(taken.is_some(), stays, "{age_ms}");
@@ -53,7 +53,7 @@ fn a_connection_that_is_old_is_closed_while_it_rests() {
     let kept = Kept::new();
     let since = clock::instant() + Duration::from_millis(30) - KEPT_FOR;
     let link = Line { quiet: true };
-    let rest = kept.of("t").rest(opened("redis://h"), link, since);
+    let rest = kept.of("t").at_rest(opened("redis://h"), link, since);
     kept.resting.borrow_mut().push(rest);
     let ended = block_on(async {
         let closed = async {
@@ -96,7 +96,7 @@ fn what_is_not_quiet_is_neither_kept_nor_used() {
     assert!(kept.resting.borrow().is_empty());
     let dead = kept
         .of("t")
-        .rest(opened("redis://h"), Line { quiet: false }, clock::instant());
+        .at_rest(opened("redis://h"), Line { quiet: false }, clock::instant());
     kept.resting.borrow_mut().push(dead);
     assert!(kept.of("t").take::<Line>(&opened("redis://h")).is_none());
 }
