@@ -58,6 +58,7 @@ mod run_notify;
 mod run_output;
 mod run_process;
 mod run_programs;
+mod run_when;
 mod secrets;
 mod secrets_misplaced;
 mod settings;

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::readiness::Answer;
 use ready_probe::answer::Answer as Answered;
+use ready_probe::link::kept::Kept;
 use ready_probe::outcome::Outcome;
 use ready_probe::plan::Plan;
 use ready_probe::probe::Probe;
@@ -45,7 +46,11 @@ impl Asking {
         if settings.checks.is_empty() {
             return std::future::pending().await;
         }
-        let probe = Probe::new(settings, mounts).without_grace().supervising();
+        let kept = Kept::new();
+        let probe = Probe::new(settings, mounts)
+            .without_grace()
+            .supervising()
+            .keeping(&kept);
         let set = settings.timeout.value;
         let mut has_passed = false;
         loop {
@@ -61,12 +66,13 @@ impl Asking {
             if answers.send(answer).is_err() {
                 return std::future::pending().await;
             }
-            self.pause(has_passed).await;
+            self.pause(has_passed, &kept).await;
         }
     }
 
-    /// Whoever takes the answer says meanwhile whether it counts.
-    async fn pause(&self, has_passed: bool) {
+    /// Whoever takes the answer says meanwhile whether it counts. A server that ends a connection ends the
+    /// pause: it may be gone.
+    async fn pause(&self, has_passed: bool, kept: &Kept) {
         let began = clock::instant();
         loop {
             let pause = match (has_passed, self.failing.get()) {
@@ -79,9 +85,10 @@ impl Asking {
             if left.is_zero() {
                 return;
             }
-            let slept = tokio::time::timeout(left.min(EVERY_FAILING), self.soon.notified());
-            if slept.await.is_ok() {
-                return;
+            tokio::select! {
+                () = self.soon.notified() => return,
+                _ = kept.ended() => return,
+                () = tokio::time::sleep(left.min(EVERY_FAILING)) => {}
             }
         }
     }
