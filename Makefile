@@ -102,6 +102,7 @@ debian-packages:
 		/usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	for python in $(PYTHON) /usr/bin/python3; do \
 		$$python -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	done; \

@@ -5,12 +5,12 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::Path,
-    sync::OnceLock,
     time::Duration,
 };
 
 use ready_probe_test_support::{
     docker::{Compose, Engine, RunOptions, Volume},
+    pages::block,
     process::{Run, probe, probe_binary, run, run_within, wait_until, workspace_root},
 };
 use tempfile::TempDir;
@@ -19,39 +19,12 @@ use crate::fixture::{LIMIT, agent_binary, agent_image, debian_image};
 use crate::packaging::probe_image;
 use crate::python;
 
-/// The page's blocks of code: the heading above, the language, the text.
-fn blocks() -> &'static [(String, String, String)] {
-    static BLOCKS: OnceLock<Vec<(String, String, String)>> = OnceLock::new();
-    BLOCKS.get_or_init(|| {
-        let page = fs::read_to_string(workspace_root().join("docs/install.md")).unwrap();
-        let (mut heading, mut blocks) = (String::new(), Vec::new());
-        let mut lines = page.lines();
-        while let Some(line) = lines.next() {
-            if let Some(title) = line.strip_prefix("## ") {
-                heading = title.to_owned();
-            } else if let Some(language) = line.strip_prefix("```") {
-                let block = lines.by_ref().take_while(|line| *line != "```");
-                let text: String = block.map(|line| format!("{line}\n")).collect();
-                blocks.push((heading.clone(), language.to_owned(), text));
-            }
-        }
-        blocks
-    })
-}
+const PAGE: &str = "docs/install.md";
 
 /// The `nth` block of that language below `heading`, with some of its words replaced by others.
 #[track_caller]
 fn recipe(heading: &str, language: &str, nth: usize, replaced: &[(&str, &str)]) -> String {
-    let mut found = blocks()
-        .iter()
-        .filter(|(h, l, _)| h == heading && l == language);
-    let (_, _, text) = found
-        .nth(nth)
-        .unwrap_or_else(|| panic!("docs/install.md has no such {language} below {heading:?}"));
-    replaced.iter().fold(text.clone(), |text, (from, to)| {
-        assert!(text.contains(from), "no {from:?} in\n{text}");
-        text.replace(from, to)
-    })
+    block(PAGE, heading, language, nth).with(replaced)
 }
 
 /// The folder in which the reader follows a recipe, with the files that it starts from.
@@ -93,29 +66,6 @@ fn assert_becomes_healthy(yaml: &str, folder: &TempDir, name: &str, service: &st
     let health = project.service(service).wait_health("healthy", LIMIT);
     let said = &health.log.last().unwrap().output;
     assert!(said.starts_with("healthy: 1 check passes"), "{said}");
-}
-
-#[test]
-fn every_recipe_of_the_page_is_run_here() {
-    let of_the_page: Vec<(&str, &str)> = blocks()
-        .iter()
-        .map(|(heading, language, _)| (heading.as_str(), language.as_str()))
-        .collect();
-    assert_eq!(
-        of_the_page,
-        [
-            ("Copy it from an image", "sh"),
-            ("Copy it from an image", "sh"),
-            ("Copy it from an image", "dockerfile"),
-            ("Add the file", "dockerfile"),
-            ("Install the wheel", "dockerfile"),
-            ("Install the wheel", "python"),
-            ("Mount the file", "sh"),
-            ("Mount the file", "yaml"),
-            ("Fill a volume", "yaml"),
-            ("Fill a volume", "yaml"),
-        ]
-    );
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! | [`python`] | do the agents of `examples/python` do in containers what they say? |
 //! | [`run_command`] | is a program under `ready-probe run` healthy when it says so, and ended with its container? |
 //! | [`old_glibc`] | does the wheel run on the glibc of Debian 11? |
+//! | [`recipes`] | do the other recipes of the documents do what they are for? |
 //! | [`readme`] | is what the README shows at its top true? |
 
 #![allow(
@@ -43,6 +44,7 @@ mod peers;
 mod probes;
 mod python;
 mod readme;
+mod recipes;
 mod restart;
 mod run_command;
 mod users;

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use ready_probe_test_support::{
     docker::{ImageRoot, find_program},
+    pages::block,
     podman::Podman,
     process::{Run, probe_binary, run_within, wait_until, workspace_root},
 };
@@ -82,4 +83,19 @@ pub fn tell(podman: &Podman, ip: &str, line: &str) -> String {
 /// A manifest of `examples/kubernetes`.
 pub fn manifest(name: &str) -> PathBuf {
     workspace_root().join("examples/kubernetes").join(name)
+}
+
+/// The YAML of docs/kubernetes.md, below this heading, in a pod.
+pub fn pod_of_the_page(heading: &str) -> String {
+    const BEGINNING: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: page}\nspec:\n";
+    const CONTAINER: &str =
+        "  containers:\n    - name: page\n      image: registry.example.com/page:1.0\n";
+    let yaml = block("docs/kubernetes.md", heading, "yaml", 0).text;
+    let (around, indent) = if yaml.starts_with("initContainers:\n") {
+        ("", "  ")
+    } else {
+        (CONTAINER, "      ")
+    };
+    let yaml = yaml.lines().map(|line| format!("{indent}{line}\n"));
+    format!("{BEGINNING}{around}{}", yaml.collect::<String>())
 }

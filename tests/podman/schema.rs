@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
-use ready_probe_test_support::process::{Run, run_within, workspace_root};
+use ready_probe_test_support::{
+    pages::block,
+    process::{Run, run_within, workspace_root},
+};
 
-use crate::fixture::{LIMIT, manifest};
+use crate::fixture::{LIMIT, manifest, pod_of_the_page};
 
 const MANIFESTS: [&str; 2] = ["agent.yml", "fleet.yml"];
 /// The first version with `preStop.sleep` as it is by default, to the newest that the validator knows.
@@ -117,5 +120,52 @@ fn the_page_counts_with_the_figures_of_the_manifest() {
     ] {
         assert!(manifest.contains(line), "agent.yml has no {line:?}");
         assert!(page.contains(said), "docs/kubernetes.md has no {said:?}");
+    }
+}
+
+#[test]
+fn the_yaml_of_the_page_is_valid_from_kubernetes_1_30_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let headings = [
+        "An agent",
+        "Agents that need each other",
+        "An image that you can't change",
+    ];
+    for (nth, heading) in headings.into_iter().enumerate() {
+        let pod = pod_of_the_page(heading);
+        let file = folder.path().join(format!("{nth}.yml"));
+        fs::write(&file, &pod).unwrap();
+        for minor in [*VERSIONS.start(), *VERSIONS.end()] {
+            let run = validate(minor, &[&file]);
+            assert_eq!(run.code(), 0, "{heading}: {}{}", run.stdout, run.stderr);
+        }
+        let wrong = pod.replace("readinessProbe", "readyProbe");
+        assert_ne!(wrong, pod, "{heading}");
+        fs::write(&file, wrong).unwrap();
+        assert_ne!(validate(*VERSIONS.end(), &[&file]).code(), 0, "{heading}");
+    }
+}
+
+/// The probes of the page are those of the manifest, which Podman plays.
+#[test]
+fn the_probes_of_the_page_are_those_of_the_manifests() {
+    let squeezed = |text: &str| -> String {
+        let lines = text.lines().map(str::trim);
+        lines
+            .filter(|line| !line.starts_with('#'))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    for (heading, name) in [
+        ("An agent", "agent.yml"),
+        ("Agents that need each other", "fleet.yml"),
+    ] {
+        let manifest = squeezed(&fs::read_to_string(manifest(name)).unwrap());
+        let yaml = block("docs/kubernetes.md", heading, "yaml", 0).text;
+        // One after the other: in the manifest other keys stand between them.
+        for part in squeezed(&yaml).split("\nexec:\n").skip(1) {
+            let command = part.lines().next().unwrap();
+            assert!(manifest.contains(command), "{name} has no {command}");
+        }
     }
 }

@@ -42,6 +42,7 @@ mod nats;
 mod nats_auth;
 mod odd_processes;
 mod output;
+mod pages;
 mod peer;
 mod peer_clock;
 mod peer_quorum;

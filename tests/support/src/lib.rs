@@ -13,6 +13,7 @@
 //! | [`dns`] | name servers, and a private `/etc/resolv.conf` to point at them |
 //! | [`docker`] | a Docker engine |
 //! | [`podman`] | Podman, in namespaces of its own |
+//! | [`pages`] | the blocks of code in documents |
 //! | [`fuse`] | a file system that hangs on command |
 //!
 //! Everything is synchronous and on threads, so that a fixture works the same under any runtime and
@@ -38,6 +39,7 @@ pub mod hostile;
 pub mod http;
 mod listener;
 pub mod operator;
+pub mod pages;
 pub mod podman;
 pub mod process;
 pub mod proxy;

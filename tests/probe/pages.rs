@@ -1,0 +1,523 @@
+//! The recipes of the documents that need no engine, run as they stand; and who runs those of every document.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use ready_probe_test_support::pages::{block, blocks};
+use ready_probe_test_support::process::{self, Run, workspace_root};
+use ready_probe_test_support::servers::Redis;
+
+use crate::container::Container;
+
+/// Each document, and its blocks of code: heading, language, how many, and which tests run them. Behind a dash
+/// stands why none does.
+type Blocks = &'static [(&'static str, &'static str, usize, &'static str)];
+const PAGES: [(&str, Blocks); 13] = [
+    (
+        "README.md",
+        &[
+            ("ready-probe", "console", 1, "tests/docker/readme.rs"),
+            (
+                "Try it",
+                "sh",
+                2,
+                "- `make demo` and `make test` themselves",
+            ),
+            ("Try it", "text", 1, "tests/probe/readme.rs"),
+            ("Use it", "console", 1, "tests/docker/packaging.rs"),
+            ("Use it", "dockerfile", 1, "tests/docker/recipes.rs"),
+            (
+                "Use it",
+                "python",
+                1,
+                "bindings-python/tests/test_examples.py",
+            ),
+            ("Use it", "rust,no_run", 1, "sdk/src/lib.rs"),
+        ],
+    ),
+    (
+        "docs/celery.md",
+        &[
+            (
+                "Celery",
+                "python",
+                1,
+                "bindings-python/tests/test_celery.py",
+            ),
+            ("Celery", "dockerfile", 1, "tests/docker/recipes.rs"),
+            (
+                "Where a module-level agent ends up",
+                "python",
+                1,
+                "bindings-python/tests/test_celery.py",
+            ),
+            (
+                "dramatiq",
+                "python",
+                1,
+                "bindings-python/tests/test_queues.py",
+            ),
+            ("RQ", "python", 1, "bindings-python/tests/test_queues.py"),
+            (
+                "arq",
+                "python",
+                1,
+                "- tried by hand: arq needs an older redis-py",
+            ),
+        ],
+    ),
+    (
+        "docs/configuration.md",
+        &[
+            ("Configuration", "sh", 1, "tests/probe/pages.rs"),
+            ("wait", "sh", 1, "tests/probe/pages.rs"),
+            ("mark", "sh", 1, "tests/probe/pages.rs"),
+            ("list", "sh", 1, "tests/probe/pages.rs"),
+            ("install", "sh", 1, "tests/probe/pages.rs"),
+            ("Options of every command", "sh", 1, "tests/probe/pages.rs"),
+            ("The store", "sh", 1, "tests/probe/pages.rs"),
+            ("The file", "toml", 1, "tests/probe/pages.rs"),
+            ("The report", "text", 1, "- what is printed"),
+        ],
+    ),
+    (
+        "docs/install.md",
+        &[
+            ("Copy it from an image", "sh", 2, "tests/docker/install.rs"),
+            (
+                "Copy it from an image",
+                "dockerfile",
+                1,
+                "tests/docker/install.rs",
+            ),
+            ("Add the file", "dockerfile", 1, "tests/docker/install.rs"),
+            (
+                "Install the wheel",
+                "dockerfile",
+                1,
+                "tests/docker/install.rs",
+            ),
+            ("Install the wheel", "python", 1, "tests/docker/install.rs"),
+            ("Mount the file", "sh", 1, "tests/docker/install.rs"),
+            ("Mount the file", "yaml", 1, "tests/docker/install.rs"),
+            ("Fill a volume", "yaml", 2, "tests/docker/install.rs"),
+        ],
+    ),
+    (
+        "docs/kubernetes.md",
+        &[
+            (
+                "Kubernetes",
+                "console",
+                1,
+                "- there is no kubelet here, and the page says so",
+            ),
+            ("An agent", "yaml", 1, "tests/podman/schema.rs"),
+            (
+                "Agents that need each other",
+                "yaml",
+                1,
+                "tests/podman/schema.rs",
+            ),
+            (
+                "An image that you can't change",
+                "yaml",
+                1,
+                "tests/podman/schema.rs",
+            ),
+        ],
+    ),
+    (
+        "docs/operations.md",
+        &[
+            (
+                "It is 3 in the morning",
+                "console",
+                4,
+                "tests/docker/recipes.rs",
+            ),
+            (
+                "It is 3 in the morning",
+                "console",
+                1,
+                "tests/docker/operations.rs",
+            ),
+            ("Docker", "console", 1, "tests/docker/packaging.rs"),
+            ("Docker", "dockerfile", 2, "tests/docker/recipes.rs"),
+            ("Docker", "console", 2, "tests/docker/recipes.rs"),
+            ("Compose", "yaml", 1, "tests/docker/recipes.rs"),
+            ("Compose", "dockerfile", 2, "tests/docker/recipes.rs"),
+            ("Podman", "console", 1, "tests/podman/health.rs"),
+            (
+                "What a check costs",
+                "console",
+                1,
+                "tests/docker/operations.rs",
+            ),
+            ("READY_STORE", "console", 1, "tests/docker/recipes.rs"),
+        ],
+    ),
+    (
+        "docs/python.md",
+        &[
+            (
+                "An image",
+                "dockerfile",
+                1,
+                "bindings-python/tests/test_examples.py",
+            ),
+            ("Compose", "console", 1, "tests/docker/python.rs"),
+            (
+                "A frozen program",
+                "dockerfile",
+                1,
+                "tests/docker/recipes.rs",
+            ),
+            (
+                "Work and progress",
+                "python",
+                1,
+                "bindings-python/tests/test_examples.py",
+            ),
+            (
+                "Web services",
+                "python",
+                1,
+                "bindings-python/tests/test_examples.py",
+            ),
+            (
+                "Servers with several processes",
+                "python",
+                2,
+                "bindings-python/tests/test_processes.py",
+            ),
+            (
+                "Work that fails or hangs unseen",
+                "python",
+                2,
+                "bindings-python/tests/test_processes.py",
+            ),
+            (
+                "Errors and the log",
+                "python",
+                1,
+                "bindings-python/tests/test_examples.py",
+            ),
+        ],
+    ),
+    (
+        "docs/recipes.md",
+        &[
+            (
+                "A container with one agent",
+                "dockerfile",
+                1,
+                "- variables alone",
+            ),
+            (
+                "An agent that promises progress",
+                "rust,no_run",
+                1,
+                "sdk/src/lib.rs",
+            ),
+            (
+                "Python",
+                "python",
+                3,
+                "bindings-python/tests/test_examples.py",
+            ),
+            ("Dependencies", "sh", 1, "tests/probe/recipes.rs"),
+            (
+                "Agents that others can see",
+                "dockerfile",
+                1,
+                "- variables alone",
+            ),
+            (
+                "Agents that others can see",
+                "rust,no_run",
+                1,
+                "sdk/src/lib.rs",
+            ),
+            (
+                "Agents that others can see",
+                "sh",
+                1,
+                "tests/probe/recipes.rs",
+            ),
+            ("From a shell script", "sh", 1, "tests/probe/recipes.rs"),
+            (
+                "Start order without Compose",
+                "sh",
+                1,
+                "tests/probe/recipes.rs",
+            ),
+            (
+                "Start order without Compose",
+                "dockerfile",
+                1,
+                "tests/docker/recipes.rs",
+            ),
+            (
+                "Somebody else's image",
+                "dockerfile",
+                1,
+                "tests/docker/recipes.rs",
+            ),
+            ("What would be checked?", "sh", 1, "tests/probe/recipes.rs"),
+            ("Compose", "console", 1, "tests/docker/compose.rs"),
+        ],
+    ),
+    (
+        "docs/run.md",
+        &[
+            (
+                "Programs that can't call an SDK: `ready-probe run`",
+                "dockerfile",
+                1,
+                "tests/docker/run_command.rs",
+            ),
+            ("Recipes", "sh", 5, "tests/probe/run_programs.rs"),
+            ("Recipes", "python", 1, "tests/probe/run_programs.rs"),
+            ("Recipes", "yaml", 1, "tests/docker/recipes.rs"),
+        ],
+    ),
+    (
+        "docs/rust.md",
+        &[
+            ("The dependency", "toml", 1, "tests/pages/tests/rust.rs"),
+            ("An agent", "rust", 1, "tests/pages/build.rs"),
+            ("A service on tokio", "toml", 1, "tests/pages/tests/rust.rs"),
+            (
+                "A service on tokio",
+                "rust,no_run",
+                1,
+                "tests/pages/build.rs",
+            ),
+            ("Several threads", "rust", 1, "tests/pages/build.rs"),
+            ("Tests", "rust", 1, "tests/pages/build.rs"),
+        ],
+    ),
+    (
+        "docs/signal.md",
+        &[
+            ("The record", "json", 1, "tests/probe/pages.rs"),
+            ("In Redis", "text", 1, "sdk/tests/announce/acl.rs"),
+            (
+                "In NATS",
+                "console",
+                1,
+                "- there is no `nats` here: sdk/tests/announce/quorum.rs makes the same bucket",
+            ),
+            ("In NATS", "text", 1, "sdk/tests/announce/permissions.rs"),
+            (
+                "In Python, with nothing but its library",
+                "python",
+                1,
+                "tests/probe/pages.rs",
+            ),
+            ("In a shell", "sh", 1, "tests/probe/pages.rs"),
+        ],
+    ),
+    (
+        "docs/targets.md",
+        &[
+            ("Targets", "sh", 1, "tests/probe/pages.rs"),
+            ("Variables", "sh", 1, "tests/probe/pages.rs"),
+            ("redis", "sh", 1, "tests/probe/pages.rs"),
+            ("tcp and unix", "text", 1, "- there is no MariaDB here"),
+            ("any", "toml", 1, "tests/probe/pages.rs"),
+        ],
+    ),
+    (
+        "bindings-python/README.md",
+        &[
+            (
+                "ready-probe",
+                "dockerfile",
+                1,
+                "- the wheel is on no index yet",
+            ),
+            (
+                "ready-probe",
+                "python",
+                1,
+                "bindings-python/tests/test_examples.py",
+            ),
+        ],
+    ),
+];
+
+#[test]
+fn each_block_of_each_document_is_run_by_a_test_or_it_is_said_why_not() {
+    let root = workspace_root();
+    let docs = fs::read_dir(root.join("docs")).unwrap();
+    let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
+    for page in docs.filter(|page| page.ends_with(".md")) {
+        assert!(PAGES.iter().any(|(listed, _)| *listed == page), "{page}");
+    }
+    for (page, listed) in PAGES {
+        let mut found: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for block in blocks(page) {
+            *found.entry((block.heading, block.language)).or_default() += 1;
+        }
+        let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for (heading, language, count, by) in listed {
+            *known
+                .entry(((*heading).to_owned(), (*language).to_owned()))
+                .or_default() += count;
+            assert!(
+                by.starts_with("- ") || root.join(by).is_file(),
+                "{page}: {by}"
+            );
+        }
+        assert_eq!(found, known, "{page}: who runs its blocks?");
+    }
+}
+
+/// Runs a script in a container: the probe is in the `PATH`, and nothing else of ours.
+fn shell(container: &Container, script: &str) -> Run {
+    let probe = process::probe_binary();
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-euc", script])
+        .current_dir(container.path(""))
+        .env_clear()
+        .env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", probe.parent().unwrap().display()),
+        )
+        .env("READY_DIR", container.ready_dir())
+        .env("READY_TIMEOUT", "2s");
+    process::run_within(&mut shell, Duration::from_secs(60))
+}
+
+/// Runs the one script below a heading of docs/configuration.md, `before` first.
+#[track_caller]
+fn configured(heading: &str, before: &str, replaced: &[(&str, &str)]) -> String {
+    let script = block("docs/configuration.md", heading, "sh", 0).with(replaced);
+    let run = shell(&Container::new(), &format!("{before}\n{script}"));
+    assert_eq!(run.code(), 0, "{script}{run:?}");
+    run.stdout
+}
+
+#[test]
+fn the_commands_of_the_page_of_settings_do_what_it_says() {
+    let said = configured("Configuration", "", &[]);
+    assert!(said.contains("READY_TIMEOUT (environment)"), "{said}");
+    assert_eq!(configured("wait", "", &[]), "the command starts\n");
+    let said = configured("mark", "", &[]);
+    assert!(said.contains("\nhealthy: 1 check passes\n"), "{said}");
+    let agents = ["translator", "gateway", "memory-system"];
+    let marks = agents.map(|name| format!("ready-probe mark {name} --pid $$ >/dev/null\n"));
+    let said = configured("list", &marks.concat(), &[]);
+    assert_eq!(said.matches("3 agents: 3 ready\n").count(), 4, "{said}");
+    let json: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(json["signals"].as_array().unwrap().len(), 3, "{said}");
+    let said = configured("install", "", &[("/shared", "shared")]);
+    assert!(said.starts_with("installed shared/ready-probe ("), "{said}");
+    let said = configured("Options of every command", "", &[]);
+    assert!(said.starts_with("{\"verdict\":\"healthy\""), "{said}");
+    for shown in [
+        "agent:summarizer",
+        "tcp://localhost:80",
+        "READY_TIMEOUT (environment)",
+    ] {
+        assert!(said.contains(shown), "{said}");
+    }
+    let said = configured("The store", "", &[]);
+    assert!(said.contains("READY_STORE (environment)"), "{said}");
+    assert!(said.contains("staging"), "{said}");
+}
+
+#[test]
+fn the_files_of_the_pages_can_be_used() {
+    for (page, heading) in [
+        ("docs/configuration.md", "The file"),
+        ("docs/targets.md", "any"),
+    ] {
+        let container = Container::new();
+        let file = container.file("probe.toml", block(page, heading, "toml", 0).text);
+        let config = shell(
+            &container,
+            &format!("ready-probe config --config {}", file.display()),
+        );
+        assert_eq!(config.code(), 0, "{page}: {config:?}");
+        let origin = format!("{} ", file.display());
+        assert!(
+            config.stdout.contains(origin.trim_end()),
+            "{page}: {config:?}"
+        );
+    }
+}
+
+#[test]
+fn the_commands_of_the_page_of_targets_do_what_it_says() {
+    let container = Container::new();
+    let asked = shell(
+        &container,
+        &block("docs/targets.md", "Targets", "sh", 0).text,
+    );
+    assert_eq!(asked.code(), 0, "{asked:?}");
+    assert!(asked.stdout.ends_with("exit status 1\n"), "{asked:?}");
+    let config = shell(
+        &container,
+        &block("docs/targets.md", "Variables", "sh", 0).text,
+    );
+    assert_eq!(config.code(), 0, "{config:?}");
+    assert!(config.stdout.contains("tcp://localhost:5432"), "{config:?}");
+
+    let redis = Redis::start();
+    let script = block("docs/targets.md", "redis", "sh", 0);
+    let cli = format!("redis-cli -p {} ", redis.port());
+    let made = shell(&container, &script.with(&[("redis-cli ", &cli)]));
+    assert_eq!((made.code(), made.stdout.as_str()), (0, "OK\n"), "{made:?}");
+    let target = format!("redis://probe:PASSWORD@127.0.0.1:{}", redis.port());
+    let asked = container.run([&target]);
+    assert_eq!(asked.code(), 0, "{asked:?}");
+    // It may do no more than that.
+    let more = container.run([format!("{target}#key=x")]);
+    assert!(more.stdout.contains("NOPERM"), "{more:?}");
+}
+
+#[test]
+fn the_record_of_the_page_has_the_keys_that_it_tells_of() {
+    let record = block("docs/signal.md", "The record", "json", 0).text;
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let page = fs::read_to_string(workspace_root().join("docs/signal.md")).unwrap();
+    for key in record.as_object().unwrap().keys() {
+        assert!(page.contains(&format!("\n| `{key}` | ")), "{key}");
+    }
+}
+
+#[test]
+fn the_python_of_the_page_publishes_a_signal_that_is_believed() {
+    let container = Container::new();
+    let program = block(
+        "docs/signal.md",
+        "In Python, with nothing but its library",
+        "python",
+        0,
+    );
+    let asks = "\nimport subprocess\nsubprocess.run([\"ready-probe\", \"agent:translator\"], check=True)\n";
+    container.file("agent.py", program.text + asks);
+    let said = shell(&container, "python3 agent.py");
+    assert_eq!(said.code(), 0, "{said:?}");
+    assert_eq!(said.first_line(), "healthy: 1 check passes", "{said:?}");
+}
+
+#[test]
+fn the_marks_of_the_page_of_signals_are_believed() {
+    let container = Container::new();
+    let marks = block("docs/signal.md", "In a shell", "sh", 0).text;
+    let asked = "ready-probe agent:nightly-job || echo \"exit status $?\"\n";
+    let said = shell(&container, &(marks + asked));
+    assert_eq!(said.code(), 0, "{said:?}");
+    assert!(
+        said.stdout
+            .contains("\nunhealthy: agent nightly-job: not_ready: disk is full\n"),
+        "{said:?}"
+    );
+}
