@@ -255,12 +255,11 @@ class Ward:
         return "\n".join(lines)
 
     def memory(self) -> Iterator[Path]:
-        """What lies beside the agents' folders."""
+        """What the probe remembers; the agents' records lie beside it."""
         for pid in self.container.processes()[:1]:
+            folder = Path(f"/proc/{pid}/root/dev/shm/ready-probe")
             with contextlib.suppress(OSError):
-                for file in Path(f"/proc/{pid}/root/dev/shm/ready-probe").iterdir():
-                    if file.is_file():
-                        yield file
+                yield from [file for file in folder.glob(".*/*") if file.is_file()]
 
     def end(self) -> None:
         """Nothing of the container may outlive it; nor may a probe live on whose engine asks no more."""
