@@ -58,10 +58,6 @@ pub fn refused() -> Exit {
 
 /// `ready-probe --long-poll DURATION [TARGET...]`
 pub fn run(targets: &[String], typed: &LongPoll, options: &Flags, start: &Start) -> Exit {
-    if far::answer::mount().is_some() {
-        // A child that asks one mount; its parent holds the answer.
-        return run::probe(targets, options, start);
-    }
     let hold = match parse(typed) {
         Ok(hold) => hold,
         Err(invalid) => return invalid.into(),
@@ -76,6 +72,9 @@ pub fn run(targets: &[String], typed: &LongPoll, options: &Flags, start: &Start)
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
+    if let Some(exit) = run::answered_parent(&settings, start) {
+        return exit;
+    }
     let kept = Kept::new();
     let held = Held {
         probe: &Probe::new(&settings, start.far_mounts()).keeping(&kept),

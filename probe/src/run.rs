@@ -50,12 +50,11 @@ pub fn probe(targets: &[String], options: &Flags, start: &Start) -> Exit {
     if !reads_one_record(&settings) || start.mounts().is_none() {
         start.watch();
     }
+    if let Some(exit) = answered_parent(&settings, start) {
+        return exit;
+    }
     let limit = TimeLimit::from(start.at, settings.timeout.value);
     let probe = Probe::new(&settings, start.far_mounts());
-    if let Some(mount) = far::answer::mount() {
-        start.end_by(settings.timeout.value + LATER);
-        return answer_parent(&probe.asking(mount), limit);
-    }
     let mut plan = probe.plan();
     let answers = match probe.ask_now(&plan) {
         Some(answers) => answers,
@@ -82,7 +81,17 @@ pub fn relay_probe(options: &Flags, start: &Start) -> Result<(), Exit> {
     }
 }
 
-/// As the child of a probe. What it has to say is printed by then, and its status is no verdict.
+/// If this process is the child of a probe, whatever the command: asks what concerns its mount, and nothing else. It
+/// has its parent's arguments, so every command that asks checks begins with this once it knows them.
+pub fn answered_parent(settings: &Settings, start: &Start) -> Option<Exit> {
+    let mount = far::answer::mount()?;
+    let timeout = settings.timeout.value;
+    start.end_by(timeout + LATER);
+    let probe = Probe::new(settings, start.far_mounts()).asking(mount);
+    Some(answer_parent(&probe, TimeLimit::from(start.at, timeout)))
+}
+
+/// What it has to say is printed by then, and its status is no verdict.
 fn answer_parent(probe: &Probe<'_>, limit: TimeLimit) -> Exit {
     let plan = probe.plan();
     match event_loop::start() {

@@ -80,6 +80,9 @@ pub fn run(args: &cli::Run, flags: &Flags, start: &Start) -> Exit {
         Ok(settings) => settings,
         Err(invalid) => return invalid.into(),
     };
+    if let Some(exit) = run::answered_parent(&settings, start) {
+        return exit;
+    }
     start.end_by(FOREVER);
     let exit = match event_loop::start() {
         Ok(event_loop) => {

@@ -43,6 +43,9 @@ pub fn run(args: &cli::Wait, options: &Flags, start: &Start) -> Exit {
     if args.targets.targets.is_empty() && !args.command.is_empty() {
         only_dependencies(&mut settings);
     }
+    if let Some(exit) = run::answered_parent(&settings, start) {
+        return exit;
+    }
     let end = start.end_by(limit);
     let waited = match event_loop::start() {
         Ok(event_loop) => event_loop.block_on(until_healthy(&settings, start.far_mounts(), end)),

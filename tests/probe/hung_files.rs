@@ -315,6 +315,29 @@ fn what_lies_far_and_answers_passes() {
     assert!(world.left().is_empty());
 }
 
+/// A child that asks a mount has its parent's arguments; it must not do what these say.
+#[test]
+fn a_command_that_asks_what_lies_far_is_run_once() {
+    let world = World::new();
+    let ready = format!("file:{}", world.file("ready", ""));
+    let runs = world.container.path("runs");
+    let program = format!("echo run >> {}; sleep 1", runs.display());
+    for before in [
+        &["wait", "--for=60s", &ready][..],
+        &["run", "worker", "--when", &ready],
+    ] {
+        let said = run(&mut world.probe(&[before, &["--", "sh", "-c", &program]].concat()));
+        assert_eq!(said.code(), 0, "{said:?}");
+        assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n", "{before:?}");
+        fs::remove_file(&runs).unwrap();
+    }
+    world.fuse.hang();
+    let said = run(&mut world.probe(&["wait", "--for=2s", &ready, "--", "sh", "-c", &program]));
+    assert_eq!(said.code(), 1, "{said:?}");
+    assert!(world.left().len() <= 1, "{:?}", world.left());
+    assert!(!runs.exists());
+}
+
 #[test]
 fn a_command_whose_settings_hang_ends_too() {
     let world = World::new();
