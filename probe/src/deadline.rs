@@ -18,6 +18,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How long after the deadline the process is ended: the checks' own answers come first.
 const SLACK_MS: u64 = 35;
+/// Whoever wakes so much later than the deadline was stopped, and so was the main thread.
+const STOOD_STILL_MS: u64 = 1_000;
 const STACK_BYTES: usize = 64 * 1024;
 /// What to say if nobody else says anything.
 const REASON: &str = "no answer by the deadline: a file or folder this probe reads, or the reader \
@@ -36,6 +38,8 @@ struct Watched {
     status: AtomicU8,
     decided: AtomicBool,
     json: AtomicBool,
+    /// How long it gets once more if the whole process has stood still beyond its deadline; 0 for none.
+    resumed_ms: AtomicU64,
 }
 
 impl Deadline {
@@ -47,6 +51,7 @@ impl Deadline {
                 status: AtomicU8::new(1),
                 decided: AtomicBool::new(false),
                 json: AtomicBool::new(false),
+                resumed_ms: AtomicU64::new(0),
             }),
             watcher: OnceCell::new(),
         }
@@ -73,6 +78,13 @@ impl Deadline {
         }
     }
 
+    /// If the process was stopped and goes on beyond its deadline, it has so long from then on: what it asked
+    /// before that is no answer.
+    pub fn resume_with(&self, timeout: Duration) {
+        let timeout_ms = clock::millis(timeout);
+        self.watched.resumed_ms.store(timeout_ms, Ordering::Release);
+    }
+
     /// If anything is said, it is JSON.
     pub fn speak_json(&self) {
         self.watched.json.store(true, Ordering::Release);
@@ -95,9 +107,18 @@ impl Watched {
     fn end(&self) {
         loop {
             let at_ms = self.at_ms.load(Ordering::Acquire);
-            let left_ms = at_ms.saturating_sub(clock::mono_ms());
+            let now_ms = clock::mono_ms();
+            let left_ms = at_ms.saturating_sub(now_ms);
             if left_ms == 0 {
-                break;
+                let resumed_ms = self.resumed_ms.load(Ordering::Acquire);
+                if resumed_ms == 0 || now_ms.saturating_sub(at_ms) < STOOD_STILL_MS {
+                    break;
+                }
+                // Unless the main thread has set another one meanwhile.
+                let again_ms = now_ms.saturating_add(resumed_ms);
+                let (set, read) = (Ordering::AcqRel, Ordering::Acquire);
+                let _ = self.at_ms.compare_exchange(at_ms, again_ms, set, read);
+                continue;
             }
             thread::park_timeout(Duration::from_millis(left_ms));
         }

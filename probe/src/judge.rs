@@ -26,6 +26,16 @@ pub enum Came {
     Before(u64),
 }
 
+impl Came {
+    /// As of when it is judged.
+    fn as_of_ms(self, now_ms: u64) -> u64 {
+        match self {
+            Self::Now => now_ms,
+            Self::Before(at_ms) => at_ms,
+        }
+    }
+}
+
 /// A round, and what it adds to what was remembered.
 pub struct Learned {
     /// What was asked.
@@ -64,10 +74,11 @@ pub fn learn(
     came: Vec<Came>,
     now_ms: u64,
 ) -> Learned {
-    for (question, answer) in plan.questions.iter().zip(&mut answers) {
+    for (number, (question, answer)) in plan.questions.iter().zip(&mut answers).enumerate() {
+        let as_of_ms = self::came(&came, number).as_of_ms(now_ms);
         let (past, roster) = (before.past(&question.key), before.roster(&question.key));
         let outcome = answer.outcome.clone();
-        answer.outcome = in_the_light_of(past, roster, outcome, &answer.fleets, now_ms);
+        answer.outcome = in_the_light_of(past, roster, outcome, &answer.fleets, as_of_ms);
     }
     let mut after = before.clone();
     let has_changed = after.learn(&news(&plan, &answers, &came), now_ms);
@@ -149,11 +160,8 @@ impl Judging {
         asked
             .map(|(number, (question, answer))| {
                 let passed_before = before.past(&question.key).is_some_and(|past| past.passed);
-                let as_of_ms = match came(&when, number) {
-                    Came::Now => now_ms,
-                    Came::Before(at_ms) => at_ms,
-                };
-                self.row(question, answer, &after, passed_before, (as_of_ms, now_ms))
+                let came = came(&when, number);
+                self.row(question, answer, &after, passed_before, (came, now_ms))
             })
             .collect()
     }
@@ -164,8 +172,9 @@ impl Judging {
         answer: Answer,
         after: &Memory,
         passed_before: bool,
-        (as_of_ms, now_ms): (u64, u64),
+        (came, now_ms): (Came, u64),
     ) -> Row {
+        let as_of_ms = came.as_of_ms(now_ms);
         let target = question.target;
         let grace = target.grace.unwrap_or(match target.scope {
             Scope::Own => Grace::For(Duration::ZERO),
@@ -192,7 +201,15 @@ impl Judging {
             (Tolerance::Exhausted, Some(past))
                 if self.confirms && self.is_kept && !counts_at_once(&target.kind) =>
             {
-                past.unconfirmed(confirm, as_of_ms)
+                match (past.last, came) {
+                    // Somebody else has heard a yes since: it is asked again before anything is said.
+                    (Answered::Pass, Came::Before(_)) => Tolerance::Tolerated {
+                        until_ms: Some(now_ms),
+                    },
+                    (Answered::Pass | Answered::Fail | Answered::Unknown, _) => {
+                        past.unconfirmed(confirm, as_of_ms)
+                    }
+                }
             }
             (Tolerance::Exhausted | Tolerance::Tolerated { .. }, _) => Tolerance::Exhausted,
         };
@@ -260,8 +277,8 @@ fn counts_at_once(kind: &Kind) -> bool {
         | Kind::Process { .. }
         | Kind::Pid(_)
         | Kind::Exec(_)
-        | Kind::File(_)
-        | Kind::Any(_) => false,
+        | Kind::File(_) => false,
+        Kind::Any(targets) => targets.iter().all(|target| counts_at_once(&target.kind)),
     }
 }
 

@@ -37,14 +37,16 @@ use ready_probe::settings::{Flags, Invalid, Origin, Settings};
 use ready_probe::signals::Signals;
 use ready_probe::time_limit::{self, TimeLimit};
 use ready_probe::verdict::Scope;
-use ready_probe::watch::{Agents, Watch};
+use ready_probe::watch::{Agents, Watch, Woken};
 use round::Round;
 use standing::agents_in;
 
 /// Whoever wakes so much later than planned was stopped: what has been heard meanwhile nobody knows.
 const STOPPED: Duration = Duration::from_secs(5);
-/// How often the files of settings are looked at.
-const FILES_EVERY: Duration = Duration::from_secs(15);
+/// How often what nothing tells of is looked at: the files of settings, and who else asks.
+const LOOK_AROUND: Duration = Duration::from_secs(15);
+/// Where several ask, each has heard an answer that is older than this.
+const RECENT_MS: u64 = 60_000;
 const MAX_RETRIES: u32 = 1_000;
 
 /// What was typed beside another command.
@@ -140,8 +142,13 @@ impl Held<'_> {
         };
         let seen = begun.map(|(_, begun)| begun).unwrap_or_default();
         let asked = self.ask(&key, seen, start, mounts);
-        let Ended { mut report, ending } = event_loop.block_on(asked);
+        let ended = event_loop.block_on(asked);
         event_loop.shutdown_background();
+        // Nothing was asked in full, so there is nothing to say, and nothing that is remembered.
+        let Ended { mut report, ending } = match ended {
+            Ok(ended) => ended,
+            Err(signal) => return Exit::Signal(signal),
+        };
         report.notes.extend(note);
         if let Some(limit) = seen.limit {
             report.notes.push(format!(
@@ -181,8 +188,14 @@ impl Held<'_> {
         ))
     }
 
-    /// Asks until there is something to say.
-    async fn ask(&self, key: &str, begun: Begun, start: &Start, mounts: Option<&Mounts>) -> Ended {
+    /// Asks until there is something to say. The error is the signal that has come before.
+    async fn ask(
+        &self,
+        key: &str,
+        begun: Begun,
+        start: &Start,
+        mounts: Option<&Mounts>,
+    ) -> Result<Ended, i32> {
         let settings = self.settings;
         let signals = Signals::catch(&[SIGTERM, SIGINT]);
         let is_healthy = begun
@@ -191,21 +204,26 @@ impl Held<'_> {
         let mut round = Round::new(self.probe, settings, is_healthy);
         let timeout = settings.timeout.value;
         let limit = TimeLimit::from(start.at, timeout);
-        let mut report = round.ask_all(limit).await;
         let mut signals = match signals {
             Ok(signals) => signals,
             Err(e) => {
+                let mut report = round.ask_all(limit).await;
                 report
                     .notes
                     .push(format!("not held: signals can't be caught: {e}"));
-                return Ended {
+                return Ok(Ended {
                     report,
                     ending: Ending::Whole,
-                };
+                });
             }
         };
+        let mut report = tokio::select! {
+            biased;
+            caught = signals.next() => return Err(caught.number),
+            report = round.ask_all(limit) => report,
+        };
         // Whoever does not hold need not watch: to end that takes the kernel some 10 ms.
-        let mut watching: Option<Watch> = None;
+        let mut watching: Option<Watching> = None;
         let longest = begun
             .limit
             .map_or(self.hold.longest, |limit| limit.min(self.hold.longest));
@@ -213,6 +231,7 @@ impl Held<'_> {
             longest,
             ..self.hold
         };
+        start.resume_with(timeout);
         let mut extended = None;
         let ending = loop {
             let Some(held) = hold.of(begun.heard, Class::from(report.verdict)) else {
@@ -226,38 +245,46 @@ impl Held<'_> {
                 report = round.report_now();
                 break Ending::Whole;
             }
-            let planned = planned(end, round.due_ms(), &self.files);
+            // Where the answer was another one not long ago, somebody else may have been told.
+            let is_recent = clock::mono_ms().saturating_sub(begun.since_ms) < RECENT_MS;
+            let looks_around = self.files.are_there() || (is_recent && !begun.several);
+            let planned = planned(end, round.due_ms(), looks_around);
             let watch = match &mut watching {
                 Some(watch) => watch,
                 None => {
-                    let watch = watching.insert(watch(settings, mounts));
+                    let watch = watching.insert(Watching::begin(settings, mounts));
                     // What has happened in between is not told.
                     report = round.report_now();
-                    watch.follow(&round.processes());
+                    watch.follow(&round);
                     continue;
                 }
             };
             // What has changed is looked at in a moment; until then the kernel keeps what else happens.
             let listens = !round.has_changed();
-            let is_cut = tokio::select! {
+            let caught = tokio::select! {
                 biased;
-                _ = signals.next() => true,
-                () = round.answered() => false,
+                caught = signals.next() => Some(caught.number),
+                () = round.answered() => None,
                 targets = self.kept.ended() => {
                     round.note_ended(&targets);
-                    false
+                    None
                 }
                 woken = watch.next(), if listens => {
                     round.note(woken);
-                    false
+                    None
                 }
-                () = tokio::time::sleep_until(planned.into()) => false,
+                () = tokio::time::sleep_until(planned.into()) => None,
             };
-            if is_cut {
+            if let Some(signal) = caught {
                 report = round.report_now();
-                break Ending::Cut(start.elapsed());
+                // A person's Ctrl-C tells nothing of how long the engine waits.
+                break match signal {
+                    SIGINT => Ending::Doubtful,
+                    _ => Ending::Cut(start.elapsed()),
+                };
             }
             if clock::instant().saturating_duration_since(planned) > STOPPED {
+                start.end_by(start.elapsed() + timeout);
                 let limit = TimeLimit::from(clock::instant(), timeout);
                 report = round.ask_all(limit).await;
                 break Ending::Doubtful;
@@ -268,7 +295,7 @@ impl Held<'_> {
                 continue;
             }
             if let Some(news) = news {
-                watch.follow(&round.processes());
+                watch.follow(&round);
                 report = news;
             }
             let has_company = || !begun.several && self.probe.is_asked_by_several(key);
@@ -277,16 +304,16 @@ impl Held<'_> {
                 break Ending::Doubtful;
             }
         };
-        let note = watching.as_ref().and_then(Watch::note);
+        let note = watching.as_ref().and_then(Watching::note);
         report.notes.extend(note.map(str::to_owned));
-        Ended { report, ending }
+        Ok(Ended { report, ending })
     }
 }
 
 /// When to wake, if nothing happens before.
-fn planned(end: Instant, due_ms: Option<u64>, files: &Files) -> Instant {
-    let end = match files.are_there() {
-        true => end.min(clock::instant() + FILES_EVERY),
+fn planned(end: Instant, due_ms: Option<u64>, looks_around: bool) -> Instant {
+    let end = match looks_around {
+        true => end.min(clock::instant() + LOOK_AROUND),
         false => end,
     };
     let Some(due_ms) = due_ms else { return end };
@@ -294,14 +321,37 @@ fn planned(end: Instant, due_ms: Option<u64>, files: &Files) -> Instant {
     (clock::instant() + left).min(end)
 }
 
-fn watch(settings: &Settings, mounts: Option<&Mounts>) -> Watch {
-    let folder = &settings.folder.value;
-    if settings.discover {
-        return Watch::new(folder, mounts, Agents::All);
+/// The agents that are asked about, if any.
+struct Watching(Option<Watch>);
+
+impl Watching {
+    fn begin(settings: &Settings, mounts: Option<&Mounts>) -> Self {
+        let folder = &settings.folder.value;
+        if settings.discover {
+            return Self(Some(Watch::new(folder, mounts, Agents::All)));
+        }
+        let targets = settings.checks.iter().map(|check| &check.value);
+        let names: BTreeSet<_> = targets.flat_map(agents_in).collect();
+        let named = (!names.is_empty()).then_some(Agents::Named(&names));
+        Self(named.map(|agents| Watch::new(folder, mounts, agents)))
     }
-    let targets = settings.checks.iter().map(|check| &check.value);
-    let names: BTreeSet<_> = targets.flat_map(agents_in).collect();
-    Watch::new(folder, mounts, Agents::Named(&names))
+
+    fn follow(&mut self, round: &Round<'_>) {
+        if let Some(watch) = &mut self.0 {
+            watch.follow(&round.processes());
+        }
+    }
+
+    async fn next(&mut self) -> Woken {
+        match &mut self.0 {
+            Some(watch) => watch.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn note(&self) -> Option<&str> {
+        self.0.as_ref()?.note()
+    }
 }
 
 /// Who asks the same: it is told apart by what is asked, where, and how it is held.

@@ -71,6 +71,11 @@ impl Start {
         self.plus(timeout)
     }
 
+    /// If the process is stopped beyond its deadline, it has so long once it goes on.
+    pub fn resume_with(&self, timeout: Duration) {
+        self.deadline.resume_with(timeout);
+    }
+
     /// Makes the deadline speak JSON, too.
     pub fn speak_json(&self) {
         self.deadline.speak_json();

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock::{self, millis};
 use ready_probe_sdk::signal::Name;
@@ -65,6 +66,8 @@ struct Check {
     is_fresh: bool,
     /// It is being asked.
     is_asked: bool,
+    /// Something has happened since that was begun.
+    asks_again: bool,
     /// When it is to be asked again, by `CLOCK_MONOTONIC` in milliseconds.
     due_ms: Option<u64>,
     way: Way,
@@ -140,6 +143,7 @@ impl<'a> Round<'a> {
         for check in self.checks.values_mut() {
             if targets.contains(&check.target.redacted) {
                 check.due_ms = Some(now_ms);
+                check.asks_again = check.is_asked;
             }
         }
     }
@@ -182,15 +186,22 @@ impl<'a> Round<'a> {
             },
         };
         self.take(&key, answer);
+        // Those that came together make one report.
+        while let Some(Some((key, answer))) = self.asking.next().now_or_never() {
+            self.take(&key, answer);
+        }
     }
 
     fn take(&mut self, key: &str, answer: Option<Answer>) {
         if let Some(check) = self.checks.get_mut(key) {
             check.is_asked = false;
-            check.due_ms = check.next_ms();
             if let Some(answer) = answer {
                 check.renew(answer);
             }
+            check.due_ms = match std::mem::take(&mut check.asks_again) {
+                true => Some(clock::mono_ms()),
+                false => check.next_ms(),
+            };
         }
     }
 
@@ -244,6 +255,19 @@ impl<'a> Round<'a> {
     /// Judges everything anew; of these agents the records are read again.
     fn report_again(&mut self, agents: &BTreeSet<Name>) -> Report {
         let started = clock::instant();
+        // Before they are read: what ends in between is found by whoever follows it.
+        let folder = &self.settings.folder.value;
+        let standing = |name: &Name| (name.clone(), Standing::of(folder, name));
+        let standing: BTreeMap<Name, Standing> = agents.iter().map(standing).collect();
+        for check in self.checks.values_mut() {
+            for name in agents_in(&check.target).intersection(agents) {
+                check.standing.extend(
+                    standing
+                        .get_key_value(name)
+                        .map(|(n, s)| (n.clone(), s.clone())),
+                );
+            }
+        }
         let checks = &self.checks;
         let reused = |name: &Name| {
             let known = checks.get(&Target::agent(name.clone()).redacted)?;
@@ -258,8 +282,10 @@ impl<'a> Round<'a> {
         self.checks.retain(|key, _| keys.contains(key.as_str()));
         let report = self.report(plan, answers);
         let took = clock::instant().saturating_duration_since(started);
-        let pause_ms = millis(took.saturating_mul(PAUSE_TIMES));
-        self.look_at_ms = clock::mono_ms() + pause_ms.clamp(PAUSE_LEAST_MS, PAUSE_MOST_MS);
+        if !agents.is_empty() {
+            let pause_ms = millis(took.saturating_mul(PAUSE_TIMES));
+            self.look_at_ms = clock::mono_ms() + pause_ms.clamp(PAUSE_LEAST_MS, PAUSE_MOST_MS);
+        }
         report
     }
 
@@ -285,7 +311,6 @@ impl<'a> Round<'a> {
         };
         if let Some(again) = again {
             check.renew(again);
-            check.standing.clear();
         } else if is_read && check.way != Way::Agent {
             // One of several: the others are asked only if the agent's own answer is another one.
             let within = words(self.probe, &check.target);
@@ -293,7 +318,6 @@ impl<'a> Round<'a> {
                 check.within = within;
                 check.due_ms = Some(0);
             }
-            check.standing.clear();
         }
         check.answer.clone()
     }
@@ -308,13 +332,16 @@ impl<'a> Round<'a> {
         let came = keys.iter().map(came).collect();
         plan.children = std::mem::take(&mut self.children);
         let report = self.probe.judge_again(plan, answers, came, self.confirms);
-        let now_ms = clock::mono_ms();
         let folder = &self.settings.folder.value;
         for (key, row) in keys.iter().zip(&report.rows) {
             let Some(check) = self.checks.get_mut(key) else {
                 continue;
             };
             for name in agents_in(&check.target) {
+                if !check.standing.contains_key(&name) {
+                    // It was read before that is known: once more.
+                    self.changed.insert(name.clone());
+                }
                 let standing = &mut check.standing;
                 standing
                     .entry(name)
@@ -323,9 +350,7 @@ impl<'a> Round<'a> {
             if check.within.is_empty() && check.way != Way::Agent {
                 check.within = words(self.probe, &check.target);
             }
-            if std::mem::take(&mut check.is_fresh) && check.way != Way::Agent {
-                check.due_ms = check.next_ms();
-            }
+            check.is_fresh = false;
             let standing = check
                 .standing
                 .values()
@@ -340,7 +365,6 @@ impl<'a> Round<'a> {
                 until_ms: Some(until_ms),
             } = row.tolerance
                 && !row.outcome.passes()
-                && until_ms > now_ms
             {
                 check.due_ms = Some(check.due_ms.map_or(until_ms, |due_ms| due_ms.min(until_ms)));
             }
@@ -398,17 +422,20 @@ impl Check {
             (_, None) if target.asks(|kind| matches!(kind, Kind::Exec(_))) => Way::Process,
             (_, None) => Way::Here,
         };
-        Self {
+        let mut check = Self {
             target,
             answer,
             came_ms: clock::mono_ms(),
             is_fresh: true,
             is_asked: false,
+            asks_again: false,
             due_ms: None,
             way,
             standing: BTreeMap::new(),
             within: Vec::new(),
-        }
+        };
+        check.due_ms = check.next_ms();
+        check
     }
 
     fn renew(&mut self, answer: Answer) {

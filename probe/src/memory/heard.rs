@@ -18,8 +18,10 @@ const FRESH_MS: u64 = 5_000;
 /// Where several ask alternately, each has heard an answer that has been the same for so long: they come more
 /// often than that.
 const SETTLED_MS: u64 = 60_000;
-/// Two holds that were cut off after the same time, give or take this, met the same limit.
+/// Holds that were cut off after the same time, give or take this, met the same limit.
 const SAME_LENGTH_MS: u64 = 500;
+/// So many in a row are needed to believe that: people and pauses cut holds, too.
+const CUTS_OF_A_LIMIT: u32 = 3;
 /// An engine asks again this long after the end of the last check at least, or nothing is ever held for it.
 const INTERVAL_MS: u64 = 1_000;
 /// So many command lines are remembered, the latest.
@@ -85,6 +87,9 @@ pub struct Told {
     /// After how long the last one that was cut off was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cut_after_ms: Option<u64>,
+    /// So many in a row were cut off after the same time.
+    #[serde(default)]
+    cuts: u32,
     /// Holds must be shorter: their asker gives up before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limit_ms: Option<u64>,
@@ -99,6 +104,8 @@ pub struct Begun {
     pub beside: Option<Holder>,
     /// Several ask the same.
     pub several: bool,
+    /// Since when its asker has been told the same, by `CLOCK_MONOTONIC` in milliseconds.
+    pub since_ms: u64,
     /// Its asker gives up not much later than this, as the last holds have shown.
     pub limit: Option<Duration>,
 }
@@ -113,6 +120,7 @@ impl Told {
                 heard: None,
                 beside: Some(beside),
                 several: self.several,
+                since_ms: self.since_ms,
                 limit,
             };
         }
@@ -134,19 +142,33 @@ impl Told {
             heard,
             beside: None,
             several: self.several,
+            since_ms: self.since_ms,
             limit,
         }
     }
 
     /// A hold was cut off, and was `ms` long as far as that can be seen; what cuts it comes not before `least_ms`.
-    /// Once may be chance. The second time after the same time it is its asker's own limit.
+    /// Once may be chance, and twice as well. The third time after the same time it is its asker's own limit.
     fn cut(&mut self, ms: u64, least_ms: u64) {
         let is_same = |last_ms: u64| last_ms.abs_diff(ms) <= SAME_LENGTH_MS;
-        if self.cut_after_ms.is_some_and(is_same) {
+        let is_again = self.cut_after_ms.is_some_and(is_same);
+        self.cuts = if is_again {
+            self.cuts.saturating_add(1)
+        } else {
+            1
+        };
+        if self.cuts >= CUTS_OF_A_LIMIT {
             let shorter_ms = self.limit_ms.map_or(u64::MAX, |limit_ms| limit_ms / 2);
             self.limit_ms = Some(shorter_ms.min(least_ms / 2));
+            self.cuts = 0;
         }
         self.cut_after_ms = Some(ms);
+    }
+
+    fn has_outlasted(&self, now_ms: u64) -> bool {
+        let lasted_ms = now_ms.saturating_sub(self.began_ms);
+        let is_shorter = |cut_ms: u64| cut_ms.saturating_add(SAME_LENGTH_MS) < lasted_ms;
+        self.cut_after_ms.is_some_and(is_shorter)
     }
 
     fn is_sure(&self, now_ms: u64) -> bool {
@@ -158,12 +180,20 @@ impl Told {
 
     /// A run has ended.
     fn end(&mut self, me: Holder, class: Class, ending: Ending, now_ms: u64) {
-        if self.holder == Some(me) {
+        let is_mine = self.holder == Some(me);
+        if is_mine {
             self.holder = None;
         }
         self.whole = ending == Ending::Whole;
-        if let Ending::Cut(after) = ending {
-            self.cut(millis(after), millis(after));
+        match ending {
+            Ending::Cut(after) => self.cut(millis(after), millis(after)),
+            // Nothing cuts it there.
+            Ending::Whole if is_mine && self.has_outlasted(now_ms) => {
+                self.cut_after_ms = None;
+                self.cuts = 0;
+                self.limit_ms = None;
+            }
+            Ending::Whole | Ending::Doubtful => {}
         }
         self.failures = match class {
             Class::Healthy => 0,
@@ -266,7 +296,7 @@ mod tests {
         let mut told = after(HEALTHY, Ending::Whole);
         assert!(told.begin(OTHER, 1_500, dead).heard.is_some());
         let begun = told.begin(ME, 2_000, dead);
-        assert_eq!(begun, Begun::default());
+        assert_eq!((begun.heard, begun.beside), (None, None));
         told.end(ME, HEALTHY, Ending::Whole, 2_100);
         assert!(heard(&told, 2_200).is_some(), "its own answer counts again");
     }
@@ -315,35 +345,60 @@ mod tests {
     }
 
     #[test]
-    fn two_cuts_of_one_length_are_a_limit_and_one_is_none() {
-        let cut = |told: &mut Told, ms| {
-            told.end(ME, HEALTHY, Ending::Cut(Duration::from_millis(ms)), 1_000);
-            told.limit_ms
-        };
+    fn three_cuts_of_one_length_are_a_limit() {
         let mut told = Told::default();
-        assert_eq!(cut(&mut told, 10_000), None);
-        assert_eq!(cut(&mut told, 4_000), None, "another length");
-        assert_eq!(cut(&mut told, 10_100), None, "not in a row");
-        told.end(ME, HEALTHY, Ending::Whole, 1_000);
-        assert_eq!(cut(&mut told, 10_600), Some(5_300));
-        assert_eq!(
-            told.begin(ME, 1_000, dead).limit,
-            Some(Duration::from_millis(5_300))
-        );
-        assert_eq!(cut(&mut told, 10_600), Some(2_650), "still too long");
+        for (after_ms, want) in [
+            (10_000, None),
+            (10_100, None),
+            (4_000, None),
+            (10_100, None),
+            (10_600, None),
+            (10_200, Some(5_100)),
+            (5_000, Some(5_100)),
+            (5_000, Some(5_100)),
+            (5_000, Some(2_500)),
+        ] {
+            told.end(
+                ME,
+                HEALTHY,
+                Ending::Cut(Duration::from_millis(after_ms)),
+                1_000,
+            );
+            assert_eq!(told.limit_ms, want, "{after_ms}");
+            // Each is followed by an answer that is given at once.
+            told.end(ME, HEALTHY, Ending::Whole, 1_000);
+        }
+        let limit = Some(Duration::from_millis(2_500));
+        assert_eq!(told.begin(ME, 1_000, dead).limit, limit);
     }
 
     #[test]
-    fn two_that_were_killed_after_the_same_time_are_a_limit_too() {
+    fn whoever_outlasts_a_limit_shows_that_there_is_none() {
+        let mut told = Told::default();
+        for _ in 0..3 {
+            told.begin(ME, 1_000, dead);
+            told.end(ME, HEALTHY, Ending::Cut(Duration::from_secs(10)), 11_000);
+        }
+        assert_eq!(told.limit_ms, Some(5_000));
+        told.begin(ME, 20_000, dead);
+        told.end(ME, HEALTHY, Ending::Whole, 25_000);
+        assert_eq!(told.limit_ms, Some(5_000));
+        told.begin(ME, 30_000, dead);
+        told.end(ME, HEALTHY, Ending::Whole, 41_000);
+        assert_eq!((told.limit_ms, told.cut_after_ms), (None, None));
+    }
+
+    #[test]
+    fn three_that_were_killed_after_the_same_time_are_a_limit_too() {
         let mut told = Told::default();
         let mut now_ms = 100_000;
         for (gap_ms, want) in [
             (11_000, None),
             (4_000, None),
             (11_050, None),
-            (11_000, Some(5_000)),
-            (8_000, Some(5_000)),
-            (8_000, Some(2_500)),
+            (11_000, None),
+            (11_100, Some(5_050)),
+            (8_000, Some(5_050)),
         ] {
             told.begin(OTHER, now_ms, dead);
             now_ms += gap_ms;
