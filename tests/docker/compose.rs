@@ -1,17 +1,13 @@
 //! The fleet of `examples/compose.yml`.
 
-use std::{
-    collections::HashMap,
-    fs::{self, File},
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, path::Path};
 
 use ready_probe_test_support::{
     docker::{Compose, Engine},
-    process::{Guard, workspace_root},
+    process::workspace_root,
 };
-use serde_json::Value;
 
+use crate::events::Events;
 use crate::fixture::{LIMIT, Probes, kill_agent, says};
 use crate::packaging::{RUST_IMAGE, probe_image};
 
@@ -87,45 +83,4 @@ fn fleet_comes_up_in_order_and_misses_a_dead_agent() {
     speech.wait_health("unhealthy", LIMIT);
     assert_eq!(speech.status(), "running");
     assert_eq!(fleet.health("translator").status, "healthy");
-}
-
-/// What the engine says happens, from the beginning on: it remembers little itself.
-struct Events {
-    lines: PathBuf,
-    _folder: tempfile::TempDir,
-    _docker: Guard,
-}
-
-impl Events {
-    fn record(engine: &Engine) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let lines = folder.path().join("events");
-        let mut docker = engine.command("docker");
-        docker.args([
-            "events",
-            "--filter=event=start",
-            "--filter=event=health_status",
-            "--format={{json .}}",
-        ]);
-        docker.stdout(File::create(&lines).unwrap());
-        Self {
-            lines,
-            _docker: Guard::spawn(&mut docker),
-            _folder: folder,
-        }
-    }
-
-    /// When `action` first happened to a container, in nanoseconds on the engine's clock.
-    #[track_caller]
-    fn first(&self, id: &str, action: &str) -> u64 {
-        let lines = fs::read_to_string(&self.lines).unwrap();
-        let events = lines
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut matching = events.filter(|event| event["id"] == id && event["status"] == action);
-        let first = matching
-            .next()
-            .unwrap_or_else(|| panic!("no event {action} of {id} in {lines}"));
-        first["timeNano"].as_u64().unwrap()
-    }
 }

@@ -6,6 +6,7 @@
 //! | [`lifecycle`] | does health follow what an agent says, does, and dies of? |
 //! | [`restart`] | is a signal of an earlier life ever believed? |
 //! | [`grace`] | does a Redis that restarts take healthy agents down? |
+//! | [`long_poll`] | does a check that waits tell what happens, and lose nothing, whoever cuts it? |
 //! | [`confined`] | does it work without root, capabilities, shared memory, threads, `/proc`? |
 //! | [`users`] | do the users of one container get in each other's way? |
 //! | [`names`] | are host names found whatever `/etc/nsswitch.conf` says? |
@@ -32,10 +33,13 @@
 mod commands;
 mod compose;
 mod confined;
+mod events;
 mod fixture;
 mod grace;
+mod held;
 mod install;
 mod lifecycle;
+mod long_poll;
 mod names;
 mod old_glibc;
 mod operations;

@@ -1,9 +1,14 @@
 //! What Podman makes of a health check. Its timers are systemd's, and there is none here: each check is run by
 //! hand.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use ready_probe_test_support::podman::Podman;
 
-use crate::fixture::{agent_root, agent_root_with_shell, check, health, run_agent};
+use crate::fixture::{LIMIT, agent_root, agent_root_with_shell, check, health, run_agent};
 
 const AGENT: &str = "localhost/agent:1";
 const HEALTHY: &str = "healthy: 1 check passes; 1 agent discovered; READY_AGENT not set\n";
@@ -122,4 +127,81 @@ fn an_agent_that_is_process_1_ends_at_podman_stop() {
             .podman(["logs", "ends"])
             .contains("translator: stopping")
     );
+}
+
+#[test]
+fn a_check_that_waits_tells_what_happens_meanwhile() {
+    let podman = Podman::start();
+    // Only news ends it in time.
+    let command = ["--long-poll", "5m", "--retries", "1"].join("\", \"");
+    let waits = format!(
+        "HEALTHCHECK --interval=1s --timeout=310s --retries=1 CMD [\"/ready-probe\", \"{command}\"]\n\
+         CMD [\"/rust-agent\"]"
+    );
+    podman.build(AGENT, &agent_root(), &waits);
+    run_agent(&podman, "waits", AGENT, &[]);
+    let mark = |words: &[&str]| {
+        podman.podman(
+            ["exec", "waits", "/ready-probe", "mark", "job"]
+                .iter()
+                .chain(words),
+        );
+    };
+    mark(&[]);
+    // Each is started by hand, as the timers would: what was heard less than 5 s ago is held on.
+    let held = in_time(|| {
+        mark(&[]);
+        assert_eq!(check(&podman, "waits").code(), 0);
+        thread::scope(|scope| {
+            let begun = Instant::now();
+            let waiting = scope.spawn(|| check(&podman, "waits"));
+            let quiet = Duration::from_secs(2);
+            while begun.elapsed() < quiet && !waiting.is_finished() {
+                thread::sleep(Duration::from_millis(20));
+            }
+            let held = !waiting.is_finished();
+            mark(&["--not-ready", "out of work"]);
+            let told = waiting.join().unwrap();
+            held.then(|| (told, begun.elapsed()))
+        })
+    });
+    let (told, after) = held;
+    assert_eq!(told.code(), 1, "{}", told.stderr);
+    assert!(
+        after < LIMIT,
+        "it was not told before its time was up: {after:?}"
+    );
+    let (status, output) = health(&podman, "waits");
+    assert_eq!(status, "unhealthy");
+    assert!(
+        output.starts_with("unhealthy: agent job: not_ready: out of work"),
+        "{output}"
+    );
+}
+
+#[test]
+fn podman_ends_no_check_at_its_timeout_and_calls_it_failed_afterwards() {
+    let podman = Podman::start();
+    let waits = "HEALTHCHECK --timeout=1s --retries=1 CMD [\"/ready-probe\", \"--long-poll\", \"3s\", \"--retries\", \"1\"]\n\
+                 CMD [\"/rust-agent\"]";
+    podman.build(AGENT, &agent_root(), waits);
+    run_agent(&podman, "late", AGENT, &[]);
+    let late = in_time(|| {
+        check(&podman, "late");
+        let late = check(&podman, "late");
+        (late.elapsed >= Duration::from_secs(3)).then_some(late)
+    });
+    assert_ne!(late.code(), 0);
+    let exceeded = "healthcheck command exceeded timeout of 1s";
+    assert!(late.stderr.contains(exceeded), "{}", late.stderr);
+    let (status, output) = health(&podman, "late");
+    assert_eq!(status, "unhealthy");
+    assert!(output.starts_with("healthy: "), "{output}");
+}
+
+/// Tries again where the machine was late.
+fn in_time<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    (0..5)
+        .find_map(|_| attempt())
+        .expect("it is held once in five times")
 }
