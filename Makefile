@@ -29,7 +29,7 @@ wheel dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/n
 
 # A static binary runs in images without a libc. Its fixed addresses save relocating it at each start.
 probe: dist/ready-probe
-# The example agent in the same form, for the images of examples/ and of the Docker tests.
+# The example agent in the same form, for the images of examples/.
 example-agent: dist/rust-agent
 dist/ready-probe dist/rust-agent: dist/%: FORCE
 	RUSTFLAGS="$(STATIC_FLAGS)" \
@@ -75,16 +75,17 @@ python-test: python-venv
 	cd bindings-python && ../$(PYTHON_VENV)/bin/python -m pytest --numprocesses=4
 
 # Embedded: no server, no Docker. An agent starts, hangs, recovers and is killed; the probe says so.
-demo: probe example-agent
-	$(PYTHON) examples/demo.py dist/ready-probe dist/rust-agent
+demo: probe
+	$(CARGO) build --locked --workspace --all-features --bin rust-agent
+	$(PYTHON) examples/demo.py dist/ready-probe target/debug/rust-agent
 
 # Every test, on real servers and a real Docker engine. Nothing is skipped: what can't be installed
 # is named by the test that needs it.
 #
-# What is tested is built first, one beside the other: the probe, the agent and the wheel each end in a
-# step that keeps one processor busy for a minute or more. The tests themselves know nothing of make's jobs.
+# What is tested is built first, one beside the other: the probe and the wheel each end in a step that keeps
+# one processor busy for a minute or more. The tests themselves know nothing of make's jobs.
 test: debian-packages
-	$(MAKE) --jobs=3 setup probe example-agent python-venv test-programs
+	$(MAKE) --jobs=3 setup probe python-venv test-programs
 	CARGO=$(CARGO) $(PYTHON) scripts/run_tests.py
 
 test-programs:

@@ -42,7 +42,7 @@ def show(probe: str, agent: str, environment: dict[str, str], port: int) -> int:
     print("The agent 'translator' starts. Loading its model takes 3 s; it promises progress every second.\n")
     process = subprocess.Popen([agent], env=environment, stdout=subprocess.DEVNULL)
     try:
-        watch(probe, environment, "starting", "it loads")
+        watch(probe, environment, "starting", "it loads", "translator: starting")
         watch(probe, environment, "healthy", "it has loaded, and says so")
         ask(port, "hang 4s")
         watch(probe, environment, "unhealthy", "it hangs: the process lives, beats go on, work does not", "stalled")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs every test: those of Docker and Podman, which wait most of the time, beside all others. `make test` calls
-it when everything that they need has been built and installed.
+"""Runs every test in three lanes beside each other: those of Docker and Podman and those of the SDKs, which wait
+most of the time, and all others. `make test` calls it when everything that they need has been built and installed.
 
 A test that fails is run again alone; CONTRIBUTING.md says what is made of that. The output of everything is kept
 in target/test-logs.
@@ -21,6 +21,7 @@ from testing.suites import DocTests, Program, Pytest, RustTests, Suite
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "target/test-logs"
+PYTHON = str(ROOT / "target/python-venv/bin/python")
 CARGO_TEST = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--workspace", "--all-features"]
 # Tests of containers; those of what all tests stand on need Docker in part.
 DOCKER, PODMAN, SUPPORT = "tests/docker/main.rs", "tests/podman/main.rs", "tests/support/src/lib.rs"
@@ -42,7 +43,9 @@ def build_and_run(children: Children) -> bool:
         return False
     containers = [of_containers(suite) for suite in programs if suite.title in (DOCKER, PODMAN, SUPPORT)]
     others = [without_containers(suite) for suite in programs if suite.title not in (DOCKER, PODMAN)]
-    account = run_all(children, [containers, [*others, *rest()]], LANES_S)
+    of_sdk = [suite for suite in others if suite.title.startswith("sdk/")]
+    others = [suite for suite in others if suite not in of_sdk]
+    account = run_all(children, [containers, [*of_sdk, of_python()], [*others, *rest()]], LANES_S)
     print("\n" + report(account), flush=True)
     return account.good
 
@@ -75,14 +78,16 @@ def without_containers(suite: RustTests) -> RustTests:
     return replace(suite, which=("--skip", "docker::")) if suite.title == SUPPORT else suite
 
 
+def of_python() -> Suite:
+    return Pytest("bindings-python/tests", PYTHON, ROOT / "bindings-python", WORKERS, LOGS / "pytest.xml")
+
+
 def rest() -> list[Suite]:
-    """What is no program of Rust tests."""
-    python = str(ROOT / "target/python-venv/bin/python")
+    """What else is no program of Rust tests."""
     return [
-        Program("scripts/test_run_tests.py", [python, "-m", "unittest", "test_run_tests"], ROOT / "scripts"),
+        Program("scripts/test_run_tests.py", [PYTHON, "-m", "unittest", "test_run_tests"], ROOT / "scripts"),
         DocTests("doc tests", [*CARGO_TEST, "--doc"], ROOT),
-        Pytest("bindings-python/tests", python, ROOT / "bindings-python", WORKERS, LOGS / "pytest.xml"),
-        Program("examples/demo.py", [sys.executable, "examples/demo.py", "dist/ready-probe", "dist/rust-agent"], ROOT),
+        Program("examples/demo.py", [sys.executable, "examples/demo.py", "dist/ready-probe", "target/debug/rust-agent"], ROOT),
     ]
 
 

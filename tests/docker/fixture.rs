@@ -3,14 +3,13 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
-    path::PathBuf,
     sync::OnceLock,
     time::Duration,
 };
 
 use ready_probe_test_support::{
     docker::{Container, Engine, HealthLog, ImageRoot, RunOptions},
-    process::{Signal, probe_binary, wait_until, workspace_root},
+    process::{Signal, example_agent, probe_binary, wait_until},
 };
 use rustix::process::{Pid, kill_process};
 
@@ -22,22 +21,11 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// Where the example agent takes commands unless told otherwise.
 pub const PORT: u16 = 5555;
 
-/// The static example agent.
-pub fn agent_binary() -> PathBuf {
-    let path = workspace_root().join("dist/rust-agent");
-    assert!(
-        path.is_file(),
-        "{} is missing: `make example-agent` builds it",
-        path.display()
-    );
-    path
-}
-
-/// What every image of these tests holds: the probe and the example agent, nothing else.
+/// What every image of these tests holds: the probe, and the example agent with its libraries.
 pub fn agent_root() -> ImageRoot {
     ImageRoot::new()
         .file(&probe_binary(), "/ready-probe")
-        .file(&agent_binary(), "/rust-agent")
+        .program(&example_agent(), "/rust-agent")
 }
 
 /// `FROM scratch` with the bare `HEALTHCHECK CMD ["/ready-probe"]`. One failure makes it unhealthy,
@@ -70,10 +58,8 @@ pub fn debian_image() -> &'static str {
         ];
         engine.debian_image(base, &packages, &["CMD [\"sh\"]"]);
         let context = tempfile::tempdir().unwrap();
-        for program in [probe_binary(), agent_binary()] {
-            let name = program.file_name().unwrap();
-            std::fs::copy(&program, context.path().join(name)).unwrap();
-        }
+        std::fs::copy(probe_binary(), context.path().join("ready-probe")).unwrap();
+        std::fs::copy(example_agent(), context.path().join("rust-agent")).unwrap();
         let dockerfile = context.path().join("Dockerfile");
         let text = format!("FROM {base}\nCOPY ready-probe rust-agent /\n{INSTRUCTIONS}\n");
         std::fs::write(&dockerfile, text).unwrap();

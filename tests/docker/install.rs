@@ -11,11 +11,13 @@ use std::{
 use ready_probe_test_support::{
     docker::{Compose, Engine, RunOptions, Volume},
     pages::block,
-    process::{Run, probe, probe_binary, run, run_within, wait_until, workspace_root},
+    process::{
+        Run, example_agent, probe, probe_binary, run, run_within, wait_until, workspace_root,
+    },
 };
 use tempfile::TempDir;
 
-use crate::fixture::{LIMIT, agent_binary, agent_image, debian_image};
+use crate::fixture::{LIMIT, agent_image, debian_image};
 use crate::packaging::probe_image;
 use crate::python;
 
@@ -92,9 +94,14 @@ fn a_dockerfile_copies_the_probe_from_its_image() {
         "docker build --tag ready-probe --file Dockerfile.probe .\n"
     );
     let from = format!("--from={} ", probe_image());
-    let replaced = [("--from=ready-probe ", from.as_str())];
+    // Which has the libraries that the agent of these tests needs.
+    let base = format!("FROM {}", agent_image());
+    let replaced = [
+        ("--from=ready-probe ", from.as_str()),
+        ("FROM scratch", base.as_str()),
+    ];
     let dockerfile = recipe("Copy it from an image", "dockerfile", 0, &replaced);
-    let folder = folder(&[(&agent_binary(), "agent")]);
+    let folder = folder(&[(&example_agent(), "agent")]);
     assert_healthy(&dockerfile, &folder, "ready-probe-test/install-copied");
 }
 
@@ -103,7 +110,10 @@ fn a_dockerfile_adds_the_file_beside_it() {
     debian_image();
     let replaced = [("debian:12-slim", "ready-probe-test/debian-tools")];
     let dockerfile = recipe("Add the file", "dockerfile", 0, &replaced);
-    let folder = folder(&[(&agent_binary(), "agent"), (&probe_binary(), "ready-probe")]);
+    let folder = folder(&[
+        (&example_agent(), "agent"),
+        (&probe_binary(), "ready-probe"),
+    ]);
     assert_healthy(&dockerfile, &folder, "ready-probe-test/install-added");
 }
 

@@ -13,11 +13,11 @@ use std::{
 use ready_probe_test_support::{
     docker::{Compose, Container, Engine, ImageRoot, Network, RunOptions, find_program},
     pages::{Block, block},
-    process::{Run, probe_binary, run_within, wait_until, workspace_root},
+    process::{Run, example_agent, probe_binary, run_within, wait_until, workspace_root},
 };
 use tempfile::TempDir;
 
-use crate::fixture::{LIMIT, agent, agent_binary, agent_image, debian_image};
+use crate::fixture::{LIMIT, agent, agent_image, debian_image};
 use crate::python;
 
 const OPERATIONS: &str = "docs/operations.md";
@@ -146,8 +146,10 @@ fn the_commands_for_the_night_say_what_is_wrong() {
 fn an_agents_image_needs_nothing_but_its_dockerfile() {
     let engine = Engine::shared();
     let dockerfile = block(OPERATIONS, "Docker", "dockerfile", 0);
-    let dockerfile = dockerfile.with(&[(FROM, from_here()), INTERVAL]);
-    let folder = folder(&[(&agent_binary(), "agent")]);
+    // Which has the libraries of the agent.
+    let base = format!("FROM {}", agent_image());
+    let dockerfile = dockerfile.with(&[(FROM, from_here()), ("FROM scratch", &base), INTERVAL]);
+    let folder = folder(&[(&example_agent(), "agent")]);
     fs::write(folder.path().join("Dockerfile"), dockerfile).unwrap();
     let tag = "ready-probe-test/recipe-translator";
     let console = block(OPERATIONS, "Docker", "console", 1);
@@ -222,7 +224,7 @@ fn an_image_whose_command_waits_becomes_the_agent_once_its_store_is_there() {
             agent_image(),
             block.text
         );
-        build(&tag, &dockerfile, &[(&agent_binary(), "agent")]);
+        build(&tag, &dockerfile, &[(&example_agent(), "agent")]);
         let options = RunOptions::image(tag).name("waits");
         engine.run(options.network(&network, "waits"))
     };
@@ -300,8 +302,16 @@ fn the_lines_of_the_landing_page_make_an_image_healthy() {
     let lines = block("README.md", "Use it", "dockerfile", 0);
     let lines = lines.with(&[(FROM, from_here()), INTERVAL]);
     let tag = "ready-probe-test/recipe-readme";
-    let own = "FROM scratch\nCOPY agent /agent\nENTRYPOINT [\"/agent\"]\n";
-    build(tag, &format!("{own}{lines}"), &[(&agent_binary(), "agent")]);
+    // Which has the libraries of the agent.
+    let own = format!(
+        "FROM {}\nCOPY agent /agent\nENTRYPOINT [\"/agent\"]\n",
+        agent_image()
+    );
+    build(
+        tag,
+        &format!("{own}{lines}"),
+        &[(&example_agent(), "agent")],
+    );
     let container = Engine::shared().run(RunOptions::image(tag).name("recipe-readme"));
     assert_healthy(&container);
 }

@@ -6,7 +6,7 @@ use ready_probe_test_support::{
     docker::{ImageRoot, find_program},
     pages::block,
     podman::Podman,
-    process::{Run, probe_binary, run_within, wait_until, workspace_root},
+    process::{Run, example_agent, probe_binary, run_within, wait_until, workspace_root},
 };
 use serde_json::Value;
 
@@ -16,17 +16,11 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// The image that the manifests of `examples/kubernetes` name.
 pub const TRANSLATOR: &str = "registry.example.com/translator:1.0";
 
-/// The probe and the example agent, nothing else.
+/// The probe, and the example agent with its libraries.
 pub fn agent_root() -> ImageRoot {
-    let agent = workspace_root().join("dist/rust-agent");
-    assert!(
-        agent.is_file(),
-        "{} is missing: `make example-agent` builds it",
-        agent.display()
-    );
     ImageRoot::new()
         .file(&probe_binary(), "/ready-probe")
-        .file(&agent, "/rust-agent")
+        .program(&example_agent(), "/rust-agent")
 }
 
 /// The same with a shell.

@@ -1,12 +1,11 @@
 //! The agents of this container: published through the SDK, by processes that live and die.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::{Agent, AgentBuilder};
-use ready_probe_test_support::process::{Guard, Signal, run, wait_until, workspace_root};
+use ready_probe_test_support::process::{Guard, Signal, example_agent, run, wait_until};
 
 use crate::container::{Container, assert_mentions, assert_said, assert_starts, row};
 
@@ -19,13 +18,7 @@ const DISCOVERED: &str = "healthy: 1 check passes; 1 agent discovered; READY_AGE
 
 /// The example agent, published by a process of its own.
 fn example(container: &Container, settings: &[(&str, &str)]) -> Guard {
-    let program: PathBuf = workspace_root().join("dist/rust-agent");
-    assert!(
-        program.is_file(),
-        "{} is missing: `make example-agent` builds it",
-        program.display()
-    );
-    let mut command = Command::new(program);
+    let mut command = Command::new(example_agent());
     command
         .env_clear()
         .env("READY_DIR", container.ready_dir())

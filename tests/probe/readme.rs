@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ready_probe_test_support::process::{self, workspace_root};
+use ready_probe_test_support::process::{self, example_agent, workspace_root};
 use ready_probe_test_support::servers::{Redis, RedisBinary};
 
 /// Everything a reader may open: the documents in the root, in `docs/`, and beside the examples.
@@ -99,7 +99,7 @@ fn the_transcript_is_what_the_demo_prints() {
     let root = workspace_root();
     let mut demo = Command::new("python3");
     demo.arg(root.join("examples/demo.py"))
-        .args([root.join("dist/ready-probe"), root.join("dist/rust-agent")]);
+        .args([root.join("dist/ready-probe"), example_agent()]);
     let run = process::run_within(&mut demo, Duration::from_secs(90));
     assert_eq!(run.code(), 0, "{}{}", run.stdout, run.stderr);
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use ready_probe_test_support::process::{
-    Guard, Signal, free_port, probe_binary, run, wait_until, workspace_root,
+    Guard, Signal, example_agent, free_port, probe_binary, run, wait_until, workspace_root,
 };
 use ready_probe_test_support::servers::Redis;
 use serde_json::Value;
@@ -295,7 +295,7 @@ fn a_store_that_was_away_hears_of_the_last_owner_only() {
 fn a_program_that_publishes_itself_is_left_to_do_so() {
     let redis = Redis::start();
     let container = Container::new();
-    let agent = workspace_root().join("dist/rust-agent");
+    let agent = example_agent();
     let stderr = std::fs::File::create(container.path("stderr")).unwrap();
     let mut command = container.probe(["run", "translator", "--ready-line=:", "--"]);
     command

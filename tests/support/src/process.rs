@@ -7,7 +7,7 @@ mod run;
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     sync::{
         OnceLock,
@@ -171,6 +171,36 @@ pub fn probe_binary() -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The example agent as cargo has built it beside this test, without what only a debugger reads: images of it
+/// are made again and again.
+///
+/// # Panics
+/// When it is missing.
+pub fn example_agent() -> PathBuf {
+    static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
+    let strip = || {
+        let test = std::env::current_exe().expect("/proc");
+        let built = test
+            .parent()
+            .and_then(Path::parent)
+            .expect("a folder of cargo's");
+        let agent = built.join("rust-agent");
+        assert!(
+            agent.is_file(),
+            "{} is missing: `cargo build -p rust-agent` builds it",
+            agent.display()
+        );
+        // Several programs of tests may be at it: whose is renamed last does not matter.
+        let mine = built.join(format!("rust-agent.{}", std::process::id()));
+        let stripped = built.join("rust-agent.stripped");
+        let run = run(Command::new("strip").arg("-o").args([&mine, &agent]));
+        assert!(run.code() == 0, "strip: {run:?}");
+        fs::rename(mine, &stripped).expect("the same folder");
+        stripped
+    };
+    STRIPPED.get_or_init(strip).clone()
 }
 
 /// The probe with no environment but `PATH`, so that a developer's `READY_…` settings decide nothing.
