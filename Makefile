@@ -151,6 +151,7 @@ lint:
 	done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
 	$(PYTHON) scripts/deny.py
+	$(PYTHON) scripts/layers.py --self-test
 	$(PYTHON) scripts/layers.py
 
 # The tests' own Docker engine ends by itself when nobody uses it; this ends it now.

@@ -64,7 +64,7 @@ pub struct Context<'a> {
 }
 
 /// The outcome of a question, and whom it has seen in a store.
-type Said = (Outcome, Vec<Fleet>);
+type Replied = (Outcome, Vec<Fleet>);
 
 /// The agents that have published in this life of the container, and the answers of their checks:
 /// their records have to be read for the one, and need not be read again for the other; nor those of agents
@@ -180,7 +180,7 @@ async fn ask(
     finish(target, said, started)
 }
 
-fn finish(target: &Target, (outcome, fleets): Said, started: Instant) -> Answer {
+fn finish(target: &Target, (outcome, fleets): Replied, started: Instant) -> Answer {
     let elapsed = clock::instant().saturating_duration_since(started);
     tracing::debug!(target = %target.label(), outcome = outcome.word(), text = outcome.text(), ?elapsed);
     if target.not {
@@ -199,7 +199,7 @@ fn finish(target: &Target, (outcome, fleets): Said, started: Instant) -> Answer 
 }
 
 /// Boxed, because `any` asks targets again.
-type Pending<'a> = Pin<Box<dyn Future<Output = Said> + 'a>>;
+type Pending<'a> = Pin<Box<dyn Future<Output = Replied> + 'a>>;
 
 fn question<'a>(
     target: &'a Target,
@@ -288,7 +288,7 @@ fn outside_stores<'a>(asked: impl Future<Output = Outcome> + 'a) -> Pending<'a> 
 }
 
 /// The answer of one of several, and whom all of them have seen.
-fn any(targets: &[Target], answers: Vec<Answer>) -> Said {
+fn any(targets: &[Target], answers: Vec<Answer>) -> Replied {
     let labels = targets.iter().map(|t| t.label().to_owned());
     let (outcomes, fleets): (Vec<Outcome>, Vec<Vec<Fleet>>) =
         answers.into_iter().map(|a| (a.outcome, a.fleets)).unzip();

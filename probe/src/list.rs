@@ -24,7 +24,7 @@ use ready_probe::link::store::{self, LinkedStore};
 use ready_probe::newest::newest;
 use ready_probe::settings::{Flags, Format, Invalid, Origin, Settings};
 use ready_probe::time_limit::TimeLimit;
-use rows::{Row, Standing};
+use rows::{ListRow, ListStanding};
 
 /// How much of what others say is quoted.
 const MAX_QUOTE_CHARS: usize = 300;
@@ -36,7 +36,7 @@ const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
 /// What was found.
 #[derive(Debug, Default)]
 struct Listing {
-    rows: Vec<Row>,
+    rows: Vec<ListRow>,
     /// Why servers of a store did not answer, if another one did.
     unanswered: Vec<String>,
     /// Why the store does not answer; then the rows are those of this container.
@@ -47,8 +47,8 @@ struct Listing {
 }
 
 impl Listing {
-    fn shown(&self) -> impl Iterator<Item = &Row> {
-        let hides = |row: &&Row| self.only_not_ready && row.standing == Standing::Ready;
+    fn shown(&self) -> impl Iterator<Item = &ListRow> {
+        let hides = |row: &&ListRow| self.only_not_ready && row.standing == ListStanding::Ready;
         self.rows.iter().filter(move |row| !hides(row))
     }
 }
@@ -140,7 +140,7 @@ fn list_remote(
         let (read, failures) = read.await.map_err(|why| quote(&why))?;
         let all: Vec<Seen> = read.into_iter().flatten().collect();
         Ok(Listing {
-            rows: newest(&all).into_iter().map(Row::seen).collect(),
+            rows: newest(&all).into_iter().map(ListRow::seen).collect(),
             unanswered: failures.iter().map(|why| quote(why)).collect(),
             ..Listing::default()
         })
@@ -166,7 +166,7 @@ async fn read_all(
     Ok((agents, seen))
 }
 
-fn list_local(folder: &Folder, names: &[Name]) -> Result<Vec<Row>, String> {
+fn list_local(folder: &Folder, names: &[Name]) -> Result<Vec<ListRow>, String> {
     let unreadable = |e| format!("the folder of signals can't be read: {e}");
     let all = match names {
         [] => folder.agents().map_err(unreadable)?,
@@ -183,7 +183,7 @@ fn list_local(folder: &Folder, names: &[Name]) -> Result<Vec<Row>, String> {
                 process: record.process,
                 now_ms,
             };
-            Row::local(agent.clone(), record.pid, record.signal, &observed)
+            ListRow::local(agent.clone(), record.pid, record.signal, &observed)
         }));
     }
     Ok(rows)

@@ -39,10 +39,10 @@ use ready_probe_sdk::clock;
 use signal_hook::consts::{SIGCHLD, SIGQUIT};
 use tokio::sync::{Notify, mpsc, watch};
 
-use self::announce::{Announcer, Due, Told};
-use self::children::Children;
+use self::announce::{Announcer, Due, StoreTold};
+use self::children::ProcessesBeneath;
 use self::end::End;
-use self::options::Options;
+use self::options::RunOptions;
 use self::outer::Outer;
 use self::output::Outputs;
 use self::program::Environment;
@@ -52,7 +52,7 @@ use self::socket::Socket;
 use self::supervisor::Supervisor;
 use self::supervisor::forward_signals::CAUGHT;
 use self::voice::Voice;
-use self::when::Asking;
+use self::when::WhenChecks;
 use crate::cli;
 use crate::exit::Exit;
 use crate::run;
@@ -72,7 +72,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub fn run(args: &cli::Run, flags: &Flags, start: &Start) -> Exit {
-    let options = match Options::parse(args) {
+    let options = match RunOptions::parse(args) {
         Ok(options) => options,
         Err(invalid) => return invalid.into(),
     };
@@ -101,12 +101,17 @@ enum Happened {
     Signal(ready_probe::signals::Caught),
     Message,
     Line,
-    Asked(readiness::Answer),
+    Asked(readiness::WhenAnswer),
     Told,
     Time,
 }
 
-async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start: &Start) -> Exit {
+async fn supervise(
+    args: &cli::Run,
+    options: RunOptions,
+    settings: &Settings,
+    start: &Start,
+) -> Exit {
     let mut voice = Voice::new(options.name.as_str(), settings.quiet.value);
     let outer = Outer::from_env().unwrap_or_else(|why| {
         voice.say_once(&why);
@@ -132,7 +137,7 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
         }
     };
     let (due, due_seen) = watch::channel(Due::default());
-    let (told, mut told_seen) = watch::channel(Told::default());
+    let (told, mut told_seen) = watch::channel(StoreTold::default());
     let publisher = Publisher::new(
         options.name,
         settings.folder.value.clone(),
@@ -149,7 +154,7 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
         (children, outputs),
         voice,
     );
-    let asking = Asking {
+    let asking = WhenChecks {
         recheck: options.recheck,
         under_way: Cell::new(false),
         failing: Cell::new(false),
@@ -232,13 +237,21 @@ async fn supervise(args: &cli::Run, options: Options, settings: &Settings, start
     ended(end)
 }
 
-type Prepared = (Signals, Children, Socket, Option<(Outputs, output::Ends)>);
+type Prepared = (
+    Signals,
+    ProcessesBeneath,
+    Socket,
+    Option<(Outputs, output::Ends)>,
+);
 
 /// What has to be there before the command is started.
-fn prepare(options: &Options, line_seen: &mpsc::UnboundedSender<()>) -> Result<Prepared, String> {
+fn prepare(
+    options: &RunOptions,
+    line_seen: &mpsc::UnboundedSender<()>,
+) -> Result<Prepared, String> {
     child::keep_ended().map_err(|e| format!("children can't be waited for: {e}"))?;
     let signals = Signals::catch(&CAUGHT).map_err(|e| format!("signals can't be caught: {e}"))?;
-    let children = Children::begin();
+    let children = ProcessesBeneath::begin();
     // What the command leaves comes to us; process 1 needs not ask for it.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| format!("processes that lose their parents can't be taken over: {e}"))?;

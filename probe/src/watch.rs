@@ -27,7 +27,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use self::folders::Folders;
-use self::processes::{Ended, Processes};
+use self::processes::{EndedProcess, Processes};
 use crate::far;
 
 /// How often that is looked at which nothing tells of.
@@ -210,7 +210,7 @@ impl Watch {
         });
     }
 
-    fn tell_ended(&mut self, ended: &[Ended]) {
+    fn tell_ended(&mut self, ended: &[EndedProcess]) {
         for process in ended.iter().take(MOST_SOUGHT) {
             let agents = self.folders.agents_of(&process.stem());
             self.news.all |= agents.is_empty();

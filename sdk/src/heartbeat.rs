@@ -178,7 +178,7 @@ enum End {
 
 /// Whether a round can announce.
 #[derive(Clone, Copy)]
-enum Io {
+enum IoDriver {
     Has,
     /// Not before this time: until then there is nothing to announce, or no I/O to be had.
     From(u64),
@@ -190,12 +190,12 @@ fn beat_on(heartbeat: &'static Heartbeat, life: &Arc<Life>) {
     let own = Arc::clone(life);
     crate::thread::abandoned_if(move || own.has_lost_descriptors());
     let (mut failures, mut io_failures) = (0, 0);
-    let mut io = Io::From(0);
+    let mut io = IoDriver::From(0);
     loop {
         let begun_ms = clock::mono_ms();
         let why = match round(heartbeat, life, io) {
             End::NeedsIo => {
-                io = Io::Has;
+                io = IoDriver::Has;
                 continue;
             }
             End::NoIo(why) => {
@@ -204,7 +204,7 @@ fn beat_on(heartbeat: &'static Heartbeat, life: &Arc<Life>) {
                         tracing::error!("nothing can be announced, the heartbeat goes on: {why}");
                     });
                 }
-                io = Io::From(begun_ms + backoff_ms(io_failures));
+                io = IoDriver::From(begun_ms + backoff_ms(io_failures));
                 io_failures = io_failures.saturating_add(1);
                 continue;
             }
@@ -222,11 +222,11 @@ fn beat_on(heartbeat: &'static Heartbeat, life: &Arc<Life>) {
 }
 
 /// Beats on a runtime of its own, which a panic ends.
-fn round(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: Io) -> End {
+fn round(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: IoDriver) -> End {
     let built = match io {
-        Io::Has => runtime_with_io(heartbeat, life).map_err(End::NoIo),
+        IoDriver::Has => runtime_with_io(heartbeat, life).map_err(End::NoIo),
         // Without I/O it has no descriptors.
-        Io::From(_) => (Builder::new_current_thread().enable_time().build())
+        IoDriver::From(_) => (Builder::new_current_thread().enable_time().build())
             .map_err(|e| End::Failed(format!("no runtime: {e}"))),
     };
     let runtime = match built {
@@ -360,7 +360,7 @@ fn log(line: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(line));
 }
 
-async fn beat(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: Io) -> End {
+async fn beat(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: IoDriver) -> End {
     let mut due_ms = u64::MAX;
     let mut announcing = JoinSet::new();
     loop {
@@ -371,7 +371,7 @@ async fn beat(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: Io) -> End {
         let agents = heartbeat.agents();
         let next_ms = agents.iter().map(|agent| agent.attend(now_ms, gap)).min();
         for announcer in heartbeat.announcers() {
-            if let Io::From(from_ms) = io {
+            if let IoDriver::From(from_ms) = io {
                 if !announcer.is_idle() && now_ms >= from_ms {
                     return End::NeedsIo;
                 }

@@ -26,7 +26,7 @@ pub(crate) struct Outbox {
     /// Something new is in it.
     changed: AtomicBool,
     /// `None` before the first word, and once the agent is closed.
-    word: Mutex<Option<Word>>,
+    word: Mutex<Option<Announcement>>,
     answer: Mutex<LastAnswer>,
     /// The answer has changed.
     is_news: AtomicBool,
@@ -35,7 +35,7 @@ pub(crate) struct Outbox {
 }
 
 #[derive(Debug)]
-struct Word {
+struct Announcement {
     signal: Signal,
     /// Counts what the agent has said.
     version: u64,
@@ -72,7 +72,7 @@ impl Outbox {
 
     /// What the agent says now; the version tells whether that is new.
     pub(crate) fn put(&self, signal: Signal, version: u64) {
-        let word = Word { signal, version };
+        let word = Announcement { signal, version };
         let before = lock(&self.word).replace(word);
         if before.is_none_or(|before| before.version != version) {
             self.changed.store(true, SeqCst);
@@ -93,7 +93,7 @@ impl Outbox {
     pub(crate) fn take(&self) -> Option<(Record, u64)> {
         self.changed.store(false, SeqCst);
         let word = lock(&self.word);
-        let Word { signal, version } = word.as_ref()?;
+        let Announcement { signal, version } = word.as_ref()?;
         let (mut signal, version) = (signal.clone(), *version);
         drop(word);
         signal.mono_ms = Some(clock::mono_ms());

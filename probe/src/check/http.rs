@@ -48,7 +48,7 @@ pub async fn ask(
     if let Body::File(_) = &target.body {
         secrets.add(&String::from_utf8_lossy(&body));
     }
-    let question = Question {
+    let question = HttpQuestion {
         target,
         scope,
         body,
@@ -76,7 +76,7 @@ fn can_be_repeated(target: &HttpTarget) -> bool {
 }
 
 /// What is asked.
-struct Question<'a> {
+struct HttpQuestion<'a> {
     target: &'a HttpTarget,
     scope: Scope,
     body: Bytes,
@@ -85,7 +85,7 @@ struct Question<'a> {
     kept: Option<KeptFor<'a>>,
 }
 
-impl Question<'_> {
+impl HttpQuestion<'_> {
     async fn ask_anew(&self) -> (Outcome, Option<Rest>) {
         let stream = match reach(self.target, self.scope, self.secrets).await {
             Ok(stream) => stream,
@@ -151,7 +151,7 @@ async fn body(target: &HttpTarget) -> Result<Bytes, String> {
     }
 }
 
-fn request(question: &Question<'_>) -> Result<Request<Full<Bytes>>, String> {
+fn request(question: &HttpQuestion<'_>) -> Result<Request<Full<Bytes>>, String> {
     let target = question.target;
     let mut request = Request::builder()
         .method(target.method.clone())
@@ -194,8 +194,11 @@ fn judge_connection(e: NoConnection, scope: Scope) -> Outcome {
 }
 
 /// Returns the outcome, and what is left of the answer.
-async fn judge_response(question: &Question<'_>, response: Response<Incoming>) -> (Outcome, Left) {
-    let Question {
+async fn judge_response(
+    question: &HttpQuestion<'_>,
+    response: Response<Incoming>,
+) -> (Outcome, Left) {
+    let HttpQuestion {
         target,
         scope,
         secrets,

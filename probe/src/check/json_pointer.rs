@@ -36,18 +36,18 @@ impl<'de> DeserializeSeed<'de> for At<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         match self.0.split_first() {
             None => serde::Deserialize::deserialize(deserializer).map(Some),
-            Some((next, rest)) => deserializer.deserialize_any(Step { next, rest }),
+            Some((next, rest)) => deserializer.deserialize_any(Level { next, rest }),
         }
     }
 }
 
 /// One step of the way: into an object or an array; anything else ends it.
-struct Step<'a> {
+struct Level<'a> {
     next: &'a str,
     rest: &'a [String],
 }
 
-impl<'de> Visitor<'de> for Step<'_> {
+impl<'de> Visitor<'de> for Level<'_> {
     type Value = Option<Box<RawValue>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::link::bounded::MAX_REPLY_BYTES;
 use crate::link::kept::{KeptFor, Opened};
-use crate::link::nats::{Heard, Info, NatsLink};
+use crate::link::nats::{Exchanged, Info, NatsLink};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::NatsTarget;
@@ -94,7 +94,7 @@ enum Found {
     NoJetStream(&'static str),
 }
 
-fn judge(target: &NatsTarget, info: &Info, heard: &Heard, secrets: &Secrets) -> Outcome {
+fn judge(target: &NatsTarget, info: &Info, heard: &Exchanged, secrets: &Secrets) -> Outcome {
     if let Some(error) = &heard.error {
         return Outcome::Unknown(secrets.quote(error, MAX_QUOTE_CHARS));
     }

@@ -81,7 +81,7 @@ impl Judged {
 }
 
 /// What one instance says.
-enum Word {
+enum InstanceWord {
     Ready,
     No(String),
     Doubtful(String),
@@ -94,9 +94,9 @@ fn judge(seen: &[&Seen], failures: &[String], min: usize) -> Judged {
     let mut others = Vec::new();
     for word in seen.iter().map(|seen| word(seen)) {
         match word {
-            Word::Ready => ready += 1,
-            Word::No(why) => others.push(why),
-            Word::Doubtful(why) => doubtful.push(why),
+            InstanceWord::Ready => ready += 1,
+            InstanceWord::No(why) => others.push(why),
+            InstanceWord::Doubtful(why) => doubtful.push(why),
         }
     }
     let is_doubtful = ready + doubtful.len() >= min;
@@ -137,27 +137,27 @@ fn judge(seen: &[&Seen], failures: &[String], min: usize) -> Judged {
     }
 }
 
-fn word(seen: &Seen) -> Word {
+fn word(seen: &Seen) -> InstanceWord {
     if seen.is_ready() {
-        return Word::Ready;
+        return InstanceWord::Ready;
     }
     let instance = &seen.instance;
     let signal = match &seen.signal {
         Ok(signal) => signal,
-        Err(e) => return Word::No(format!("{e} (instance {instance})")),
+        Err(e) => return InstanceWord::No(format!("{e} (instance {instance})")),
     };
     match seen.expiry {
         Expiry::Timely => {}
         Expiry::Never => {
-            return Word::No(format!(
+            return InstanceWord::No(format!(
                 "its record has no TTL, so it says nothing about its life (instance {instance})"
             ));
         }
         Expiry::Late { .. } | Expiry::Overdue { .. } => {
-            return Word::Doubtful(format!("{} (instance {instance})", seen.expiry));
+            return InstanceWord::Doubtful(format!("{} (instance {instance})", seen.expiry));
         }
     }
-    Word::No(
+    InstanceWord::No(
         match (signal.state, signal.reason.as_deref().map(str::trim)) {
             (state, Some(reason)) if !reason.is_empty() => format!("{state}: {reason}"),
             (state, _) => state.to_string(),

@@ -56,7 +56,7 @@ pub struct Info {
 
 /// What asking has brought.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct Exchanged {
     /// The answers to each request.
     pub replies: Vec<Vec<Reply>>,
     /// What the server refused, if anything; nothing more is read after that.
@@ -140,7 +140,7 @@ impl NatsLink {
 
     /// Sends all requests together, and collects the answers. Without requests, it asks whether the
     /// server is there.
-    pub async fn exchange(&mut self, requests: &[Request]) -> Result<Heard, String> {
+    pub async fn exchange(&mut self, requests: &[Request]) -> Result<Exchanged, String> {
         let mut wire = std::mem::take(&mut self.owed).to_vec();
         let greets = self.greeting.is_some();
         if let Some(greeting) = self.greeting.take() {
@@ -198,8 +198,8 @@ impl NatsLink {
         requests: &[Request],
         first: u64,
         mut wants_pong: bool,
-    ) -> Result<Heard, String> {
-        let mut heard = Heard {
+    ) -> Result<Exchanged, String> {
+        let mut heard = Exchanged {
             replies: requests.iter().map(|_| Vec::new()).collect(),
             error: None,
         };

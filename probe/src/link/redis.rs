@@ -208,7 +208,7 @@ fn end_of_reply(bytes: &[u8], max_parts: u64) -> Result<Option<usize>, String> {
     Ok(Some(at))
 }
 
-impl store::redis::Link for RedisLink {
+impl store::redis::CommandLink for RedisLink {
     async fn exchange(&mut self, commands: &[Cmd], _: usize) -> Result<Vec<Value>, Failure> {
         let login = std::mem::take(&mut self.login);
         let mut request = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ready_probe_sdk::signal::Name;
 
-use super::rows::{Row, Standing};
+use super::rows::{ListRow, ListStanding};
 
 /// The expected agents without a ready instance.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Unmet {
 
 impl Unmet {
     /// The unmet ones of `expected`.
-    pub fn of(expected: &[Name], rows: &[Row]) -> Self {
+    pub fn of(expected: &[Name], rows: &[ListRow]) -> Self {
         let mut unmet = Self::default();
         for name in expected.iter().collect::<BTreeSet<_>>() {
             let mut standings = rows
@@ -27,7 +27,7 @@ impl Unmet {
                 .peekable();
             if standings.peek().is_none() {
                 unmet.missing.push(name.clone());
-            } else if !standings.any(|standing| standing == Standing::Ready) {
+            } else if !standings.any(|standing| standing == ListStanding::Ready) {
                 unmet.not_ready.push(name.clone());
             }
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::rows::{Row, Standing, Summary};
+use super::rows::{ListRow, ListStanding, Summary};
 use super::text::state_age_ms;
 use super::{Listing, MAX_QUOTE_CHARS};
 use ready_probe::redact::Secrets;
@@ -50,12 +50,12 @@ fn json_summary(summary: &Summary) -> Value {
     Value::Object(counts)
 }
 
-fn json_row(row: &Row, secrets: &Secrets) -> Value {
+fn json_row(row: &ListRow, secrets: &Secrets) -> Value {
     let signal = row.signal.as_ref();
     json!({
         "agent": row.agent,
         "instance": row.instance,
-        "ready": row.standing == Standing::Ready,
+        "ready": row.standing == ListStanding::Ready,
         "state": row.standing.word(),
         "reason": row.reason.as_deref().map(|reason| secrets.quote(reason, MAX_QUOTE_CHARS)),
         "details": signal.map(|signal| &signal.details),

@@ -9,13 +9,13 @@ use ready_probe_sdk::store::{Expiry, Seen};
 
 /// One instance of an agent.
 #[derive(Debug)]
-pub struct Row {
+pub struct ListRow {
     /// The agent.
     pub agent: Name,
     /// Which process of that name.
     pub instance: String,
     /// Its standing.
-    pub standing: Standing,
+    pub standing: ListStanding,
     /// Why.
     pub reason: Option<String>,
     /// What it has published.
@@ -26,7 +26,7 @@ pub struct Row {
 
 /// The standing of an instance, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum ListStanding {
     /// Its record does not count, whatever it says: the process is dead, or does not beat.
     Stale,
     /// Its place holds no record.
@@ -43,7 +43,7 @@ pub enum Standing {
     Ready,
 }
 
-impl Standing {
+impl ListStanding {
     /// The word for it, for people.
     pub fn word(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl Standing {
     }
 }
 
-impl Row {
+impl ListRow {
     /// A row of a store.
     pub fn seen(seen: &Seen) -> Self {
         let dead = match seen.expiry {
@@ -126,13 +126,13 @@ impl Row {
         beat_age_ms: Option<u64>,
     ) -> Self {
         let (standing, reason, signal) = match (signal, dead) {
-            (Ok(signal), Some(why)) => (Standing::Stale, Some(why), Some(signal)),
+            (Ok(signal), Some(why)) => (ListStanding::Stale, Some(why), Some(signal)),
             (Ok(signal), None) => {
-                let standing = Standing::of(&signal);
+                let standing = ListStanding::of(&signal);
                 let reason = signal.reason.clone().filter(|r| !r.trim().is_empty());
                 // The standing already says so.
                 let reason = reason.map(|reason| {
-                    if standing == Standing::Stalled {
+                    if standing == ListStanding::Stalled {
                         freshness::without_stall(&reason).to_owned()
                     } else {
                         reason
@@ -140,7 +140,7 @@ impl Row {
                 });
                 (standing, reason, Some(signal))
             }
-            (Err(e), _) => (Standing::Malformed, Some(e.to_string()), None),
+            (Err(e), _) => (ListStanding::Malformed, Some(e.to_string()), None),
         };
         Self {
             agent,
@@ -152,7 +152,7 @@ impl Row {
         }
     }
 
-    fn place(&self) -> (Standing, &Name, &str) {
+    fn place(&self) -> (ListStanding, &Name, &str) {
         (self.standing, &self.agent, &self.instance)
     }
 }
@@ -164,7 +164,7 @@ fn shares_clock(signal: &Signal, epoch: &Epoch) -> bool {
 }
 
 /// Sorts the worst to the front.
-pub fn sort(rows: &mut [Row]) {
+pub fn sort(rows: &mut [ListRow]) {
     rows.sort_by(|a, b| a.place().cmp(&b.place()));
 }
 
@@ -176,13 +176,13 @@ pub struct Summary {
     /// How many instances they have.
     pub instances: usize,
     /// How many have each standing.
-    pub standings: BTreeMap<Standing, usize>,
+    pub standings: BTreeMap<ListStanding, usize>,
 }
 
 impl Summary {
     /// Counts.
-    pub fn of(rows: &[Row]) -> Self {
-        let mut standings = BTreeMap::from([(Standing::Ready, 0)]);
+    pub fn of(rows: &[ListRow]) -> Self {
+        let mut standings = BTreeMap::from([(ListStanding::Ready, 0)]);
         for row in rows {
             *standings.entry(row.standing).or_default() += 1;
         }
@@ -207,7 +207,7 @@ impl Summary {
         let (ready, others): (Vec<_>, Vec<_>) = self
             .standings
             .iter()
-            .partition(|(standing, _)| **standing == Standing::Ready);
+            .partition(|(standing, _)| **standing == ListStanding::Ready);
         let counts = ready.iter().chain(&others);
         let counts: Vec<String> = counts
             .map(|(standing, n)| format!("{n} {}", standing.word()))
@@ -225,12 +225,12 @@ pub(super) mod tests {
         instance: &str,
         state: &str,
         reason: Option<&str>,
-    ) -> Row {
+    ) -> ListRow {
         let record = serde_json::json!({
             "v": 1, "agent": agent, "instance": instance, "state": state, "reason": reason,
             "ttl_ms": 60_000,
         });
-        Row::seen(&Seen {
+        ListRow::seen(&Seen {
             agent: Name::new(agent).unwrap(),
             instance: instance.to_owned(),
             signal: Signal::decode(record.to_string().as_bytes()),
@@ -239,7 +239,7 @@ pub(super) mod tests {
         })
     }
 
-    pub(in crate::list) fn stalled(agent: &str) -> Row {
+    pub(in crate::list) fn stalled(agent: &str) -> ListRow {
         let reason = "stalled: no progress for 12s (limit 10s)";
         row(agent, "x", "not_ready", Some(reason))
     }
@@ -278,7 +278,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_summary_counts_agents_and_how_their_instances_stand() {
-        let text = |rows: &[Row]| Summary::of(rows).text();
+        let text = |rows: &[ListRow]| Summary::of(rows).text();
         assert_eq!(text(&[row("a", "x", "ready", None)]), "1 agent: 1 ready");
         assert_eq!(text(&[stalled("a")]), "1 agent: 0 ready, 1 stalled");
         let rows = [

@@ -6,7 +6,7 @@ use ready_probe_sdk::clock::{self, millis};
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::signal::Name;
 
-use super::rows::{Row, Standing, Summary};
+use super::rows::{ListRow, ListStanding, Summary};
 use super::{Listing, MAX_QUOTE_CHARS, place};
 use ready_probe::settings::Settings;
 
@@ -55,7 +55,7 @@ pub fn text(listing: &Listing, wide: bool, settings: &Settings) -> String {
     text
 }
 
-fn cells(row: &Row, wide: bool, settings: &Settings) -> Vec<String> {
+fn cells(row: &ListRow, wide: bool, settings: &Settings) -> Vec<String> {
     let quote = |text: &str| settings.secrets.quote(text, MAX_QUOTE_CHARS);
     let or_dash = |text: Option<String>| text.filter(|t| !t.is_empty()).unwrap_or("-".to_owned());
     let span = |ms: Option<u64>| or_dash(ms.map(|ms| Span(ms).to_string()));
@@ -91,8 +91,8 @@ fn cells(row: &Row, wide: bool, settings: &Settings) -> Vec<String> {
 }
 
 /// How long an instance has had its standing, by this host's clock.
-pub fn state_age_ms(row: &Row) -> Option<u64> {
-    let said = |_: &&Row| Standing::is_said(row.standing);
+pub fn state_age_ms(row: &ListRow) -> Option<u64> {
+    let said = |_: &&ListRow| ListStanding::is_said(row.standing);
     let signal = Some(row).filter(said)?.signal.as_ref()?;
     clock::age_of(signal.since.as_deref()?).map(millis)
 }

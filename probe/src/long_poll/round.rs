@@ -38,7 +38,7 @@ pub struct Round<'a> {
     confirms: bool,
     checks: BTreeMap<String, Check>,
     /// Questions to servers and the like, each for itself.
-    asking: FuturesUnordered<Asking<'a>>,
+    asking: FuturesUnordered<Awaited<'a>>,
     /// Questions that start processes: one lot at a time, since what a command leaves is told from what was there
     /// before.
     starting: Option<Starting<'a>>,
@@ -51,7 +51,7 @@ pub struct Round<'a> {
     look_at_ms: u64,
 }
 
-type Asking<'a> = Pin<Box<dyn Future<Output = (String, Option<Answer>)> + 'a>>;
+type Awaited<'a> = Pin<Box<dyn Future<Output = (String, Option<Answer>)> + 'a>>;
 type Starting<'a> = Pin<Box<dyn Future<Output = (Vec<(String, Answer)>, Children)> + 'a>>;
 type Children = Vec<(String, Option<LeftBehind>)>;
 

@@ -26,14 +26,14 @@ pub struct Due {
     /// Counts what was due.
     pub version: u64,
     /// What it is to hold.
-    pub held: Option<Held>,
+    pub held: Option<ToHold>,
     /// Nothing comes after this.
     pub last: bool,
 }
 
 /// What a store is to hold of this program's signal.
 #[derive(Debug, Clone)]
-pub enum Held {
+pub enum ToHold {
     /// This record.
     Record(Record),
     /// None.
@@ -42,7 +42,7 @@ pub enum Held {
 
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Told {
+pub struct StoreTold {
     /// The newest that the store has.
     pub version: u64,
     /// For the record in this container.
@@ -62,7 +62,7 @@ pub struct Announcer<'a> {
 
 impl Announcer<'_> {
     /// Tells whatever is due, without end.
-    pub async fn tell(&self, mut due: watch::Receiver<Due>, told: watch::Sender<Told>) {
+    pub async fn tell(&self, mut due: watch::Receiver<Due>, told: watch::Sender<StoreTold>) {
         let mut session = Session::default();
         let mut pause = PAUSE_FIRST;
         loop {
@@ -108,7 +108,7 @@ impl Announcer<'_> {
     async fn tell_once(
         &self,
         session: &mut Session,
-        held: &Held,
+        held: &ToHold,
     ) -> Result<Option<String>, String> {
         let at = clock::instant() + self.timeout;
         let limit = TimeLimit {
@@ -129,7 +129,7 @@ impl Announcer<'_> {
             Ok((store, stored))
         });
         let (mut store, stored) = opened.await?;
-        if let (Held::Record(record), false) = (held, session.has_succeeded) {
+        if let (ToHold::Record(record), false) = (held, session.has_succeeded) {
             let agents = std::slice::from_ref(&record.published.agent);
             store::succeed(self.place, &mut store, agents, limit, self.secrets).await;
             session.has_succeeded = true;
@@ -149,10 +149,10 @@ struct Session {
 /// The outer error says that the store could not be asked, the inner one that it refuses this.
 async fn put(
     store: &mut LinkedStore,
-    held: &Held,
+    held: &ToHold,
 ) -> Result<Result<Option<String>, String>, String> {
     match held {
-        Held::Record(record) => {
+        ToHold::Record(record) => {
             let records = std::slice::from_ref(record);
             let stored = store.put(records).await.map_err(|e| e.cause)?;
             stored
@@ -160,7 +160,7 @@ async fn put(
                 .next()
                 .ok_or("it did not answer".to_owned())
         }
-        Held::Nothing(published) => {
+        ToHold::Nothing(published) => {
             let published = std::slice::from_ref(published);
             store.remove(published).await.map_err(|e| e.cause)?;
             Ok(Ok(None))

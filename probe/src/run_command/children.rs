@@ -16,12 +16,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Those children of this process that it has started, or that came to it.
 #[derive(Debug)]
-pub struct Children {
+pub struct ProcessesBeneath {
     /// What a shell has started before it became this program.
     before: Vec<u32>,
 }
 
-impl Children {
+impl ProcessesBeneath {
     /// To be made before the first one is started.
     pub fn begin() -> Self {
         Self {

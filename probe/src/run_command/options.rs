@@ -15,7 +15,7 @@ use ready_probe::{duration, time_limit};
 
 /// What was typed, checked.
 #[derive(Debug)]
-pub struct Options {
+pub struct RunOptions {
     /// Whose signal it is.
     pub name: Name,
     /// When it is ready.
@@ -32,7 +32,7 @@ pub struct Options {
     pub ttl_ms: u64,
 }
 
-impl Options {
+impl RunOptions {
     /// Checks it.
     pub fn parse(args: &cli::Run) -> Result<Self, Invalid> {
         let at = |flag, why: String| Invalid::new(&Origin::Flag(flag), why);

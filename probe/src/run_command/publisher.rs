@@ -12,7 +12,7 @@ use ready_probe_sdk::store::{Published, Record};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use super::announce::{Due, Held};
+use super::announce::{Due, ToHold};
 use super::readiness::Word;
 
 /// What wrote the record.
@@ -199,7 +199,7 @@ impl Publisher {
         };
         self.due.send_modify(|due| {
             due.version += 1;
-            due.held = Some(Held::Nothing(published));
+            due.held = Some(ToHold::Nothing(published));
         });
         self.publication.remove().map_err(|e| e.to_string())
     }
@@ -220,7 +220,7 @@ impl Publisher {
         if let Ok(record) = Record::of(&elsewhere) {
             self.due.send_modify(|due| {
                 due.version += 1;
-                due.held = Some(Held::Record(record));
+                due.held = Some(ToHold::Record(record));
             });
         }
     }

@@ -28,7 +28,7 @@ pub enum Event {
     /// The line has come.
     Line,
     /// `--when` was asked.
-    Asked(Answer),
+    Asked(WhenAnswer),
     /// This signal has reached it, which asks it to end.
     Terminated(String),
     /// Its main process, which somebody else has started, has ended.
@@ -39,7 +39,7 @@ pub enum Event {
 
 /// What `--when` answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum WhenAnswer {
     /// All of it passes.
     Yes,
     /// Some of it does not, and why.
@@ -234,16 +234,16 @@ impl Readiness {
 impl When {
     /// A plain no counts at once. No answer counts only if none has come for a while, unless the last one
     /// was no.
-    fn take(&mut self, answer: Answer) {
+    fn take(&mut self, answer: WhenAnswer) {
         match answer {
-            Answer::Yes => {
+            WhenAnswer::Yes => {
                 *self = Self {
                     passed: true,
                     ..Self::default()
                 };
             }
-            Answer::No(why) => self.fault = Some(why),
-            Answer::Unknown(why) => {
+            WhenAnswer::No(why) => self.fault = Some(why),
+            WhenAnswer::Unknown(why) => {
                 self.unanswered += 1;
                 let tolerated = self.passed && self.unanswered <= MAX_UNANSWERED;
                 if !tolerated || self.fault.is_some() {

@@ -30,7 +30,7 @@ pub struct Socket {
 
 /// One datagram.
 #[derive(Debug)]
-pub struct Message {
+pub struct Datagram {
     /// Who sent it, if the kernel says so.
     pub sender: Option<Sender>,
     /// What it says; nothing where it is longer than a message may be.
@@ -81,7 +81,7 @@ impl Socket {
     }
 
     /// The next message, if there is one.
-    pub fn next(&self) -> io::Result<Option<Message>> {
+    pub fn next(&self) -> io::Result<Option<Datagram>> {
         let mut bytes = [0; MAX_BYTES];
         let mut control = nix::cmsg_space!(UnixCredentials, [RawFd; MAX_DESCRIPTORS]);
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
@@ -108,7 +108,7 @@ impl Socket {
         let waits = notify::is_barrier(text) && descriptors.0.len() == 1;
         // Others are closed now: who has sent them is looked up, which takes descriptors of ours.
         let barrier = (waits && !flags.contains(MsgFlags::MSG_CTRUNC)).then_some(descriptors);
-        Ok(Some(Message {
+        Ok(Some(Datagram {
             sender,
             bytes: (!is_cut).then(|| text.to_vec()),
             barrier,

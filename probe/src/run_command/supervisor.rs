@@ -5,14 +5,14 @@ pub mod forward_signals;
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::{self, Process};
 
-use super::children::Children;
+use super::children::ProcessesBeneath;
 use super::end::{Asked, End};
 use super::notify::{self, Said};
 use super::outer::Outer;
 use super::output::Outputs;
 use super::publisher::{Owner, Publisher};
 use super::readiness::{Event, Readiness, Word};
-use super::socket::{Message, Socket};
+use super::socket::{Datagram, Socket};
 use super::speakers::{self, From};
 use super::voice::Voice;
 
@@ -41,7 +41,7 @@ pub struct Supervisor {
     has_more: bool,
     outer: Option<Outer>,
     /// The processes beneath this one.
-    pub children: Children,
+    pub children: ProcessesBeneath,
     /// Its output, where that is passed on.
     pub outputs: Option<Outputs>,
     /// By whoever sends signals: to end.
@@ -59,7 +59,7 @@ impl Supervisor {
         readiness: Readiness,
         publisher: Publisher,
         (socket, outer): (Socket, Option<Outer>),
-        (children, outputs): (Children, Option<Outputs>),
+        (children, outputs): (ProcessesBeneath, Option<Outputs>),
         voice: Voice,
     ) -> Self {
         Self {
@@ -126,7 +126,7 @@ impl Supervisor {
     }
 
     /// Says whether it counts.
-    fn hear(&mut self, message: &Message) -> bool {
+    fn hear(&mut self, message: &Datagram) -> bool {
         let Some(sender) = message.sender else {
             return false;
         };

@@ -8,8 +8,8 @@ use ready_probe_sdk::host::Mounts;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::readiness::Answer;
-use ready_probe::answer::Answer as Answered;
+use super::readiness::WhenAnswer;
+use ready_probe::answer::Answer;
 use ready_probe::link::kept::Kept;
 use ready_probe::outcome::Outcome;
 use ready_probe::plan::Plan;
@@ -24,10 +24,10 @@ const EVERY_FAILING: Duration = Duration::from_secs(1);
 
 /// How often is asked once it has passed, and whether it is being asked now.
 #[derive(Debug)]
-pub struct Asking {
+pub struct WhenChecks {
     /// While it passes.
     pub recheck: Duration,
-    /// Children of checks are under way, and nobody else may reap them.
+    /// ProcessesBeneath of checks are under way, and nobody else may reap them.
     pub under_way: Cell<bool>,
     /// It does not pass, as far as that counts.
     pub failing: Cell<bool>,
@@ -35,13 +35,13 @@ pub struct Asking {
     pub soon: Notify,
 }
 
-impl Asking {
+impl WhenChecks {
     /// Asks without end.
     pub async fn ask(
         &self,
         settings: &Settings,
         mounts: Option<&Mounts>,
-        answers: UnboundedSender<Answer>,
+        answers: UnboundedSender<WhenAnswer>,
     ) {
         if settings.checks.is_empty() {
             return std::future::pending().await;
@@ -62,7 +62,7 @@ impl Asking {
             // A child that a file system holds back must be remembered.
             let _ = probe.judge(plan, asked);
             self.under_way.set(false);
-            has_passed |= answer == Answer::Yes;
+            has_passed |= answer == WhenAnswer::Yes;
             if answers.send(answer).is_err() {
                 return std::future::pending().await;
             }
@@ -95,16 +95,16 @@ impl Asking {
 }
 
 /// One answer of all: a plain no before one that is missing. What is optional says nothing.
-fn fold(plan: &Plan, answers: &[Answered]) -> Answer {
+fn fold(plan: &Plan, answers: &[Answer]) -> WhenAnswer {
     let mut unknown = None;
     for (question, answer) in plan.questions.iter().zip(answers) {
         let why = || format!("{}: {}", question.target.label(), answer.outcome.text());
         match &answer.outcome {
             _ if question.target.optional => {}
             Outcome::Pass(_) | Outcome::Blemished(_) => {}
-            Outcome::Fail(_) => return Answer::No(why()),
+            Outcome::Fail(_) => return WhenAnswer::No(why()),
             Outcome::Unknown(_) => unknown = unknown.or_else(|| Some(why())),
         }
     }
-    unknown.map_or(Answer::Yes, Answer::Unknown)
+    unknown.map_or(WhenAnswer::Yes, WhenAnswer::Unknown)
 }

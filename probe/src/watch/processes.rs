@@ -14,12 +14,12 @@ const MOST: usize = 256;
 
 /// A process that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ended {
+pub(super) struct EndedProcess {
     pid: u32,
     start: u64,
 }
 
-impl Ended {
+impl EndedProcess {
     /// What the names of its records begin with.
     pub(super) fn stem(self) -> String {
         format!("{}-{}.", self.pid, self.start)
@@ -64,7 +64,7 @@ impl Processes {
         &mut self,
         processes: &[(u32, u64)],
         queue: Option<&OwnedFd>,
-    ) -> Vec<Ended> {
+    ) -> Vec<EndedProcess> {
         self.followed.retain(|id, _| processes.contains(id));
         self.trouble = None;
         let mut ended = Vec::new();
@@ -76,7 +76,7 @@ impl Processes {
                 Some(Followed::LookedAt) | None => {
                     let followed = self.begin(pid, start, queue);
                     if matches!(followed, Followed::HasEnded) {
-                        ended.push(Ended { pid, start });
+                        ended.push(EndedProcess { pid, start });
                     }
                     followed
                 }
@@ -87,13 +87,13 @@ impl Processes {
     }
 
     /// Those of this id of which the queue tells.
-    pub(super) fn ended(&mut self, pid: u64) -> Option<Ended> {
+    pub(super) fn ended(&mut self, pid: u64) -> Option<EndedProcess> {
         let pid = u32::try_from(pid).ok()?;
         let mut of_this_id = self.followed.range_mut((pid, 0)..=(pid, u64::MAX));
         let (&(pid, start), followed) =
             of_this_id.find(|(_, followed)| matches!(followed, Followed::Told { .. }))?;
         *followed = Followed::HasEnded;
-        Some(Ended { pid, start })
+        Some(EndedProcess { pid, start })
     }
 
     /// Whether some have to be looked at.
@@ -103,12 +103,12 @@ impl Processes {
     }
 
     /// Looks at these, and returns those that have ended.
-    pub(super) fn look(&mut self) -> Vec<Ended> {
+    pub(super) fn look(&mut self) -> Vec<EndedProcess> {
         let mut ended = Vec::new();
         for (&(pid, start), followed) in &mut self.followed {
             if matches!(followed, Followed::LookedAt) && has_ended(pid, start) {
                 *followed = Followed::HasEnded;
-                ended.push(Ended { pid, start });
+                ended.push(EndedProcess { pid, start });
             }
         }
         ended

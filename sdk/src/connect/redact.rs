@@ -90,7 +90,7 @@ impl Secrets {
         };
         let mut shown = String::new();
         let mut shown_to = 0;
-        let mut hidden: Option<form::Span> = None;
+        let mut hidden: Option<form::Hidden> = None;
         for (start, _) in body.char_indices() {
             let spans = self.patterns.iter();
             let found = spans.filter_map(|pattern| form::find(body, start, pattern, min_begun));

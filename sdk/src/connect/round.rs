@@ -20,13 +20,13 @@ pub(super) struct Addresses {
     pub(super) left_out: Option<&'static str>,
 }
 
-type Found = Result<Addresses, String>;
+type HostLookup = Result<Addresses, String>;
 /// Parsed, or why they can't be used.
 type Authorities = Result<Arc<RootCertStore>, String>;
 
 #[derive(Debug, Default)]
 struct Round {
-    hosts: RefCell<HashMap<String, Arc<OnceCell<Found>>>>,
+    hosts: RefCell<HashMap<String, Arc<OnceCell<HostLookup>>>>,
     texts: RefCell<HashMap<PathBuf, Result<String, UnusableFile>>>,
     /// By their bundle; those that are compiled in have none.
     authorities: RefCell<HashMap<Option<PathBuf>, Authorities>>,
@@ -43,7 +43,7 @@ pub async fn share<T>(asks: impl Future<Output = T>) -> T {
 
 /// The addresses of a host, which `look_up` finds if nobody has before. If whoever began to look gives up,
 /// the next one begins anew.
-pub(super) async fn addresses(host: &str, look_up: impl Future<Output = Found>) -> Found {
+pub(super) async fn addresses(host: &str, look_up: impl Future<Output = HostLookup>) -> HostLookup {
     let of_host = |round: &Round| {
         let mut hosts = round.hosts.borrow_mut();
         Arc::clone(hosts.entry(host.to_owned()).or_default())

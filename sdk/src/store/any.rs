@@ -14,7 +14,7 @@ pub enum AnyStore<R, N> {
     Nats(NatsStore<N>),
 }
 
-impl<R: redis::Link, N: nats::Link> Store for AnyStore<R, N> {
+impl<R: redis::CommandLink, N: nats::Link> Store for AnyStore<R, N> {
     async fn put(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {
         match self {
             Self::Redis(store) => store.put(records).await,

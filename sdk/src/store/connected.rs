@@ -12,9 +12,9 @@ use crate::connect::{Endpoint, failover, stage};
 use crate::signal::Name;
 
 #[cfg(feature = "nats")]
-use super::nats::client::Client as NatsClient;
+use super::nats::client::NatsClient;
 #[cfg(feature = "redis")]
-use super::redis::client::Client as RedisClient;
+use super::redis::client::RedisClient;
 
 /// A silent server keeps the next one of a list waiting no longer than this.
 const NEXT_SERVER_AFTER: Duration = Duration::from_secs(1);
@@ -107,7 +107,7 @@ mod absent {
     }
 
     #[cfg(not(feature = "redis"))]
-    impl crate::store::redis::Link for RedisClient {
+    impl crate::store::redis::CommandLink for RedisClient {
         async fn exchange(
             &mut self,
             _: &[::redis::Cmd],

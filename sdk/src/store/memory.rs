@@ -20,11 +20,11 @@ use crate::signal::{Instance, Name};
 /// ```
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    records: BTreeMap<(Name, Instance), Kept>,
+    records: BTreeMap<(Name, Instance), Remembered>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Remembered {
     bytes: Vec<u8>,
     /// Never, if nothing is here.
     until_ms: Option<u64>,
@@ -34,7 +34,7 @@ impl MemoryStore {
     /// Puts anything in an instance's place, as a stranger would.
     pub fn put_raw(&mut self, published: &Published, bytes: &[u8], ttl_ms: Option<u64>) {
         let key = (published.agent.clone(), published.instance.clone());
-        let kept = Kept {
+        let kept = Remembered {
             bytes: bytes.to_vec(),
             until_ms: ttl_ms.map(|ttl_ms| clock::mono_ms() + ttl_ms),
         };

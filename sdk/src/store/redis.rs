@@ -4,7 +4,7 @@
 //! - `ready:NAMESPACE:{AGENT}` is the set of an agent's instances, `ready:NAMESPACE` that of agents,
 //!   so that nothing scans the keyspace. Both expire, too: twice a TTL after they were last needed.
 //!
-//! No scripts, so that a narrow ACL is enough (docs/signal.md has it). Opens no connection: a [`Link`]
+//! No scripts, so that a narrow ACL is enough (docs/signal.md has it). Opens no connection: a [`CommandLink`]
 //! has one.
 
 #[cfg(feature = "redis")]
@@ -37,7 +37,7 @@ const CHUNK: usize = 1_024;
     async_fn_in_trait,
     reason = "a link is used on the runtime it was made on"
 )]
-pub trait Link {
+pub trait CommandLink {
     /// Sends all commands together, and returns the replies in their order; an error of the server
     /// is a reply. Fails when the replies take more than `max_bytes`.
     async fn exchange(&mut self, commands: &[Cmd], max_bytes: usize)
@@ -55,7 +55,7 @@ pub struct RedisStore<L> {
     dead: Vec<Name>,
 }
 
-impl<L: Link> RedisStore<L> {
+impl<L: CommandLink> RedisStore<L> {
     /// The signals of a namespace, through a connection.
     pub fn new(link: L, namespace: Name) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl<L: Link> RedisStore<L> {
     }
 }
 
-impl<L: Link> Store for RedisStore<L> {
+impl<L: CommandLink> Store for RedisStore<L> {
     /// One command a record and beat; once a TTL, and when a record was lost, also those that keep
     /// the indexes.
     async fn put(&mut self, records: &[Record]) -> Result<Vec<Stored>, Failure> {

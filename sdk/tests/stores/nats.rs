@@ -9,7 +9,7 @@ use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::Published;
 use ready_probe_sdk::store::contract::Backend;
 use ready_probe_sdk::store::nats::NatsStore;
-use ready_probe_sdk::store::nats::client::Client;
+use ready_probe_sdk::store::nats::client::NatsClient;
 use ready_probe_sdk::store_contract;
 use ready_probe_test_support::servers::{Nats, NatsVersion};
 
@@ -82,7 +82,7 @@ fn token(name: &str) -> String {
 }
 
 impl<const OWN_TTL: bool> Backend for Server<OWN_TTL> {
-    type Store = NatsStore<Client>;
+    type Store = NatsStore<NatsClient>;
     const SHORT_MS: u64 = if OWN_TTL { 1_000 } else { 3_000 };
     const LONG_MS: u64 = if OWN_TTL { 60_000 } else { 3_000 };
     const KEEPS_EACH: bool = OWN_TTL;
@@ -90,7 +90,7 @@ impl<const OWN_TTL: bool> Backend for Server<OWN_TTL> {
     async fn store(&mut self) -> Self::Store {
         let address = NatsAddress::parse(&self.0.url()).unwrap();
         let tls = TlsOptions::default();
-        let client = Client::connect(&address.endpoints[0], &address, &tls)
+        let client = NatsClient::connect(&address.endpoints[0], &address, &tls)
             .await
             .unwrap();
         let bucket = Bucket {

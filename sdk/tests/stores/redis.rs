@@ -6,7 +6,7 @@ use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::Published;
 use ready_probe_sdk::store::contract::Backend;
 use ready_probe_sdk::store::redis::RedisStore;
-use ready_probe_sdk::store::redis::client::Client;
+use ready_probe_sdk::store::redis::client::RedisClient;
 use ready_probe_sdk::store_contract;
 use ready_probe_test_support::servers::{Redis, RedisBinary};
 
@@ -25,12 +25,12 @@ fn record_key(published: &Published) -> String {
 }
 
 impl Backend for Server {
-    type Store = RedisStore<Client>;
+    type Store = RedisStore<RedisClient>;
 
     async fn store(&mut self) -> Self::Store {
         let mut tls = TlsOptions::default();
         let address = RedisAddress::parse(&self.0.url(), &mut tls).unwrap();
-        let client = Client::connect(&address.endpoints[0], &address, &tls)
+        let client = RedisClient::connect(&address.endpoints[0], &address, &tls)
             .await
             .unwrap();
         RedisStore::new(client, Name::new("ns.1").unwrap())

@@ -183,7 +183,7 @@ fn what_keeps_a_body_from_being_json_is_told() {
 
 #[test]
 fn what_the_user_sends_replaces_what_we_send() {
-    let question = Question {
+    let question = HttpQuestion {
         target: &target("http://h#header=host:other&header=x-a:1&header=x-a:2"),
         scope: Scope::Dependency,
         body: Bytes::new(),

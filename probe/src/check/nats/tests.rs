@@ -21,7 +21,7 @@ fn truth_table() {
             payload: payload.as_bytes().to_vec(),
             ..Reply::default()
         });
-        Heard {
+        Exchanged {
             replies: vec![replies.collect()],
             error: error.map(str::to_owned),
         }

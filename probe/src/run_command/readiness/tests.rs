@@ -1,7 +1,7 @@
 //! Conditions and what has happened → state and reason.
 
-use super::Answer::{No, Unknown, Yes};
 use super::Event::{Asked, Line, MainEnded, Paused, Said as Says};
+use super::WhenAnswer::{No, Unknown, Yes};
 use super::*;
 use Said::{Alive, MainPid, Ready, Reloading, Stalled, Status, Stopping, WatchdogMs};
 

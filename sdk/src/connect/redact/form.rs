@@ -18,7 +18,7 @@ const MAX_BLANKS: usize = 256;
 
 /// Where a text holds a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct Hidden {
     /// Behind its last byte.
     pub(super) end: usize,
     /// It is only the beginning of a secret, at the end of the text.
@@ -42,7 +42,12 @@ pub(super) fn pattern(text: &str) -> Vec<char> {
 
 /// Finds the pattern at `start`: all of it, or at least `min_begun` characters if the text ends
 /// there. A shorter pattern is found as a whole or not at all.
-pub(super) fn find(text: &str, start: usize, pattern: &Pattern, min_begun: usize) -> Option<Span> {
+pub(super) fn find(
+    text: &str,
+    start: usize,
+    pattern: &Pattern,
+    min_begun: usize,
+) -> Option<Hidden> {
     let Pattern {
         chars: pattern,
         wraps,
@@ -58,7 +63,7 @@ pub(super) fn find(text: &str, start: usize, pattern: &Pattern, min_begun: usize
         if matched >= min_begun
             && let Some(end) = ends.iter().filter_map(|end| tail(text, *end)).max()
         {
-            begun = Some(Span { end, begun: true });
+            begun = Some(Hidden { end, begun: true });
         }
         if *wraps && matched > 0 {
             let behind = |at: &usize| {
@@ -79,7 +84,7 @@ pub(super) fn find(text: &str, start: usize, pattern: &Pattern, min_begun: usize
         ends = next;
     }
     let end = ends.into_iter().max()?;
-    Some(Span { end, begun: false })
+    Some(Hidden { end, begun: false })
 }
 
 /// Where half a form ends that the text breaks off with at `at`, if only closing quotes follow.

@@ -158,7 +158,7 @@ pub(super) struct Terms {
 pub(super) struct StreamInfo {
     config: StreamConfig,
     #[serde(default)]
-    state: State,
+    state: StreamState,
     #[serde(default)]
     total: usize,
     #[serde(default)]
@@ -201,7 +201,7 @@ struct StreamConfig {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct State {
+struct StreamState {
     /// The requested ones, and how many messages each has.
     #[serde(default)]
     subjects: Option<HashMap<String, u64>>,

@@ -33,7 +33,7 @@ const NO_THREAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection to one NATS server.
 #[derive(Debug)]
-pub struct Client {
+pub struct NatsClient {
     client: async_nats::Client,
     answers: async_nats::Subscriber,
     /// What all answers' subjects begin with.
@@ -56,7 +56,7 @@ struct Events {
     came: Notify,
 }
 
-impl Client {
+impl NatsClient {
     /// Connects to one of the address's servers, and logs in. Waits for as long as that takes, at
     /// most 5 s: the caller has the time limit.
     ///
@@ -172,7 +172,7 @@ impl Client {
     }
 }
 
-impl Link for Client {
+impl Link for NatsClient {
     async fn ask(&mut self, requests: Vec<Request>) -> Result<Vec<Vec<Reply>>, Failure> {
         let mut requests = requests.into_iter();
         let mut replies = Vec::with_capacity(requests.len());
@@ -193,7 +193,7 @@ impl Link for Client {
     }
 }
 
-impl Client {
+impl NatsClient {
     async fn ask_together(&mut self, requests: Vec<Request>) -> Result<Vec<Vec<Reply>>, Failure> {
         // Errors about what was given up are of no interest any more.
         self.events.take()?;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::life::Life;
+use super::life::RecordLife;
 use super::token;
 use super::{Failure, Link, NatsStore, Record, Replies, Reply, Request, Seen};
 use crate::clock;
@@ -95,7 +95,7 @@ impl<L: Link> NatsStore<L> {
             return Ok(Vec::new());
         }
         let replies: Vec<Reply> = self.link.ask(gets).await?.into_iter().flatten().collect();
-        self.seen(&replies, Life::of(&info))
+        self.seen(&replies, RecordLife::of(&info))
     }
 
     /// Before 2.11: notes in the hints, once in a while, where these records are.

@@ -17,13 +17,13 @@ const SLACK: Duration = Duration::from_secs(5);
 
 /// How a bucket ends the lives of its records, at the moment that it was asked.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Life {
+pub(super) struct RecordLife {
     pub(super) lifetimes: Lifetimes,
     /// The time at the server that leads the stream; nats-server 2.9 does not tell it.
     now: Option<SystemTime>,
 }
 
-impl Life {
+impl RecordLife {
     pub(super) fn of(info: &StreamInfo) -> Self {
         Self {
             lifetimes: info.lifetimes(),
@@ -164,7 +164,7 @@ mod tests {
             ),
         ];
         for (lifetimes, ttl, now, ttl_ms, want) in table {
-            let life = Life { lifetimes, now };
+            let life = RecordLife { lifetimes, now };
             let got = life.expiry(&record(ttl), ttl_ms);
             assert_eq!(got, want, "{lifetimes:?} {ttl:?} {now:?} {ttl_ms}");
         }

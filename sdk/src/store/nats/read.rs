@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::bucket::Lifetimes;
-use super::life::Life;
+use super::life::RecordLife;
 use super::{Failure, Link, MAX_BATCH, Name, NatsStore, Replies, Reply, Request, Seen, no_answer};
 
 impl<L: Link> NatsStore<L> {
@@ -15,7 +15,7 @@ impl<L: Link> NatsStore<L> {
     }
 
     /// Seen records, out of the answers of direct gets.
-    pub(super) fn seen(&self, replies: &[Reply], life: Life) -> Result<Vec<Seen>, Failure> {
+    pub(super) fn seen(&self, replies: &[Reply], life: RecordLife) -> Result<Vec<Seen>, Failure> {
         let mut seen = Vec::new();
         for reply in replies {
             match reply.status {
@@ -76,7 +76,7 @@ impl<L: Link> NatsStore<L> {
             return Ok(Vec::new());
         };
         let replies: Vec<Reply> = replies.flatten().collect();
-        self.seen(&replies, Life::of(&info))
+        self.seen(&replies, RecordLife::of(&info))
     }
 
     /// Before 2.11: which subjects there are, and then all of them at once.
@@ -93,7 +93,7 @@ impl<L: Link> NatsStore<L> {
             if !info.terms().allow_direct {
                 return Err(self.bucket.is_not_direct());
             }
-            life = Some(Life::of(&info));
+            life = Some(RecordLife::of(&info));
             if info.total() > MAX_BATCH {
                 return Err(self.has_too_many());
             }

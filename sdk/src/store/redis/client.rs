@@ -10,7 +10,7 @@ use redis::{
 };
 use tokio::task::AbortHandle;
 
-use super::{Failure, Link, SMALL_REPLY_BYTES};
+use super::{CommandLink, Failure, SMALL_REPLY_BYTES};
 use crate::connect::Endpoint;
 use crate::connect::limited::{Allowance, Broken, Limited};
 use crate::connect::open;
@@ -21,7 +21,7 @@ use crate::connect::tls::TlsOptions;
 
 /// A connection to one Redis server.
 #[derive(Debug)]
-pub struct Client {
+pub struct RedisClient {
     connection: MultiplexedConnection,
     /// How many bytes the server may still send.
     allowance: Allowance,
@@ -30,7 +30,7 @@ pub struct Client {
     driver: AbortHandle,
 }
 
-impl Client {
+impl RedisClient {
     /// Connects to one of the address's servers, and logs in. Waits for as long as that takes: the
     /// caller has the time limit.
     ///
@@ -72,13 +72,13 @@ impl Client {
     }
 }
 
-impl Drop for Client {
+impl Drop for RedisClient {
     fn drop(&mut self) {
         self.driver.abort();
     }
 }
 
-impl Link for Client {
+impl CommandLink for RedisClient {
     async fn exchange(
         &mut self,
         commands: &[Cmd],

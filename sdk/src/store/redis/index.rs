@@ -4,7 +4,7 @@ use redis::{Cmd, Value};
 
 use super::command::{ADD_COMMANDS, add_to_set, key_command, smembers, srem};
 use super::refused::{error, texts};
-use super::{CHUNK, Link, RedisStore};
+use super::{CHUNK, CommandLink, RedisStore};
 use crate::signal::{Instance, MAX_TTL_MS, Name};
 use crate::store::Failure;
 
@@ -15,7 +15,7 @@ const MAX_INSTANCES: usize = 1_024;
 /// So many sets are read together.
 const SET_CHUNK: usize = 64;
 
-impl<L: Link> RedisStore<L> {
+impl<L: CommandLink> RedisStore<L> {
     /// Which of these instances have a record.
     pub(super) async fn live(
         &mut self,

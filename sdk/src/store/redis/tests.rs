@@ -15,7 +15,7 @@ struct Breaking<'a> {
     sent: usize,
 }
 
-impl Link for &mut Breaking<'_> {
+impl CommandLink for &mut Breaking<'_> {
     async fn exchange(&mut self, commands: &[Cmd], _: usize) -> Result<Vec<Value>, Failure> {
         let bytes: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
         let mut stream = TcpStream::connect(("127.0.0.1", self.redis.port())).unwrap();

@@ -6,11 +6,11 @@ use redis::{Cmd, Value, cmd};
 
 use super::command::{ADD_COMMANDS, add_to_set, key_command};
 use super::refused::{all_stored, stored, too_few};
-use super::{Link, RedisStore, SMALL_REPLY_BYTES};
+use super::{CommandLink, RedisStore, SMALL_REPLY_BYTES};
 use crate::clock;
 use crate::store::{Failure, Published, Record, Stored};
 
-impl<L: Link> RedisStore<L> {
+impl<L: CommandLink> RedisStore<L> {
     /// Puts records that the indexes know. A record that was lost is not put here: its indexes may
     /// be lost as well.
     pub(super) async fn renew(
