@@ -30,6 +30,16 @@ fn one_cut_shortens_nothing() {
 }
 
 #[test]
+fn two_cuts_of_one_length_shorten_nothing() {
+    let container = Container::new();
+    tell(&container, "a", "ready");
+    let caller = Caller::new(&container, &["agent:a"]);
+    cut_after(&caller, Duration::from_secs(1));
+    cut_after(&caller, Duration::from_secs(1));
+    caller.hold().goes_on(Duration::from_secs(3));
+}
+
+#[test]
 fn cuts_of_different_length_shorten_nothing() {
     let container = Container::new();
     tell(&container, "a", "ready");
@@ -40,12 +50,12 @@ fn cuts_of_different_length_shorten_nothing() {
 }
 
 #[test]
-fn two_cuts_of_the_same_length_are_the_engines_timeout() {
+fn three_cuts_of_the_same_length_are_the_engines_timeout() {
     unless_late(|| {
         let container = Container::new();
         tell(&container, "a", "ready");
         let caller = Caller::new(&container, &["agent:a"]);
-        for _ in 0..2 {
+        for _ in 0..3 {
             cut_after(&caller, Duration::from_secs(2));
         }
         let mut hold = caller.begin();

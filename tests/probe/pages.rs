@@ -72,6 +72,7 @@ const PAGES: [(&str, Blocks); 13] = [
         "docs/configuration.md",
         &[
             ("Configuration", "sh", 1, "tests/probe/pages.rs"),
+            ("A probe that waits", "sh", 1, "tests/probe/pages.rs"),
             ("wait", "sh", 1, "tests/probe/pages.rs"),
             ("mark", "sh", 1, "tests/probe/pages.rs"),
             ("list", "sh", 1, "tests/probe/pages.rs"),
@@ -143,6 +144,18 @@ const PAGES: [(&str, Blocks); 13] = [
                 "console",
                 1,
                 "tests/docker/operations.rs",
+            ),
+            (
+                "At the speed of events",
+                "dockerfile",
+                1,
+                "- the line of examples/Dockerfile, which tests/docker/compose.rs runs, with a start period",
+            ),
+            (
+                "At the speed of events",
+                "yaml",
+                1,
+                "- the lines of examples/compose.yml, which tests/docker/compose.rs runs",
             ),
             ("Docker", "console", 1, "tests/docker/packaging.rs"),
             ("Docker", "dockerfile", 2, "tests/docker/recipes.rs"),
@@ -407,6 +420,8 @@ fn configured(heading: &str, before: &str, replaced: &[(&str, &str)]) -> String 
 fn the_commands_of_the_page_of_settings_do_what_it_says() {
     let said = configured("Configuration", "", &[]);
     assert!(said.contains("READY_TIMEOUT (environment)"), "{said}");
+    let said = configured("A probe that waits", "", &[]);
+    assert!(said.starts_with("healthy: "), "{said}");
     assert_eq!(configured("wait", "", &[]), "the command starts\n");
     let said = configured("mark", "", &[]);
     assert!(said.contains("\nhealthy: 1 check passes\n"), "{said}");
