@@ -232,7 +232,7 @@ def python_sdk_limits(launcher: Path, env: Mapping[str, str], rounds: int) -> li
 def file_limits(probe: Path) -> list[Limit]:
     linkage = build.linkage(probe)
     return [
-        at_most("size", probe.stat().st_size / MB, 3.9, " MB"),
+        at_most("size", probe.stat().st_size / MB, 4.0, " MB"),
         Limit("linkage", linkage, "static", linkage == "static"),
     ]
 

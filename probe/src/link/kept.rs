@@ -100,7 +100,7 @@ impl Kept {
     }
 
     /// Waits until a resting connection ends, or its server says what nobody asked for. Returns the
-    /// targets that used it, as they are printed; each of them at most once in [`NEWS_EVERY`]. Who
+    /// targets that used it, as they are printed; each of them at most once in 30 s. Who
     /// stops waiting loses nothing.
     pub async fn ended(&self) -> BTreeSet<String> {
         loop {

@@ -44,6 +44,8 @@ pub struct Round<'a> {
     starting: Option<Starting<'a>>,
     /// Mounts that children were asked about since the last report.
     children: Children,
+    /// What the answers about agents stand on.
+    standing: BTreeMap<Name, Standing>,
     /// Agents whose records have changed.
     changed: BTreeSet<Name>,
     all_changed: bool,
@@ -71,8 +73,6 @@ struct Check {
     /// When it is to be asked again, by `CLOCK_MONOTONIC` in milliseconds.
     due_ms: Option<u64>,
     way: Way,
-    /// What it stands on, if it is about agents.
-    standing: BTreeMap<Name, Standing>,
     /// What the agents within it have said: only if that changes, they are a reason to ask the others.
     within: Vec<&'static str>,
 }
@@ -99,6 +99,7 @@ impl<'a> Round<'a> {
             asking: FuturesUnordered::new(),
             starting: None,
             children: Vec::new(),
+            standing: BTreeMap::new(),
             changed: BTreeSet::new(),
             all_changed: false,
             look_at_ms: 0,
@@ -109,6 +110,7 @@ impl<'a> Round<'a> {
     pub async fn ask_all(&mut self, limit: TimeLimit) -> Report {
         self.asking.clear();
         self.starting = None;
+        self.standing.clear();
         self.changed.clear();
         self.all_changed = false;
         let mut plan = self.probe.plan();
@@ -207,10 +209,17 @@ impl<'a> Round<'a> {
 
     /// The processes that the answers stand on: their ids, and when they started.
     pub fn processes(&self) -> Vec<(u32, u64)> {
-        let checks = self.checks.values();
-        let standing = checks.flat_map(|check| check.standing.values());
-        let each = standing.flat_map(|standing| standing.processes.iter().copied());
-        each.collect::<BTreeSet<_>>().into_iter().collect()
+        let mut all = Vec::new();
+        for process in self
+            .standing
+            .values()
+            .flat_map(|standing| &standing.processes)
+        {
+            if !all.contains(process) {
+                all.push(*process);
+            }
+        }
+        all
     }
 
     /// Does what is to be done now: looks at agents, and begins to ask others. What has been answered by then
@@ -257,16 +266,9 @@ impl<'a> Round<'a> {
         let started = clock::instant();
         // Before they are read: what ends in between is found by whoever follows it.
         let folder = &self.settings.folder.value;
-        let standing = |name: &Name| (name.clone(), Standing::of(folder, name));
-        let standing: BTreeMap<Name, Standing> = agents.iter().map(standing).collect();
-        for check in self.checks.values_mut() {
-            for name in agents_in(&check.target).intersection(agents) {
-                check.standing.extend(
-                    standing
-                        .get_key_value(name)
-                        .map(|(n, s)| (n.clone(), s.clone())),
-                );
-            }
+        for name in agents {
+            self.standing
+                .insert(name.clone(), Standing::of(folder, name));
         }
         let checks = &self.checks;
         let reused = |name: &Name| {
@@ -278,8 +280,8 @@ impl<'a> Round<'a> {
         for question in &plan.questions {
             answers.push(self.answer(question, agents));
         }
-        let keys: BTreeSet<&str> = plan.questions.iter().map(|q| q.key.as_str()).collect();
-        self.checks.retain(|key, _| keys.contains(key.as_str()));
+        let is_asked = |key: &String| plan.questions.iter().any(|q| q.key == *key);
+        self.checks.retain(|key, _| is_asked(key));
         let report = self.report(plan, answers);
         let took = clock::instant().saturating_duration_since(started);
         if !agents.is_empty() {
@@ -338,23 +340,19 @@ impl<'a> Round<'a> {
                 continue;
             };
             for name in agents_in(&check.target) {
-                if !check.standing.contains_key(&name) {
+                if !self.standing.contains_key(&name) {
                     // It was read before that is known: once more.
                     self.changed.insert(name.clone());
+                    let standing = Standing::of(folder, &name);
+                    self.standing.insert(name, standing);
                 }
-                let standing = &mut check.standing;
-                standing
-                    .entry(name)
-                    .or_insert_with_key(|name| Standing::of(folder, name));
             }
             if check.within.is_empty() && check.way != Way::Agent {
                 check.within = words(self.probe, &check.target);
             }
             check.is_fresh = false;
-            let standing = check
-                .standing
-                .values()
-                .filter_map(|standing| standing.until_ms);
+            let agents = agents_in(&check.target).into_iter();
+            let standing = agents.filter_map(|name| self.standing.get(&name)?.until_ms);
             if check.way == Way::Agent {
                 check.due_ms = standing.min();
             } else {
@@ -431,7 +429,6 @@ impl Check {
             asks_again: false,
             due_ms: None,
             way,
-            standing: BTreeMap::new(),
             within: Vec::new(),
         };
         check.due_ms = check.next_ms();

@@ -11,7 +11,7 @@ use ready_probe_sdk::signal::Name;
 use ready_probe::target::{Kind, Target};
 
 /// What may change an answer without a word in the folder.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub struct Standing {
     /// The processes that the records name, and when they started.
     pub processes: Vec<(u32, u64)>,
