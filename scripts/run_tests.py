@@ -26,7 +26,7 @@ CARGO_TEST = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--workspace
 # Tests of containers; those of what all tests stand on need Docker in part.
 DOCKER, PODMAN, SUPPORT = "tests/docker/main.rs", "tests/podman/main.rs", "tests/support/src/lib.rs"
 # On two cores. Tests of containers mostly wait for health checks, and give way to those that are timed.
-CONTAINER_THREADS, THREADS, WORKERS = 4, 3, 4
+CONTAINER_THREADS, THREADS, WORKERS = 5, 3, 4
 CONTAINER_NICE = 5
 BUILD_S, LANES_S = 1800.0, 1800.0
 

@@ -39,7 +39,7 @@ use ready_probe::time_limit::{self, TimeLimit};
 use ready_probe::verdict::Scope;
 use ready_probe::watch::{Agents, Watch, Woken};
 use round::Round;
-use standing::agents_in;
+pub use standing::{Standing, agents_in};
 
 /// Whoever wakes so much later than planned was stopped: what has been heard meanwhile nobody knows.
 const STOPPED: Duration = Duration::from_secs(5);

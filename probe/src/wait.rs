@@ -1,4 +1,8 @@
 //! `ready-probe wait`: probes until healthy, then runs a command in its own place.
+//!
+//! Servers are asked again after a pause, agents as soon as they have something new to say ([`news`]).
+
+mod news;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -16,6 +20,7 @@ use crate::cli;
 use crate::exit::Exit;
 use crate::run;
 use crate::start::Start;
+use news::AgentNews;
 use ready_probe::event_loop;
 use ready_probe::probe::Probe;
 use ready_probe::report::Report;
@@ -93,7 +98,12 @@ async fn until_healthy(
     let probe = Probe::new(settings, mounts).without_grace();
     let mut pause = PAUSE_FIRST;
     let mut said = String::new();
+    // Who is healthy at once needs none.
+    let mut news: Option<AgentNews<'_>> = None;
     loop {
+        if let Some(news) = &mut news {
+            news.begin();
+        }
         let now = clock::instant();
         let set = settings
             .timeout
@@ -114,14 +124,25 @@ async fn until_healthy(
         // The last probe must have time to be answered, or its report would say no more than that.
         let is_last = left < TIME_TO_ANSWER;
         let pause_now = if is_last { left } else { pause.min(left / 2) };
+        if news.is_none() && !is_last {
+            news = AgentNews::of(settings, mounts, &probe);
+        }
         tokio::select! {
-            () = tokio::time::sleep(pause_now) => {}
+            () = tokio::time::sleep(pause_now) => pause = (pause * 2).min(PAUSE_LAST),
+            () = next(news.as_mut()), if !is_last => {}
             caught = signals.next() => return Ok(Waited::Interrupted(caught.number)),
         }
         if is_last {
             return Ok(Waited::TimeIsUp(report));
         }
-        pause = (pause * 2).min(PAUSE_LAST);
+    }
+}
+
+/// For ever where nothing tells of agents.
+async fn next(news: Option<&mut AgentNews<'_>>) {
+    match news {
+        Some(news) => news.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ready_probe_test_support::process::{Guard, Signal, wait_until, workspace_root};
+use ready_probe_test_support::process::{Guard, Signal, example_agent, wait_until};
 
 use crate::container::{Container, assert_mentions, assert_starts};
 use crate::long_poll::{Caller, SOON, agent, publish, ready, tell};
@@ -12,7 +12,7 @@ use crate::records;
 
 /// The example agent, published by a process of its own, once it is ready.
 fn example(container: &Container, name: &str, settings: &[(&str, &str)]) -> Guard {
-    let mut command = Command::new(workspace_root().join("dist/rust-agent"));
+    let mut command = Command::new(example_agent());
     command
         .env_clear()
         .env("READY_DIR", container.ready_dir())

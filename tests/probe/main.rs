@@ -84,4 +84,5 @@ mod tls;
 mod unwritable_memory;
 mod variables;
 mod wait;
+mod wait_news;
 mod without_agents;

@@ -1,0 +1,116 @@
+//! Whether this container's agents have something new to say, for whoever waits for them.
+//!
+//! A beat that changes nothing is none: others are asked no more often because of it.
+
+use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
+use std::time::{Duration, Instant};
+
+use crate::long_poll::{Standing, agents_in};
+use ready_probe::far;
+use ready_probe::probe::Probe;
+use ready_probe::settings::Settings;
+use ready_probe::target::{Kind, Target};
+use ready_probe::watch::{Agents, Watch};
+use ready_probe_sdk::clock;
+use ready_probe_sdk::host::Mounts;
+use ready_probe_sdk::signal::Name;
+
+/// A look follows the last one after this at least, and after some times what that has taken: agents that talk all
+/// the time must not keep a processor busy.
+const PAUSE_LEAST: Duration = Duration::from_millis(20);
+const PAUSE_TIMES: u32 = 4;
+
+/// The agents that are waited for.
+pub struct AgentNews<'a> {
+    probe: &'a Probe<'a>,
+    settings: &'a Settings,
+    /// Left to the end of the process: closing an inotify takes the kernel some 10 ms, and whoever waits is late
+    /// enough.
+    watch: ManuallyDrop<Watch>,
+    words: Words,
+    no_look_before: Instant,
+}
+
+/// What each check of an agent says, and what it is called.
+type Words = Vec<(String, &'static str)>;
+
+impl<'a> AgentNews<'a> {
+    /// Of the agents that are asked about from now on. None where there are none, or where nothing can tell of them.
+    pub fn of(
+        settings: &'a Settings,
+        mounts: Option<&Mounts>,
+        probe: &'a Probe<'a>,
+    ) -> Option<Self> {
+        let folder = &settings.folder.value;
+        let targets = settings.checks.iter().map(|check| &check.value);
+        let names: BTreeSet<Name> = targets.flat_map(agents_in).collect();
+        let is_far = mounts.is_some_and(|mounts| far::paths::of_folder(mounts, folder).is_some());
+        if is_far || names.is_empty() && !settings.discover {
+            return None;
+        }
+        let agents = if settings.discover {
+            Agents::All
+        } else {
+            Agents::Named(&names)
+        };
+        let mut news = Self {
+            probe,
+            settings,
+            watch: ManuallyDrop::new(Watch::new(folder, mounts, agents)),
+            words: Words::new(),
+            no_look_before: clock::instant(),
+        };
+        news.words = news.look();
+        Some(news)
+    }
+
+    /// They are going to be asked: what they say from now on is news.
+    pub fn begin(&mut self) {
+        self.words = self.look();
+    }
+
+    /// Waits until they say something else than when that began. May be given up.
+    pub async fn next(&mut self) {
+        loop {
+            self.watch.next().await;
+            tokio::time::sleep_until(self.no_look_before.into()).await;
+            if self.look() != self.words {
+                return;
+            }
+        }
+    }
+
+    fn look(&mut self) -> Words {
+        let started = clock::instant();
+        let plan = self.probe.plan();
+        let mut words = Words::new();
+        let mut processes = Vec::new();
+        for question in &plan.questions {
+            match &question.settled {
+                Some(answer) => words.push((question.key.clone(), answer.outcome.word())),
+                None => words.extend(self.words_of(&question.target)),
+            }
+            for name in agents_in(&question.target) {
+                let standing = Standing::of(&self.settings.folder.value, &name);
+                processes.extend(standing.processes);
+            }
+        }
+        self.watch.follow(&processes);
+        let now = clock::instant();
+        let took = now.saturating_duration_since(started);
+        self.no_look_before = now + PAUSE_LEAST.max(took * PAUSE_TIMES);
+        words
+    }
+
+    fn words_of(&self, target: &Target) -> Words {
+        if let Kind::Any(targets) = &target.kind {
+            let words = targets.iter().flat_map(|target| self.words_of(target));
+            return words.collect();
+        }
+        // Nothing if it is no agent.
+        let answer = self.probe.ask_agent(target);
+        let word = answer.map(|answer| (target.redacted.clone(), answer.outcome.word()));
+        word.into_iter().collect()
+    }
+}
