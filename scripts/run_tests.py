@@ -41,11 +41,12 @@ def build_and_run(children: Children) -> bool:
     programs = build(children)
     if programs is None:
         return False
-    containers = [of_containers(suite) for suite in programs if suite.title in (DOCKER, PODMAN, SUPPORT)]
+    containers = [of_containers(suite) for suite in programs if suite.title in (DOCKER, PODMAN)]
+    support = [of_containers(suite) for suite in programs if suite.title == SUPPORT]
     others = [without_containers(suite) for suite in programs if suite.title not in (DOCKER, PODMAN)]
     of_sdk = [suite for suite in others if suite.title.startswith("sdk/")]
     others = [suite for suite in others if suite not in of_sdk]
-    account = run_all(children, [containers, [*of_sdk, of_python()], [*others, *rest()]], LANES_S)
+    account = run_all(children, [containers, [*of_sdk, of_python(), *support], [*others, *rest()]], LANES_S)
     print("\n" + report(account), flush=True)
     return account.good
 
