@@ -36,7 +36,16 @@ fn hide_userinfo(text: &str) -> String {
     let mut left = text;
     while let Some((at, start, end)) = starts(left).next() {
         let (before, after) = left.split_at(at + start.len());
-        let (address, others) = after.split_at(next_address(after).unwrap_or(after.len()));
+        let next = next_address(after).unwrap_or(after.len());
+        let next = match after.split_at(next) {
+            // What looks like the next address stands within the password of this one.
+            (address, others) if !address.contains(end) && has_no_port(address) => {
+                let last = others.rfind(end).map_or(0, |at| at + end.len());
+                next + last
+            }
+            _ => next,
+        };
+        let (address, others) = after.split_at(next);
         let (userinfo, rest) = match address.rfind(end) {
             Some(at) => (HIDDEN, address.get(at..).unwrap_or_default()),
             None => ("", address),
@@ -53,6 +62,18 @@ fn hide_userinfo(text: &str) -> String {
         left = others;
     }
     shown + left
+}
+
+/// Whether something else than a port stands behind the first colon: a password, then.
+fn has_no_port(address: &str) -> bool {
+    let is_end = |c: char| c.is_whitespace() || "/?#".contains(c);
+    let authority = address.split(is_end).next().unwrap_or_default();
+    let port = match authority.split_once(':') {
+        Some((host, port)) if !host.starts_with('[') => port,
+        Some(_) | None => return false,
+    };
+    let port = port.trim_end_matches(|c: char| c.is_ascii_punctuation());
+    !port.chars().all(|c| c.is_ascii_digit())
 }
 
 /// Every start of an authority: where, what, and what ends its userinfo.

@@ -207,6 +207,22 @@ proptest::proptest! {
 }
 
 #[test]
+fn what_looks_like_an_address_within_a_password_is_a_part_of_it() {
+    let quote = |text: &str| Secrets::default().quote(text, 999);
+    for password in ["zQ9;0://9Qz", "zQ9 a://b,c://9Qz", "zQ9/;a://9Qz"] {
+        assert_eq!(
+            quote(&format!("no redis://user:{password}@host:1/2 there")),
+            "no redis://***@host:1/2 there"
+        );
+    }
+    // What is a port is no password, and each address has its own.
+    assert_eq!(
+        quote("redis://a:6379, or nats://u:p@b:4222; http://[::1]:80, tls://u:q@c"),
+        "redis://a:6379, or nats://***@b:4222; http://[::1]:80, tls://***@c"
+    );
+}
+
+#[test]
 fn a_long_text_takes_no_long_time() {
     let secrets = knowing(&["\\\\ a b", "%25%25%25", "://@"]);
     for piece in [
