@@ -1,7 +1,7 @@
 //! Reads what was typed. A mistake is answered in one line, which repeats no secret.
 
-use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{FromArgMatches, Parser};
 
 use ready_probe::redact;
 use ready_probe::settings::Flags;
@@ -26,6 +26,10 @@ pub fn parse() -> Result<Cli, Exit> {
             options: Flags::default(),
         });
     }
+    if let Ok(typed) = Cli::try_parse() {
+        return Ok(typed);
+    }
+    // What a command's help shows costs as much as a probe; only who reads it pays for that.
     let typed = cli::definition().try_get_matches();
     let parsed = typed.and_then(|typed| Cli::from_arg_matches(&typed));
     parsed.map_err(|e| match e.kind() {
