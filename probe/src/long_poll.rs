@@ -39,7 +39,7 @@ use ready_probe::time_limit::{self, TimeLimit};
 use ready_probe::verdict::Scope;
 use ready_probe::watch::{Agents, Watch, Woken};
 use round::Round;
-pub use standing::{Standing, agents_in};
+pub use standing::{Standing, agents_in, words};
 
 /// Whoever wakes so much later than planned was stopped: what has been heard meanwhile nobody knows.
 const STOPPED: Duration = Duration::from_secs(5);
@@ -252,7 +252,7 @@ impl Held<'_> {
             let watch = match &mut watching {
                 Some(watch) => watch,
                 None => {
-                    let watch = watching.insert(Watching::begin(settings, mounts));
+                    let watch = watching.insert(Watching(watch_agents(settings, mounts)));
                     // What has happened in between is not told.
                     report = round.report_now();
                     watch.follow(&round);
@@ -321,21 +321,22 @@ fn planned(end: Instant, due_ms: Option<u64>, looks_around: bool) -> Instant {
     (clock::instant() + left).min(end)
 }
 
+/// Watches the agents that are asked about, if any.
+pub fn watch_agents(settings: &Settings, mounts: Option<&Mounts>) -> Option<Watch> {
+    let folder = &settings.folder.value;
+    if settings.discover {
+        return Some(Watch::new(folder, mounts, Agents::All));
+    }
+    let targets = settings.checks.iter().map(|check| &check.value);
+    let names: BTreeSet<_> = targets.flat_map(agents_in).collect();
+    let named = (!names.is_empty()).then_some(Agents::Named(&names));
+    named.map(|agents| Watch::new(folder, mounts, agents))
+}
+
 /// The agents that are asked about, if any.
 struct Watching(Option<Watch>);
 
 impl Watching {
-    fn begin(settings: &Settings, mounts: Option<&Mounts>) -> Self {
-        let folder = &settings.folder.value;
-        if settings.discover {
-            return Self(Some(Watch::new(folder, mounts, Agents::All)));
-        }
-        let targets = settings.checks.iter().map(|check| &check.value);
-        let names: BTreeSet<_> = targets.flat_map(agents_in).collect();
-        let named = (!names.is_empty()).then_some(Agents::Named(&names));
-        Self(named.map(|agents| Watch::new(folder, mounts, agents)))
-    }
-
     fn follow(&mut self, round: &Round<'_>) {
         if let Some(watch) = &mut self.0 {
             watch.follow(&round.processes());

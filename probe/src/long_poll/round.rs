@@ -11,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock::{self, millis};
 use ready_probe_sdk::signal::Name;
 
-use super::standing::{Standing, agents_in};
+use super::standing::{Standing, agents_in, words};
 use ready_probe::answer::Answer;
 use ready_probe::judge::Came;
 use ready_probe::left_behind::LeftBehind;
@@ -466,20 +466,4 @@ fn default_recheck(target: &Target) -> Option<Duration> {
         Kind::Any(targets) => return targets.iter().filter_map(default_recheck).max(),
     };
     Some(Duration::from_secs(seconds))
-}
-
-/// What each agent within a target says of itself.
-fn words(probe: &Probe<'_>, target: &Target) -> Vec<&'static str> {
-    if let Kind::Any(targets) = &target.kind {
-        return targets
-            .iter()
-            .flat_map(|target| words(probe, target))
-            .collect();
-    }
-    // Nothing if it is no agent.
-    let answer = probe.ask_agent(target);
-    answer
-        .into_iter()
-        .map(|answer| answer.outcome.word())
-        .collect()
 }

@@ -8,6 +8,7 @@ use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Process;
 use ready_probe_sdk::signal::Name;
 
+use ready_probe::probe::Probe;
 use ready_probe::target::{Kind, Target};
 
 /// What may change an answer without a word in the folder.
@@ -62,4 +63,19 @@ pub fn agents_in(target: &Target) -> BTreeSet<Name> {
         | Kind::Exec(_)
         | Kind::File(_) => BTreeSet::new(),
     }
+}
+
+/// What each agent within a target says of itself; nothing if there is none.
+pub fn words(probe: &Probe<'_>, target: &Target) -> Vec<&'static str> {
+    if let Kind::Any(targets) = &target.kind {
+        return targets
+            .iter()
+            .flat_map(|target| words(probe, target))
+            .collect();
+    }
+    let answer = probe.ask_agent(target);
+    answer
+        .into_iter()
+        .map(|answer| answer.outcome.word())
+        .collect()
 }

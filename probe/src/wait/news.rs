@@ -2,19 +2,16 @@
 //!
 //! A beat that changes nothing is none: others are asked no more often because of it.
 
-use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
-use crate::long_poll::{Standing, agents_in};
+use crate::long_poll::{Standing, agents_in, watch_agents, words as said};
 use ready_probe::far;
 use ready_probe::probe::Probe;
 use ready_probe::settings::Settings;
-use ready_probe::target::{Kind, Target};
-use ready_probe::watch::{Agents, Watch};
+use ready_probe::watch::Watch;
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::Mounts;
-use ready_probe_sdk::signal::Name;
 
 /// A look follows the last one after this at least, and after some times what that has taken: agents that talk all
 /// the time must not keep a processor busy.
@@ -32,8 +29,8 @@ pub struct AgentNews<'a> {
     no_look_before: Instant,
 }
 
-/// What each check of an agent says, and what it is called.
-type Words = Vec<(String, &'static str)>;
+/// What the agents of each check say, and what it is called.
+type Words = Vec<(String, Vec<&'static str>)>;
 
 impl<'a> AgentNews<'a> {
     /// Of the agents that are asked about from now on. None where there are none, or where nothing can tell of them.
@@ -43,21 +40,15 @@ impl<'a> AgentNews<'a> {
         probe: &'a Probe<'a>,
     ) -> Option<Self> {
         let folder = &settings.folder.value;
-        let targets = settings.checks.iter().map(|check| &check.value);
-        let names: BTreeSet<Name> = targets.flat_map(agents_in).collect();
         let is_far = mounts.is_some_and(|mounts| far::paths::of_folder(mounts, folder).is_some());
-        if is_far || names.is_empty() && !settings.discover {
+        if is_far {
             return None;
         }
-        let agents = if settings.discover {
-            Agents::All
-        } else {
-            Agents::Named(&names)
-        };
+        let watch = watch_agents(settings, mounts)?;
         let mut news = Self {
             probe,
             settings,
-            watch: ManuallyDrop::new(Watch::new(folder, mounts, agents)),
+            watch: ManuallyDrop::new(watch),
             words: Words::new(),
             no_look_before: clock::instant(),
         };
@@ -88,8 +79,8 @@ impl<'a> AgentNews<'a> {
         let mut processes = Vec::new();
         for question in &plan.questions {
             match &question.settled {
-                Some(answer) => words.push((question.key.clone(), answer.outcome.word())),
-                None => words.extend(self.words_of(&question.target)),
+                Some(answer) => words.push((question.key.clone(), vec![answer.outcome.word()])),
+                None => words.push((question.key.clone(), said(self.probe, &question.target))),
             }
             for name in agents_in(&question.target) {
                 let standing = Standing::of(&self.settings.folder.value, &name);
@@ -101,16 +92,5 @@ impl<'a> AgentNews<'a> {
         let took = now.saturating_duration_since(started);
         self.no_look_before = now + PAUSE_LEAST.max(took * PAUSE_TIMES);
         words
-    }
-
-    fn words_of(&self, target: &Target) -> Words {
-        if let Kind::Any(targets) = &target.kind {
-            let words = targets.iter().flat_map(|target| self.words_of(target));
-            return words.collect();
-        }
-        // Nothing if it is no agent.
-        let answer = self.probe.ask_agent(target);
-        let word = answer.map(|answer| (target.redacted.clone(), answer.outcome.word()));
-        word.into_iter().collect()
     }
 }
