@@ -1,5 +1,7 @@
 //! Reads what was typed. A mistake is answered in one line, which repeats no secret.
 
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{FromArgMatches, Parser};
 
@@ -17,11 +19,11 @@ const MAX_WORD_BYTES: usize = 24;
 /// Parses the command line. Help and version are answers, not errors; clap's own status for a
 /// usage error is 2, which Docker reserves.
 pub fn parse() -> Result<Cli, Exit> {
-    if std::env::args_os().len() == 1 {
-        // The whole of `HEALTHCHECK CMD ready-probe`.
+    // What clap would say of them costs a third of a probe of one agent.
+    if let Some(targets) = only_targets(std::env::args_os().skip(1)) {
         return Ok(Cli {
             command: None,
-            targets: Targets::default(),
+            targets: Targets { targets },
             long_poll: LongPoll::default(),
             options: Flags::default(),
         });
@@ -36,6 +38,15 @@ pub fn parse() -> Result<Cli, Exit> {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done(e.to_string()),
         _ => Exit::Usage(one_line(&e)),
     })
+}
+
+/// The arguments, if they can be nothing but targets: no option begins so, and no command has a colon.
+fn only_targets(arguments: impl Iterator<Item = OsString>) -> Option<Vec<String>> {
+    let target = |argument: OsString| {
+        let text = argument.into_string().ok()?;
+        (text.contains(':') && !text.starts_with('-')).then_some(text)
+    };
+    arguments.map(target).collect()
 }
 
 /// What is wrong, in one line. clap quotes what was typed, which may be an address with a
@@ -69,5 +80,55 @@ fn word(typed: &str) -> String {
             format!("{word}…")
         }
         _ => "…".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What stands on command lines, and what looks like it.
+    fn argument() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "agent:[a-z]{1,3}",
+            "--?[a-z]{0,3}(=[a-z:]{0,3})?",
+            "(wait|mark|run|list|config|install|name-pid|help)(:x)?",
+            "[-:a-z ]{0,4}",
+            Just("--long-poll".to_owned()),
+            Just("--agent".to_owned()),
+            Just("--".to_owned()),
+            Just("${REDIS_URL:-redis://localhost}".to_owned()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_without_clap_is_what_clap_reads(typed in prop::collection::vec(argument(), 0..5)) {
+            if let Some(targets) = only_targets(typed.iter().map(OsString::from)) {
+                let all = std::iter::once("ready-probe".to_owned()).chain(typed.clone());
+                let cli = Cli::try_parse_from(all).expect("clap takes them, too");
+                prop_assert!(cli.command.is_none() && cli.long_poll.long_poll.is_none());
+                prop_assert_eq!(&cli.targets.targets, &targets);
+                prop_assert_eq!(format!("{:?}", cli.options), format!("{:?}", Flags::default()));
+            }
+        }
+    }
+
+    #[test]
+    fn targets_alone_need_no_clap() {
+        let read = |typed: &[&str]| only_targets(typed.iter().map(OsString::from));
+        assert_eq!(read(&[]), Some(vec![]));
+        let two = ["agent:a", "redis://h#timeout=1s"];
+        assert_eq!(read(&two), Some(two.map(str::to_owned).to_vec()));
+        for other in [
+            &["wait"][..],
+            &["agent:a", "-q"],
+            &["--", "agent:a"],
+            &["-:"],
+            &[""],
+        ] {
+            assert_eq!(read(other), None, "{other:?}");
+        }
     }
 }
