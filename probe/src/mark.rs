@@ -52,8 +52,8 @@ pub fn run(args: &cli::Mark, options: &Flags, start: &Start) -> Exit {
     };
     let name = marked.name.clone();
     let local = settings.folder.value.clone();
-    let mut publication = Publication::new(local, name, marked.pid, pid_start);
-    publication.remove_dead_predecessors(&Epoch::current());
+    let mut publication =
+        Publication::new(local, name, marked.pid, pid_start).succeeding(Epoch::current());
     if let Err(e) = publication.write(&record) {
         return Exit::failed(e);
     }

@@ -113,8 +113,8 @@ impl Agents {
         };
         let announced = place.map(|place| self.announced(place, &name, pace));
         let (pid, pid_start) = (self.identity.pid, self.identity.pid_start);
-        let publication = Publication::new(folder, name, pid, pid_start);
-        publication.remove_dead_predecessors(&self.identity.epoch);
+        let publication =
+            Publication::new(folder, name, pid, pid_start).succeeding(self.identity.epoch.clone());
         let publisher = Publisher::new(
             &self.identity,
             publication,

@@ -243,6 +243,32 @@ fn only_dead_predecessors_of_the_same_agent_and_life_are_removed() {
 }
 
 #[test]
+fn whoever_looks_while_a_successor_takes_over_finds_one_of_the_two() {
+    let folder = TempFolder::new();
+    let (pid, start) = dead_process();
+    let left = signal_of("a", pid, start).encode().unwrap();
+    let publish = || {
+        let mut successor = publication(&folder).succeeding(Epoch::current());
+        successor.write(&record()).unwrap();
+        successor
+    };
+    let mut successor = publish();
+    std::thread::scope(|scope| {
+        let taking_over = scope.spawn(|| {
+            for _ in 0..300 {
+                folder.put("a", &file_of(pid, start), left.clone());
+                successor.remove().unwrap();
+                successor = publish();
+                assert_eq!(folder.files("a"), [own_file()]);
+            }
+        });
+        while !taking_over.is_finished() {
+            assert!(!folder.read("a").believed.is_empty());
+        }
+    });
+}
+
+#[test]
 fn a_record_of_another_life_goes_once_it_expired_long_ago() {
     let folder = TempFolder::new();
     let signal = |agent: &str, ttl_ms: Option<u64>| Signal {

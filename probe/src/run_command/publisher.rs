@@ -80,8 +80,7 @@ impl Publisher {
     ) -> Self {
         let epoch = Epoch::current();
         let host = host::name();
-        let publication = publication(&folder, &name, owner);
-        publication.remove_dead_predecessors(&epoch);
+        let publication = publication(&folder, &name, owner).succeeding(epoch.clone());
         Self {
             instance: instance(&host, &epoch),
             name,

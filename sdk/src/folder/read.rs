@@ -19,6 +19,8 @@ const TORN_PAUSE: Duration = Duration::from_millis(1);
 /// How often an agent's records are read again: enough for two writers caught in the act, not for a
 /// folder of rubbish that would use up the probe's time.
 const TORN_READINGS: usize = 4;
+/// How often they are looked for again when some of them have vanished meanwhile.
+const VANISHED_READINGS: usize = 4;
 /// What stands in the name of a file behind the process, if not that process wrote it, but who started it.
 pub(super) const STARTER: &str = "run";
 /// Names of files come from anybody.
@@ -69,9 +71,31 @@ impl Folder {
     /// # Errors
     /// When a folder exists and can't be read, or holds more than is reasonable.
     pub fn read(&self, agent: &Name) -> io::Result<Found> {
-        let mut files = BTreeMap::new();
-        let mut found = Found::default();
-        let mut again = TORN_READINGS;
+        let mut torn = TORN_READINGS;
+        let mut seen = self.look(agent, &mut torn)?;
+        // A successor publishes, and then removes what its predecessor has left: whoever has listed only that
+        // finds neither.
+        for _ in 0..VANISHED_READINGS {
+            if seen.is_whole && !seen.files.is_empty() {
+                break;
+            }
+            let again = self.look(agent, &mut torn)?;
+            let is_same = again.names == seen.names;
+            seen = again;
+            if is_same {
+                break;
+            }
+        }
+        let mut found = seen.found;
+        for (id, candidates) in seen.files {
+            found.choose(agent, id, candidates);
+        }
+        Ok(found)
+    }
+
+    /// Lists the files of one agent, and reads each of them.
+    fn look(&self, agent: &Name, torn: &mut usize) -> io::Result<Seen> {
+        let mut seen = Seen::default();
         for dir in &self.dirs {
             let path = dir.path.join(agent.as_str());
             let fd = match open_agent(dir, agent) {
@@ -83,17 +107,39 @@ impl Folder {
                 let Some(id) = process_of_file(&name) else {
                     continue;
                 };
-                match read_file(&fd, &name, &mut again) {
-                    Ok(Some(file)) => files.entry(id).or_insert_with(Vec::new).push(file),
-                    Ok(None) => {}
-                    Err(why) => found.ignore(&format!("{}/{name}: {why}", path.display())),
+                match read_file(&fd, &name, torn) {
+                    Ok(Some(file)) => seen.files.entry(id).or_default().push(file),
+                    Ok(None) => seen.is_whole = false,
+                    Err(why) => {
+                        let shown = format!("{}/{name}: {why}", path.display());
+                        seen.found.ignore(&shown);
+                    }
                 }
+                seen.names.push(name);
             }
         }
-        for (id, candidates) in files {
-            found.choose(agent, id, candidates);
+        Ok(seen)
+    }
+}
+
+/// What one look at the files of an agent has seen.
+struct Seen {
+    /// Of all files that could be a record's.
+    names: Vec<String>,
+    files: BTreeMap<ProcessId, Vec<RecordFile>>,
+    found: Found,
+    /// Each of them was still there, and held something, when it was read.
+    is_whole: bool,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            files: BTreeMap::new(),
+            found: Found::default(),
+            is_whole: true,
         }
-        Ok(found)
     }
 }
 

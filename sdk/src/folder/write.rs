@@ -35,6 +35,8 @@ pub struct Publication {
     stem: String,
     /// The record as it was last written under its plain name.
     written: Option<Kept<OwnedFd>>,
+    /// Until the first record is there: the life in which dead predecessors are looked for.
+    succeeds_in: Option<Epoch>,
 }
 
 impl Publication {
@@ -47,6 +49,17 @@ impl Publication {
             agent,
             stem: format!("{pid}-{start}"),
             written: None,
+            succeeds_in: None,
+        }
+    }
+
+    /// The same, which removes what dead predecessors in this life of the container have left once its own
+    /// first record is there: in between, a reader must not find neither.
+    #[must_use]
+    pub fn succeeding(self, epoch: Epoch) -> Self {
+        Self {
+            succeeds_in: Some(epoch),
+            ..self
         }
     }
 
@@ -71,6 +84,16 @@ impl Publication {
     /// # Errors
     /// [`ErrorKind::Folder`] when no folder can be written, with the folders that were tried.
     pub fn write(&mut self, record: &[u8]) -> Result<()> {
+        let written = self.put(record);
+        let Some(epoch) = self.succeeds_in.take() else {
+            return written;
+        };
+        self.remove_dead_predecessors(&epoch);
+        // What they have left may be what fills the folder.
+        written.or_else(|_| self.put(record))
+    }
+
+    fn put(&mut self, record: &[u8]) -> Result<()> {
         let mut tried = Vec::new();
         for dir in &self.folder.dirs {
             let attempt = make_dir_in(dir, self.agent.as_str())
