@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from account import Account, account
 from build import BenchError
 from world import PATH, program
 
@@ -50,8 +51,9 @@ class Event:
 class Engine:
     """Spoken to through the `docker` client. Made by `engine()`."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes], account: Account) -> None:
         self.folder = folder
+        self.account = account
         self.host = f"unix://{folder}/docker.sock"
         self.process = process
 
@@ -254,15 +256,17 @@ def bridge() -> Iterator[str]:
         subprocess.run([ip, "link", "delete", BRIDGE], capture_output=True)
 
 
-def start_dockerd(folder: Path, network: str) -> subprocess.Popen[bytes]:
+def start_dockerd(folder: Path, network: str, account: Account) -> subprocess.Popen[bytes]:
     # It ends when this process does, whatever ends that one.
     argv = [program("setpriv"), "--pdeathsig=TERM", program("dockerd")]
     argv += [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/dockerd.pid"]
     argv += [f"--host=unix://{folder}/docker.sock", f"--bridge={network}"]
     argv += ["--iptables=false", "--ip-forward=false", "--ip-masq=false"]
+    # systemd would want to place containers itself.
+    argv += ["--exec-opt=native.cgroupdriver=cgroupfs", f"--cgroup-parent={account.path}"]
     with (folder / "dockerd.log").open("wb") as log:
         return subprocess.Popen(
-            argv,
+            account.within(argv),
             env={**os.environ, "PATH": PATH},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -308,8 +312,8 @@ def engine() -> Iterator[Engine]:
         raise BenchError("a Docker engine of its own needs root")
     folder = Path(tempfile.mkdtemp(prefix="ready-probe-bench-"))
     try:
-        with bridge() as network:
-            running = Engine(folder, start_dockerd(folder, network))
+        with bridge() as network, account() as counted:
+            running = Engine(folder, start_dockerd(folder, network, counted), counted)
             try:
                 wait_until_up(running)
                 yield running

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How soon a real Docker engine learns of an agent's health, and what that costs. See README.md.
 
-usage: python3 bench/health.py [--only PART] [--rounds N] [--seconds S] [--check]
+usage: python3 bench/health.py [--only PART] [--rounds N] [--seconds S] [--cpu-rounds N]
+                               [--check]
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from build import BenchError
 from engine import Engine, engine, events
 from health_chain import LOADS_S, Chain, measure_chains
-from health_cost import SECONDS, Cost, Waiting, measure_cpu, measure_waiting
+from health_cost import ROUNDS, SECONDS, Cost, Waiting, measure_cpu, measure_waiting
 from health_latency import KILLED, READY, STALLED, Latencies, measure_latency, measure_stalls
 from limits import Limit, at_most, below, exit_code, print_limits
 from subject import HELD, POLLING, WAYS, Way
@@ -117,7 +118,7 @@ def measure(running: Engine, options: argparse.Namespace) -> Report:
             waiting(report, measure_waiting(running, heard, options.seconds or SECONDS))
     # Nobody listens now: the engine has nobody to tell.
     if "cpu" in parts:
-        cpu(report, measure_cpu(running, options.seconds))
+        cpu(report, measure_cpu(running, options.cpu_rounds, options.seconds))
     return report
 
 
@@ -127,10 +128,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=50, help="changes of each kind (default: 50)")
     seconds = f"how long CPU is measured (default: whole cycles of each health check, at least {SECONDS})"
     parser.add_argument("--seconds", type=int, help=seconds)
+    rounds = f"how often CPU is measured; the lightest counts (default: {ROUNDS})"
+    parser.add_argument("--cpu-rounds", type=int, default=ROUNDS, help=rounds)
     parser.add_argument("--check", action="store_true", help="exit 1 when a limit is broken")
     options = parser.parse_args()
-    if options.rounds < 1:
-        parser.error("--rounds: at least 1")
+    if options.rounds < 1 or options.cpu_rounds < 1:
+        parser.error("--rounds, --cpu-rounds: at least 1")
     if options.seconds is not None and options.seconds < 1:
         parser.error("--seconds: at least 1")
     return options

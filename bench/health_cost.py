@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from build import BenchError
-from engine import Engine, Events, read
+from engine import Engine, Events
 from subject import HELD, LIMIT_S, PROBE, WAYS, Way, beats, image, subject
 
 # Whole cycles of polling at all intervals but the longest, and of 25 s held and 1 s between.
 SECONDS = 78
-BEST_OF = 2
+ROUNDS = 2
 COUNTS = (1, 24)
 # After the last container has turned healthy: the next check holds.
 SETTLE_S = 5
@@ -64,22 +63,6 @@ def measure_waiting(engine: Engine, events: Events, seconds: int) -> Waiting:
         return Waiting(rollup_mb(probe, "Anonymous"), rollup_mb(probe, "Rss"), slept, beaten, minutes)
 
 
-@dataclass(frozen=True)
-class Load:
-    """How long the machine's processors were busy in a window, with so many containers."""
-
-    busy_s: float
-    minutes: float
-
-
-def busy_s() -> float:
-    """Of all processors, since the machine started: the kernel measures how long they are idle, and samples the rest."""
-    words = read("/proc/stat").split("\n", 1)[0].split()
-    idle, iowait, steal = int(words[4]), int(words[5]), int(words[8])
-    passed = time.clock_gettime(time.CLOCK_BOOTTIME) * (os.cpu_count() or 1)
-    return passed - (idle + iowait + steal) / os.sysconf("SC_CLK_TCK")
-
-
 def window_s(way: Way | None, seconds: int | None) -> int:
     """At least one whole cycle."""
     if seconds is not None:
@@ -88,20 +71,21 @@ def window_s(way: Way | None, seconds: int | None) -> int:
     return cycle_s * -(-SECONDS // cycle_s)
 
 
-def load(engine: Engine, way: Way | None, count: int, seconds: int) -> Load:
+def load(engine: Engine, way: Way | None, count: int, seconds: int) -> float:
+    """CPU seconds a minute, of the engine and of everything that it runs."""
     tag = image(engine, way)
     try:
         for _ in range(count):
             engine.start(tag, "--network=none")
         wait_until_healthy(engine, way, count)
         time.sleep(SETTLE_S)
-        start, busy = time.monotonic(), busy_s()
+        start, used = time.monotonic(), engine.account.cpu_s()
         time.sleep(seconds)
-        busy, passed = busy_s() - busy, time.monotonic() - start
+        used, passed = engine.account.cpu_s() - used, time.monotonic() - start
         wait_until_healthy(engine, way, count, limit_s=1)
     finally:
         engine.remove_containers()
-    return Load(busy, passed / 60)
+    return used / (passed / 60)
 
 
 def wait_until_healthy(engine: Engine, way: Way | None, count: int, limit_s: float = LIMIT_S) -> None:
@@ -121,16 +105,15 @@ class Cost:
     cpu_s: float
 
 
-def measure_cpu(engine: Engine, seconds: int | None) -> dict[int, dict[Way, Cost]]:
-    return {count: costs(engine, count, seconds) for count in COUNTS}
+def measure_cpu(engine: Engine, rounds: int, seconds: int | None) -> dict[int, dict[Way, Cost]]:
+    return {count: costs(engine, count, rounds, seconds) for count in COUNTS}
 
 
-def costs(engine: Engine, count: int, seconds: int | None) -> dict[Way, Cost]:
+def costs(engine: Engine, count: int, rounds: int, seconds: int | None) -> dict[Way, Cost]:
     """What is lightest of several rounds was disturbed least. Rounds interleave what is compared."""
     lightest: dict[Way | None, float] = {}
-    for _ in range(BEST_OF):
+    for _ in range(rounds):
         for way in (None, *WAYS):
-            measured = load(engine, way, count, window_s(way, seconds))
-            a_minute = measured.busy_s / measured.minutes
+            a_minute = load(engine, way, count, window_s(way, seconds))
             lightest[way] = min(a_minute, lightest.get(way, a_minute))
     return {way: Cost((lightest[way] - lightest[None]) / count) for way in WAYS}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs every test in three lanes beside each other: those of Docker and Podman and those of the SDKs, which wait
+"""Runs every test in three lanes beside each other: those of Docker, those of the SDKs and of Podman, which wait
 most of the time, and all others. `make test` calls it when everything that they need has been built and installed.
 
 A test that fails is run again alone; CONTRIBUTING.md says what is made of that. The output of everything is kept
@@ -41,12 +41,13 @@ def build_and_run(children: Children) -> bool:
     programs = build(children)
     if programs is None:
         return False
-    containers = [of_containers(suite) for suite in programs if suite.title in (DOCKER, PODMAN)]
-    support = [of_containers(suite) for suite in programs if suite.title == SUPPORT]
+    docker, podman, support = (
+        [of_containers(suite) for suite in programs if suite.title == title] for title in (DOCKER, PODMAN, SUPPORT)
+    )
     others = [without_containers(suite) for suite in programs if suite.title not in (DOCKER, PODMAN)]
     of_sdk = [suite for suite in others if suite.title.startswith("sdk/")]
     others = [suite for suite in others if suite not in of_sdk]
-    account = run_all(children, [containers, [*of_sdk, of_python(), *support], [*others, *rest()]], LANES_S)
+    account = run_all(children, [docker, [*of_sdk, of_python(), *support, *podman], [*others, *rest()]], LANES_S)
     print("\n" + report(account), flush=True)
     return account.good
 
