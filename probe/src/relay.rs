@@ -1,8 +1,7 @@
 //! If a command's settings lie on a mount that may hang, a child runs the whole command. This
 //! process passes on what the child says, and how it ends.
 
-use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -63,7 +62,7 @@ pub fn if_needed(
     limit: TimeLimit,
 ) -> Relayed {
     let hanging = needed.into_iter().find_map(|(setting, path)| {
-        let mount = mounts.hanging_around(&absolute(&path))?;
+        let mount = mounts.hanging_around(&path)?;
         Some((setting, mount.point()))
     });
     let (setting, point) = match hanging {
@@ -140,12 +139,4 @@ fn code(status: ExitStatus) -> u8 {
         .code()
         .and_then(|code| u8::try_from(code).ok())
         .unwrap_or(1)
-}
-
-/// A relative path begins where this process is.
-fn absolute(path: &Path) -> Cow<'_, Path> {
-    if path.is_absolute() {
-        return Cow::Borrowed(path);
-    }
-    Cow::Owned(std::env::current_dir().unwrap_or_default().join(path))
 }

@@ -268,9 +268,12 @@ impl Target {
         secrets: &mut Secrets,
     ) -> Result<Self, Unusable> {
         let target = Self::parse_configured(text, Options::default(), lookup, secrets)?;
-        let typed = !text.trim().starts_with("${");
+        // From a variable, its words stand there only if they are those of the default.
+        let typed = |argv: &[String]| {
+            !text.trim().starts_with("${") || argv.iter().all(|word| text.contains(word.as_str()))
+        };
         match &target.kind {
-            Kind::Exec(argv) if typed => match itself::found_by_typed(argv) {
+            Kind::Exec(argv) if typed(argv) => match itself::found_by_typed(argv) {
                 Some(why) => Err(Unusable::Text(format!("the target \"exec:…\": {why}"))),
                 None => Ok(target),
             },
@@ -368,7 +371,15 @@ impl Target {
         let redacted = format!("any({}){}", labels.join(", "), options.redacted());
         let own = targets.iter().all(|t| t.scope == Scope::Own);
         let scope = if own { Scope::Own } else { Scope::Dependency };
-        Self::with_common(Kind::Any(targets), &redacted, scope, &mut options)
+        let any = Self::with_common(Kind::Any(targets), &redacted, scope, &mut options)?;
+        if any.not {
+            // Its members would answer for others: what can't be asked is no "none of these".
+            return Err(
+                "not is no option of any: for \"none of these\", write a check with not for each"
+                    .to_owned(),
+            );
+        }
+        Ok(any)
     }
 
     /// The check of one agent, with no options.

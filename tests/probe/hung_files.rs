@@ -57,6 +57,7 @@ impl World {
 
     fn probe(&self, args: &[&str]) -> Command {
         let mut probe = self.container.probe(args);
+        probe.current_dir(self.container.path(""));
         probe.env("READY_TIMEOUT", format!("{}ms", TIMEOUT.as_millis()));
         probe
     }
@@ -124,7 +125,27 @@ fn ways(world: &World) -> Vec<Way> {
         )),
         target(format!("redis+unix://{}", world.far("s"))),
         target(format!("https://127.0.0.1:1/#ca={}", world.far("ca"))),
+        target(format!(
+            "rediss://127.0.0.1:1#cert={0}&key_file={0}",
+            world.far("key")
+        )),
+        // The probe is started beside it.
+        target("https://127.0.0.1:1/#ca=far/ca".to_owned()),
+        target("exec:far/program x".to_owned()),
+        target(format!(
+            "http://127.0.0.1:1/#body_file={}",
+            world.far("body")
+        )),
         target(format!("nats://127.0.0.1:1#creds={}", world.far("creds"))),
+        target(format!("nats://127.0.0.1:1#nkey={}", world.far("nkey"))),
+        target(format!(
+            "nats://127.0.0.1:1#token_file={}",
+            world.far("token")
+        )),
+        (
+            vec!["https://127.0.0.1:1/".to_owned()],
+            Some(("SSL_CERT_FILE", world.far("ca"))),
+        ),
         target(format!("exec:{} x", world.far("program"))),
         (vec!["--config".to_owned(), world.far("toml")], None),
         (Vec::new(), Some(("READY_CONFIG", world.far("toml")))),

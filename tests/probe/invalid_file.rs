@@ -60,6 +60,12 @@ fn an_invalid_file_is_one_line_with_its_path() {
         ),
         ("[[check]]\nany = []", "check 1 (", "at least one target"),
         (
+            // Of a server that is gone it is not known whether it is red.
+            "[[check]]\nany = [\"http://127.0.0.1:1/#json=/status=red\"]\nnot = true",
+            "check 1 (",
+            "not is no option of any",
+        ),
+        (
             "[[check]]\nany = [\"tcp://h:1\", 5]",
             "check 1 (",
             "any must be a list of texts",

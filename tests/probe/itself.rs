@@ -148,8 +148,10 @@ fn a_server_that_is_to_be_away_is_no_question() {
         "redis://127.0.0.1:1#not",
         "nats://127.0.0.1:1#not",
         "redis://h#not&timeout=1s",
+        // The empty one would hide the key of the other.
+        "redis://a,b#key=lock&not",
     ] {
-        let what = "the option not needs";
+        let what = "not needs";
         problems.one_line(&container.ask(target), USAGE, "TARGET", what);
         let said = run(container.probe([""; 0]).env("READY_CHECKS", target));
         problems.one_line(&said, CONFIG, "READY_CHECKS", what);
@@ -168,6 +170,7 @@ fn a_command_that_finds_its_own_pattern_is_refused() {
         "exec:timeout 3 pgrep -f no-such-agent",
         "exec:sh -c 'pgrep -f no-such-agent'",
         "exec:/bin/bash -ec 'pgrep -f no-such-agent >/dev/null'",
+        "${NO_SUCH_VARIABLE:-exec:pgrep -f no-such-agent}",
     ];
     let anywhere = [
         "exec:sh -c 'pgrep -f no-such-agent || exit 1'",

@@ -9,6 +9,7 @@ use std::thread;
 use data_encoding::BASE64;
 use ready_probe_test_support::hostile::refused_port;
 use ready_probe_test_support::process::{Guard, run};
+use serde_json::json;
 
 use crate::container::{Container, assert_mentions, row};
 use crate::records::publish;
@@ -268,6 +269,33 @@ fn what_a_command_repeats_of_a_secret_is_hidden_however_it_is_encoded() {
             .env("REDIS_URL", format!("redis://:{ENCODED}@127.0.0.1:1"))
             .env("READY_CHECKS", format!("\"{target}\""));
         assert_clean(&target, &mut probe);
+    }
+}
+
+#[test]
+fn what_a_record_repeats_of_a_secret_is_hidden() {
+    let container = Container::new();
+    let process = Guard::spawn(Command::new("sleep").arg("1000"));
+    publish(&container, "w", process.pid(), |record| {
+        record["announced"] = json!({
+            "store": format!("redis://:{SECRET}@redis"), "ok": false, "reason": format!("bad {SECRET}"),
+        });
+        record["details"] =
+            json!({ "said": [format!("bad {SECRET}")], (format!("a {SECRET}")): 1 });
+        record["host"] = json!(SECRET);
+        record["sdk"] = json!(SECRET);
+    });
+    let store = format!("redis://:{ENCODED}@127.0.0.1:{}", refused_port().port());
+    for args in [
+        &["agent:w"][..],
+        &["agent:w", "--format", "json"],
+        &["list", "--wide"],
+        &["list", "--format", "json"],
+    ] {
+        let mut probe = container.probe(args);
+        probe.env("READY_STORE", &store);
+        assert_clean(&args.join(" "), &mut probe);
+        assert!(run(&mut probe).stdout.contains('w'), "{args:?}");
     }
 }
 

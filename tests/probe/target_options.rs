@@ -169,11 +169,6 @@ fn any_passes_when_one_of_several_does() {
     );
     assert_eq!(row(&unknown, "any").0, "unknown");
     assert_said(
-        &any(&["exec:true", "exec:false"], "not = true\n"),
-        1,
-        "starting: any: it passes, and must not: by exec:true",
-    );
-    assert_said(
         &any(&["exec:false"], "optional = true\n"),
         0,
         "degraded: any: exec:false: exit status 1",
@@ -290,8 +285,10 @@ fn every_scheme_is_in_the_error_that_lists_them() {
     let container = Container::new();
     for (variable, value) in [("REDIS_URL", "mongo://h"), ("READY_STORE", "mongo://h")] {
         let run = run(container.probe([""; 0]).env(variable, value));
+        let is_scheme = |c: char| c.is_ascii_alphanumeric() || c == '+';
+        let words: Vec<&str> = run.stderr.split(|c| !is_scheme(c)).collect();
         for scheme in ["redis", "rediss", "redis+unix", "unix", "valkey", "valkeys"] {
-            assert!(run.stderr.contains(scheme), "{scheme}: {run:?}");
+            assert!(words.contains(&scheme), "{scheme}: {run:?}");
         }
     }
 }

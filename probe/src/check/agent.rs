@@ -45,10 +45,10 @@ fn unreadable(e: &Error) -> Outcome {
 fn judge_found(found: &Found, epoch: &Epoch, secrets: &Secrets, min: usize) -> Outcome {
     // The clock is read after the records: no believed beat can lie in its future.
     let now_ms = clock::mono_ms();
-    let records = found
-        .believed
-        .iter()
-        .map(|record| judge_record(record, epoch, secrets, now_ms).map(|()| not_announced(record)));
+    let records = found.believed.iter().map(|record| {
+        let judged = judge_record(record, epoch, secrets, now_ms);
+        judged.map(|()| not_announced(record, secrets))
+    });
     let judged = judge(records, &found.ignored, min);
     judged.with_text(|text| clean(&text, MAX_TEXT_CHARS))
 }
@@ -61,13 +61,14 @@ fn is_other_epoch(record: &Believed, epoch: &Epoch) -> bool {
 }
 
 /// Why others can't see that this agent is ready.
-fn not_announced(record: &Believed) -> Option<String> {
+fn not_announced(record: &Believed, secrets: &Secrets) -> Option<String> {
     let announced = record.signal.as_ref().ok()?.announced.as_ref()?;
     if announced.ok {
         return None;
     }
     let reason = announced.reason.as_deref().unwrap_or("no reason given");
-    Some(format!("not announced to {}: {reason}", announced.store))
+    let text = format!("not announced to {}: {reason}", announced.store);
+    Some(secrets.quote(&text, MAX_TEXT_CHARS))
 }
 
 fn judge_record(

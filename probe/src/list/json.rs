@@ -7,6 +7,7 @@ use super::text::state_age_ms;
 use super::{Listing, MAX_QUOTE_CHARS};
 use ready_probe::redact::Secrets;
 use ready_probe::settings::Settings;
+use ready_probe_sdk::signal::Signal;
 
 /// The version of the JSON.
 const SCHEMA: u32 = 1;
@@ -52,21 +53,37 @@ fn json_summary(summary: &Summary) -> Value {
 
 fn json_row(row: &ListRow, secrets: &Secrets) -> Value {
     let signal = row.signal.as_ref();
+    let quoted = |text: Option<&str>| text.map(|text| secrets.quote(text, MAX_QUOTE_CHARS));
+    let said = |text: fn(&Signal) -> Option<&str>| quoted(signal.and_then(text));
     json!({
         "agent": row.agent,
-        "instance": row.instance,
+        "instance": quoted(Some(&row.instance)),
         "ready": row.standing == ListStanding::Ready,
         "state": row.standing.word(),
-        "reason": row.reason.as_deref().map(|reason| secrets.quote(reason, MAX_QUOTE_CHARS)),
-        "details": signal.map(|signal| &signal.details),
-        "since": signal.and_then(|signal| signal.since.as_deref()),
+        "reason": quoted(row.reason.as_deref()),
+        "details": signal.map(|signal| hidden(&json!(signal.details), secrets)),
+        "since": said(|signal| signal.since.as_deref()),
         "state_age_ms": state_age_ms(row),
         "beat_age_ms": row.beat_age_ms,
-        "host": signal.and_then(|signal| signal.host.as_deref()),
+        "host": said(|signal| signal.host.as_deref()),
         "pid": signal.and_then(|signal| signal.pid),
         "ttl_ms": signal.and_then(|signal| signal.ttl_ms),
         "beat_ms": signal.and_then(|signal| signal.beat_ms),
         "seq": signal.map(|signal| signal.seq),
-        "sdk": signal.and_then(|signal| signal.sdk.as_deref()),
+        "sdk": said(|signal| signal.sdk.as_deref()),
     })
+}
+
+/// The same value, with whatever may be a secret hidden in its texts and names.
+fn hidden(value: &Value, secrets: &Secrets) -> Value {
+    match value {
+        Value::String(text) => Value::String(secrets.hide(text)),
+        Value::Array(values) => values.iter().map(|value| hidden(value, secrets)).collect(),
+        Value::Object(members) => {
+            let members = members.iter();
+            let members = members.map(|(name, value)| (secrets.hide(name), hidden(value, secrets)));
+            Value::Object(members.collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
 }

@@ -58,6 +58,13 @@ pub(super) fn redis(
     }
     let expects = target.key.is_some() || target.role.is_some();
     target.not = turned_round(&mut options, expects, "key= or role=")?;
+    if target.not && target.address.endpoints.len() > 1 {
+        return Err(
+            "not needs one server: of several the first that passes answers for all, \
+             and an empty one would hide the others; write a check for each"
+                .to_owned(),
+        );
+    }
     let redacted = format!("{}{shown}", redacted(&written));
     Target::with_common(
         Kind::Redis(target),

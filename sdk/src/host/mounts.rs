@@ -3,6 +3,7 @@
 //! Asks no file system that may hang: the kernel makes up `/proc/self/mountinfo`, while statfs(2)
 //! would ask.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
@@ -15,11 +16,14 @@ use rustix::fs::{Mode, OFlags};
 /// A container has a few dozen mounts, a host with many containers some thousand.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
+/// No mount has this number: the kernel counts in 32 bits.
+const HIDDEN_ROOT: u64 = u64::MAX;
+
 /// As many links as the kernel follows, see path_resolution(7).
 const MAX_LINKS: u32 = 40;
 
 /// File systems that wait for nobody but this machine's kernel, memory and disks. Any other may ask
-/// a server or a process that does not answer. An overlay is assumed to lie over these.
+/// a server or a process that does not answer. An overlay is as near as what it lies over.
 const NEAR: [&str; 27] = [
     "aufs",
     "bcachefs",
@@ -57,6 +61,8 @@ pub struct Mount {
     parent: u64,
     point: PathBuf,
     is_near: bool,
+    /// Of an overlay: the folders that it lies over, as whoever mounted it wrote them.
+    layers: Vec<PathBuf>,
     #[cfg(test)]
     kind: String,
 }
@@ -91,7 +97,9 @@ impl Mounts {
         let mut mounts = Self::parse(&text)?;
         // If all of them are near, it makes no difference.
         if mounts.may_hang() {
-            mounts.believe_near(own());
+            let own = own();
+            mounts.believe_near(own);
+            mounts.doubt_overlays(own);
         }
         Some(mounts)
     }
@@ -102,12 +110,54 @@ impl Mounts {
         own.for_each(|mount| mount.is_near = true);
     }
 
+    /// An overlay over something that may hang may hang, too. Its layers may lie where this process sees
+    /// something else; taking a near one for a far one costs a child.
+    fn doubt_overlays(&mut self, own: Option<u64>) {
+        loop {
+            let is_far = |dir: &PathBuf| self.holding(dir).is_some_and(|mount| !mount.is_near);
+            let doubtful = |mount: &Mount| {
+                mount.is_near && Some(mount.id) != own && mount.layers.iter().any(is_far)
+            };
+            // One overlay may lie over another.
+            let Some(found) = self.all.iter().position(doubtful) else {
+                return;
+            };
+            if let Some(mount) = self.all.get_mut(found) {
+                mount.is_near = false;
+            }
+        }
+    }
+
     fn parse(text: &[u8]) -> Option<Self> {
         let lines = text.split(|byte| *byte == b'\n');
         let all = lines.filter(|line| !line.is_empty()).map(mount);
-        Some(Self {
+        let mut mounts = Self {
             all: all.collect::<Option<_>>()?,
-        })
+        };
+        mounts.add_hidden_root();
+        Some(mounts)
+    }
+
+    /// In a chroot whose `/` is a folder, the mount that it is in is not listed. It is the program's own.
+    fn add_hidden_root(&mut self) {
+        if self.all.is_empty() || self.root().is_some() {
+            return;
+        }
+        let known: Vec<u64> = self.all.iter().map(|mount| mount.id).collect();
+        for mount in &mut self.all {
+            if !known.contains(&mount.parent) {
+                mount.parent = HIDDEN_ROOT;
+            }
+        }
+        self.all.push(Mount {
+            id: HIDDEN_ROOT,
+            parent: HIDDEN_ROOT,
+            point: PathBuf::from("/"),
+            is_near: true,
+            layers: Vec::new(),
+            #[cfg(test)]
+            kind: String::new(),
+        });
     }
 
     /// Whether any of them may hang. In most containers none may, and no path has to be looked at.
@@ -116,13 +166,13 @@ impl Mounts {
         self.all.iter().any(|mount| !mount.is_near)
     }
 
-    /// The mount that may hang and has to be asked about an absolute path, links on the way
-    /// included. None if only near ones have to be.
+    /// The mount that may hang and has to be asked about a path, links on the way included. None if only
+    /// near ones have to be. A relative path begins where this process is.
     #[must_use]
     pub fn hanging(&self, path: &Path) -> Option<&Mount> {
         let mut at = PathBuf::from("/");
         let mut mount = self.root()?;
-        let mut rest: Vec<OsString> = components(path);
+        let mut rest: Vec<OsString> = components(&absolute(path));
         let mut links = 0;
         loop {
             // No mount is looked at before it is known to be near.
@@ -165,7 +215,8 @@ impl Mounts {
     /// As [`Mounts::hanging`], with what is mounted below a folder.
     #[must_use]
     pub fn hanging_around(&self, folder: &Path) -> Option<&Mount> {
-        let below = |mount: &&Mount| !mount.is_near && mount.point.starts_with(folder);
+        let absolute = absolute(folder);
+        let below = |mount: &&Mount| !mount.is_near && mount.point.starts_with(&absolute);
         self.hanging(folder).or_else(|| self.all.iter().find(below))
     }
 
@@ -218,6 +269,11 @@ fn own() -> Option<u64> {
     number.trim().parse().ok()
 }
 
+/// Asks no file system: getcwd(2) doesn't.
+fn absolute(path: &Path) -> Cow<'_, Path> {
+    std::path::absolute(path).map_or(Cow::Borrowed(path), Cow::Owned)
+}
+
 /// The names in a path, the last one first.
 fn components(path: &Path) -> Vec<OsString> {
     let names = path.components().rev().filter_map(|part| match part {
@@ -230,7 +286,8 @@ fn components(path: &Path) -> Vec<OsString> {
 
 /// One line of `mountinfo`: `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`. Field
 /// 1 is the mount, field 2 the one that it lies on, field 5 its point; the type follows the dash
-/// that ends the optional fields, see proc_pid_mountinfo(5).
+/// that ends the optional fields, see proc_pid_mountinfo(5). The last field holds the options of the
+/// file system.
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
@@ -239,14 +296,36 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let point = fields.nth(2)?;
     fields.find(|field| *field == b"-")?;
     let kind = fields.next()?;
+    let options = fields.nth(1).unwrap_or_default();
     Some(Mount {
         id,
         parent,
         point: PathBuf::from(OsString::from_vec(unescaped(point))),
         is_near: NEAR.iter().any(|near| near.as_bytes() == kind),
+        layers: match kind {
+            b"overlay" => layers(options),
+            _ => Vec::new(),
+        },
         #[cfg(test)]
         kind: String::from_utf8_lossy(kind).into_owned(),
     })
+}
+
+/// `rw,lowerdir=/a:/b,upperdir=/c,workdir=/d`, see the kernel's overlayfs.rst. A colon within a name is
+/// escaped there; such a name is looked for in parts, and found nowhere.
+fn layers(options: &[u8]) -> Vec<PathBuf> {
+    let keys = ["lowerdir", "lowerdir+", "datadir+", "upperdir"];
+    let options = options.split(|byte| *byte == b',');
+    let values = options.filter_map(|option| {
+        let at = option.iter().position(|byte| *byte == b'=')?;
+        let (key, value) = (option.get(..at)?, option.get(at + 1..)?);
+        keys.iter()
+            .any(|known| known.as_bytes() == key)
+            .then_some(value)
+    });
+    let folders = values.flat_map(|value| value.split(|byte| *byte == b':'));
+    let folders = folders.map(|folder| PathBuf::from(OsString::from_vec(unescaped(folder))));
+    folders.filter(|folder| folder.is_absolute()).collect()
 }
 
 /// Space, tab, line end and backslash are written as `\040` and the like.
@@ -361,6 +440,56 @@ mod tests {
         mounts.believe_near(Some(1));
         assert_eq!(kind_of(&mounts, "/a"), None);
         assert_eq!(kind_of(&mounts, "/far0/a"), Some("9p"));
+    }
+
+    #[test]
+    fn an_overlay_is_as_far_as_what_it_lies_over() {
+        let text = b"1 0 0:1 / / rw - overlay overlay rw,lowerdir=/far0/own\n\
+              2 1 0:2 / /far0 rw - nfs there:/ rw\n\
+              3 1 0:3 / /x1 rw - overlay overlay rw,lowerdir=/x2/a:/x3/b,upperdir=/x0/c,workdir=/x0/d\n\
+              4 1 0:4 / /x2 rw - overlay overlay rw,lowerdir+=/x0/a,lowerdir+=/far0/b\n\
+              5 1 0:5 / /x4 rw - overlay overlay rw,lowerdir=/x0:/x5,upperdir=/x6\n\
+              6 1 0:6 / /x5 rw - ext4 /dev/sda rw,lowerdir=/far0\n\
+              7 1 0:7 / /x7 rw - overlay overlay rw,lowerdir=/x0,upperdir=/far0/with\\040space\n";
+        let mut mounts = Mounts::parse(text).unwrap();
+        mounts.doubt_overlays(Some(1));
+        for (path, kind) in [
+            ("/a", None),
+            ("/x1/a", Some("overlay")),
+            ("/x2/a", Some("overlay")),
+            ("/x4/a", None),
+            ("/x5/a", None),
+            ("/x7/a", Some("overlay")),
+        ] {
+            assert_eq!(kind_of(&mounts, path), kind, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_in_a_chroot_is_found_without_its_root() {
+        let text = b"7 3 0:2 / /far0 rw - nfs b rw\n8 7 0:3 / /far0/near rw - tmpfs c rw\n";
+        let mounts = Mounts::parse(text).unwrap();
+        for (path, kind) in [
+            ("/a", None),
+            ("/far0/a", Some("nfs")),
+            ("/far0/near/a", Some("nfs")),
+        ] {
+            assert_eq!(kind_of(&mounts, path), kind, "{path}");
+        }
+        assert!(mounts.may_hang());
+    }
+
+    #[test]
+    fn a_relative_path_begins_where_the_process_is() {
+        let here = std::env::current_dir().unwrap();
+        let text = format!(
+            "1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {} rw - nfs b rw\n",
+            here.display()
+        );
+        let mounts = Mounts::parse(text.as_bytes()).unwrap();
+        assert_eq!(kind_of(&mounts, "ca.pem"), Some("nfs"));
+        assert_eq!(kind_of(&mounts, "./x/../ca.pem"), Some("nfs"));
+        assert_eq!(mounts.hanging_around(Path::new("x")).map(kind), Some("nfs"));
     }
 
     #[test]

@@ -48,6 +48,8 @@ fn hide_userinfo(text: &str) -> String {
         let (address, others) = after.split_at(next);
         let (userinfo, rest) = match address.rfind(end) {
             Some(at) => (HIDDEN, address.get(at..).unwrap_or_default()),
+            // The text may have broken off before the `@`.
+            None if next == after.len() && breaks_off(address) => (HIDDEN, ""),
             None => ("", address),
         };
         let word = rest.find(char::is_whitespace).unwrap_or(rest.len());
@@ -74,6 +76,11 @@ fn has_no_port(address: &str) -> bool {
     };
     let port = port.trim_end_matches(|c: char| c.is_ascii_punctuation());
     !port.chars().all(|c| c.is_ascii_digit())
+}
+
+/// Whether it is one word up to the end of the text, in which a password stands behind a colon.
+fn breaks_off(address: &str) -> bool {
+    !address.contains(char::is_whitespace) && address.split(',').any(has_no_port)
 }
 
 /// Every start of an authority: where, what, and what ends its userinfo.
