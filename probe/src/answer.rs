@@ -15,3 +15,14 @@ pub struct Answer {
     /// Whom it has seen in a store, if that answered.
     pub fleets: Vec<Fleet>,
 }
+
+impl Answer {
+    /// One for which nobody was asked.
+    pub fn unasked(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            elapsed: Duration::ZERO,
+            fleets: Vec::new(),
+        }
+    }
+}

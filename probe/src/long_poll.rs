@@ -201,7 +201,7 @@ impl Held<'_> {
         let is_healthy = begun
             .heard
             .is_some_and(|heard| heard.class == Class::Healthy);
-        let mut round = Round::new(self.probe, settings, is_healthy);
+        let mut round = Round::new(self.probe, settings, key, is_healthy);
         let timeout = settings.timeout.value;
         let limit = TimeLimit::from(start.at, timeout);
         let mut signals = match signals {
@@ -233,6 +233,7 @@ impl Held<'_> {
         };
         start.resume_with(timeout);
         let mut extended = None;
+        let mut look_around = clock::instant() + LOOK_AROUND;
         let ending = loop {
             let Some(held) = hold.of(begun.heard, Class::from(report.verdict)) else {
                 break Ending::Whole;
@@ -248,7 +249,12 @@ impl Held<'_> {
             // Where the answer was another one not long ago, somebody else may have been told.
             let is_recent = clock::mono_ms().saturating_sub(begun.since_ms) < RECENT_MS;
             let looks_around = self.files.are_there() || (is_recent && !begun.several);
-            let planned = planned(end, round.due_ms(), looks_around);
+            let until = if looks_around {
+                end.min(look_around)
+            } else {
+                end
+            };
+            let planned = planned(until, round.due_ms());
             let watch = match &mut watching {
                 Some(watch) => watch,
                 None => {
@@ -264,15 +270,16 @@ impl Held<'_> {
             let caught = tokio::select! {
                 biased;
                 caught = signals.next() => Some(caught.number),
-                () = round.answered() => None,
-                targets = self.kept.ended() => {
-                    round.note_ended(&targets);
-                    None
-                }
                 woken = watch.next(), if listens => {
                     round.note(woken);
                     None
                 }
+                targets = self.kept.ended() => {
+                    round.note_ended(&targets);
+                    None
+                }
+                // After all that is rare: of many checks there may always be one that has answered.
+                () = round.answered() => None,
                 () = tokio::time::sleep_until(planned.into()) => None,
             };
             if let Some(signal) = caught {
@@ -289,17 +296,16 @@ impl Held<'_> {
                 report = round.ask_all(limit).await;
                 break Ending::Doubtful;
             }
-            let is_planned = clock::instant() >= planned;
-            let news = round.look();
-            if news.is_none() && !is_planned {
-                continue;
-            }
-            if let Some(news) = news {
-                watch.follow(&round);
-                report = news;
-            }
-            let has_company = || !begun.several && self.probe.is_asked_by_several(key);
-            if self.files.have_changed() || has_company() {
+            let news = match round.look() {
+                None if looks_around && clock::instant() >= look_around => round.judge_again(),
+                None => continue,
+                Some(news) => news,
+            };
+            look_around = clock::instant() + LOOK_AROUND;
+            watch.follow(&round);
+            report = news;
+            let has_company = !begun.several && round.has_company();
+            if has_company || self.files.have_changed() {
                 report = round.report_now();
                 break Ending::Doubtful;
             }
@@ -311,11 +317,7 @@ impl Held<'_> {
 }
 
 /// When to wake, if nothing happens before.
-fn planned(end: Instant, due_ms: Option<u64>, looks_around: bool) -> Instant {
-    let end = match looks_around {
-        true => end.min(clock::instant() + LOOK_AROUND),
-        false => end,
-    };
+fn planned(end: Instant, due_ms: Option<u64>) -> Instant {
     let Some(due_ms) = due_ms else { return end };
     let left = Duration::from_millis(due_ms.saturating_sub(clock::mono_ms()));
     (clock::instant() + left).min(end)

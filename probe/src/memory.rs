@@ -19,7 +19,7 @@ use crate::grace::Grace;
 use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;
 use crate::verdict::Tolerance;
-pub use file::{Keeper, SHORT_PATIENCE};
+pub use file::{Keeper, Recalled, SHORT_PATIENCE};
 pub use heard::{Begun, Ending, Holder, Told};
 pub use missing_peers::Roster;
 

@@ -22,6 +22,7 @@ pub struct Plan {
 }
 
 /// One check of a round, and its answer if nobody has to be asked.
+#[derive(Clone)]
 pub struct Question {
     /// What is asked.
     pub target: Target,

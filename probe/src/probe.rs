@@ -18,7 +18,7 @@ use crate::far::ask::{Asking, Hearings};
 use crate::hold::Class;
 use crate::judge::{self, Came, Judging, Learned};
 use crate::link::kept::Kept;
-use crate::memory::{Begun, Ending, Holder, Keeper, SHORT_PATIENCE};
+use crate::memory::{Begun, Ending, Holder, Keeper, Recalled, SHORT_PATIENCE};
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Question};
 use crate::report::{Report, Row};
@@ -231,7 +231,7 @@ impl<'a> Probe<'a> {
         if counts.is_empty() {
             return Vec::new();
         }
-        let memory = self.keeper.recall().memory;
+        let memory = self.recall().memory;
         counts
             .into_iter()
             .map(|(point, count)| {
@@ -247,15 +247,9 @@ impl<'a> Probe<'a> {
             .iter()
             .map(|question| {
                 let answer = question.settled.clone();
-                answer.unwrap_or_else(|| known(Outcome::unknown(cause)))
+                answer.unwrap_or_else(|| Answer::unasked(Outcome::unknown(cause)))
             })
             .collect()
-    }
-
-    /// Asks one question, if it concerns no mount that may hang.
-    pub async fn ask_one(&self, target: &Target, limit: TimeLimit) -> Option<Answer> {
-        let mut answers = check::ask_all(&[target], self.context(), limit).await;
-        answers.pop()
     }
 
     /// Asks an agent of this container, if the target is one.
@@ -263,28 +257,28 @@ impl<'a> Probe<'a> {
         check::ask_now(target, self.context())
     }
 
-    /// The answer of a question that nobody could ask.
-    pub fn unasked_one(cause: &str) -> Answer {
-        known(Outcome::unknown(cause))
-    }
-
     /// Folds the answers into a report, in the light of those before. Recalls these first, and
     /// remembers the new ones afterwards; reads and writes nothing else.
     pub fn judge(&self, plan: Plan, answers: Vec<Answer>) -> Report {
-        self.judge_again(plan, answers, Vec::new(), false)
+        self.judge_again(self.recall(), plan, answers, Vec::new(), false)
     }
 
-    /// The same of answers that are not all new; `came` says which are. `confirms` says that a "no" has to
-    /// last before it counts.
+    /// What is remembered now.
+    pub fn recall(&self) -> Recalled {
+        self.keeper.recall()
+    }
+
+    /// The same as [`Probe::judge`] of answers that are not all new; `came` says which are. `confirms` says that
+    /// a "no" has to last before it counts.
     pub fn judge_again(
         &self,
+        recalled: Recalled,
         plan: Plan,
         answers: Vec<Answer>,
         came: Vec<Came>,
         confirms: bool,
     ) -> Report {
         let now_ms = clock::mono_ms();
-        let recalled = self.keeper.recall();
         let learned = judge::learn(recalled.memory, plan, answers, came, now_ms);
         let remembered = self.remember(&learned, now_ms);
         let mut notes: Vec<String> = Vec::new();
@@ -350,11 +344,6 @@ impl<'a> Probe<'a> {
         })
     }
 
-    /// Whether several ask for the same held answer.
-    pub fn is_asked_by_several(&self, key: &str) -> bool {
-        self.keeper.recall().memory.is_asked_by_several(key)
-    }
-
     fn context(&self) -> Context<'_> {
         Context {
             folder: &self.settings.folder.value,
@@ -377,35 +366,24 @@ impl<'a> Probe<'a> {
                     "; if this container has none, set READY_AGENT=off"
                 };
                 let nobody = Outcome::starting(format!("{nobody}{hint}"));
-                plan.add(Target::agents(), Some(known(nobody)), false);
+                plan.add(Target::agents(), Some(Answer::unasked(nobody)), false);
             }
             Ok(agents) => {
                 let count = agents.len();
                 let word = if count == 1 { "agent" } else { "agents" };
                 let note = format!("{count} {word} discovered; READY_AGENT not set");
                 // Remembered, so that a container whose agents are gone is not "starting".
-                plan.add(Target::agents(), Some(known(Outcome::Pass(note))), false);
+                let some = Answer::unasked(Outcome::Pass(note));
+                plan.add(Target::agents(), Some(some), false);
                 for (agent, answer) in agents {
                     plan.add(agent, Some(answer), true);
                 }
             }
             Err(e) => {
                 let cause = format!("the folder of signals can't be read: {e}");
-                plan.add(
-                    Target::agents(),
-                    Some(known(Outcome::Unknown(cause))),
-                    false,
-                );
+                let unknown = Answer::unasked(Outcome::Unknown(cause));
+                plan.add(Target::agents(), Some(unknown), false);
             }
         }
-    }
-}
-
-/// An answer that needed no asking.
-fn known(outcome: Outcome) -> Answer {
-    Answer {
-        outcome,
-        elapsed: Duration::ZERO,
-        fleets: Vec::new(),
     }
 }

@@ -141,13 +141,8 @@ impl Hearings {
 
     /// The answer to one question.
     pub fn answer(&mut self, point: &Path, key: &str) -> Answer {
-        let unasked = || Answer {
-            outcome: Outcome::unknown("nobody has asked"),
-            elapsed: Duration::ZERO,
-            fleets: Vec::new(),
-        };
         let Some(heard) = self.0.iter_mut().find(|heard| heard.point == point) else {
-            return unasked();
+            return Answer::unasked(Outcome::unknown("nobody has asked"));
         };
         let is_it = |line: &AnswerLine| line.key == key && !line.discovered;
         match heard.lines.iter().position(is_it) {
