@@ -12,7 +12,7 @@ use ready_probe_sdk::{Agent, AgentBuilder};
 use ready_probe_test_support::process::{Guard, Run, Signal, run_within};
 use serde_json::Value;
 
-use crate::container::Container;
+use crate::container::{Container, through};
 use crate::records;
 
 /// No test waits for the end of such a hold: who ends before it was not holding, or has heard news.
@@ -31,6 +31,8 @@ pub struct Caller<'a> {
     container: &'a Container,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    /// A program with its arguments that becomes the health check.
+    through: Option<(&'static str, Vec<String>)>,
 }
 
 impl<'a> Caller<'a> {
@@ -52,6 +54,7 @@ impl<'a> Caller<'a> {
             container,
             args: args.map(|arg| (*arg).to_owned()).collect(),
             env: Vec::new(),
+            through: None,
         }
     }
 
@@ -60,10 +63,23 @@ impl<'a> Caller<'a> {
         self
     }
 
+    /// The same, which another program becomes: `prlimit --nofile=64 COMMAND`.
+    pub fn through(mut self, program: &'static str, args: &[&str]) -> Self {
+        let args = args.iter().map(|arg| (*arg).to_owned());
+        self.through = Some((program, args.collect()));
+        self
+    }
+
     pub fn command(&self) -> Command {
         let mut command = self.container.probe(&self.args);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command
+        match &self.through {
+            Some((program, args)) => {
+                let args: Vec<&str> = args.iter().map(String::as_str).collect();
+                through(program, &args, &command)
+            }
+            None => command,
+        }
     }
 
     /// Calls it. One that holds fails the test.

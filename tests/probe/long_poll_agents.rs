@@ -185,7 +185,7 @@ fn rubbish_beside_the_records_is_no_news() {
 }
 
 /// As many processes as that, with a record each.
-fn instances(container: &Container, count: usize) -> Vec<Guard> {
+pub fn instances(container: &Container, count: usize) -> Vec<Guard> {
     let guards: Vec<Guard> = (0..count)
         .map(|_| Guard::spawn(Command::new("sleep").arg("1000").stdin(Stdio::null())))
         .collect();

@@ -1,18 +1,21 @@
 //! `--long-poll`: what nothing wakes for is asked again when it is due, and no more often.
 
 use std::fs;
-use std::sync::Arc;
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
 use ready_probe_test_support::http::{HttpServer, Response};
-use ready_probe_test_support::process::{Signal, wait_until};
+use ready_probe_test_support::process::{Guard, Signal, wait_until};
 use ready_probe_test_support::proxy::Proxy;
 use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
+use serde_json::json;
 
 use crate::container::{Container, assert_mentions, assert_starts};
-use crate::long_poll::{Caller, Hold, LONG, SOON, agent, tell};
+use crate::long_poll::{Caller, Hold, LONG, SOON, agent, tell, unless_late};
 
 /// No two questions of a hold are closer than `every`, so that many of them take a while. A machine that
 /// was late sees two at once; a probe that asks too often does so each time.
@@ -110,6 +113,114 @@ fn a_command_is_run_every_ten_seconds() {
     assert_paced(hold, Duration::from_secs(10), 2, asked);
 }
 
+/// What breaks and wakes nobody is found at the next question; the first one comes that long after a hold began.
+#[track_caller]
+fn assert_found_after(seconds: u64, caller: &Caller<'_>, mend: impl Fn(), break_it: impl Fn()) {
+    let every = Duration::from_secs(seconds);
+    unless_late(|| {
+        mend();
+        let hold = caller.hold();
+        break_it();
+        let broken = Instant::now();
+        let run = hold.ends();
+        let lasted = broken.elapsed();
+        assert_starts(&run, 1, "unhealthy: ");
+        (run.elapsed >= every.mul_f32(0.98) && lasted <= every + Duration::from_secs(1))
+            .then_some(())
+            .ok_or_else(|| format!("after {lasted:?}, not within {every:?}: {run:?}"))
+    });
+}
+
+#[test]
+fn a_file_and_the_process_of_a_pid_file_are_looked_at_every_second() {
+    let container = Container::new();
+    tell(&container, "a", "ready");
+    let flag = container.path("flag");
+    let file = format!("file:{}#confirm=0", flag.display());
+    assert_found_after(
+        1,
+        &Caller::new(&container, &["agent:a", &file]),
+        || fs::write(&flag, "").unwrap(),
+        || fs::remove_file(&flag).unwrap(),
+    );
+    let path = container.path("pid");
+    let process: Mutex<Option<Guard>> = Mutex::new(None);
+    let pid = format!("pid:{}#confirm=0", path.display());
+    assert_found_after(
+        1,
+        &Caller::new(&container, &["agent:a", &pid]),
+        || {
+            let started = Guard::spawn(Command::new("sleep").arg("1000"));
+            fs::write(&path, started.pid().to_string()).unwrap();
+            *process.lock().unwrap() = Some(started);
+        },
+        || drop(process.lock().unwrap().take()),
+    );
+}
+
+#[test]
+fn servers_and_processes_are_asked_every_five_seconds() {
+    let container = Container::new();
+    tell(&container, "a", "ready");
+    let process = || {
+        let time = format!("1000.5{}", std::process::id());
+        let process: Mutex<Option<Guard>> = Mutex::new(None);
+        let target = format!("process:sleep {time}#confirm=0");
+        let start = || {
+            let started = Guard::spawn(Command::new("sleep").arg(&time));
+            wait_until(SOON, "the program", || {
+                let line = fs::read(format!("/proc/{}/cmdline", started.pid())).unwrap();
+                line.starts_with(b"sleep").then_some(())
+            });
+            *process.lock().unwrap() = Some(started);
+        };
+        let caller = Caller::new(&container, &["agent:a", &target]);
+        assert_found_after(5, &caller, start, || drop(process.lock().unwrap().take()));
+    };
+    let redis = || {
+        let redis = Redis::start();
+        let target = format!("{}#key=k&confirm=0", redis.url());
+        let caller = Caller::new(&container, &["agent:a", &target]);
+        let set = || drop(redis.command(&["SET", "k", "v"]));
+        assert_found_after(5, &caller, set, || drop(redis.command(&["DEL", "k"])));
+    };
+    let nats = || {
+        let nats = Nats::builder(NatsVersion::V2_15).jetstream().start();
+        let target = format!("{}#bucket=ready&confirm=0", nats.url());
+        let caller = Caller::new(&container, &["agent:a", &target]);
+        let make = || {
+            let bucket = json!({ "name": "KV_ready", "subjects": ["$KV.ready.>"], "max_msgs_per_subject": 1 });
+            nats.api("STREAM.CREATE.KV_ready", &bucket).unwrap();
+        };
+        assert_found_after(5, &caller, make, || {
+            nats.api("STREAM.DELETE.KV_ready", &json!({})).unwrap();
+        });
+    };
+    let peer = || {
+        let redis = Redis::start();
+        let peer = agent(&container, "recheck-every")
+            .store(&redis.url())
+            .register()
+            .unwrap();
+        let elsewhere = Container::new();
+        let flags = ["--long-poll", LONG, "--store", &redis.url()];
+        let caller = Caller::with(&elsewhere, &flags, &["peer:recheck-every#confirm=0"]);
+        let caller = caller.env("READY_AGENT", "off");
+        let ready = || {
+            peer.mark_ready(()).unwrap();
+            peer.wait_announced(SOON).unwrap();
+        };
+        assert_found_after(5, &caller, ready, || peer.mark_not_ready("no").unwrap());
+    };
+    // Each of them waits most of the time.
+    thread::scope(|scope| {
+        scope.spawn(process);
+        scope.spawn(redis);
+        scope.spawn(nats);
+        scope.spawn(peer);
+    });
+}
+
 #[test]
 fn beats_and_other_rechecks_ask_nobody_else() {
     let container = Container::new();
@@ -175,19 +286,38 @@ fn a_connection_that_ends_is_a_reason_to_ask() {
     tell(&container, "a", "ready");
     let mut redis = Redis::start();
     let mut nats = Nats::start(NatsVersion::V2_15);
-    let options = "grace=0&confirm=500ms&recheck=1h";
-    let (one, other) = (redis.url(), nats.url());
-    for (url, end) in [
-        (one, &mut (|| redis.kill()) as &mut dyn FnMut()),
-        (other, &mut || nats.kill()),
-    ] {
-        let target = format!("{url}#{options}");
+    let mut http = Some(server());
+    let urls = [redis.url(), nats.url(), http.as_ref().unwrap().url("/")];
+    let ends: [&mut dyn FnMut(); 3] = [&mut || redis.kill(), &mut || nats.kill(), &mut || {
+        drop(http.take());
+    }];
+    for (url, end) in urls.iter().zip(ends) {
+        let target = format!("{url}#grace=0&confirm=500ms&recheck=1h");
         let mut hold = Caller::new(&container, &["agent:a", &target]).hold();
         hold.goes_on(Duration::from_millis(500));
         end();
-        let run = hold.ends();
-        assert_starts(&run, 1, "unhealthy: dependency ");
+        assert_starts(&hold.ends(), 1, "unhealthy: ");
     }
+}
+
+#[test]
+fn the_connection_to_a_store_that_ends_is_a_reason_to_ask() {
+    let container = Container::new();
+    let mut redis = Redis::start();
+    let peer = agent(&container, "recheck-store")
+        .store(&redis.url())
+        .register()
+        .unwrap();
+    peer.mark_ready(()).unwrap();
+    peer.wait_announced(SOON).unwrap();
+    let elsewhere = Container::new();
+    let flags = ["--long-poll", LONG, "--store", &redis.url()];
+    let target = "peer:recheck-store#grace=0&confirm=500ms&recheck=1h";
+    let caller = Caller::with(&elsewhere, &flags, &[target]).env("READY_AGENT", "off");
+    let mut hold = caller.hold();
+    hold.goes_on(Duration::from_millis(500));
+    redis.kill();
+    assert_starts(&hold.ends(), 1, "unhealthy: ");
 }
 
 #[test]

@@ -47,6 +47,8 @@ mod long_poll_oracle;
 mod long_poll_recheck;
 mod long_poll_stopped;
 mod long_poll_table;
+mod long_poll_untold;
+mod long_poll_wakes;
 mod mark;
 mod memory;
 mod names;

@@ -125,14 +125,16 @@ impl Publication {
     /// [`ErrorKind::Folder`] when it is there and can't be removed.
     pub fn remove(&mut self) -> Result<()> {
         let mut failed = Vec::new();
+        let mut is_withdrawn = false;
         for dir in &self.folder.dirs {
             let Ok(fd) = open_agent(dir, &self.agent) else {
                 continue;
             };
-            for name in [self.own_name(), self.plain_name()] {
+            // The older one first: by itself it would be taken for the present one.
+            for name in [self.plain_name(), self.own_name()] {
                 match fs::unlinkat(&fd, &name, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
-                    Err(_) if self.withdraw(&fd, &name) => {}
+                    Err(_) if self.withdraw(&fd, &name) => is_withdrawn = true,
                     Err(e) => failed.push(format!(
                         "{}/{}/{name}: {}",
                         dir.path.display(),
@@ -141,6 +143,10 @@ impl Publication {
                     )),
                 }
             }
+        }
+        if is_withdrawn {
+            // Who watches the folder is told when a writer closes a file.
+            self.written = None;
         }
         if failed.is_empty() {
             return Ok(());
@@ -237,15 +243,18 @@ impl Publication {
     /// was written with: as it is, it would fail as soon as this process ends. To readers, an empty
     /// record is none.
     fn withdraw(&self, dir: &OwnedFd, name: &str) -> bool {
-        let Some(written) = self.written.as_ref().and_then(Kept::get) else {
+        let Ok(there) = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else {
             return false;
         };
-        let same_file = || -> Result<bool, Errno> {
-            let there = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let ours = fs::fstat(written)?;
-            Ok((there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
+        let is_ours = |written: &OwnedFd| {
+            let ours = fs::fstat(written);
+            ours.is_ok_and(|ours| (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino))
         };
-        matches!(same_file(), Ok(true)) && fs::ftruncate(written, 0).is_ok()
+        match self.written.as_ref().and_then(Kept::get) {
+            Some(written) => is_ours(written) && fs::ftruncate(written, 0).is_ok(),
+            // It was withdrawn before.
+            None => there.st_size == 0,
+        }
     }
 
     /// Writes the record; the file is returned when it has the plain name.
