@@ -9,6 +9,7 @@ use ready_probe_sdk::folder::Publication;
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::{self, Epoch, Process};
 use ready_probe_sdk::signal::{self, DEFAULT_TTL_MS, Instance, Name, Signal, State, VERSION};
+use ready_probe_sdk::store::predecessor::Successor;
 use ready_probe_sdk::store::{Record, Store};
 use serde_json::{Map, Value};
 
@@ -97,14 +98,10 @@ fn announce(
         });
         let (mut store, reservation) = put.await?;
         // A job that marks itself each time it runs is a new instance each time.
-        store::succeed(
-            place,
-            &mut store,
-            std::slice::from_ref(&signal.agent),
-            limit,
-            &settings.secrets,
-        )
-        .await;
+        let agents = std::slice::from_ref(&signal.agent);
+        let successor = (&Successor::current(), agents);
+        // What is left of the dead ends with its TTL.
+        let _ = store::succeed(place, &mut store, successor, limit, &settings.secrets).await;
         Ok(reservation)
     })
 }

@@ -66,7 +66,8 @@ pub use program::name_pid;
 
 /// Nothing ends this command but the program's end.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-/// How long the end waits for a store that is to be told of it, and for whoever reads our output.
+/// How long the end waits for a store that is to be told of it, and as long again for one that has to be told twice;
+/// and for whoever reads our output.
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -225,8 +226,11 @@ async fn supervise(
     // Its checks' own children are ended, and nothing that the command has left.
     descendants::end_commands(asked).await;
     let farewell = async {
-        let has_last = told_seen.wait_for(|told| place.is_none() || told.version >= last);
-        let told = tokio::time::timeout(STORE_PATIENCE, has_last);
+        let told = async {
+            if place.is_some() {
+                announce::told_last(&mut told_seen, last, STORE_PATIENCE).await;
+            }
+        };
         tokio::join!(told, wind_down(&mut supervisor, end)).1;
     };
     let farewell = pin!(farewell);

@@ -181,6 +181,7 @@ impl Agents {
         let announcer = self.heartbeat.announcer(place, || Successor {
             epoch: self.identity.epoch.clone(),
             container: host::container_id(),
+            instance: None,
         });
         let published = Published {
             agent: name.clone(),

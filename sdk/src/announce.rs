@@ -5,9 +5,8 @@
 //! their outboxes, and puts in the result. Everything that is due goes together, over one
 //! connection, one request at a time, so the store holds what it was told last on it. An earlier
 //! connection may still deliver something; telling everything again puts that right, see
-//! `retelling.rs`.
+//! `store/retelling.rs`.
 
-mod retelling;
 mod schedule;
 mod session;
 

@@ -3,14 +3,22 @@
 /// The shortest and the longest pause.
 pub(crate) const BACKOFF_MS: (u64, u64) = (100, 5_000);
 
-/// Doubles from 100 ms to 5 s, jittered, so that many agents do not retry in step.
-pub(crate) fn backoff_ms(failures: u32) -> u64 {
+/// The longest pause after so many failures, in milliseconds: doubles from 100 ms to 5 s. The
+/// pause is a random one from half of that on, so that many agents do not retry in step.
+#[must_use]
+pub fn ceiling_ms(failures: u32) -> u64 {
     let (least_ms, most_ms) = BACKOFF_MS;
-    let ceiling_ms = (least_ms << failures.min(6)).min(most_ms);
+    (least_ms << failures.min(6)).min(most_ms)
+}
+
+/// Such a pause.
+#[cfg(feature = "agent")]
+pub(crate) fn backoff_ms(failures: u32) -> u64 {
+    let ceiling_ms = ceiling_ms(failures);
     fastrand::u64(ceiling_ms / 2..=ceiling_ms)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "agent"))]
 mod tests {
     use super::*;
 

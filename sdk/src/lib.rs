@@ -53,8 +53,8 @@ mod agent;
 mod agents;
 #[cfg(feature = "agent")]
 mod announce;
-#[cfg(feature = "agent")]
-mod backoff;
+#[cfg(feature = "stores")]
+pub mod backoff;
 pub mod clock;
 #[cfg(feature = "connect")]
 pub mod connect;

@@ -2,7 +2,7 @@
 //!
 //! Visible outside of the container, for dependants, people and dashboards: [`redis`] and [`nats`],
 //! and [`connected`] to whichever of them an address names. [`predecessor`] says whose records a process
-//! may remove.
+//! may remove, and [`retelling`] when everything is told again.
 
 #[cfg(feature = "stores")]
 pub mod any;
@@ -21,6 +21,8 @@ pub mod nats;
 pub mod predecessor;
 #[cfg(feature = "stores")]
 pub mod redis;
+#[cfg(feature = "stores")]
+pub mod retelling;
 
 use std::fmt;
 

@@ -73,6 +73,7 @@ mod run_notify;
 mod run_output;
 mod run_process;
 mod run_programs;
+mod run_store;
 mod run_when;
 mod secrets;
 mod secrets_misplaced;

@@ -8,11 +8,11 @@ use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::connect::store::Server;
 use ready_probe_sdk::connect::{failover, round};
 use ready_probe_sdk::signal::Name;
-use ready_probe_sdk::store::Store;
 use ready_probe_sdk::store::any::AnyStore;
 use ready_probe_sdk::store::nats::NatsStore;
 use ready_probe_sdk::store::predecessor::Successor;
 use ready_probe_sdk::store::redis::RedisStore;
+use ready_probe_sdk::store::{Failure, Store};
 
 use super::kept::Resting;
 use super::nats::NatsLink;
@@ -46,20 +46,22 @@ pub async fn tidy(
     note(place, tidied.await, secrets);
 }
 
-/// The same, and removes what dead processes of this container have published of these agents.
+/// The same, and removes what dead processes of this container have published of these agents. Returns
+/// those that a living one publishes as well.
 pub async fn succeed(
     place: &Place,
     store: &mut LinkedStore,
-    agents: &[Name],
+    (successor, agents): (&Successor, &[Name]),
     limit: TimeLimit,
     secrets: &Secrets,
-) {
-    let successor = Successor::current();
-    let succeeded = limit.hold(async {
-        let succeeded = successor.succeed(store, agents).await;
-        succeeded.map(drop).map_err(|e| e.cause)
-    });
-    note(place, succeeded.await, secrets);
+) -> Result<Vec<Name>, Failure> {
+    let succeeded = limit.hold(async { Ok(successor.succeed(store, agents).await) });
+    let succeeded = succeeded
+        .await
+        .unwrap_or_else(|why| Err(Failure::lost(why)));
+    let noted = succeeded.as_ref().map(drop).map_err(|e| e.cause.clone());
+    note(place, noted, secrets);
+    succeeded
 }
 
 fn note(place: &Place, tidied: Result<(), String>, secrets: &Secrets) {

@@ -1,20 +1,27 @@
 //! Tells a store what this container is told: the newest record, and again until the store has it.
+//!
+//! An agent of the SDK's tells it in the same way: by the same rules it tells everything again when the
+//! store was away, looks for its predecessors, and pauses between tries.
 
+use std::cell::Cell;
+use std::future::pending;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use ready_probe_sdk::backoff::ceiling_ms;
+use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::place::Place;
-use ready_probe_sdk::signal::Announced;
-use ready_probe_sdk::store::{Published, Record, Store};
+use ready_probe_sdk::signal::{Announced, BEATS_PER_TTL};
+use ready_probe_sdk::store::predecessor::Successor;
+use ready_probe_sdk::store::predecessor::looks::Looks;
+use ready_probe_sdk::store::retelling::Retelling;
+use ready_probe_sdk::store::{Failure, Published, Record, Store, Stored};
 use tokio::sync::watch;
 
 use ready_probe::link::store::{self, LinkedStore};
 use ready_probe::redact::Secrets;
 use ready_probe::time_limit::TimeLimit;
-use ready_probe_sdk::clock;
 
-/// How long to wait after a failure, the first time and at most.
-const PAUSE_FIRST: Duration = Duration::from_millis(500);
-const PAUSE_LAST: Duration = Duration::from_secs(10);
 /// What a server answers at the most.
 const MAX_REPLY_BYTES: usize = 1024 * 1024;
 /// How much of what it says is quoted.
@@ -45,6 +52,8 @@ pub enum ToHold {
 pub struct StoreTold {
     /// The newest that the store has.
     pub version: u64,
+    /// When it is told again, since something older may still be under way to it.
+    pub again_ms: Option<u64>,
     /// For the record in this container.
     pub announced: Option<Announced>,
 }
@@ -64,106 +73,210 @@ impl Announcer<'_> {
     /// Tells whatever is due, without end.
     pub async fn tell(&self, mut due: watch::Receiver<Due>, told: watch::Sender<StoreTold>) {
         let mut session = Session::default();
-        let mut pause = PAUSE_FIRST;
+        let mut failures = 0;
         loop {
             let now = due.borrow_and_update().clone();
+            let is_new = now.version != told.borrow().version;
             if let Some(held) = &now.held
-                && now.version != told.borrow().version
+                && (is_new || session.is_due())
             {
-                let answer = self.tell_once(&mut session, held).await;
-                let (ok, reason) = match answer {
-                    Ok(reservation) => (true, reservation),
-                    Err(why) => (false, Some(self.quote(&why))),
-                };
-                told.send_modify(|told| {
-                    if ok {
-                        told.version = now.version;
-                    }
-                    told.announced = Some(Announced {
-                        store: self.place.store.redacted().to_owned(),
-                        ok,
-                        reason,
-                    });
-                });
-                if !ok {
+                if !self.turn(&mut session, &now, held, &told).await {
                     // What is said last can't wait.
                     let is_last = due.wait_for(|due| due.last && !now.last);
-                    let _ = tokio::time::timeout(pause, is_last).await;
-                    pause = (pause * 2).min(PAUSE_LAST);
+                    let _ = tokio::time::timeout(pause(failures, held), is_last).await;
+                    failures = failures.saturating_add(1);
                     continue;
                 }
-                pause = PAUSE_FIRST;
+                failures = 0;
             }
-            if due.changed().await.is_err() {
-                return std::future::pending().await;
+            tokio::select! {
+                changed = due.changed() => if changed.is_err() {
+                    return pending().await;
+                },
+                () = until(session.retelling.due_ms()) => {}
             }
+        }
+    }
+
+    /// Tells it, says what came of that, and looks for predecessors if it is time. Returns whether the store has it.
+    async fn turn(
+        &self,
+        session: &mut Session,
+        due: &Due,
+        held: &ToHold,
+        told: &watch::Sender<StoreTold>,
+    ) -> bool {
+        let taken_ms = clock::mono_ms();
+        let retells = session.retelling.is_due(taken_ms);
+        let answer = self.tell_once(session, held).await;
+        match &answer {
+            Ok(_) => session.retelling.came_through(taken_ms, clock::mono_ms()),
+            Err(_) => session.retelling.broke(),
+        }
+        let (ok, reason) = match answer {
+            Ok(Ok(reservation)) => (true, reservation),
+            Ok(Err(why)) | Err(why) => (false, Some(why)),
+        };
+        let reason = reason.map(|reason| self.quote(&reason));
+        session.is_lost = !ok;
+        told.send_modify(|told| {
+            if ok {
+                told.version = due.version;
+            }
+            told.again_ms = session.retelling.due_ms();
+            told.announced = Some(Announced {
+                store: self.place.store.redacted().to_owned(),
+                ok,
+                reason,
+            });
+        });
+        if let ToHold::Record(record) = held
+            && ok
+            && !due.last
+            && session.looks.is_due(taken_ms, retells)
+        {
+            self.look_for_predecessors(session, &record.published).await;
+        }
+        ok
+    }
+
+    /// Tells it over the connection that there is, or else over a new one: the server may have hung up on one that
+    /// was idle. The outer error says that the store could not be asked, the inner one that it refuses this.
+    async fn tell_once(&self, session: &mut Session, held: &ToHold) -> Result<Stored, String> {
+        let limit = self.limit();
+        if let Some(mut store) = session.store.take() {
+            let answer = limit.hold(async { Ok(put(&mut store, held).await) }).await;
+            if let Ok(Ok(stored)) = answer {
+                session.store = Some(store);
+                return Ok(stored);
+            }
+            session.retelling.broke();
+        }
+        let begun = Cell::new(0);
+        let opened = store::first(self.place, limit, async |endpoint| {
+            let mut store =
+                store::open(self.place, endpoint, MAX_REPLY_BYTES, self.secrets).await?;
+            begun.set(begun.get() + 1);
+            let stored = put(&mut store, held).await.map_err(|e| e.cause)?;
+            Ok((store, stored))
+        });
+        let (store, stored) = opened.await?;
+        if begun.get() > 1 {
+            // A server before this one may still take it.
+            session.retelling.broke();
+        }
+        session.store = Some(store);
+        Ok(stored)
+    }
+
+    /// An extra, with a time of its own. What fails for want of a connection is tried again on the next one.
+    async fn look_for_predecessors(&self, session: &mut Session, own: &Published) {
+        let Some(store) = &mut session.store else {
+            return;
+        };
+        let successor = Successor {
+            instance: Some(own.instance.clone()),
+            ..Successor::current()
+        };
+        let agents = std::slice::from_ref(&own.agent);
+        let looked = store::succeed(
+            self.place,
+            store,
+            (&successor, agents),
+            self.limit(),
+            self.secrets,
+        );
+        let looked = looked.await;
+        let has_sibling = match looked {
+            Ok(siblings) => !siblings.is_empty(),
+            Err(failure) if failure.reconnect => {
+                session.store = None;
+                return;
+            }
+            Err(_) => false,
+        };
+        let retelling = session.retelling.is_going_on();
+        session.looks = session
+            .looks
+            .after(has_sibling, retelling, clock::mono_ms());
+    }
+
+    fn limit(&self) -> TimeLimit {
+        TimeLimit {
+            at: clock::instant() + self.timeout,
+            set: self.timeout,
         }
     }
 
     fn quote(&self, why: &str) -> String {
         store::quote(self.place, why, self.secrets, MAX_QUOTE_CHARS)
     }
-
-    /// One turn. On a connection that has been idle the server may have hung up: then on a new one.
-    async fn tell_once(
-        &self,
-        session: &mut Session,
-        held: &ToHold,
-    ) -> Result<Option<String>, String> {
-        let at = clock::instant() + self.timeout;
-        let limit = TimeLimit {
-            at,
-            set: self.timeout,
-        };
-        if let Some(mut store) = session.store.take() {
-            let answer = limit.hold(async { Ok(put(&mut store, held).await) }).await;
-            if let Ok(Ok(stored)) = answer {
-                session.store = Some(store);
-                return stored;
-            }
-        }
-        let opened = store::first(self.place, limit, async |endpoint| {
-            let mut store =
-                store::open(self.place, endpoint, MAX_REPLY_BYTES, self.secrets).await?;
-            let stored = put(&mut store, held).await?;
-            Ok((store, stored))
-        });
-        let (mut store, stored) = opened.await?;
-        if let (ToHold::Record(record), false) = (held, session.has_succeeded) {
-            let agents = std::slice::from_ref(&record.published.agent);
-            store::succeed(self.place, &mut store, agents, limit, self.secrets).await;
-            session.has_succeeded = true;
-        }
-        session.store = Some(store);
-        stored
-    }
 }
 
+/// The connection to a store, and what there is to do beside telling it what is new.
 #[derive(Default)]
 struct Session {
     store: Option<LinkedStore>,
-    /// What dead predecessors have left was removed.
-    has_succeeded: bool,
+    /// The store may not have what it was told last.
+    is_lost: bool,
+    retelling: Retelling,
+    /// For what dead predecessors have left.
+    looks: Looks,
+}
+
+impl Session {
+    /// Whether to tell what is not new.
+    fn is_due(&self) -> bool {
+        self.is_lost || self.retelling.is_due(clock::mono_ms())
+    }
+}
+
+/// How long to wait after so many failures before the next try. A short TTL leaves no time for the longest pause.
+fn pause(failures: u32, held: &ToHold) -> Duration {
+    let beat_ms = match held {
+        ToHold::Record(record) => record.ttl_ms / BEATS_PER_TTL,
+        ToHold::Nothing(_) => u64::MAX,
+    };
+    let most_ms = ceiling_ms(failures).min(beat_ms.max(ceiling_ms(0)));
+    let random = RandomState::new().hash_one(failures);
+    Duration::from_millis(most_ms - random % (most_ms / 2 + 1))
+}
+
+/// Waits until then; for ever if that is never.
+async fn until(at_ms: Option<u64>) {
+    let Some(at_ms) = at_ms else {
+        return pending().await;
+    };
+    let left_ms = at_ms.saturating_sub(clock::mono_ms());
+    tokio::time::sleep(Duration::from_millis(left_ms)).await;
 }
 
 /// The outer error says that the store could not be asked, the inner one that it refuses this.
-async fn put(
-    store: &mut LinkedStore,
-    held: &ToHold,
-) -> Result<Result<Option<String>, String>, String> {
+async fn put(store: &mut LinkedStore, held: &ToHold) -> Result<Stored, Failure> {
     match held {
         ToHold::Record(record) => {
-            let records = std::slice::from_ref(record);
-            let stored = store.put(records).await.map_err(|e| e.cause)?;
-            stored
-                .into_iter()
-                .next()
-                .ok_or("it did not answer".to_owned())
+            let stored = store.put(std::slice::from_ref(record)).await?;
+            let no_answer = || Failure::lost("it did not answer");
+            stored.into_iter().next().ok_or_else(no_answer)
         }
         ToHold::Nothing(published) => {
-            let published = std::slice::from_ref(published);
-            store.remove(published).await.map_err(|e| e.cause)?;
+            store.remove(std::slice::from_ref(published)).await?;
             Ok(Ok(None))
         }
+    }
+}
+
+/// Waits for a moment until a store has what it is to be told last. Where something older may still be under way to it,
+/// it is told again, if that is soon.
+pub async fn told_last(told: &mut watch::Receiver<StoreTold>, last: u64, patience: Duration) {
+    let has_last = told.wait_for(|told| told.version >= last);
+    let again_ms = match tokio::time::timeout(patience, has_last).await {
+        Ok(Ok(told)) => told.again_ms,
+        Ok(Err(_)) | Err(_) => return,
+    };
+    let soon_ms = clock::mono_ms().saturating_add(clock::millis(patience));
+    if again_ms.is_some_and(|again_ms| again_ms <= soon_ms) {
+        let again = told.wait_for(|told| told.again_ms != again_ms);
+        let _ = tokio::time::timeout(patience, again).await;
     }
 }

@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::retelling::Retelling;
 use crate::backoff::backoff_ms;
 use crate::clock;
 use crate::outbox::Outbox;
 use crate::signal::{MAX_TTL_MS, Name};
+use crate::store::predecessor::looks::Looks;
+use crate::store::retelling::Retelling;
 use crate::store::{Published, Record};
-
-/// How often to look again whether an agent's sibling has died: a look reads the whole fleet.
-const LOOKS: u8 = 2;
-/// And no sooner than this after the last look.
-const LOOK_PAUSE_MS: u64 = 1_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
@@ -38,23 +34,10 @@ pub(super) struct Entry {
     is_lost: bool,
     /// When to renew its record.
     pub(super) renew_ms: u64,
-    predecessors: Predecessors,
+    /// For what its predecessors have left in the store.
+    looks: Looks,
     /// The store answers, but does not take it.
     pub(super) is_refused: bool,
-}
-
-/// What an agent's predecessors have left in the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Predecessors {
-    /// The first turn from then on looks for it; later ones do, so many times, while a process
-    /// lives that may be about to die: some supervisors start the next one first.
-    ToLookFor {
-        from_ms: u64,
-        more: u8,
-    },
-    /// It has been, while some of it could still be under way.
-    ToLookForAgain,
-    LookedFor,
 }
 
 /// Of an agent that is gone.
@@ -107,10 +90,7 @@ impl Schedule {
             agent: Arc::clone(agent),
             is_lost: true,
             renew_ms: u64::MAX,
-            predecessors: Predecessors::ToLookFor {
-                from_ms: 0,
-                more: LOOKS,
-            },
+            looks: Looks::default(),
             is_refused: false,
         };
         self.agents.insert(name.clone(), entry);
@@ -209,11 +189,7 @@ impl Schedule {
             entry.is_lost = false;
             due.push(Due {
                 agent: Arc::clone(&entry.agent),
-                is_new: match entry.predecessors {
-                    Predecessors::ToLookFor { from_ms, .. } => from_ms <= now_ms,
-                    Predecessors::ToLookForAgain => retells,
-                    Predecessors::LookedFor => false,
-                },
+                is_new: entry.looks.is_due(now_ms, retells),
             });
         }
         due
@@ -226,23 +202,8 @@ impl Schedule {
             let Some(entry) = self.agents.get_mut(name) else {
                 continue;
             };
-            entry.predecessors = match entry.predecessors {
-                Predecessors::ToLookFor { more, .. } if more > 0 && siblings.contains(name) => {
-                    Predecessors::ToLookFor {
-                        from_ms: now_ms.saturating_add(LOOK_PAUSE_MS),
-                        more: more - 1,
-                    }
-                }
-                Predecessors::ToLookFor { .. }
-                | Predecessors::ToLookForAgain
-                | Predecessors::LookedFor => {
-                    if is_going_on {
-                        Predecessors::ToLookForAgain
-                    } else {
-                        Predecessors::LookedFor
-                    }
-                }
-            };
+            let has_sibling = siblings.contains(name);
+            entry.looks = entry.looks.after(has_sibling, is_going_on, now_ms);
         }
     }
 

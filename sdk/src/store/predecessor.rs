@@ -4,10 +4,12 @@
 //! will ever renew it. Host names prove nothing: containers share them. Without proof, the record
 //! ends with its TTL.
 
+pub mod looks;
+
 use super::{Failure, Published, Seen, Store};
 use crate::freshness::{self, NotReady};
 use crate::host::{self, Epoch, Process};
-use crate::signal::{Name, Signal};
+use crate::signal::{Instance, Name, Signal};
 
 /// What a process has to know about itself to recognize its predecessors.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +18,8 @@ pub struct Successor {
     pub epoch: Epoch,
     /// The container, if that is known.
     pub container: Option<String>,
+    /// What it publishes, if its signals name another process: one that does not publish itself.
+    pub instance: Option<Instance>,
 }
 
 impl Successor {
@@ -25,6 +29,7 @@ impl Successor {
         Self {
             epoch: Epoch::current(),
             container: host::container_id(),
+            instance: None,
         }
     }
 
@@ -102,7 +107,8 @@ impl Successor {
         let signals = seen.iter().filter_map(|seen| seen.signal.as_ref().ok());
         let siblings = signals.filter(|signal| {
             let is_dead = dead.iter().any(|dead| dead.instance == signal.instance);
-            let is_own = signal.pid == Some(std::process::id());
+            let is_own = signal.pid == Some(std::process::id())
+                || self.instance.as_ref() == Some(&signal.instance);
             self.shares_processes_with(signal) && !is_dead && !is_own
         });
         Ok(siblings.map(|signal| signal.agent.clone()).collect())

@@ -57,6 +57,7 @@ fn successor(container: Option<&str>, epoch: Epoch) -> Successor {
     Successor {
         epoch,
         container: container.map(ToOwned::to_owned),
+        instance: None,
     }
 }
 
@@ -240,4 +241,23 @@ async fn who_comes_takes_the_place_of_its_predecessor_and_of_nobody_else() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(left().await, (named(&stay), Vec::new()));
+}
+
+#[tokio::test]
+async fn what_it_publishes_for_another_process_is_no_sibling() {
+    let mut store = MemoryStore::default();
+    let published = Signal {
+        pid: Some(1),
+        pid_start: Process::of(1).start(),
+        ..signal("a", None, Epoch::current())
+    };
+    let record = Record::of(&published).unwrap();
+    store.put(&[record]).await.unwrap()[0].as_ref().unwrap();
+    let agents = [published.agent.clone()];
+    let mut successor = successor(None, Epoch::current());
+    let siblings = successor.succeed(&mut store, &agents).await;
+    assert_eq!(siblings, Ok(agents.to_vec()));
+    successor.instance = Some(published.instance.clone());
+    let siblings = successor.succeed(&mut store, &agents).await;
+    assert_eq!(siblings, Ok(Vec::new()));
 }

@@ -15,8 +15,9 @@
 /// bound what falls between.
 const AFTER_MS: [u64; 5] = [1_000, 5_000, 15_000, 45_000, 120_000];
 
+/// What an outage of a store leaves to be told again.
 #[derive(Debug, Default)]
-pub(super) struct Retelling {
+pub struct Retelling {
     /// The store has failed, and nothing has come through since.
     is_broken: bool,
     back: Option<Back>,
@@ -40,12 +41,12 @@ impl Back {
 impl Retelling {
     /// A turn has failed. Whether that cost a connection does not matter: a process without one may
     /// follow one that had, and that left something under way.
-    pub(super) fn broke(&mut self) {
+    pub fn broke(&mut self) {
         self.is_broken = true;
     }
 
     /// A turn has come through: what was due when it was taken is told.
-    pub(super) fn came_through(&mut self, taken_ms: u64, now_ms: u64) {
+    pub fn came_through(&mut self, taken_ms: u64, now_ms: u64) {
         if std::mem::take(&mut self.is_broken) {
             self.back = Some(Back {
                 since_ms: now_ms,
@@ -64,17 +65,21 @@ impl Retelling {
 
     /// When everything is told again; `None` while the store is away, since everything waits for it
     /// anyway.
-    pub(super) fn due_ms(&self) -> Option<u64> {
+    #[must_use]
+    pub fn due_ms(&self) -> Option<u64> {
         let back = self.back.as_ref().filter(|_| !self.is_broken)?;
         back.due_ms()
     }
 
-    pub(super) fn is_due(&self, now_ms: u64) -> bool {
+    /// Whether everything is told again now.
+    #[must_use]
+    pub fn is_due(&self, now_ms: u64) -> bool {
         self.due_ms().is_some_and(|due_ms| due_ms <= now_ms)
     }
 
     /// What is told now may have to be told again.
-    pub(super) fn is_going_on(&self) -> bool {
+    #[must_use]
+    pub fn is_going_on(&self) -> bool {
         self.is_broken || self.back.is_some()
     }
 }
