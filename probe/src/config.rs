@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli;
 use crate::exit::Exit;
+use crate::relay::Task;
 use crate::run;
 use crate::start::Start;
 use ready_probe::settings::{Flags, Format, Settings};
@@ -36,7 +37,7 @@ const VARIABLES: &[&str] = &[
 
 /// Runs the command.
 pub fn run(args: &cli::Config, options: &Flags, start: &Start) -> Exit {
-    if let Err(exit) = run::relay(options, start).here() {
+    if let Err(exit) = run::relay(Task::Whole, options, start).here() {
         return exit;
     }
     let settings = match run::resolve(options, &args.targets.targets, start) {

@@ -1,5 +1,8 @@
 //! If a command's settings lie on a mount that may hang, a child runs the whole command. This
 //! process passes on what the child says, and how it ends.
+//!
+//! What starts a program of the user's can't be left to a child. A child then only tries whether what may hang
+//! answers, and ends.
 
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -12,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe;
 
 use crate::exit::Exit;
+use ready_probe::child;
 use ready_probe::event_loop;
 use ready_probe::far;
 use ready_probe::memory::{Keeper, News, SHORT_PATIENCE};
@@ -19,8 +23,39 @@ use ready_probe::time_limit::TimeLimit;
 
 /// What a list of the largest fleet takes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// The child's task; when this process started follows, in milliseconds of the monotonic clock.
-const ROLE: &str = "relays ";
+/// What a child does of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// All of it.
+    Whole,
+    /// It resolves the settings, and ends.
+    Settings,
+    /// It reads what they name as well, and ends.
+    Named,
+}
+
+impl Task {
+    const ALL: [Self; 3] = [Self::Whole, Self::Settings, Self::Named];
+
+    /// How a child is told; when its parent started follows, in milliseconds of the monotonic clock.
+    fn role(self) -> &'static str {
+        match self {
+            Self::Whole => "relays ",
+            Self::Settings => "resolves ",
+            Self::Named => "tries ",
+        }
+    }
+
+    /// This process's, if it is such a child, and when its parent started.
+    fn own() -> Option<(Self, u64)> {
+        let role = ready_probe::role::role()?;
+        let role = role.to_str()?;
+        Self::ALL.into_iter().find_map(|task| {
+            let begun_ms = role.strip_prefix(task.role())?;
+            Some((task, begun_ms.parse().ok()?))
+        })
+    }
+}
 
 /// What became of a command that was left to a child.
 pub enum Relayed {
@@ -41,12 +76,25 @@ impl Relayed {
             Self::Failed(why) => Err(Exit::failed(why)),
         }
     }
+
+    /// The same where the child has only tried it: what it could do is done here.
+    pub fn tried(self) -> Result<(), Exit> {
+        match &self {
+            Self::Done(exit) if exit.status() == 0 => Ok(()),
+            Self::No | Self::Done(_) | Self::Failed(_) => self.here(),
+        }
+    }
+}
+
+/// What this process is to do and no more, if it is the child of a command that only tries.
+pub fn trial() -> Option<Task> {
+    let (task, _) = Task::own()?;
+    (task != Task::Whole).then_some(task)
 }
 
 /// When the whole command has begun, if this is such a child: what its parent has spent of the time is gone.
 pub fn begun() -> Option<Instant> {
-    let role = ready_probe::role::role()?;
-    let begun_ms: u64 = role.to_str()?.strip_prefix(ROLE)?.parse().ok()?;
+    let (_, begun_ms) = Task::own()?;
     let gone = Duration::from_millis(clock::mono_ms().checked_sub(begun_ms)?);
     clock::instant().checked_sub(gone)
 }
@@ -55,6 +103,7 @@ pub fn begun() -> Option<Instant> {
 /// files and folders, each after the place where it was set, for people. `signals` is where the
 /// probe's memory is, as far as that is known.
 pub fn if_needed(
+    task: Task,
     needed: impl IntoIterator<Item = (String, PathBuf)>,
     signals: &Folder,
     mounts: &Mounts,
@@ -75,7 +124,10 @@ pub fn if_needed(
     let before = keeper.recall().memory.stuck(&key).copied();
     let gone = clock::instant().saturating_duration_since(begun);
     let begun_ms = clock::mono_ms().saturating_sub(clock::millis(gone));
-    let role = format!("{ROLE}{begun_ms}");
+    let role = format!("{}{begun_ms}", task.role());
+    if let Err(e) = child::keep_ended() {
+        tracing::debug!("how it ends may not be seen: {e}");
+    }
     let mut child = match far::start_for(point, before.as_ref(), &role, true) {
         Ok(child) => child,
         Err(why) => return failed(why),

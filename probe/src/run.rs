@@ -4,11 +4,12 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
+use ready_probe_sdk::connect::file;
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::variable;
 
 use crate::exit::Exit;
-use crate::relay::{self, Relayed};
+use crate::relay::{self, Relayed, Task};
 use crate::start::Start;
 use ready_probe::event_loop;
 use ready_probe::far;
@@ -74,16 +75,23 @@ pub fn probe(targets: &[String], options: &Flags, start: &Start) -> Exit {
 
 /// Leaves a probe to a child, if the files that its settings are in may hang. The error is how it has ended then.
 pub fn relay_probe(options: &Flags, start: &Start) -> Result<(), Exit> {
-    match relay(options, start) {
+    match relay(Task::Whole, options, start) {
         Relayed::No => Ok(()),
         Relayed::Done(exit) => Err(exit),
         Relayed::Failed(why) => Err(unanswered(&why, options, start)),
     }
 }
 
-/// If this process is the child of a probe, whatever the command: asks what concerns its mount, and nothing else. It
-/// has its parent's arguments, so every command that asks checks begins with this once it knows them.
+/// If this process is the child of a probe, whatever the command: asks what concerns its mount, or tries what its
+/// settings name, and nothing else. It has its parent's arguments, so every command that asks checks or starts a
+/// program begins with this once it knows them.
 pub fn answered_parent(settings: &Settings, start: &Start) -> Option<Exit> {
+    if let Some(task) = relay::trial() {
+        if task == Task::Named {
+            try_named(settings);
+        }
+        return Some(Exit::Done(String::new()));
+    }
     let mount = far::answer::mount()?;
     let timeout = settings.timeout.value;
     start.end_by(timeout + LATER);
@@ -104,8 +112,20 @@ fn answer_parent(probe: &Probe<'_>, limit: TimeLimit) -> Exit {
     }
 }
 
-/// Leaves a command to a child, if the files that its settings are in may hang.
-pub fn relay(options: &Flags, start: &Start) -> Relayed {
+/// Reads what settings name, as [`relay_resolved`] finds it. What can't be read is told by whoever needs it.
+fn try_named(settings: &Settings) {
+    for dir in settings.folder.value.dirs() {
+        let _ = std::fs::read_dir(dir).map(|mut entries| entries.next().is_some());
+    }
+    if let Some(place) = &settings.place {
+        for path in place.value.store.files() {
+            let _ = file::read_text(&path);
+        }
+    }
+}
+
+/// Leaves a command to a child, or a part of it, if the files that its settings are in may hang.
+pub fn relay(task: Task, options: &Flags, start: &Start) -> Relayed {
     let Some(mounts) = start.far_mounts() else {
         return Relayed::No;
     };
@@ -115,11 +135,12 @@ pub fn relay(options: &Flags, start: &Start) -> Relayed {
     // One that can't be used is told by whoever resolves the settings.
     let timeout = without_file::timeout(options, &env).unwrap_or(DEFAULT_TIMEOUT);
     let files = without_file::files(options, &env);
-    relay::if_needed(files, &signals, mounts, start.at, start.limit(timeout))
+    let limit = start.limit(timeout);
+    relay::if_needed(task, files, &signals, mounts, start.at, limit)
 }
 
 /// The same for what its settings name: the folder of signals, and the files and sockets of a store.
-fn relay_resolved(settings: &Settings, start: &Start) -> Relayed {
+fn relay_resolved(task: Task, settings: &Settings, start: &Start) -> Relayed {
     let Some(mounts) = start.far_mounts() else {
         return Relayed::No;
     };
@@ -131,15 +152,35 @@ fn relay_resolved(settings: &Settings, start: &Start) -> Relayed {
         files.map(|file| (place.origin.to_string(), file))
     });
     let limit = start.limit(settings.timeout.value);
-    relay::if_needed(dirs.chain(files), &signals.value, mounts, start.at, limit)
+    let needed = dirs.chain(files);
+    relay::if_needed(task, needed, &signals.value, mounts, start.at, limit)
 }
 
 /// The settings of a command that checks nothing, where nothing that they name may hang. The error is how
 /// the command ends.
 pub fn resolve_alone(options: &Flags, start: &Start) -> Result<Settings, Exit> {
-    relay(options, start).here()?;
+    relay(Task::Whole, options, start).here()?;
     let settings = resolve_with(options, start, |env| Settings::resolve_alone(options, env))?;
-    relay_resolved(&settings, start).here()?;
+    relay_resolved(Task::Whole, &settings, start).here()?;
+    Ok(settings)
+}
+
+/// The settings of a command that starts a program, which no child can do for it: where the files that they are in may
+/// hang, a child resolves them first. The error is how the command ends.
+pub fn resolve_tried(options: &Flags, targets: &[String], start: &Start) -> Result<Settings, Exit> {
+    relay(Task::Settings, options, start).tried()?;
+    Ok(resolve(options, targets, start)?)
+}
+
+/// The same for one that asks these targets alone, if any, and uses the folder of signals and the store itself.
+pub fn resolve_named_tried(
+    options: &Flags,
+    targets: &[String],
+    start: &Start,
+) -> Result<Settings, Exit> {
+    relay(Task::Settings, options, start).tried()?;
+    let settings = resolve_named(options, targets, start)?;
+    relay_resolved(Task::Named, &settings, start).tried()?;
     Ok(settings)
 }
 
@@ -186,11 +227,7 @@ pub fn resolve(options: &Flags, targets: &[String], start: &Start) -> Result<Set
 }
 
 /// The same for a command that asks these targets alone, if any.
-pub fn resolve_named(
-    options: &Flags,
-    targets: &[String],
-    start: &Start,
-) -> Result<Settings, Invalid> {
+fn resolve_named(options: &Flags, targets: &[String], start: &Start) -> Result<Settings, Invalid> {
     if targets.is_empty() {
         return resolve_with(options, start, |env| Settings::resolve_alone(options, env));
     }

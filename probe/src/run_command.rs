@@ -77,9 +77,9 @@ pub fn run(args: &cli::Run, flags: &Flags, start: &Start) -> Exit {
         Ok(options) => options,
         Err(invalid) => return invalid.into(),
     };
-    let settings = match run::resolve_named(flags, &args.when, start) {
+    let settings = match run::resolve_named_tried(flags, &args.when, start) {
         Ok(settings) => settings,
-        Err(invalid) => return invalid.into(),
+        Err(exit) => return exit,
     };
     if let Some(exit) = run::answered_parent(&settings, start) {
         return exit;

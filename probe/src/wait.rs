@@ -41,9 +41,9 @@ pub fn run(args: &cli::Wait, options: &Flags, start: &Start) -> Exit {
         Ok(limit) => limit,
         Err(why) => return Invalid::new(&Origin::Flag("--for"), why).into(),
     };
-    let mut settings = match run::resolve(options, &args.targets.targets, start) {
+    let mut settings = match run::resolve_tried(options, &args.targets.targets, start) {
         Ok(settings) => settings,
-        Err(invalid) => return invalid.into(),
+        Err(exit) => return exit,
     };
     if args.targets.targets.is_empty() && !args.command.is_empty() {
         only_dependencies(&mut settings);

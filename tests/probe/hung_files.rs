@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ready_probe_test_support::fuse::Fuse;
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
-use ready_probe_test_support::process::{Guard, Run, run, run_within, wait_until};
+use ready_probe_test_support::process::{Guard, Run, run, wait_until};
 use ready_probe_test_support::servers::Redis;
 use ready_probe_test_support::tls::Ca;
 
@@ -26,13 +26,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_secs(3);
 
 /// A container beside which a folder is shown that may hang.
-struct World {
-    container: Container,
-    fuse: Fuse,
+pub struct World {
+    pub container: Container,
+    pub fuse: Fuse,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let container = Container::new();
         for folder in ["behind", "far"] {
             fs::create_dir(container.path(folder)).unwrap();
@@ -42,20 +42,20 @@ impl World {
     }
 
     /// Puts a file there; returns where it is seen.
-    fn file(&self, name: &str, text: &str) -> String {
+    pub fn file(&self, name: &str, text: &str) -> String {
         fs::write(self.container.path("behind").join(name), text).unwrap();
         self.far(name)
     }
 
-    fn far(&self, name: &str) -> String {
+    pub fn far(&self, name: &str) -> String {
         self.container.path("far").join(name).display().to_string()
     }
 
-    fn point(&self) -> String {
+    pub fn point(&self) -> String {
         self.container.path("far").display().to_string()
     }
 
-    fn probe(&self, args: &[&str]) -> Command {
+    pub fn probe(&self, args: &[&str]) -> Command {
         let mut probe = self.container.probe(args);
         probe.current_dir(self.container.path(""));
         probe.env("READY_TIMEOUT", format!("{}ms", TIMEOUT.as_millis()));
@@ -63,7 +63,7 @@ impl World {
     }
 
     /// Probes that have been left behind.
-    fn left(&self) -> Vec<u32> {
+    pub fn left(&self) -> Vec<u32> {
         probes_below(&self.container.path(""))
     }
 }
@@ -104,7 +104,7 @@ fn probes_below(folder: &Path) -> Vec<u32> {
 }
 
 #[track_caller]
-fn assert_in_time(run: &Run) {
+pub fn assert_in_time(run: &Run) {
     assert!(run.elapsed < TIMEOUT + SLACK, "{run:?}");
 }
 
@@ -359,69 +359,8 @@ fn a_command_that_asks_what_lies_far_is_run_once() {
     assert!(!runs.exists());
 }
 
-#[test]
-fn a_command_whose_settings_hang_ends_too() {
-    let world = World::new();
-    let config = world.file("toml", "");
-    let ready = world.far("ready");
-    let list = starved::unless_starved(|| run(&mut world.probe(&["list", "--config", &config])));
-    assert_eq!(list.code(), 0, "{list:?}");
-    world.fuse.hang();
-    let in_file = format!("dir = \"{ready}\"");
-    let near = world.container.file("near.toml", in_file);
-    let near = near.to_str().unwrap();
-    let socket = format!("redis+unix://{}", world.far("socket"));
-    let certificate = format!("rediss://127.0.0.1:1#ca={config}");
-    let mut starved = 0;
-    for args in [
-        &["config", "--config", &config, "--dir", &ready][..],
-        &["list", "--dir", &ready],
-        &["mark", "a", "--dir", &ready],
-        &["list", "--config", near],
-        &["mark", "a", "--config", near],
-        &["list", "--store", &socket],
-        &["mark", "a", "--store", &certificate],
-    ] {
-        let mut probe = world.probe(args);
-        if args.contains(&near) {
-            // The environment goes before the file.
-            probe.env_remove("READY_DIR");
-        }
-        let run = unless_starved(&mut probe, &mut starved);
-        let says = format!("{} does not answer", world.point());
-        assert_mentions(&run, 1, &["ready-probe: ", &says]);
-        assert_in_time(&run);
-    }
-    // One is remembered in READY_DIR, and one in a default folder, where READY_DIR itself hangs.
-    // All tests share the latter: where its lock is held for too long, one more is left.
-    let left = world.left().len();
-    assert!((2..=4 + starved).contains(&left), "{left}");
-}
-
-/// The test stands for a parent that has used up most of its time before it left the command to a child.
-#[test]
-fn a_child_that_a_command_was_left_to_keeps_its_parents_time() {
-    let container = Container::new();
-    let silent = Hostile::tcp(Behaviour::Silent);
-    let target = format!("redis://{}", silent.addr());
-    for args in [&[target.as_str()][..], &["list", "--store", &target]] {
-        let began = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let began_ms = (began.tv_sec - 55) * 1_000;
-        let mut probe = container.probe(args);
-        probe.env("READY_TIMEOUT", "60s").env(
-            "READY_PROBE_CHILD",
-            format!("{}:relays {began_ms}", std::process::id()),
-        );
-        let run = run_within(&mut probe, Duration::from_secs(120));
-        assert_eq!(run.code(), 1, "{run:?}");
-        assert!(run.stdout.contains("no answer within 1m"), "{run:?}");
-        // Five seconds were left.
-        assert!(run.elapsed < Duration::from_secs(40), "{run:?}");
-    }
-}
-
 /// Runs it again where the machine was too busy; such a one has not had the time to remember its child.
-fn unless_starved(probe: &mut Command, starved: &mut usize) -> Run {
+pub fn unless_starved(probe: &mut Command, starved: &mut usize) -> Run {
     loop {
         let run = run(probe);
         if !is_starved(&run) || *starved == 10 {

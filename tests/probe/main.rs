@@ -27,6 +27,7 @@ mod http_body;
 mod http_rest;
 mod https;
 mod hung_files;
+mod hung_settings;
 mod install;
 mod invalid_arguments;
 mod invalid_file;
