@@ -104,7 +104,7 @@ pub fn begun() -> Option<Instant> {
 /// probe's memory is, as far as that is known.
 pub fn if_needed(
     task: Task,
-    needed: impl IntoIterator<Item = (String, PathBuf)>,
+    needed: Vec<(String, PathBuf)>,
     signals: &Folder,
     mounts: &Mounts,
     begun: Instant,

@@ -152,7 +152,7 @@ fn relay_resolved(task: Task, settings: &Settings, start: &Start) -> Relayed {
         files.map(|file| (place.origin.to_string(), file))
     });
     let limit = start.limit(settings.timeout.value);
-    let needed = dirs.chain(files);
+    let needed = dirs.chain(files).collect();
     relay::if_needed(task, needed, &signals.value, mounts, start.at, limit)
 }
 
@@ -160,7 +160,7 @@ fn relay_resolved(task: Task, settings: &Settings, start: &Start) -> Relayed {
 /// the command ends.
 pub fn resolve_alone(options: &Flags, start: &Start) -> Result<Settings, Exit> {
     relay(Task::Whole, options, start).here()?;
-    let settings = resolve_with(options, start, |env| Settings::resolve_alone(options, env))?;
+    let settings = resolve_without_checks(options, start)?;
     relay_resolved(Task::Whole, &settings, start).here()?;
     Ok(settings)
 }
@@ -221,7 +221,7 @@ pub fn finish(report: &Report, settings: &Settings, start: &Start) -> Exit {
 
 /// Resolves the settings, and puts those in force that concern the whole run.
 pub fn resolve(options: &Flags, targets: &[String], start: &Start) -> Result<Settings, Invalid> {
-    resolve_with(options, start, |env| {
+    resolve_with(options, start, &|env| {
         Settings::resolve(options, targets, env)
     })
 }
@@ -229,15 +229,19 @@ pub fn resolve(options: &Flags, targets: &[String], start: &Start) -> Result<Set
 /// The same for a command that asks these targets alone, if any.
 fn resolve_named(options: &Flags, targets: &[String], start: &Start) -> Result<Settings, Invalid> {
     if targets.is_empty() {
-        return resolve_with(options, start, |env| Settings::resolve_alone(options, env));
+        return resolve_without_checks(options, start);
     }
     resolve(options, targets, start)
+}
+
+fn resolve_without_checks(options: &Flags, start: &Start) -> Result<Settings, Invalid> {
+    resolve_with(options, start, &|env| Settings::resolve_alone(options, env))
 }
 
 fn resolve_with(
     options: &Flags,
     start: &Start,
-    resolve: impl Fn(&Env<'_>) -> Result<Settings, Invalid>,
+    resolve: &dyn Fn(&Env<'_>) -> Result<Settings, Invalid>,
 ) -> Result<Settings, Invalid> {
     let lookup = variable::read;
     let env = Env::new(&lookup);
