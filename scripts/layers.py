@@ -27,7 +27,7 @@ LAYERS = {
     """,
     "probe/src/lib.rs": """
         outcome fleet redact duration time_limit verdict grace hold answer left_behind role event_loop child signals
-        target settings link newest check memory far watch plan report judge probe lib
+        target settings link newest check memory far watch plan report confirm judge probe lib
     """,
     "probe/src/main.rs": """
         exit cli typed deadline relay start run long_poll config install list mark run_command wait main

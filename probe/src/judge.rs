@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::freshness::Span;
 
 use crate::answer::Answer;
+use crate::confirm;
 use crate::fleet::Fleet;
 use crate::grace::Grace;
 use crate::memory::{Answered, Memory, News, Past, Roster};
@@ -141,10 +141,6 @@ pub struct Judging {
     pub confirms: bool,
 }
 
-/// How long a check does not pass before that is news, if it says nothing else. HEALTHCHECK's own default
-/// forgives as much: two failures, 30 s apart, of three.
-const DEFAULT_CONFIRM: Duration = Duration::from_secs(10);
-
 impl Judging {
     /// One row a check.
     pub fn rows(&self, learned: Learned, now_ms: u64) -> Vec<Row> {
@@ -196,20 +192,11 @@ impl Judging {
         } else {
             within
         };
-        let confirm = target.confirm.unwrap_or(DEFAULT_CONFIRM);
         let unconfirmed = match (tolerance, past) {
             (Tolerance::Exhausted, Some(past))
-                if self.confirms && self.is_kept && !counts_at_once(&target.kind) =>
+                if self.confirms && self.is_kept && !answer.outcome.passes() =>
             {
-                match (past.last, came) {
-                    // Somebody else has heard a yes since: it is asked again before anything is said.
-                    (Answered::Pass, Came::Before(_)) => Tolerance::Tolerated {
-                        until_ms: Some(now_ms),
-                    },
-                    (Answered::Pass | Answered::Fail | Answered::Unknown, _) => {
-                        past.unconfirmed(confirm, as_of_ms)
-                    }
-                }
+                confirm::tolerance(&target, past, as_of_ms, now_ms)
             }
             (Tolerance::Exhausted | Tolerance::Tolerated { .. }, _) => Tolerance::Exhausted,
         };
@@ -237,14 +224,12 @@ impl Judging {
                 _,
             ) => outcome,
         };
-        let is_unconfirmed = matches!(unconfirmed, Tolerance::Tolerated { .. });
-        let (outcome, tolerance) = match (outcome.passes(), is_unconfirmed) {
-            (false, true) => {
-                let confirm = Span(millis(confirm));
-                let said = |text| format!("{text}; counts once it has not passed for {confirm}");
+        let (outcome, tolerance) = match unconfirmed {
+            Tolerance::Tolerated { .. } => {
+                let said = |text: String| confirm::said(&text, &target);
                 (outcome.with_text(said), unconfirmed)
             }
-            (_, _) => (outcome, tolerance),
+            Tolerance::Exhausted => (outcome, tolerance),
         };
         Row {
             subject: match (&target.kind, &target.name) {
@@ -262,23 +247,6 @@ impl Judging {
             outcome,
             elapsed: answer.elapsed,
         }
-    }
-}
-
-/// Of an agent's own word, its death, stall or end of its TTL nobody doubts.
-fn counts_at_once(kind: &Kind) -> bool {
-    match kind {
-        Kind::Agents | Kind::Agent { .. } => true,
-        Kind::Peer { .. }
-        | Kind::Redis(_)
-        | Kind::Nats(_)
-        | Kind::Http(_)
-        | Kind::Connect(_)
-        | Kind::Process { .. }
-        | Kind::Pid(_)
-        | Kind::Exec(_)
-        | Kind::File(_) => false,
-        Kind::Any(targets) => targets.iter().all(|target| counts_at_once(&target.kind)),
     }
 }
 

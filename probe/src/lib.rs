@@ -11,7 +11,8 @@
 //! | [`check`], [`link`], [`far`] | asking: here, over connections, and by a child |
 //! | [`outcome`], [`verdict`] | what an answer means, and all of them together |
 //! | [`judge`] | what is made of the answers, in the light of those before |
-//! | [`hold`], [`watch`] | whether an answer may be held back, and what ends that |
+//! | [`grace`], [`confirm`] | how long an Unknown is tolerated after a yes; and a "no", while an answer is held |
+//! | [`hold`] | whether an answer may be held back |
 //! | [`memory`] | what is remembered from one probe to the next |
 //! | [`watch`] | what wakes whoever waits for agents |
 //! | [`report`] | what is printed |
@@ -19,6 +20,7 @@
 pub mod answer;
 pub mod check;
 pub mod child;
+pub mod confirm;
 pub mod duration;
 pub mod event_loop;
 pub mod far;

@@ -10,7 +10,6 @@ mod heard;
 mod missing_peers;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -202,14 +201,6 @@ impl Past {
     /// How long it has answered as it does now.
     pub fn lasted_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.since_ms)
-    }
-
-    /// Whether it has passed, and has not failed to pass for as long as `confirm` since.
-    pub fn unconfirmed(&self, confirm: Duration, now_ms: u64) -> Tolerance {
-        match self.no_pass_since_ms {
-            Some(since_ms) if self.passed => Grace::For(confirm).tolerance(since_ms, now_ms),
-            Some(_) | None => Tolerance::Exhausted,
-        }
     }
 
     /// Whether an `Unknown` is tolerated: the last definite answer was `Pass`, and the grace,
