@@ -5,9 +5,10 @@
 //! the report says so. It can make an Unknown tolerable, or turn a "no" of peers into an Unknown if
 //! those that were ready are missing; never into a "yes".
 
+mod asker_limit;
 mod file;
-mod heard;
 mod missing_peers;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +20,8 @@ use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;
 use crate::verdict::Tolerance;
 pub use file::{Keeper, Recalled, SHORT_PATIENCE};
-pub use heard::{Begun, Ending, Holder, Told};
 pub use missing_peers::Roster;
+pub use told::{Begun, Ending, Holder, Told};
 
 /// The version of the file.
 const VERSION: u32 = 1;

@@ -1,5 +1,5 @@
-//! What the asker of a held answer has heard: which answers were given in full, who holds one now, and what cut
-//! the others off.
+//! What the asker of a held answer was told, and has surely heard; who holds an answer now, and whether several
+//! ask for it.
 //!
 //! An entry is about one command line. Whatever is doubtful counts as not heard: then the next answer is given
 //! at once, which costs an engine no more than an ordinary check.
@@ -11,6 +11,7 @@ use ready_probe_sdk::host::{self, Process};
 use serde::{Deserialize, Serialize};
 
 use super::Memory;
+use super::asker_limit::AskerLimit;
 use crate::hold::{Class, Heard};
 
 /// An asker that comes again later than this may have heard something else meanwhile, or be another one.
@@ -18,12 +19,6 @@ const FRESH_MS: u64 = 5_000;
 /// Where several ask alternately, each has heard an answer that has been the same for so long: they come more
 /// often than that.
 const SETTLED_MS: u64 = 60_000;
-/// Holds that were cut off after the same time, give or take this, met the same limit.
-const SAME_LENGTH_MS: u64 = 500;
-/// So many in a row are needed to believe that: people and pauses cut holds, too.
-const CUTS_OF_A_LIMIT: u32 = 3;
-/// An engine asks again this long after the end of the last check at least, or nothing is ever held for it.
-const INTERVAL_MS: u64 = 1_000;
 /// So many command lines are remembered, the latest.
 const MAX_ENTRIES: usize = 16;
 
@@ -84,15 +79,9 @@ pub struct Told {
     /// Several ask, each of whom has heard a part of the answers.
     #[serde(default)]
     several: bool,
-    /// After how long the last one that was cut off was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    cut_after_ms: Option<u64>,
-    /// So many in a row were cut off after the same time.
-    #[serde(default)]
-    cuts: u32,
-    /// Holds must be shorter: their asker gives up before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    limit_ms: Option<u64>,
+    /// How long its asker waits.
+    #[serde(default, skip_serializing_if = "AskerLimit::is_unknown")]
+    limit: AskerLimit,
 }
 
 /// What a run finds when it begins.
@@ -113,7 +102,6 @@ pub struct Begun {
 impl Told {
     /// A run begins. From now on its asker has heard nothing for sure, until it has answered.
     fn begin(&mut self, me: Holder, now_ms: u64, lives: impl Fn(&Holder) -> bool) -> Begun {
-        let limit = self.limit_ms.map(Duration::from_millis);
         let before = self.holder.filter(|holder| *holder != me);
         if let Some(beside) = before.filter(|holder| lives(holder)) {
             return Begun {
@@ -121,16 +109,13 @@ impl Told {
                 beside: Some(beside),
                 several: self.several,
                 since_ms: self.since_ms,
-                limit,
+                limit: self.limit.known(),
             };
         }
-        // One that has ended without a word may have been heard or not. Docker kills a check at its timeout, and
-        // asks again an interval later.
+        // One that has ended without a word may have been heard or not.
         if before.is_some() {
-            let ms = now_ms.saturating_sub(self.began_ms);
-            self.cut(ms, ms.saturating_sub(INTERVAL_MS));
+            self.limit.killed(now_ms.saturating_sub(self.began_ms));
         }
-        let limit = self.limit_ms.map(Duration::from_millis);
         let is_sure = before.is_none() && self.is_sure(now_ms);
         let heard = self.class.filter(|_| is_sure).map(|class| Heard {
             class,
@@ -143,32 +128,8 @@ impl Told {
             beside: None,
             several: self.several,
             since_ms: self.since_ms,
-            limit,
+            limit: self.limit.known(),
         }
-    }
-
-    /// A hold was cut off, and was `ms` long as far as that can be seen; what cuts it comes not before `least_ms`.
-    /// Once may be chance, and twice as well. The third time after the same time it is its asker's own limit.
-    fn cut(&mut self, ms: u64, least_ms: u64) {
-        let is_same = |last_ms: u64| last_ms.abs_diff(ms) <= SAME_LENGTH_MS;
-        let is_again = self.cut_after_ms.is_some_and(is_same);
-        self.cuts = if is_again {
-            self.cuts.saturating_add(1)
-        } else {
-            1
-        };
-        if self.cuts >= CUTS_OF_A_LIMIT {
-            let shorter_ms = self.limit_ms.map_or(u64::MAX, |limit_ms| limit_ms / 2);
-            self.limit_ms = Some(shorter_ms.min(least_ms / 2));
-            self.cuts = 0;
-        }
-        self.cut_after_ms = Some(ms);
-    }
-
-    fn has_outlasted(&self, now_ms: u64) -> bool {
-        let lasted_ms = now_ms.saturating_sub(self.began_ms);
-        let is_shorter = |cut_ms: u64| cut_ms.saturating_add(SAME_LENGTH_MS) < lasted_ms;
-        self.cut_after_ms.is_some_and(is_shorter)
     }
 
     fn is_sure(&self, now_ms: u64) -> bool {
@@ -186,12 +147,9 @@ impl Told {
         }
         self.whole = ending == Ending::Whole;
         match ending {
-            Ending::Cut(after) => self.cut(millis(after), millis(after)),
-            // Nothing cuts it there.
-            Ending::Whole if is_mine && self.has_outlasted(now_ms) => {
-                self.cut_after_ms = None;
-                self.cuts = 0;
-                self.limit_ms = None;
+            Ending::Cut(after) => self.limit.cut(millis(after)),
+            Ending::Whole if is_mine => {
+                self.limit.outlasted(now_ms.saturating_sub(self.began_ms));
             }
             Ending::Whole | Ending::Doubtful => {}
         }
@@ -345,47 +303,18 @@ mod tests {
     }
 
     #[test]
-    fn three_cuts_of_one_length_are_a_limit() {
-        let mut told = Told::default();
-        for (after_ms, want) in [
-            (10_000, None),
-            (10_100, None),
-            (4_000, None),
-            (10_100, None),
-            (10_600, None),
-            (10_200, Some(5_100)),
-            (5_000, Some(5_100)),
-            (5_000, Some(5_100)),
-            (5_000, Some(2_500)),
-        ] {
-            told.end(
-                ME,
-                HEALTHY,
-                Ending::Cut(Duration::from_millis(after_ms)),
-                1_000,
-            );
-            assert_eq!(told.limit_ms, want, "{after_ms}");
-            // Each is followed by an answer that is given at once.
-            told.end(ME, HEALTHY, Ending::Whole, 1_000);
-        }
-        let limit = Some(Duration::from_millis(2_500));
-        assert_eq!(told.begin(ME, 1_000, dead).limit, limit);
-    }
-
-    #[test]
-    fn whoever_outlasts_a_limit_shows_that_there_is_none() {
+    fn what_is_taken_in_full_beyond_a_limit_ends_it() {
         let mut told = Told::default();
         for _ in 0..3 {
             told.begin(ME, 1_000, dead);
             told.end(ME, HEALTHY, Ending::Cut(Duration::from_secs(10)), 11_000);
         }
-        assert_eq!(told.limit_ms, Some(5_000));
-        told.begin(ME, 20_000, dead);
+        let limit = Some(Duration::from_secs(5));
+        assert_eq!(told.begin(ME, 20_000, dead).limit, limit);
         told.end(ME, HEALTHY, Ending::Whole, 25_000);
-        assert_eq!(told.limit_ms, Some(5_000));
-        told.begin(ME, 30_000, dead);
+        assert_eq!(told.begin(ME, 30_000, dead).limit, limit);
         told.end(ME, HEALTHY, Ending::Whole, 41_000);
-        assert_eq!((told.limit_ms, told.cut_after_ms), (None, None));
+        assert_eq!(told.limit, AskerLimit::default());
     }
 
     #[test]
@@ -402,8 +331,9 @@ mod tests {
         ] {
             told.begin(OTHER, now_ms, dead);
             now_ms += gap_ms;
-            assert_eq!(told.begin(ME, now_ms, dead).heard, None);
-            assert_eq!(told.limit_ms, want, "{gap_ms}");
+            let begun = told.begin(ME, now_ms, dead);
+            let want = want.map(Duration::from_millis);
+            assert_eq!((begun.heard, begun.limit), (None, want), "{gap_ms}");
             told.end(ME, HEALTHY, Ending::Whole, now_ms);
         }
     }
