@@ -26,7 +26,7 @@ LAYERS = {
         watchdog outbox publisher announce heartbeat agents agent mark lib
     """,
     "probe/src/lib.rs": """
-        outcome fleet redact duration time_limit verdict grace hold answer left_behind role event_loop child signals
+        outcome fleet redact duration time_limit verdict grace hold answer stuck_child role event_loop child signals
         target settings link newest check memory far watch plan report confirm judge probe lib
     """,
     "probe/src/main.rs": """

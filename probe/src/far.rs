@@ -1,9 +1,9 @@
 //! A child asks whatever lies on a file system that may hang.
 //!
 //! A thread that waits for such a file system can't be ended, and the process can't end before its
-//! threads: its health check would be recorded as timed out, and its reason lost. A child can be
-//! left behind. It is killed, which takes effect once the file system answers, and remembered by
-//! its mount, so that no second one is started while it lives.
+//! threads: its health check would be recorded as timed out, and its reason lost. A child that is
+//! stuck can be left alone. It is killed, which takes effect once the file system answers, and
+//! remembered by its mount, so that no second one is started while it lives.
 //!
 //! [`ready_probe_sdk::host::Mounts`] tells which mounts may hang. For all others no child is
 //! started: it costs as much as a whole probe.
@@ -27,8 +27,8 @@ use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::host::Process;
 use ready_probe_sdk::signal::clean;
 
-use crate::left_behind::LeftBehind;
 use crate::role::VARIABLE;
+use crate::stuck_child::StuckChild;
 use crate::time_limit::TimeLimit;
 
 const MAX_SHOWN_CHARS: usize = 200;
@@ -61,7 +61,7 @@ fn start(role: &str, hears_stderr: bool) -> io::Result<Child> {
 /// none.
 pub fn start_for(
     point: &Path,
-    before: Option<&LeftBehind>,
+    before: Option<&StuckChild>,
     role: &str,
     hears_stderr: bool,
 ) -> Result<Child, String> {
@@ -87,12 +87,12 @@ fn shown(point: &Path) -> String {
 }
 
 /// Kills a child that does not answer, and tells how to recognize it later. `None` if it has ended.
-pub fn leave(child: &mut Child) -> Option<LeftBehind> {
+pub fn leave(child: &mut Child) -> Option<StuckChild> {
     // It is gone already, or goes when the file system answers.
     let _ = child.kill();
     let pid = child.id();
     let start = Process::of(pid).start()?;
-    let stuck = LeftBehind {
+    let stuck = StuckChild {
         pid,
         start,
         since_ms: clock::mono_ms(),

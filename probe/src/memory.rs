@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::Fleet;
 use crate::grace::Grace;
-use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;
+use crate::stuck_child::StuckChild;
 use crate::verdict::Tolerance;
 pub use file::{Keeper, Recalled, SHORT_PATIENCE};
 pub use missing_peers::Roster;
@@ -42,8 +42,8 @@ pub struct News<'a> {
     pub answers: Vec<(&'a str, &'a Outcome)>,
     /// Whom the checks that ask a store have seen there, if it answered.
     pub fleets: Vec<(&'a str, &'a [Fleet])>,
-    /// Mounts that a child was asked about, and the child if it was left behind.
-    pub children: &'a [(String, Option<LeftBehind>)],
+    /// Mounts that a child was asked about, and the child if it is stuck.
+    pub children: &'a [(String, Option<StuckChild>)],
 }
 
 /// What is remembered of every check.
@@ -55,7 +55,7 @@ pub struct Memory {
     checks: BTreeMap<String, Past>,
     /// Children that wait for a file system, by its mount.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    stuck: BTreeMap<String, LeftBehind>,
+    stuck: BTreeMap<String, StuckChild>,
     /// Who was ready, of the checks that ask a store.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     peers: BTreeMap<String, Roster>,
@@ -108,8 +108,8 @@ impl Memory {
         self.checks.get(key)
     }
 
-    /// The child that was left behind where a file system is mounted.
-    pub fn stuck(&self, point: &str) -> Option<&LeftBehind> {
+    /// The child that is stuck where a file system is mounted.
+    pub fn stuck(&self, point: &str) -> Option<&StuckChild> {
         self.stuck.get(point)
     }
 
@@ -121,9 +121,9 @@ impl Memory {
         self.note_children(news.children) | has_answered | has_seen
     }
 
-    /// Notes which children were left behind, and which mounts have answered; says whether that is
-    /// worth writing.
-    fn note_children(&mut self, children: &[(String, Option<LeftBehind>)]) -> bool {
+    /// Notes which children are stuck, and which mounts have answered; says whether that is worth
+    /// writing.
+    fn note_children(&mut self, children: &[(String, Option<StuckChild>)]) -> bool {
         let mut changed = false;
         for (point, stuck) in children {
             changed |= match stuck {

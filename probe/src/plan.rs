@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use crate::answer::Answer;
-use crate::left_behind::LeftBehind;
+use crate::stuck_child::StuckChild;
 use crate::target::Target;
 use ready_probe_sdk::connect::place::Place;
 
@@ -17,8 +17,8 @@ const MAX_KEY_BYTES: usize = 200;
 pub struct Plan {
     /// In the order in which they are reported.
     pub questions: Vec<Question>,
-    /// Mounts that a child was asked about, and the child if it was left behind.
-    pub children: Vec<(String, Option<LeftBehind>)>,
+    /// Mounts that a child was asked about, and the child if it is stuck.
+    pub children: Vec<(String, Option<StuckChild>)>,
 }
 
 /// One check of a round, and its answer if nobody has to be asked.

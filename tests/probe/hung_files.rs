@@ -62,7 +62,7 @@ impl World {
         probe
     }
 
-    /// Probes that have been left behind.
+    /// Probes that are stuck there.
     pub fn left(&self) -> Vec<u32> {
         probes_below(&self.container.path(""))
     }

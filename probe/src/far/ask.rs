@@ -11,8 +11,8 @@ use tokio::net::unix::pipe;
 
 use super::answer::AnswerLine;
 use crate::answer::Answer;
-use crate::left_behind::LeftBehind;
 use crate::outcome::Outcome;
+use crate::stuck_child::StuckChild;
 use crate::time_limit::TimeLimit;
 
 /// More than a thousand agents and as many checks say.
@@ -36,8 +36,8 @@ pub struct Hearing {
     pub lines: Vec<AnswerLine>,
     /// The answer to every other question.
     pub otherwise: Outcome,
-    /// The child, if it was left behind.
-    pub stuck: Option<LeftBehind>,
+    /// The child, if it is stuck.
+    pub stuck: Option<StuckChild>,
     /// Whether somebody was asked at all.
     pub asked: bool,
     /// How long that took.
@@ -46,7 +46,7 @@ pub struct Hearing {
 
 impl Asking {
     /// Starts a child for a mount, unless the last one still waits there.
-    pub fn start(point: &Path, before: Option<&LeftBehind>) -> Self {
+    pub fn start(point: &Path, before: Option<&StuckChild>) -> Self {
         Self {
             point: point.to_owned(),
             child: super::start_for(point, before, &role(point), false),
@@ -131,8 +131,8 @@ impl Hearings {
         Self(heard)
     }
 
-    /// The mounts that were asked, and the children that stayed behind.
-    pub fn children(&self) -> Vec<(String, Option<LeftBehind>)> {
+    /// The mounts that were asked, and the children that are stuck.
+    pub fn children(&self) -> Vec<(String, Option<StuckChild>)> {
         let asked = self.0.iter().filter(|heard| heard.asked);
         asked
             .map(|heard| (heard.point.display().to_string(), heard.stuck))

@@ -20,11 +20,11 @@ use ready_probe_sdk::signal::Name;
 use self::check::{Check, Way};
 use super::standing::{Standing, agents_in};
 use ready_probe::answer::Answer;
-use ready_probe::left_behind::LeftBehind;
 use ready_probe::plan::{Plan, Question};
 use ready_probe::probe::Probe;
 use ready_probe::report::Report;
 use ready_probe::settings::Settings;
+use ready_probe::stuck_child::StuckChild;
 use ready_probe::time_limit::TimeLimit;
 use ready_probe::watch::Woken;
 
@@ -55,7 +55,7 @@ pub struct Round<'a> {
 }
 
 type Awaited<'a> = Pin<Box<dyn Future<Output = Lot> + 'a>>;
-type Children = Vec<(String, Option<LeftBehind>)>;
+type Children = Vec<(String, Option<StuckChild>)>;
 
 /// What was asked together, and has been answered.
 struct Lot {
