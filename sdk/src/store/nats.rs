@@ -13,7 +13,7 @@ pub mod client;
 mod hint;
 mod life;
 mod link;
-mod lookup;
+mod open_bucket;
 mod read;
 mod refused;
 mod write;

@@ -1,4 +1,4 @@
-//! Looking up what the bucket is like, and making it if it is missing.
+//! Opening the bucket: looking up what it is like, and making it if it is missing.
 
 use serde_json::json;
 
