@@ -3,110 +3,18 @@
 //! time.
 
 use std::fs;
-use std::io::pipe;
-use std::os::fd::AsFd;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use ready_probe_test_support::fuse::Fuse;
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
-use ready_probe_test_support::process::{Guard, Run, run, wait_until};
+use ready_probe_test_support::process::{Guard, run, wait_until};
 use ready_probe_test_support::servers::Redis;
 use ready_probe_test_support::tls::Ca;
 
-use crate::container::{
-    Container, assert_mentions, assert_said, open_to_all, parsed, row, through,
-};
+use crate::container::{Container, assert_mentions, assert_said, parsed, row};
+use crate::hung_mount::{TIMEOUT, World, assert_in_time, unless_starved};
 use crate::records::publish;
-use crate::starved::{self, in_time, is_starved};
-
-const TIMEOUT: Duration = Duration::from_secs(2);
-/// How long after its deadline a process may end, on a machine that is busy with other tests.
-const SLACK: Duration = Duration::from_secs(3);
-
-/// A container beside which a folder is shown that may hang.
-pub struct World {
-    pub container: Container,
-    pub fuse: Fuse,
-}
-
-impl World {
-    pub fn new() -> Self {
-        let container = Container::new();
-        for folder in ["behind", "far"] {
-            fs::create_dir(container.path(folder)).unwrap();
-        }
-        let fuse = Fuse::mount(&container.path("behind"), &container.path("far"));
-        Self { container, fuse }
-    }
-
-    /// Puts a file there; returns where it is seen.
-    pub fn file(&self, name: &str, text: &str) -> String {
-        fs::write(self.container.path("behind").join(name), text).unwrap();
-        self.far(name)
-    }
-
-    pub fn far(&self, name: &str) -> String {
-        self.container.path("far").join(name).display().to_string()
-    }
-
-    pub fn point(&self) -> String {
-        self.container.path("far").display().to_string()
-    }
-
-    pub fn probe(&self, args: &[&str]) -> Command {
-        let mut probe = self.container.probe(args);
-        probe.current_dir(self.container.path(""));
-        probe.env("READY_TIMEOUT", format!("{}ms", TIMEOUT.as_millis()));
-        probe
-    }
-
-    /// Probes that are stuck there.
-    pub fn left(&self) -> Vec<u32> {
-        probes_below(&self.container.path(""))
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.fuse.go_on();
-        wait_until(
-            Duration::from_secs(10),
-            "those that were left to end",
-            || self.left().is_empty().then_some(()),
-        );
-    }
-}
-
-/// The processes of probes that were started in a folder.
-fn probes_below(folder: &Path) -> Vec<u32> {
-    let folder = folder.display().to_string();
-    let folder = folder.trim_end_matches('/');
-    let numbers = |path: &str| -> Vec<u32> {
-        let entries = fs::read_dir(path).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        names.collect()
-    };
-    // Of one that was killed, only the thread that waits is left to tell.
-    let is_ours = |pid: &u32| {
-        numbers(&format!("/proc/{pid}/task")).iter().any(|tid| {
-            let read = |file: &str| {
-                let bytes = fs::read(format!("/proc/{pid}/task/{tid}/{file}"));
-                String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
-            };
-            read("cmdline").contains("ready-probe") && read("environ").contains(folder)
-        })
-    };
-    let mut pids = numbers("/proc");
-    pids.retain(is_ours);
-    pids
-}
-
-#[track_caller]
-pub fn assert_in_time(run: &Run) {
-    assert!(run.elapsed < TIMEOUT + SLACK, "{run:?}");
-}
+use crate::starved::{self, in_time};
 
 /// Arguments, and a variable.
 type Way = (Vec<String>, Option<(&'static str, String)>);
@@ -359,17 +267,6 @@ fn a_command_that_asks_what_lies_far_is_run_once() {
     assert!(!runs.exists());
 }
 
-/// Runs it again where the machine was too busy; such a one has not had the time to remember its child.
-pub fn unless_starved(probe: &mut Command, starved: &mut usize) -> Run {
-    loop {
-        let run = run(probe);
-        if !is_starved(&run) || *starved == 10 {
-            return run;
-        }
-        *starved += 1;
-    }
-}
-
 #[test]
 fn nobody_is_taken_for_a_child_who_is_none() {
     let container = Container::new();
@@ -378,67 +275,4 @@ fn nobody_is_taken_for_a_child_who_is_none() {
         let run = run(probe.env("READY_PROBE_CHILD", value));
         assert_mentions(&run, 1, &["unhealthy: file:/nothing-is-here: no such file"]);
     }
-}
-
-#[test]
-fn without_a_process_to_be_had_what_may_hang_is_unknown() {
-    let world = World::new();
-    fs::create_dir(world.container.ready_dir()).unwrap();
-    open_to_all(&world.container.ready_dir());
-    let target = format!("file:{}", world.file("state", "ready"));
-    let process = Guard::spawn(Command::new("sleep").arg("1000"));
-    publish(&world.container, "a", process.pid(), |_| {});
-    // The number belongs to nobody, and to no other test.
-    let user = [
-        "--reuid=54322",
-        "--regid=54322",
-        "--clear-groups",
-        "prlimit",
-        "--nproc=1",
-    ];
-    let run = run(&mut through(
-        "setpriv",
-        &user,
-        &world.probe(&["agent:a", &target]),
-    ));
-    assert_mentions(&run, 1, &["may hang, and no process can be had to ask it"]);
-    assert_eq!(row(&run, &target).0, "unknown");
-    assert_eq!(row(&run, "agent:a").0, "pass");
-}
-
-#[test]
-fn without_a_thread_and_with_a_reader_that_does_not_read_it_ends() {
-    let container = Container::new();
-    let user = [
-        "--reuid=54323",
-        "--regid=54323",
-        "--clear-groups",
-        "prlimit",
-        "--nproc=1",
-    ];
-    let mut probe = container.probe(["agent:never-there"]);
-    probe.env("READY_TIMEOUT", "500ms");
-    let (reader, writer) = pipe().unwrap();
-    fill(&writer);
-    let mut command = through("setpriv", &user, &probe);
-    command
-        .stdout(writer.try_clone().unwrap())
-        .stderr(writer)
-        .stdin(Stdio::null());
-    let started = Instant::now();
-    let mut child = Guard::spawn(&mut command);
-    drop(command);
-    let status = child.wait_within(Duration::from_secs(5));
-    assert_eq!(status.code(), Some(1));
-    assert!(started.elapsed() < Duration::from_secs(4));
-    drop(reader);
-}
-
-/// Fills a pipe to the last byte.
-fn fill(writer: impl AsFd) {
-    let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
-    rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
-    while rustix::io::write(&writer, &[b'x'; 4_096]).is_ok() {}
-    while rustix::io::write(&writer, b"x").is_ok() {}
-    rustix::fs::fcntl_setfl(&writer, flags).unwrap();
 }

@@ -8,7 +8,7 @@ use ready_probe_test_support::hostile::{Behaviour, Hostile};
 use ready_probe_test_support::process::{Run, run, run_within};
 
 use crate::container::{Container, assert_mentions, through};
-use crate::hung_files::{World, assert_in_time, unless_starved};
+use crate::hung_mount::{World, assert_in_time, unless_starved};
 use crate::starved;
 
 /// A program that leaves a line wherever it was run.

@@ -1,7 +1,7 @@
 //! End-to-end tests of the `ready-probe` binary: the real program against real servers.
 //!
 //! `make probe` builds it. A topic a file. What many of them use is in `container`, `records`,
-//! `hostile_targets` and `problems`.
+//! `hostile_targets`, `hung_mount`, `problems` and `starved`.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,6 +27,7 @@ mod http_body;
 mod http_rest;
 mod https;
 mod hung_files;
+mod hung_mount;
 mod hung_settings;
 mod install;
 mod invalid_arguments;
@@ -64,6 +65,7 @@ mod peer_quorum;
 mod peer_servers;
 mod peer_wiped;
 mod problems;
+mod process_limit;
 mod readme;
 mod recipes;
 mod records;
