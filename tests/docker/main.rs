@@ -20,6 +20,8 @@
 //! | [`run_command`] | is a program under `ready-probe run` healthy when it says so, and ended with its container? |
 //! | [`old_glibc`] | does the wheel run on the glibc of Debian 11? |
 //! | [`recipes`] | do the other recipes of the documents do what they are for? |
+//! | [`recipes_others_images`] | and those for images that are somebody else's? |
+//! | [`recipes_python`] | and those for Celery and frozen programs? |
 //! | [`readme`] | is what the README shows at its top true? |
 
 #![allow(
@@ -48,7 +50,10 @@ mod peers;
 mod probes;
 mod python;
 mod readme;
+mod recipe_fixture;
 mod recipes;
+mod recipes_others_images;
+mod recipes_python;
 mod restart;
 mod run_command;
 mod users;

@@ -58,6 +58,7 @@ mod nats;
 mod nats_auth;
 mod odd_processes;
 mod output;
+mod page_blocks;
 mod pages;
 mod peer;
 mod peer_clock;
