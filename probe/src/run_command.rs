@@ -5,7 +5,7 @@
 //! | `options` | what was typed |
 //! | `readiness` | conditions and what has happened → state and reason |
 //! | `notify`, `speakers`, `socket` | what the program says by sd_notify, and who may speak for it |
-//! | `pattern`, `output`, `terminal` | its output, and the line that is looked for |
+//! | `ready_line`, `output`, `terminal` | its output, and the line that is looked for |
 //! | `when` | asking the targets of `--when` |
 //! | `publisher`, `announce`, `outer` | telling this container, the store, and who started us |
 //! | `program`, `children`, `end` | the processes: starting, reaping, how they end |
@@ -19,10 +19,10 @@ mod notify;
 mod options;
 mod outer;
 mod output;
-mod pattern;
 mod program;
 mod publisher;
 mod readiness;
+mod ready_line;
 mod socket;
 mod speakers;
 mod supervisor;

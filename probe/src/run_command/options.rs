@@ -5,8 +5,8 @@ use std::time::Duration;
 use ready_probe_sdk::clock::millis;
 use ready_probe_sdk::signal::{self, Name};
 
-use super::pattern::Pattern;
 use super::readiness::Conditions;
+use super::ready_line::Pattern;
 use super::speakers::From;
 use crate::cli;
 use ready_probe::redact::shown;

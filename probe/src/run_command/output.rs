@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::pattern::{Pattern, Search};
+use super::ready_line::{Pattern, Search};
 use super::terminal::Terminal;
 
 /// After the command's end: how long nothing has to come, and how long that may take.
