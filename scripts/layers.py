@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The last module is the public face, or the program.
 LAYERS = {
     "sdk/src/lib.rs": """
-        host signal error freshness clock duration variable kept thread backoff per_process
+        host signal error freshness clock duration variable kept_descriptor thread backoff per_process
         folder connect store
         watchdog outbox publisher announce heartbeat agents agent mark lib
     """,

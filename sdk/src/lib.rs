@@ -65,7 +65,7 @@ pub mod freshness;
 #[cfg(feature = "agent")]
 mod heartbeat;
 pub mod host;
-mod kept;
+mod kept_descriptor;
 #[cfg(feature = "agent")]
 mod mark;
 #[cfg(feature = "agent")]

@@ -20,7 +20,7 @@ use super::resolve::resolve;
 use super::secured::Secured;
 use super::stage;
 use super::tls::{CertificateName, TlsOptions, explain};
-use crate::kept::Kept;
+use crate::kept_descriptor::KeptDescriptor;
 
 /// Anything bytes go through.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -127,7 +127,7 @@ pub async fn open(endpoint: &Endpoint) -> Result<Stream, NoConnection> {
 fn kept(
     stream: impl AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 ) -> Result<Stream, NoConnection> {
-    let kept = Kept::new(stream);
+    let kept = KeptDescriptor::new(stream);
     let kept = kept.map_err(|e| NoConnection::Other(plain(&e.into())))?;
     Ok(Box::new(kept))
 }

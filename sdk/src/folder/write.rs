@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::read::{ProcessId, STARTER, has_ttl, list, process_of_file};
 use super::{Dir, Folder, open_agent, open_dir};
 use crate::host::{self, Epoch};
-use crate::kept::Kept;
+use crate::kept_descriptor::KeptDescriptor;
 use crate::signal::{MAX_RECORD_BYTES, MAX_TTL_MS, Name};
 use crate::{Error, ErrorKind, Result, clock, freshness};
 
@@ -34,7 +34,7 @@ pub struct Publication {
     /// `PID-PIDSTART`, and who else than that process publishes.
     stem: String,
     /// The record as it was last written under its plain name.
-    written: Option<Kept<OwnedFd>>,
+    written: Option<KeptDescriptor<OwnedFd>>,
     /// Until the first record is there: the life in which dead predecessors are looked for.
     succeeds_in: Option<Epoch>,
 }
@@ -97,7 +97,7 @@ impl Publication {
         let mut tried = Vec::new();
         for dir in &self.folder.dirs {
             let attempt = make_dir_in(dir, self.agent.as_str())
-                .and_then(Kept::new)
+                .and_then(KeptDescriptor::new)
                 .and_then(|folder| self.write_in(folder.get().ok_or(Errno::BADF)?, record));
             match attempt {
                 Ok(Some(plain)) => {
@@ -250,7 +250,7 @@ impl Publication {
             let ours = fs::fstat(written);
             ours.is_ok_and(|ours| (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino))
         };
-        match self.written.as_ref().and_then(Kept::get) {
+        match self.written.as_ref().and_then(KeptDescriptor::get) {
             Some(written) => is_ours(written) && fs::ftruncate(written, 0).is_ok(),
             // It was withdrawn before.
             None => there.st_size == 0,
@@ -258,7 +258,11 @@ impl Publication {
     }
 
     /// Writes the record; the file is returned when it has the plain name.
-    fn write_in(&self, dir: &OwnedFd, record: &[u8]) -> Result<Option<Kept<OwnedFd>>, Errno> {
+    fn write_in(
+        &self,
+        dir: &OwnedFd,
+        record: &[u8],
+    ) -> Result<Option<KeptDescriptor<OwnedFd>>, Errno> {
         match self.replace(dir, &self.plain_name(), record) {
             Ok(file) => Ok(Some(file)),
             // In a sticky folder, a process that has dropped its privileges may not replace its
@@ -270,11 +274,17 @@ impl Publication {
         }
     }
 
-    fn replace(&self, dir: &OwnedFd, name: &str, record: &[u8]) -> Result<Kept<OwnedFd>, Errno> {
+    fn replace(
+        &self,
+        dir: &OwnedFd,
+        name: &str,
+        record: &[u8],
+    ) -> Result<KeptDescriptor<OwnedFd>, Errno> {
         match self.write_and_rename(dir, name, record) {
             // A full folder refuses new files, but lets an old one be rewritten.
             Err(e @ (Errno::NOSPC | Errno::DQUOT)) => {
-                let rewritten = rewrite(dir, name, record, MAX_RECORD_BYTES).and_then(Kept::new);
+                let rewritten =
+                    rewrite(dir, name, record, MAX_RECORD_BYTES).and_then(KeptDescriptor::new);
                 rewritten.map_err(|_| e)
             }
             result => result,
@@ -286,7 +296,7 @@ impl Publication {
         dir: &OwnedFd,
         name: &str,
         record: &[u8],
-    ) -> Result<Kept<OwnedFd>, Errno> {
+    ) -> Result<KeptDescriptor<OwnedFd>, Errno> {
         let temp = temp_name(&self.stem);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = match fs::openat(dir, &temp, flags, FILE_MODE) {
@@ -297,7 +307,7 @@ impl Publication {
             }
             result => result?,
         };
-        let file = Kept::new(fd)?;
+        let file = KeptDescriptor::new(fd)?;
         let fd = file.get().ok_or(Errno::BADF)?;
         let written = write_all(fd, record)
             // The umask may have taken the readers' bits away.

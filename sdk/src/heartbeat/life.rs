@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-use crate::kept::Kept;
+use crate::kept_descriptor::KeptDescriptor;
 
 /// One thread of the heartbeat.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Life {
     pub(super) wake: Notify,
     /// Tell whether they are. A runtime does not say which its own are, so these are opened before
     /// and behind them: whoever closes all descriptors closes both.
-    witnesses: ArcSwapOption<[Kept<PipeReader>; 2]>,
+    witnesses: ArcSwapOption<[KeptDescriptor<PipeReader>; 2]>,
 }
 
 impl Life {
@@ -53,7 +53,7 @@ impl Life {
 }
 
 /// A pipe, since no other open file ever is the same one: all of epoll and eventfd share an inode.
-fn witness() -> io::Result<Kept<PipeReader>> {
+fn witness() -> io::Result<KeptDescriptor<PipeReader>> {
     let (reader, _) = io::pipe()?;
-    Ok(Kept::new(reader)?)
+    Ok(KeptDescriptor::new(reader)?)
 }

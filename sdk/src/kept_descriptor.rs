@@ -11,14 +11,14 @@ use rustix::io::Errno;
 
 /// A descriptor that is closed on drop, unless its number belongs to somebody else by now.
 #[derive(Debug)]
-pub(crate) struct Kept<F: AsFd> {
+pub(crate) struct KeptDescriptor<F: AsFd> {
     /// `None` only while it is dropped.
     fd: Option<F>,
     /// Device and inode, which distinguish the files that are open at one moment.
     file: (u64, u64),
 }
 
-impl<F: AsFd> Kept<F> {
+impl<F: AsFd> KeptDescriptor<F> {
     /// Keeps what was opened just now.
     pub(crate) fn new(fd: F) -> Result<Self, Errno> {
         let file = file(&fd)?;
@@ -44,9 +44,9 @@ mod stream {
     use rustix::io::Errno;
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-    use super::{Kept, file};
+    use super::{KeptDescriptor, file};
 
-    impl<F: AsFd + Unpin> Kept<F> {
+    impl<F: AsFd + Unpin> KeptDescriptor<F> {
         fn stream(self: Pin<&mut Self>) -> Result<Pin<&mut F>> {
             let kept = self.get_mut();
             let own = kept.file;
@@ -56,7 +56,7 @@ mod stream {
         }
     }
 
-    impl<F: AsFd + AsyncRead + Unpin> AsyncRead for Kept<F> {
+    impl<F: AsFd + AsyncRead + Unpin> AsyncRead for KeptDescriptor<F> {
         fn poll_read(
             self: Pin<&mut Self>,
             context: &mut Context<'_>,
@@ -66,7 +66,7 @@ mod stream {
         }
     }
 
-    impl<F: AsFd + AsyncWrite + Unpin> AsyncWrite for Kept<F> {
+    impl<F: AsFd + AsyncWrite + Unpin> AsyncWrite for KeptDescriptor<F> {
         fn poll_write(
             self: Pin<&mut Self>,
             context: &mut Context<'_>,
@@ -97,7 +97,7 @@ mod stream {
     }
 }
 
-impl<F: AsFd> Drop for Kept<F> {
+impl<F: AsFd> Drop for KeptDescriptor<F> {
     fn drop(&mut self) {
         if self.get().is_none() {
             mem::forget(self.fd.take());
