@@ -23,7 +23,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::place::Place;
-use ready_probe_sdk::connect::{Endpoint, round, stage};
+use ready_probe_sdk::connect::{Endpoint, looked_up_once, stage};
 use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
@@ -128,7 +128,7 @@ pub async fn ask_each(
         .enumerate()
         .map(|(number, target)| numbered(number, *target))
         .collect();
-    round::share(async {
+    looked_up_once::share(async {
         while let Some((number, answer)) = asked.next().await {
             tell(number, answer);
         }

@@ -8,6 +8,8 @@ pub mod failover;
 pub mod file;
 #[cfg(feature = "stores")]
 pub mod limited;
+#[cfg(feature = "open")]
+pub mod looked_up_once;
 pub mod nats;
 #[cfg(feature = "open")]
 pub mod open;
@@ -16,8 +18,6 @@ pub mod redact;
 pub mod redis;
 #[cfg(feature = "open")]
 mod resolve;
-#[cfg(feature = "open")]
-pub mod round;
 #[cfg(feature = "open")]
 mod secured;
 #[cfg(any(feature = "open", feature = "stores"))]

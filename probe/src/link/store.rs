@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::place::Place;
 use ready_probe_sdk::connect::store::Server;
-use ready_probe_sdk::connect::{failover, round};
+use ready_probe_sdk::connect::{failover, looked_up_once};
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::any::AnyStore;
 use ready_probe_sdk::store::nats::NatsStore;
@@ -29,7 +29,7 @@ const MAX_QUOTE_CHARS: usize = 300;
 /// What a server says, without our secrets, those in files included.
 pub fn quote(place: &Place, said: &str, secrets: &Secrets, max: usize) -> String {
     let mut secrets = secrets.clone();
-    place.store.add_secrets(&mut secrets, round::text);
+    place.store.add_secrets(&mut secrets, looked_up_once::text);
     secrets.quote(said, max)
 }
 
@@ -99,7 +99,7 @@ pub async fn first<T>(
     let asked = failover::in_turn(endpoints, 0, 1, async |next| {
         limit.share(next.left).hold(ask(next.endpoint)).await
     });
-    let asked = round::share(asked).await;
+    let asked = looked_up_once::share(asked).await;
     let first = asked.answers.into_iter().next();
     first.ok_or_else(|| failover::each_named(&asked.failures))
 }
@@ -112,7 +112,7 @@ pub async fn each<T>(
 ) -> Result<(Vec<T>, Vec<String>), String> {
     let endpoints = place.store.endpoints();
     let asked = join_all(endpoints.iter().map(|endpoint| ask(endpoint)));
-    let asked = round::share(asked).await;
+    let asked = looked_up_once::share(asked).await;
     let mut answers = Vec::new();
     let mut failures = Vec::new();
     for (endpoint, said) in endpoints.iter().zip(asked) {

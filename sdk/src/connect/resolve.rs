@@ -11,7 +11,7 @@ use std::time::Duration;
 use dns_lookup::{AddrFamily, AddrInfoHints, SockType, getaddrinfo};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::round::{self, Addresses};
+use super::looked_up_once::{self, Addresses};
 use super::{is_localhost, stage};
 use crate::clock;
 use crate::thread;
@@ -38,7 +38,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Addresses, String> 
         return Ok(whole(vec![(ip, port).into()]));
     }
     stage::resolving(host);
-    let found = round::addresses(host, ask(host)).await;
+    let found = looked_up_once::addresses(host, ask(host)).await;
     let mut addresses = found.map_err(|e| format!("DNS: {e}"))?;
     if addresses.all.is_empty() {
         return Err("DNS: the name has no address".to_owned());

@@ -155,7 +155,7 @@ fn trusted(named: Option<PathBuf>) -> Result<Arc<RootCertStore>, String> {
     };
     let bundle = named.or_else(system);
     #[cfg(feature = "open")]
-    return super::round::authorities(bundle.as_deref(), authorities_in);
+    return super::looked_up_once::authorities(bundle.as_deref(), authorities_in);
     #[cfg(not(feature = "open"))]
     authorities_in(bundle.as_deref())
 }

@@ -1,8 +1,8 @@
 //! A client's greeting, and how it proves who it is: a password, a token, an nkey, a credentials
 //! file.
 
+use ready_probe_sdk::connect::looked_up_once;
 use ready_probe_sdk::connect::nats::{NatsAuth, seed_in};
-use ready_probe_sdk::connect::round;
 use serde::Serialize;
 
 use super::nkey::Nkey;
@@ -54,14 +54,14 @@ impl Proof {
             },
             NatsAuth::Token(token) => Self::Token(token.reveal().to_owned()),
             NatsAuth::TokenFile(path) => {
-                Self::Token(round::text(path).map_err(|e| format!("token_file: {e}"))?)
+                Self::Token(looked_up_once::text(path).map_err(|e| format!("token_file: {e}"))?)
             }
             NatsAuth::Nkey(path) => {
-                let seed = round::text(path).map_err(|e| format!("nkey: {e}"))?;
+                let seed = looked_up_once::text(path).map_err(|e| format!("nkey: {e}"))?;
                 Self::Nkey(key_pair(seed_in(&seed)).map_err(|e| format!("nkey: {e}"))?)
             }
             NatsAuth::Creds(path) => {
-                let text = round::text(path).map_err(|e| format!("creds: {e}"))?;
+                let text = looked_up_once::text(path).map_err(|e| format!("creds: {e}"))?;
                 let section = |name| {
                     creds_section(&text, name)
                         .ok_or_else(|| format!("creds: {}: it holds no {name}", path.display()))
