@@ -6,14 +6,14 @@
 pub mod address;
 pub mod failover;
 pub mod file;
-#[cfg(feature = "stores")]
-pub mod limited;
 #[cfg(feature = "open")]
 pub mod looked_up_once;
 pub mod nats;
 #[cfg(feature = "open")]
 pub mod open;
 pub mod place;
+#[cfg(feature = "stores")]
+pub mod read_limit;
 pub mod redact;
 pub mod redis;
 #[cfg(feature = "open")]

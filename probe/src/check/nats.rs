@@ -4,9 +4,9 @@ use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::store::nats::{Cluster, Replies, Reply, Request};
 use serde::Deserialize;
 
-use crate::link::bounded::MAX_REPLY_BYTES;
 use crate::link::kept::{KeptFor, Opened};
 use crate::link::nats::{Exchanged, Info, NatsLink};
+use crate::link::read_limit::MAX_REPLY_BYTES;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::NatsTarget;

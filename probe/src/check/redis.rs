@@ -3,8 +3,8 @@
 use ready_probe_sdk::connect::Endpoint;
 use redis::{Cmd, Value};
 
-use crate::link::bounded::MAX_REPLY_BYTES;
 use crate::link::kept::{KeptFor, Opened};
+use crate::link::read_limit::MAX_REPLY_BYTES;
 use crate::link::redis::{NO_REDIS, RedisLink, login};
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
@@ -230,7 +230,7 @@ fn judge_role(is: &[u8], want: RedisRole) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::bounded::Received;
+    use crate::link::read_limit::Received;
     use crate::link::redis::decode;
     use crate::target::options::Options;
     use crate::target::{Kind, Target};

@@ -8,7 +8,7 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use ready_probe_sdk::connect::limited::{Allowance, Limited};
+use ready_probe_sdk::connect::read_limit::{Allowance, Limited};
 
 use super::connect::{self, Stream};
 use super::kept::Resting;

@@ -21,9 +21,9 @@ use ready_probe_sdk::store::nats::{Link, MAX_BATCH, MOMENT, Replies, Reply, Requ
 use serde::Deserialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::bounded::{MAX_REPLY_BYTES, Received};
 use super::connect::{self, Stream, plain};
 use super::kept::Resting;
+use super::read_limit::{MAX_REPLY_BYTES, Received};
 use crate::redact::Secrets;
 use login::{Connect, Proof, greeting};
 use message::{Message, NO_NATS, SUBSCRIPTION, next_message, reply};

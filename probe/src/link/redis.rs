@@ -11,9 +11,9 @@ use ready_probe_sdk::store::{self, Failure};
 use redis::{Cmd, Value};
 use tokio::io::AsyncWriteExt;
 
-use super::bounded::Received;
 use super::connect::{self, Stream, plain};
 use super::kept::Resting;
+use super::read_limit::Received;
 use crate::redact::Secrets;
 
 /// Each part of a reply takes about so much memory, however short it is on the wire.

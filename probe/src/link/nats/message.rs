@@ -2,7 +2,7 @@
 
 use ready_probe_sdk::store::nats::Reply;
 
-use crate::link::bounded::Received;
+use crate::link::read_limit::Received;
 
 /// The largest message we accept: a record, or an answer of JetStream's API.
 pub(super) const MAX_MESSAGE_BYTES: usize = 1024 * 1024;

@@ -12,8 +12,8 @@ use tokio::task::AbortHandle;
 
 use super::{CommandLink, Failure, SMALL_REPLY_BYTES};
 use crate::connect::Endpoint;
-use crate::connect::limited::{Allowance, Broken, Limited};
 use crate::connect::open;
+use crate::connect::read_limit::{Allowance, Broken, Limited};
 use crate::connect::redact::Secrets;
 use crate::connect::redis::RedisAddress;
 use crate::connect::stage;

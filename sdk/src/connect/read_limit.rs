@@ -1,5 +1,5 @@
-//! A stream that breaks when more is read from it than allowed: a server that sends without end
-//! must not fill our memory.
+//! How much is read of what a server sends: a stream that breaks when more is read from it than allowed. A server that
+//! sends without end must not fill our memory.
 
 use std::io;
 use std::pin::Pin;

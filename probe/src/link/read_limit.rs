@@ -1,4 +1,4 @@
-//! Reading from a server that may send without end.
+//! How much is read of what a server sends: it may send without end.
 
 use std::pin::pin;
 use std::task::{Context, Poll};
