@@ -3,6 +3,7 @@
 //! A function of (checks, what this container is, deadline); it can be called again in the same
 //! process, and knows nothing of verdicts.
 
+mod after_answer;
 mod agent;
 mod exec;
 mod file;
@@ -13,7 +14,6 @@ mod nats;
 mod peer;
 mod process;
 mod redis;
-mod rest;
 
 use std::path::Path;
 use std::pin::Pin;
@@ -29,7 +29,7 @@ use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::thread;
 
-use self::rest::Rests;
+use self::after_answer::Rests;
 use crate::answer::Answer;
 use crate::child::descendants::Reaper;
 use crate::fleet::Fleet;

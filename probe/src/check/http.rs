@@ -9,8 +9,8 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 
+use super::after_answer::Rest;
 use super::json_pointer;
-use super::rest::Rest;
 use crate::link::connect::{self, NoConnection, Stream};
 use crate::link::http::{HttpLink, Left, MAX_ANSWER_BYTES, plain};
 use crate::link::kept::{self, KeptFor, Opened};
