@@ -1,5 +1,6 @@
 //! The target grammar: what a check asks, parsed once, so that nothing after it can be invalid.
 
+mod http;
 mod itself;
 mod kind;
 mod local;
@@ -193,7 +194,7 @@ impl Target {
             }
             "redis" | "rediss" | "redis+unix" => server::redis(text, more, variables, secrets),
             "nats" | "tls" => server::nats(text, more, variables, secrets),
-            "http" | "https" | "http+unix" => server::http(text, more, variables, secrets),
+            "http" | "https" | "http+unix" => http::parse(text, more, variables, secrets),
             "tcp" => server::tcp(text, more, variables),
             "unix" => server::unix(text, more, variables),
             "peer" => local::peer(rest, more, variables),
