@@ -94,8 +94,8 @@ impl Folder {
     }
 
     /// Lists the files of one agent, and reads each of them.
-    fn look(&self, agent: &Name, torn: &mut usize) -> io::Result<Seen> {
-        let mut seen = Seen::default();
+    fn look(&self, agent: &Name, torn: &mut usize) -> io::Result<Look> {
+        let mut seen = Look::default();
         for dir in &self.dirs {
             let path = dir.path.join(agent.as_str());
             let fd = match open_agent(dir, agent) {
@@ -123,7 +123,7 @@ impl Folder {
 }
 
 /// What one look at the files of an agent has seen.
-struct Seen {
+struct Look {
     /// Of all files that could be a record's.
     names: Vec<String>,
     files: BTreeMap<ProcessId, Vec<RecordFile>>,
@@ -132,7 +132,7 @@ struct Seen {
     is_whole: bool,
 }
 
-impl Default for Seen {
+impl Default for Look {
     fn default() -> Self {
         Self {
             names: Vec::new(),
