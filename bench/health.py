@@ -8,20 +8,18 @@ usage: python3 bench/health.py [--only PART] [--rounds N] [--seconds S] [--cpu-r
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import platform
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 
-from build import BenchError
 from engine import Engine, engine, events
 from health_chain import LOADS_S, Chain, measure_chains
 from health_cost import ROUNDS, SECONDS, Cost, Waiting, measure_cpu, measure_waiting
 from health_latency import KILLED, READY, STALLED, Latencies, measure_latency, measure_stalls
 from limits import Limit, at_most, below, exit_code, print_limits
+from program import run_program
 from subject import HELD, POLLING, WAYS, Way
 
 MEDIAN_MS, WORST_MS = 30, 150
@@ -139,24 +137,17 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    options = arguments()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # in step with stderr, also in a log
+def bench(options: argparse.Namespace) -> int:
     command = shlex.join(["python3", "bench/health.py", *sys.argv[1:]])
-    try:
-        with engine() as running:
-            version = running.run("version", "--format={{.Server.Version}}")
-            system = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs"
-            print(f"`{command}`, Docker {version}, {system}, `--retries=1`:\n")
-            report = measure(running, options)
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    with engine() as running:
+        version = running.run("version", "--format={{.Server.Version}}")
+        system = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs"
+        print(f"`{command}`, Docker {version}, {system}, `--retries=1`:\n")
+        report = measure(running, options)
     report.print()
     return exit_code(report.limits, options.check)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    given = arguments()
+    sys.exit(run_program("bench", lambda: bench(given)))

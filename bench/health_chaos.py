@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import io
 import json
 import os
 import random
@@ -29,6 +28,7 @@ from build import BenchError
 from engine import STATUS, Container, Engine, Event, Events, command_line, engine, events, read
 from measure import percentile
 from oracle import ANYTHING, HEALTHY, NONE, STARTING, UNHEALTHY, Status, Truth, Verdict, all_of, judge, overlaid
+from program import run_program
 from subject import HELD, LIMIT_S, PROBE, image, tell
 from together import together
 from world import start_time
@@ -297,7 +297,14 @@ def ward(running: Engine, heard: Events, tag: str, number: int, options: argpars
     return Ward(running.start(tag, *env, *named), heard, f"{options.seed} {number}", options.spare)
 
 
-def chaos(running: Engine, options: argparse.Namespace) -> int:
+def chaos(options: argparse.Namespace) -> int:
+    repeat = ["python3", "bench/health_chaos.py", f"--seconds={options.seconds}", f"--seed={options.seed}"]
+    print(f"command: {shlex.join([*repeat, f'--containers={options.containers}', f'--spare={options.spare:g}'])}")
+    with engine() as running:
+        return chaos_on(running, options)
+
+
+def chaos_on(running: Engine, options: argparse.Namespace) -> int:
     supervised = [f"{name}={port}" for name, port in PORTS.items()]
     tag = image(running, WAY, command=["/rust-agent", "supervise", *supervised])
     with events(running) as heard:
@@ -340,20 +347,6 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    options = arguments()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # in step with stderr, also in a log
-    repeat = ["python3", "bench/health_chaos.py", f"--seconds={options.seconds}", f"--seed={options.seed}"]
-    print(f"command: {shlex.join([*repeat, f'--containers={options.containers}', f'--spare={options.spare:g}'])}")
-    try:
-        with engine() as running:
-            return chaos(running, options)
-    except BenchError as error:
-        print(f"chaos: {error}", file=sys.stderr)
-        return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    given = arguments()
+    sys.exit(run_program("chaos", lambda: chaos(given)))

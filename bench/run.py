@@ -7,12 +7,10 @@ usage: python3 bench/run.py [--probe PATH] [--rounds N] [--no-python] [--no-pyth
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import platform
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,6 +22,7 @@ from build import BENCH, BenchError
 from fleet import measure_fleet, print_fleet
 from limits import Limit, at_most, below, exit_code, print_limits
 from measure import Command, Summary, measure, try_out
+from program import run_program
 from python_sdk import measure_python_sdk, print_python_sdk
 from world import AGENT, PATH, World, flooding_server, heard_by_server, program, world
 
@@ -290,21 +289,14 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    options = arguments()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # in step with stderr, also in a log
+def report(options: argparse.Namespace) -> int:
     print(f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs")
     print(f"command: {shlex.join([Path(sys.executable).name, *sys.argv])}")
-    try:
-        limits = bench(options)
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    limits = bench(options)
     print_limits(limits)
     return exit_code(limits, options.check)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    given = arguments()
+    sys.exit(run_program("bench", lambda: report(given)))
