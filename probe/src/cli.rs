@@ -35,18 +35,25 @@ pub struct Cli {
     pub options: Flags,
 }
 
-/// The definition. Options of every command may be typed everywhere, and the help of a command shows those
-/// that mean something to it.
+/// The definition. Options of every command may be typed everywhere; the help of a command shows those that mean
+/// something to it, in its own words where they mean something else.
 pub fn definition() -> clap::Command {
     let mut definition = Cli::command();
-    for (command, ids) in IGNORED {
-        let ignored: Vec<_> = definition
+    for (command, ignored) in IGNORED {
+        let own: Vec<_> = definition
             .get_arguments()
-            .filter(|arg| ids.contains(&arg.get_id().as_str()))
-            .map(|arg| arg.clone().hide(true))
+            .filter_map(|arg| {
+                let id = arg.get_id().as_str();
+                if ignored.contains(&id) {
+                    return Some(arg.clone().hide(true));
+                }
+                let mut meant = MEANT.iter();
+                let (_, _, help) = meant.find(|meant| (meant.0, meant.1) == (command, id))?;
+                Some(arg.clone().help(*help))
+            })
             .collect();
         // An option that a command has already is not taken over from those of every command.
-        definition = definition.mut_subcommand(command, |command| command.args(ignored));
+        definition = definition.mut_subcommand(command, |command| command.args(own));
     }
     definition
 }
@@ -70,6 +77,53 @@ const IGNORED: [(&str, &[&str]); 5] = [
             "verbose",
         ],
     ),
+];
+
+/// The commands, the options of [`Flags`] that mean something else there than to a probe, and what.
+const MEANT: [(&str, &str, &str); 10] = [
+    (
+        "wait",
+        "timeout",
+        "How long one probe may take, 5s by default; --for limits them all [env: READY_TIMEOUT]",
+    ),
+    (
+        "wait",
+        "agent",
+        "The agents to wait for, comma separated, or off if there are none; by default all that have \
+         published, and none if there is a command to run [env: READY_AGENT]",
+    ),
+    (
+        "wait",
+        "quiet",
+        "Print nothing but one line when time is up [env: READY_QUIET]",
+    ),
+    (
+        "mark",
+        "timeout",
+        "How long it may take, the store's answer included; 5s by default [env: READY_TIMEOUT]",
+    ),
+    (
+        "mark",
+        "quiet",
+        "Print nothing, unless the store does not take the signal [env: READY_QUIET]",
+    ),
+    (
+        "run",
+        "timeout",
+        "How long one round of --when may take, and telling the store once; 5s by default [env: READY_TIMEOUT]",
+    ),
+    (
+        "run",
+        "quiet",
+        "Leave out what this command itself says on stderr [env: READY_QUIET]",
+    ),
+    (
+        "list",
+        "timeout",
+        "Overall deadline, 5s by default [env: READY_TIMEOUT]",
+    ),
+    ("install", "timeout", "How long it may take, 60s by default"),
+    ("install", "quiet", "Print nothing when it is done"),
 ];
 
 /// Options of the health check alone.
@@ -124,8 +178,7 @@ pub enum Command {
     ///
     /// For a volume that containers share: an init container fills it, from an image that holds nothing but
     /// this program. DIR is made if need be. The copy replaces an earlier one at once and whole, also while
-    /// that one runs, and everybody may run it (mode 755). --timeout is 60s by default here, and no variable
-    /// counts.
+    /// that one runs, and everybody may run it (mode 755). It reads no variable and no file.
     #[command(after_long_help = INSTALL_EXAMPLES)]
     Install(Install),
 }

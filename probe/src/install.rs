@@ -26,7 +26,7 @@ const MODE: u32 = 0o755;
 /// This program's file, whatever has become of its path; see proc(5).
 const MYSELF: &str = "/proc/self/exe";
 /// How long it may take where `--timeout` does not say so: a volume may be slow, but nobody waits for ever.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many installs into one folder can be under way at once.
 const MAX_UNFINISHED: usize = 64;
 

@@ -86,7 +86,9 @@ fn word(typed: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::install;
     use proptest::prelude::*;
+    use ready_probe::settings::DEFAULT_TIMEOUT;
 
     /// What stands on command lines, and what looks like it.
     fn argument() -> impl Strategy<Value = String> {
@@ -112,6 +114,26 @@ mod tests {
                 prop_assert_eq!(&cli.targets.targets, &targets);
                 prop_assert_eq!(format!("{:?}", cli.options), format!("{:?}", Flags::default()));
             }
+        }
+    }
+
+    #[test]
+    fn the_help_of_a_command_tells_its_own_deadline() {
+        let mut definition = cli::definition();
+        definition.build();
+        let commands = definition.get_subcommands().filter(|c| !c.is_hide_set());
+        for command in std::iter::once(&definition).chain(commands) {
+            let default = match command.get_name() {
+                "install" => install::DEFAULT_TIMEOUT,
+                _ => DEFAULT_TIMEOUT,
+            };
+            let timeout = command
+                .get_arguments()
+                .find(|arg| arg.get_id() == "timeout");
+            let help = timeout.and_then(|arg| arg.get_help());
+            let help = help.expect("an option of every command").to_string();
+            let told = format!("{}s by default", default.as_secs());
+            assert!(help.contains(&told), "{}: {help}", command.get_name());
         }
     }
 

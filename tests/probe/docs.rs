@@ -67,6 +67,22 @@ fn the_help_of_a_command_shows_the_options_that_mean_something_to_it() {
     }
 }
 
+/// A probe's deadline is that of a health check, and its report is what a verdict allows.
+#[test]
+fn the_help_of_a_command_says_what_an_option_means_there() {
+    for command in ["wait", "mark", "run", "list", "install"] {
+        let help = help(command);
+        for probes_own in ["below HEALTHCHECK's", "when healthy or degraded"] {
+            assert!(!help.contains(probes_own), "{command}: {help}");
+        }
+    }
+    let install = help("install");
+    assert!(
+        !install.contains("READY_"),
+        "it reads no variable: {install}"
+    );
+}
+
 #[test]
 fn every_option_that_a_help_shows_is_accepted_there_and_those_of_every_command_everywhere() {
     for (command, _) in COMMANDS {
@@ -246,7 +262,7 @@ fn every_option_of_every_target_is_documented() {
 
 #[test]
 fn every_exit_status_is_in_help_and_documented() {
-    for status in ["0", "1", "64", "78", "130, 143"] {
+    for status in ["0", "1", "64", "78", "126, 127", "130, 143"] {
         let help = output(&["--help"]);
         assert!(help.contains(&format!("\n  {status:<3} ")), "{help}");
         assert!(
