@@ -210,6 +210,32 @@ fn a_main_process_takes_over_when_its_parent_goes_to_the_background() {
     ));
 }
 
+/// What the parent has said and that it has ended are found at once, and either may be looked at first: several
+/// times, so that each is.
+#[test]
+fn what_a_parent_says_before_it_goes_to_the_background_counts_though_it_has_ended() {
+    let mut programs: Vec<Speaker> = (0..6).map(|_| Speaker::start(&[])).collect();
+    for program in &mut programs {
+        program.wait_for(STARTING);
+        let parent: u32 = program.tells("tell(os.getpid())").parse().unwrap();
+        program.guard.signal(Signal::STOP);
+        program.does("child = fork('os.setsid()')");
+        program.does("say(f'MAINPID={child}\\nREADY=1'); os._exit(tell(child) or 0)");
+        let child: u32 = program.line().parse().unwrap();
+        wait_until(LIMIT, "the parent to end", || {
+            (!lives(parent)).then_some(())
+        });
+        program.guard.signal(Signal::CONT);
+        wait_until(LIMIT, "the signal to move", || {
+            assert_eq!(program.guard.ended(), None, "{}", program.stderr());
+            (program.record()["pid"] == child).then_some(())
+        });
+        program.wait_ready();
+        signal(child, Signal::KILL);
+        assert_eq!(program.code(), Some(137));
+    }
+}
+
 #[test]
 fn a_main_process_that_its_parent_reaps_is_missed_until_there_is_another() {
     let mut program = Speaker::start(&[]);

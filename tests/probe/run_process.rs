@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use ready_probe_test_support::process::{Guard, Signal, probe_binary, run, wait_until};
 
 use crate::container::Container;
-use crate::speaker::{LIMIT, Speaker, lives, records, signal, wait_for};
+use crate::speaker::{LIMIT, PYTHON, Speaker, lives, records, signal, wait_for};
 
 const NOBODY: u32 = 65_534;
 
@@ -90,6 +90,20 @@ fn a_crash_is_named_until_the_agent_is_started_anew() {
 }
 
 #[test]
+fn what_could_not_be_written_is_written_soon_and_not_with_the_next_beat() {
+    // Which is ten minutes away.
+    let program = Speaker::start_with(&["--ttl=1h"], |command| {
+        let settings: Vec<_> = command.get_envs().collect();
+        let folder = settings.iter().find(|(name, _)| *name == "READY_DIR");
+        // No folder can be made in the place of a file.
+        fs::write(folder.unwrap().1.unwrap(), "").unwrap();
+    });
+    program.wait_said("the signal of agent worker can't be written");
+    fs::remove_file(program.container.ready_dir()).unwrap();
+    assert_eq!(program.record()["state"], "starting");
+}
+
+#[test]
 fn sigterm_ends_a_program_that_is_not_ready_yet() {
     let mut program = Speaker::start(&[]);
     program.wait_for("starting: agent worker: starting: no READY=1 yet");
@@ -135,6 +149,37 @@ fn signals_go_to_the_command_alone() {
     }
     // Each came once, and to nobody else.
     assert_eq!(program.tells("tell('that is all')"), "that is all");
+}
+
+/// A terminal that hangs up tells the leader of its session alone: see tty_signal_session_leader() in
+/// drivers/tty/tty_jobctrl.c.
+#[test]
+fn where_run_leads_the_session_the_end_of_its_terminal_reaches_the_command() {
+    let container = Container::new();
+    let begun = container.path("begun");
+    // It outlives no test that fails.
+    let heeds = "import pathlib, signal, sys\n\
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])\n\
+        signal.alarm(60)\n\
+        pathlib.Path('begun').touch()\n\
+        sys.exit(7 if signal.sigwait([signal.SIGHUP]) else 1)";
+    let on_a_terminal = "import os, pathlib, pty, sys, time\n\
+        pid, terminal = pty.fork()\n\
+        if pid == 0: os.execv(sys.argv[1], sys.argv[1:])\n\
+        while not pathlib.Path('begun').exists(): time.sleep(0.01)\n\
+        os.close(terminal)\n\
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
+    let probe = container.probe(["run", "worker", "--", PYTHON, "-c", heeds]);
+    let mut python = Command::new(PYTHON);
+    python
+        .args(["-c", on_a_terminal])
+        .arg(probe.get_program())
+        .args(probe.get_args())
+        .env("READY_DIR", container.ready_dir())
+        .current_dir(container.path(""));
+    let ended = run(&mut python);
+    assert!(begun.exists(), "{ended:?}");
+    assert_eq!(ended.code(), 7, "{ended:?}");
 }
 
 #[test]

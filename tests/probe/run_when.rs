@@ -1,6 +1,6 @@
 //! `ready-probe run --when`: what it asks of servers, and how soon it hears that they are gone.
 
-use ready_probe_test_support::process::wait_until;
+use ready_probe_test_support::process::{Signal, wait_until};
 use ready_probe_test_support::servers::Redis;
 
 use crate::speaker::{LIMIT, Speaker, wait_for};
@@ -53,4 +53,26 @@ fn a_server_that_ends_is_missed_before_it_is_due() {
     });
     redis.restart();
     wait_for(&program.container, READY);
+}
+
+#[test]
+fn what_may_have_changed_with_sigquit_is_asked_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let flag = dir.path().join("flag");
+    std::fs::write(&flag, "").unwrap();
+    let when = format!("--when=file:{}", flag.display());
+    let mut program = Speaker::start(&[&when, "--recheck=10m"]);
+    program.does("signal.signal(signal.SIGQUIT, lambda *_: tell('quit'))");
+    program.does("tell('heeds it')");
+    assert_eq!(program.line(), "heeds it");
+    program.wait_ready();
+    // As a server closes its port when it is told to drain.
+    std::fs::remove_file(&flag).unwrap();
+    program.guard.signal(Signal::QUIT);
+    assert_eq!(program.line(), "quit");
+    let missing = format!(
+        "unhealthy: agent worker: not_ready: file:{}: no such file",
+        flag.display()
+    );
+    program.wait_for(&missing);
 }
