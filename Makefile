@@ -66,10 +66,15 @@ dist-check: dist
 
 # The Python package as it is installed: from the wheel, with what its tests use beside it.
 PYTHON_VENV := target/python-venv
-python-venv: wheel servers
+python-venv: wheel servers target/arq/installed
 	$(PYTHON) -m venv $(PYTHON_VENV)
 	$(PYTHON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r bindings-python/tests/requirements.txt
 	$(PYTHON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+
+# arq wants an older redis-py than Celery and RQ do, so it lies beside them.
+target/arq/installed: bindings-python/tests/arq.txt $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(@D) -r $<
+	@touch $@
 
 python-test: python-venv
 	cd bindings-python && ../$(PYTHON_VENV)/bin/python -m pytest --numprocesses=4

@@ -1,4 +1,4 @@
-"""dramatiq and RQ, with what docs/celery.md says for them, on a real broker."""
+"""dramatiq, RQ and arq, with what docs/celery.md says for them, on a real broker."""
 
 import os
 import re
@@ -10,9 +10,12 @@ import pytest
 from redis import Redis
 from rq import Queue
 
-from conftest import ROOT, until
+from conftest import ROOT, throughout, until
 
 HEALTHY = "healthy: 1 check passes"
+
+# arq wants an older redis-py than the others: both lie in a folder of their own, where `make python-venv` puts them.
+ARQ = ROOT / "target/arq"
 
 # Tells who runs it, and hangs until a file is there.
 HANG = """
@@ -39,12 +42,13 @@ def launch(folder, tmp_path):
     """Starts a worker, and ends it with its children, which are in its process group."""
     started = []
 
-    def launch(*command):
+    def launch(*command, path=()):
+        searched = os.pathsep.join(map(str, [tmp_path, *path]))
         with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 cwd=tmp_path,
-                env=folder.environment(PYTHONPATH=str(tmp_path), PYTHONWARNINGS=""),
+                env=folder.environment(PYTHONPATH=searched, PYTHONWARNINGS=""),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -116,3 +120,63 @@ def test_rq_a_worker_whose_job_takes_too_long_is_stalled_and_a_draining_one_says
     files[1].touch()
     assert worker.wait(60) == 0
     assert folder.files("rq") == []
+
+
+def test_arq_a_hung_job_is_found_beside_one_that_ticks(launch, folder, tmp_path, database):
+    assert (ARQ / "arq").is_dir(), f"arq is missing: run `make python-venv` in {ROOT}"
+    jobs = f"""
+import asyncio
+from pathlib import Path
+
+from arq.connections import RedisSettings
+
+
+async def hang(context, file, ticks):
+    Path(f"{{file}}.begun").touch()
+    while not Path(file).exists():
+        await asyncio.sleep(0.02)
+        if ticks:
+            context["agent"].tick()
+
+
+WorkerSettings.redis_settings = RedisSettings.from_dsn({database!r})
+"""
+    jobs += "WorkerSettings.functions = [hang]\n"
+    (tmp_path / "jobs.py").write_text(documented("arq", "watchdog=10") + jobs)
+    worker = launch("arq", "jobs.WorkerSettings", path=[ARQ])
+    folder.until_says("arq", HEALTHY, patience=60)
+
+    send = """
+import asyncio, sys, arq, jobs
+
+
+async def send():
+    pool = await arq.create_pool(jobs.WorkerSettings.redis_settings)
+    await pool.enqueue_job("hang", sys.argv[1], "ticks" in sys.argv)
+    await pool.aclose()
+
+
+asyncio.run(send())
+"""
+    environment = folder.environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ARQ)]), PYTHONWARNINGS="")
+
+    def begin(file, *ticks):
+        subprocess.run([sys.executable, "-c", send, str(file), *ticks], env=environment, check=True)
+        until(f"{file} begins", file.with_suffix(".begun").exists)
+
+    def ticks():
+        assert folder.says("arq") == HEALTHY
+
+    ticking, hung = tmp_path / "ticking", tmp_path / "hung"
+    begin(ticking, "ticks")
+    # For longer than the limit.
+    throughout(1.5, ticks)
+    begin(hung)
+    folder.until_says("arq", "stalled: no progress for")
+    assert "in 1 of 2 calls" in folder.says("arq")
+    hung.touch()
+    folder.until_says("arq", HEALTHY)
+    ticking.touch()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    assert folder.files("arq") == []

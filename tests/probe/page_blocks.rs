@@ -55,12 +55,7 @@ const PAGES: [(&str, Blocks); 13] = [
                 "bindings-python/tests/test_queues.py",
             ),
             ("RQ", "python", 1, "bindings-python/tests/test_queues.py"),
-            (
-                "arq",
-                "python",
-                1,
-                "- tried by hand: arq needs an older redis-py",
-            ),
+            ("arq", "python", 1, "bindings-python/tests/test_queues.py"),
         ],
     ),
     (
@@ -108,7 +103,7 @@ const PAGES: [(&str, Blocks); 13] = [
                 "Kubernetes",
                 "console",
                 1,
-                "- there is no kubelet here, and the page says so",
+                "- kubectl asks an API server, and no package brings one; tests/podman plays these manifests",
             ),
             ("An agent", "yaml", 1, "tests/podman/schema.rs"),
             (
@@ -328,7 +323,7 @@ const PAGES: [(&str, Blocks); 13] = [
                 "In NATS",
                 "console",
                 1,
-                "- there is no `nats` here: sdk/tests/announce/quorum.rs makes the same bucket",
+                "- no package of Debian or PyPI has the `nats` CLI: sdk/tests/announce/quorum.rs makes the same bucket",
             ),
             ("In NATS", "text", 1, "sdk/tests/announce/permissions.rs"),
             (
@@ -357,7 +352,7 @@ const PAGES: [(&str, Blocks); 13] = [
                 "ready-probe",
                 "dockerfile",
                 1,
-                "- the wheel is on no index yet",
+                "bindings-python/tests/test_package.py",
             ),
             (
                 "ready-probe",
