@@ -329,7 +329,8 @@ impl Agent {
         };
         let why = why.unwrap_or_else(|| "it has not answered yet".to_owned());
         let name = &self.name;
-        let message = format!("agent {name} is not announced to {store} within {timeout:?}: {why}");
+        let message =
+            format!("agent {name} was not announced to {store} within {timeout:?}: {why}");
         error::unavailable(py, &message)
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn parse(what: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> 
         return Ok(Duration::from_secs_f64(number));
     }
     let why = format!(
-        "{what} of {number:?} seconds can't be used: it is a number from 0 to {MAX_SECONDS}"
+        "{what} of {number:?} seconds can't be used: it must be a number from 0 to {MAX_SECONDS}"
     );
     Err(error::config(value.py(), &why))
 }
@@ -71,7 +71,7 @@ pub(crate) fn seconds(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
 fn not_a_number(what: &str, value: &Bound<'_, PyAny>) -> PyErr {
     match value.get_type().name() {
         Ok(given) => PyTypeError::new_err(format!(
-            "{what} is a number of seconds or a timedelta, not {given}"
+            "{what} must be a number of seconds or a timedelta, not {given}"
         )),
         Err(e) => e,
     }

@@ -34,8 +34,7 @@ pub(crate) fn exact_optional(
 
 /// The error of a text with surrogates. It does not quote the text, which may be a secret.
 pub(crate) fn surrogates(what: &str, py: Python<'_>) -> PyErr {
-    let why =
-        format!("{what} can't be used: it holds a lone surrogate, which UTF-8 has no room for");
+    let why = format!("{what} can't be used: it holds a lone surrogate, which UTF-8 can't hold");
     error::config(py, &why)
 }
 
@@ -46,7 +45,7 @@ fn string<'a, 'py>(what: &str, value: &'a Bound<'py, PyAny>) -> PyResult<&'a Bou
             let given = value.get_type();
             let given = given.name()?;
             Err(PyTypeError::new_err(format!(
-                "{what} is a str, not {given}"
+                "{what} must be a str, not {given}"
             )))
         }
     }

@@ -73,7 +73,7 @@ impl Working {
         let (py, this) = (slf.py(), slf.get());
         if this.entered.swap(true, SeqCst) {
             return Err(PyRuntimeError::new_err(
-                "this call was entered before: agent.working() begins another one",
+                "this block was entered before: call agent.working() for each block",
             ));
         }
         // What a forked child has inherited is its parent's.

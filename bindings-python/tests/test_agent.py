@@ -101,17 +101,17 @@ def test_durations_are_seconds_or_timedeltas(folder):
     [
         ({"name": "../x"}, ready_probe.InvalidName, "letter or digit"),
         ({"name": "x", "ttl": 0.5}, ready_probe.ConfigError, "TTL"),
-        ({"name": "x", "ttl": -1}, ready_probe.ConfigError, "ttl of -1.0 seconds can't be used: it is a number from 0 to 1000000000"),
+        ({"name": "x", "ttl": -1}, ready_probe.ConfigError, "ttl of -1.0 seconds can't be used: it must be a number from 0 to 1000000000"),
         ({"name": "x", "ttl": float("nan")}, ready_probe.ConfigError, "ttl of NaN seconds"),
         ({"name": "x", "ttl": float("inf")}, ready_probe.ConfigError, "ttl of inf seconds"),
         ({"name": "x", "ttl": 1e300}, ready_probe.ConfigError, "ttl of 1e300 seconds"),
         ({"name": "x", "ttl": 10**400}, ready_probe.ConfigError, "ttl of inf seconds"),
-        ({"name": "x", "ttl": True}, TypeError, "ttl is a number of seconds or a timedelta, not bool"),
-        ({"name": "x", "ttl": None}, TypeError, "ttl is a number of seconds or a timedelta, not NoneType"),
-        ({"name": 5}, TypeError, "name is a str, not int"),
-        ({"name": "x", "store": 5}, TypeError, "store is a str, not int"),
-        ({"name": "x", "namespace": b"x"}, TypeError, "namespace is a str, not bytes"),
-        ({"name": "x", "ttl": "1m"}, TypeError, "ttl is a number of seconds or a timedelta, not str"),
+        ({"name": "x", "ttl": True}, TypeError, "ttl must be a number of seconds or a timedelta, not bool"),
+        ({"name": "x", "ttl": None}, TypeError, "ttl must be a number of seconds or a timedelta, not NoneType"),
+        ({"name": 5}, TypeError, "name must be a str, not int"),
+        ({"name": "x", "store": 5}, TypeError, "store must be a str, not int"),
+        ({"name": "x", "namespace": b"x"}, TypeError, "namespace must be a str, not bytes"),
+        ({"name": "x", "ttl": "1m"}, TypeError, "ttl must be a number of seconds or a timedelta, not str"),
         ({"name": "x", "heartbeat": 50}, ready_probe.ConfigError, "half the TTL"),
         ({"name": "x", "watchdog": 0.01}, ready_probe.ConfigError, "watchdog"),
         ({"name": "x", "store": "http://x"}, ready_probe.ConfigError, "redis://"),
@@ -285,7 +285,7 @@ def test_names_and_details_that_utf_8_can_t_say_are_refused(folder):
 
 def test_a_reason_that_is_none_closes_nothing(folder):
     agent = Agent("open")
-    with pytest.raises(TypeError, match="reason is a str, not int"):
+    with pytest.raises(TypeError, match="reason must be a str, not int"):
         agent.close(5)
     assert "starting" in folder.says("open")
     agent.close()

@@ -296,7 +296,7 @@ def test_waiting_for_the_store_leaves_the_loop_free_and_can_be_cancelled(folder,
                 with pytest.raises(ready_probe.ConfigError, match="timeout of"):
                     await agent.wait_announced(timeout)
             for timeout in ("1", None, True):
-                with pytest.raises(TypeError, match="timeout is a number of seconds"):
+                with pytest.raises(TypeError, match="timeout must be a number of seconds"):
                     await agent.wait_announced(timeout)
             waits = asyncio.create_task(agent.wait_announced(3600))
             await asyncio.sleep(0)
@@ -403,7 +403,7 @@ def test_a_loop_in_an_exit_hook_can_close_its_agent(run, folder):
 def test_reasons_say_what_utf_8_can_t(folder):
     async def main():
         agent = aio.Agent("open", watchdog=0.3)
-        with pytest.raises(TypeError, match="reason is a str, not int"):
+        with pytest.raises(TypeError, match="reason must be a str, not int"):
             await agent.close(5)
         # It is still open, and its loop proves its progress.
         await agent.mark_ready()

@@ -52,12 +52,12 @@ def test_a_target_that_can_t_be_used_is_an_error(folder, target):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"targets": 5}, "targets is a str or several, not int"),
-        ({"targets": None}, "targets is a str or several, not NoneType"),
-        ({"targets": ["agent:x", 5]}, "a target is a str, not int"),
-        ({"targets": b"agent:x"}, "a target is a str, not int"),
-        ({"timeout": "1s"}, "timeout is a number of seconds or a timedelta, not str"),
-        ({"timeout": True}, "timeout is a number of seconds or a timedelta, not bool"),
+        ({"targets": 5}, "targets must be a str or several of them, not int"),
+        ({"targets": None}, "targets must be a str or several of them, not NoneType"),
+        ({"targets": ["agent:x", 5]}, "a target must be a str, not int"),
+        ({"targets": b"agent:x"}, "a target must be a str, not int"),
+        ({"timeout": "1s"}, "timeout must be a number of seconds or a timedelta, not str"),
+        ({"timeout": True}, "timeout must be a number of seconds or a timedelta, not bool"),
     ],
 )
 def test_an_argument_of_another_type_is_an_error_that_names_it(folder, arguments, message):

@@ -75,7 +75,7 @@ def test_a_store_that_is_away_raises_only_where_it_is_asked_for(folder, redis):
     agent.mark_ready()
     assert time.monotonic() - begin < 5
     assert probe("agent:away")
-    with pytest.raises(ready_probe.StoreUnavailable, match="away is not announced to .* within 100ms"):
+    with pytest.raises(ready_probe.StoreUnavailable, match="away was not announced to .* within 100ms"):
         agent.wait_announced(0.1)
     until("the outage is known", lambda: agent.announced is not None and not agent.announced.ok)
     redis.start()

@@ -201,7 +201,9 @@ fn beat_on(heartbeat: &'static Heartbeat, life: &Arc<Life>) {
             End::NoIo(why) => {
                 if io_failures == 0 {
                     log(|| {
-                        tracing::error!("nothing can be announced, the heartbeat goes on: {why}");
+                        tracing::error!(
+                            "nothing can be announced, but the heartbeat goes on: {why}"
+                        );
                     });
                 }
                 io = IoDriver::From(begun_ms + backoff_ms(io_failures));
@@ -227,7 +229,7 @@ fn round(heartbeat: &'static Heartbeat, life: &Arc<Life>, io: IoDriver) -> End {
         IoDriver::Has => runtime_with_io(heartbeat, life).map_err(End::NoIo),
         // Without I/O it has no descriptors.
         IoDriver::From(_) => (Builder::new_current_thread().enable_time().build())
-            .map_err(|e| End::Failed(format!("no runtime: {e}"))),
+            .map_err(|e| End::Failed(format!("its runtime can't be started: {e}"))),
     };
     let runtime = match built {
         Ok(runtime) => runtime,

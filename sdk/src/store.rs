@@ -211,7 +211,7 @@ fn belongs(signal: Signal, agent: &Name, instance: &str) -> Result<Signal, Decod
     }
     let (said_agent, said_instance) = said;
     Err(DecodeError::Malformed(clean(
-        &format!("it names {said_agent} {said_instance}, its place {agent} {instance}"),
+        &format!("it names {said_agent} {said_instance}, but its key names {agent} {instance}"),
         MAX_CAUSE_CHARS,
     )))
 }

@@ -162,7 +162,7 @@ fn a_file_that_names_a_dead_start_and_holds_a_living_one_is_not_believed() {
     let path = folder.put("a", &format!("{pid}-1.json"), bytes(&own_signal("a")));
     give_to(&path, NOBODY);
     let want = format!(
-        "malformed record: it names a process started at {}, its file one started at 1",
+        "malformed record: it names a process started at {}, but its file names one started at 1",
         start.unwrap()
     );
     assert_eq!(folder.says("a"), [want]);
@@ -235,13 +235,13 @@ fn a_record_in_the_wrong_place_is_malformed() {
     folder.put("a", &own_file(), bytes(&own_signal("b")));
     assert_eq!(
         folder.says("a"),
-        ["malformed record: it names agent b, its folder a"]
+        ["malformed record: it names agent b, but lies in the folder of a"]
     );
 
     let (pid, start) = host::myself();
     folder.put("c", &own_file(), bytes(&signal_of("c", pid + 1, start)));
     let want = format!(
-        "malformed record: it names process {}, its file {pid}",
+        "malformed record: it names process {}, but its file names {pid}",
         pid + 1
     );
     assert_eq!(folder.says("c"), [want]);

@@ -189,7 +189,7 @@ fn an_invalid_argument_is_one_line_and_exit_64() {
         (
             &["redis://u:hUnTeR2@h,nats://h"],
             "TARGET (command line)",
-            "one scheme",
+            "the same scheme",
         ),
         (
             &["redis+unix://u:hUnTeR2@h/s"],
@@ -292,7 +292,7 @@ fn an_invalid_argument_is_one_line_and_exit_64() {
         (
             &["redis://a/1,b/2"],
             "TARGET (command line)",
-            "must have one path",
+            "must have the same path",
         ),
         (
             &["agent:a#name=%zz"],

@@ -154,7 +154,7 @@ fn a_peer_says_why_it_is_not_ready() {
     assert_mentions(
         &run,
         1,
-        &["malformed record: it names no x-1, its place moved x-1"],
+        &["malformed record: it names no x-1, but its key names moved x-1"],
     );
 }
 

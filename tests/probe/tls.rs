@@ -259,13 +259,13 @@ fn a_missing_client_certificate_is_told_with_its_options() {
         let target = format!("{url}#ca={}", ca.path().display());
         assert_refused(
             &target,
-            &["asks for a client certificate: cert= and key_file="],
+            &["asks for a client certificate: set cert= and key_file="],
         );
         // A stranger's is another matter.
         let stranger = Ca::new().client("probe");
         let (cert, key) = (stranger.cert.display(), stranger.key.display());
         let shown = format!("{target}&cert={cert}&key_file={key}");
-        assert_refused(&shown, &["refuses the certificate of cert="]);
+        assert_refused(&shown, &["refuses the certificate in cert="]);
     }
     let verify = ["-Verify", "1", "-tls1_2", "-verify_return_error"];
     let server = OpensslServer::start(&identity, &verify);
@@ -315,10 +315,10 @@ fn what_is_wrong_with_our_own_certificate_is_said_in_words() {
     let nothing = container.file("nothing.pem", "");
     let old = ServerIdentity::by_openssl(SelfSigned::Version1);
     for (cert, key, said) in [
-        (&mine.cert, &other.key, "belongs to another key"),
-        (&mine.cert, &mine.cert, "no private key in it"),
-        (&nothing, &mine.key, "no certificate in it"),
-        (&old.cert, &old.key, "no X.509 certificate of version 3"),
+        (&mine.cert, &other.key, "does not belong to the key"),
+        (&mine.cert, &mine.cert, "it holds no private key"),
+        (&nothing, &mine.key, "it holds no certificate"),
+        (&old.cert, &old.key, "not an X.509 certificate of version 3"),
     ] {
         let (cert, key) = (cert.display(), key.display());
         let target = format!("https://localhost:1/#cert={cert}&key_file={key}");

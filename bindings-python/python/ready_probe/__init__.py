@@ -10,8 +10,8 @@ The signal lives in the container's shared memory, where the ``ready-probe`` exe
 package, the container's HEALTHCHECK, finds it. It dies with the process. Where READY_STORE names a
 Redis or NATS server, it is announced there, too, for other containers.
 
-``Agent`` gives more control, as a watchdog that ties the signal to progress; ``ready_probe.aio`` has
-the same for asyncio. Durations are seconds, as a number or a ``timedelta``.
+``Agent`` gives more control, such as a watchdog that ties the signal to progress; ``ready_probe.aio``
+has the same for asyncio. Durations are seconds, as a number or a ``timedelta``.
 """
 
 from ready_probe._agent import Agent, find_agent, mark_agent_not_ready, mark_agent_ready

@@ -11,8 +11,8 @@ def mark_agent_ready(name, details=None, *, ttl=60.0, watchdog=None, store=None)
     """Say that agent ``name`` does its work.
 
     The first call registers the agent; its signal is kept alive from then on, until the process
-    ends. Returns once the local signal is written, also while the store is away. Safe to call from
-    any thread, and again.
+    ends. Returns once the local signal is written, even while the store is away. Any thread may call
+    it, as often as it likes.
 
     :param name: a letter or digit, then letters, digits, ``.``, ``_`` or ``-``, at most 128 in all.
     :param details: a dict that can be written as JSON, for people and dashboards.
@@ -60,7 +60,7 @@ def find_agent(name):
     coroutines. In a forked child its parent's agents are not found.
 
     :param name: as that of ``mark_agent_ready``.
-    :raises TypeError: the name is no ``str``.
+    :raises TypeError: the name is not a ``str``.
 
     >>> mark_agent_ready("translator")
     >>> find_agent("translator").state
@@ -78,7 +78,7 @@ def find_agent(name):
 class Agent:
     """An agent of this process, published as ``starting`` from now on until it is closed.
 
-    It lives until ``close``, the end of the ``with`` block, or the end of the process, also when
+    It lives until ``close``, the end of the ``with`` block, or the end of the process, even if
     nothing refers to it any more.
 
     :param name: a letter or digit, then letters, digits, ``.``, ``_`` or ``-``, at most 128 in all.
@@ -153,8 +153,8 @@ class Agent:
         return self._native.announced
 
     def mark_ready(self, details=None):
-        """Say that the agent does its work. Returns once the local signal is written. Said again it
-        renews the details, and proves no progress of work under way.
+        """Say that the agent does its work. Returns once the local signal is written. Said again, it
+        renews the details, but proves no progress of work under way.
 
         :param details: a dict that can be written as JSON.
         :raises ConfigError: the details can't be published; what the agent said last stands.
@@ -180,8 +180,8 @@ class Agent:
 
     def tick(self):
         """Prove progress to the watchdog: of the innermost call of ``progress`` or ``working`` that
-        this task or thread is in, and of those around it. In a thread that is in none, as one of an
-        executor, it counts for all calls that are under way.
+        this task or thread is in, and of those around it. In a thread that is in none, such as one of an
+        executor's, it counts for all calls that are under way.
 
         Takes no lock and does not give up the GIL: call it in the innermost loop. The tick that ends a
         stall publishes ``ready`` before it returns. While the agent says ``stopping`` it does nothing:
@@ -217,8 +217,8 @@ class Agent:
 
     def progress(self, function):
         """Decorate the function that does the work: each call of it is a block of ``working``. Also for
-        coroutine functions. A function that returns before its work is done, as one that only returns
-        an awaitable, is watched until it returns.
+        coroutine functions. A function that returns before its work is done, such as one that only
+        returns an awaitable, is watched until it returns.
 
         :param function: what does the work, or an object that can be called.
         :raises TypeError: a generator function, whose work is done after it has returned: decorate
@@ -241,8 +241,8 @@ class Agent:
 
     def arm(self):
         """Have the watchdog watch for any ``tick`` at all, from whichever thread it comes, until
-        ``disarm``: for work that begins in one place and ends in another, as between two hooks of a
-        framework. Counts as progress. Counted: it watches until it is disarmed as often as it was
+        ``disarm``: for work that begins in one place and ends in another, such as two hooks of a
+        framework. This counts as progress. The watchdog watches until it is disarmed as often as it was
         armed.
 
         :raises ClosedError: the agent was closed.
@@ -260,9 +260,9 @@ class Agent:
         self._native.arm()
 
     def disarm(self):
-        """Take back one ``arm``; without one, what holds for every new agent, that it is watched from
-        the moment when it is marked ready. From then on an agent that waits for work is idle, and not
-        stalled. Ends a stall for want of ticks.
+        """Take back one ``arm``. Without one, take back what holds for every new agent: that it is
+        watched from the moment it is marked ready. From then on an agent that waits for work is idle,
+        and not stalled. Ends a stall for want of ticks.
 
         :raises ClosedError: the agent was closed.
         :raises ForkedProcessError: as ``tick``.
@@ -288,7 +288,7 @@ class Agent:
         self._native.wait_announced(timeout)
 
     def mark_stopping(self, reason):
-        """Say ``stopping``, and keep the signal until ``close`` or the end of the process: where the
+        """Say ``stopping``, and keep the signal until ``close`` or the end of the process: for when the
         end begins in a hook of a framework, and what is in flight is finished elsewhere. Said twice,
         the first reason stands.
 
@@ -316,7 +316,7 @@ class Agent:
         return _Drain(self, _text(reason))
 
     def close(self, reason="closed"):
-        """Say ``stopping``, and remove the signal, here and in the store. Again, it does nothing.
+        """Say ``stopping``, and remove the signal, here and in the store. A second call does nothing.
 
         :param reason: one line, or an exception; the first 256 characters are published.
         :raises ForkedProcessError: the agent belongs to the process that this one was forked from.
@@ -358,7 +358,7 @@ class Agent:
         try:
             how(reason)
         finally:
-            # A reason that is no str closes nothing.
+            # A reason that is not a str closes nothing.
             if self._native.closed:
                 _life.let_go(self._native)
                 from sys import modules

@@ -61,7 +61,7 @@ def warn_forked(name, parent):
     """Work is done in a forked child under an agent of its parent's."""
     _log.warn(
         f"agent {name} belongs to process {parent}, which this one was forked from: the work here is "
-        f"done, and no signal tells of it; make Agent({name!r}) in each child once it is forked (gunicorn: "
+        f"done, but no signal tells of it; make Agent({name!r}) in each child once it is forked (gunicorn: "
         "post_fork, Celery: worker_process_init)",
         name,
     )

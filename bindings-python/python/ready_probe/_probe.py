@@ -35,7 +35,7 @@ class Check:
 
 
 class Verdict:
-    """What the probe says. True when the container is healthy or degraded, as its exit status.
+    """What the probe says. True when the container is healthy or degraded: when the exit status is 0.
 
     :ivar verdict: ``"healthy"``, ``"degraded"``, ``"starting"`` or ``"unhealthy"``.
     :ivar reason: one line for people.
@@ -105,16 +105,16 @@ def _targets(given):
         targets = list(targets)
     except TypeError:
         kind = type(given).__name__
-        raise TypeError(f"targets is a str or several, not {kind}") from None
+        raise TypeError(f"targets must be a str or several of them, not {kind}") from None
     for target in targets:
         if not isinstance(target, str):
-            raise TypeError(f"a target is a str, not {type(target).__name__}")
+            raise TypeError(f"a target must be a str, not {type(target).__name__}")
         try:
             usable = b"\0" not in os.fsencode(target)
         except UnicodeEncodeError:
             usable = False
         if not usable:
-            raise ConfigError("a target can't be used: it holds what no command line can")
+            raise ConfigError("a target can't be used: it holds what a command line can't")
     return targets
 
 

@@ -102,12 +102,12 @@ class Agent:
 
     def tick(self):
         """Prove progress of work under ``progress`` or ``working``, as ``ready_probe.Agent.tick``: of
-        the call that this task is in. That the loop runs proves itself."""
+        the call that this task is in. The loop proves its own progress."""
         self._agent.tick()
 
     def working(self):
-        """Watch a ``with`` block, as ``ready_probe.Agent.working``. While it runs, that the loop runs is
-        not enough: the block has to ``tick`` within the watchdog's limit, so that waiting for ever is a
+        """Watch a ``with`` block, as ``ready_probe.Agent.working``. While it runs, a running loop is not
+        enough: the block has to ``tick`` within the watchdog's limit, so that waiting for ever is a
         stall, too. Each task has its own.
 
         >>> async def main():
@@ -133,7 +133,7 @@ class Agent:
         return watch(function, self._agent._native.working)
 
     def arm(self):
-        """As ``ready_probe.Agent.arm``. That the loop runs is no ``tick``."""
+        """As ``ready_probe.Agent.arm``. A loop that runs is no ``tick``."""
         self._agent.arm()
 
     def disarm(self):

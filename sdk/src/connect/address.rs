@@ -43,7 +43,7 @@ pub fn parse(text: &str, default_port: u16) -> Result<Address> {
             None => whole = Some(part),
             Some(first) => {
                 if part.scheme != first.scheme {
-                    return Err(invalid("the servers of one list must have one scheme"));
+                    return Err(invalid("all servers of a list must have the same scheme"));
                 }
                 if first.user.is_none() && first.password.is_none() {
                     first.user = part.user;
@@ -52,7 +52,7 @@ pub fn parse(text: &str, default_port: u16) -> Result<Address> {
                 if first.path.is_empty() {
                     first.path = part.path;
                 } else if !part.path.is_empty() && part.path != first.path {
-                    return Err(invalid("the servers of one list must have one path"));
+                    return Err(invalid("all servers of a list must have the same path"));
                 }
                 if first.query.is_empty() {
                     first.query = part.query;

@@ -183,7 +183,8 @@ fn asked_for(endpoint: &Endpoint) -> Result<ServerName<'static>, String> {
         Endpoint::Tcp { host, .. } => host.clone(),
         Endpoint::Unix(_) => "localhost".to_owned(),
     };
-    ServerName::try_from(host).map_err(|_| "TLS: the host is no name: server_name=".to_owned())
+    ServerName::try_from(host)
+        .map_err(|_| "TLS: the host is not a name: set server_name=".to_owned())
 }
 
 async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, NoConnection> {

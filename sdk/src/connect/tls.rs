@@ -120,7 +120,7 @@ impl TlsOptions {
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert)?;
                 if chain.is_empty() {
-                    return Err(format!("cert={}: no certificate in it", cert.display()));
+                    return Err(format!("cert={}: it holds no certificate", cert.display()));
                 }
                 let key = private_key(key)?;
                 builder
@@ -167,7 +167,10 @@ fn authorities_in(bundle: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
         Some(path) => {
             let (added, _) = roots.add_parsable_certificates(certificates(path)?);
             if added == 0 {
-                return Err(format!("{}: no usable certificate in it", path.display()));
+                return Err(format!(
+                    "{}: it holds no usable certificate",
+                    path.display()
+                ));
             }
         }
         None => roots
@@ -180,7 +183,7 @@ fn authorities_in(bundle: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(&file::read(path, MAX_PEM_BYTES)?).map_err(|e| {
         let why = match e {
-            pem::Error::NoItemsFound => "no private key in it, or an encrypted one".to_owned(),
+            pem::Error::NoItemsFound => "it holds no private key, or an encrypted one".to_owned(),
             e => e.to_string(),
         };
         format!("key_file={}: {why}", path.display())

@@ -183,16 +183,17 @@ fn checked(signal: Signal, agent: &Name, id: ProcessId) -> Result<Signal, Decode
     let wrong = |what| Err(DecodeError::Malformed(what));
     if &signal.agent != agent {
         return wrong(format!(
-            "it names agent {}, its folder {agent}",
+            "it names agent {}, but lies in the folder of {agent}",
             signal.agent
         ));
     }
     match (signal.pid, signal.pid_start, id.start) {
-        (Some(inside), _, _) if inside != id.pid => {
-            wrong(format!("it names process {inside}, its file {}", id.pid))
-        }
+        (Some(inside), _, _) if inside != id.pid => wrong(format!(
+            "it names process {inside}, but its file names {}",
+            id.pid
+        )),
         (_, Some(inside), Some(outside)) if inside != outside => wrong(format!(
-            "it names a process started at {inside}, its file one started at {outside}"
+            "it names a process started at {inside}, but its file names one started at {outside}"
         )),
         _ => Ok(signal),
     }

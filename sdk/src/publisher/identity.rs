@@ -71,7 +71,7 @@ pub fn use_sdk(sdk: &'static str) -> Result<()> {
         return Err(Error::new(
             ErrorKind::InvalidArgument,
             format!(
-                "an SDK is LANGUAGE/VERSION, of at most {MAX_SDK_LEN} printable letters of ASCII"
+                "the name of an SDK is LANGUAGE/VERSION, at most {MAX_SDK_LEN} printable ASCII characters"
             ),
         ));
     }

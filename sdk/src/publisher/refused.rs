@@ -60,7 +60,7 @@ impl Publisher {
         Error::new(
             ErrorKind::StoreUnavailable,
             format!(
-                "agent {} is not announced to {store} within {waited}: {why}",
+                "agent {} was not announced to {store} within {waited}: {why}",
                 self.name
             ),
         )

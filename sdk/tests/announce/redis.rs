@@ -59,7 +59,7 @@ fn a_store_that_is_away_holds_nobody_up_and_is_told_when_it_comes() {
     assert_eq!(e.kind(), ErrorKind::StoreUnavailable);
     assert_eq!(
         e.to_string(),
-        format!("agent away is not announced to {url} within 10ms: connection refused")
+        format!("agent away was not announced to {url} within 10ms: connection refused")
     );
     let redis = Redis::builder().port(port).start();
     agent.wait_announced(Duration::MAX).unwrap();

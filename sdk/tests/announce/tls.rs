@@ -120,7 +120,7 @@ fn a_missing_client_certificate_is_told_with_its_options() {
         until_told(
             &folder,
             "nobody",
-            "TLS: the server asks for a client certificate: cert= and key_file=",
+            "TLS: the server asks for a client certificate: set cert= and key_file=",
         );
         let stranger = Ca::new().client("agent");
         let (cert, key) = (stranger.cert.display(), stranger.key.display());

@@ -121,7 +121,7 @@ impl Engine {
             .collect();
         assert!(
             run.code() == 0,
-            "`docker {}`: {}",
+            "`docker {}` failed: {}",
             typed.join(" "),
             account(&run)
         );

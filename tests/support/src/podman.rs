@@ -116,7 +116,7 @@ impl Podman {
             .collect();
         assert!(
             run.code() == 0,
-            "`podman {}`: {}",
+            "`podman {}` failed: {}",
             typed.join(" "),
             account(&run)
         );

@@ -196,7 +196,7 @@ pub fn example_agent() -> PathBuf {
         let mine = built.join(format!("rust-agent.{}", std::process::id()));
         let stripped = built.join("rust-agent.stripped");
         let run = run(Command::new("strip").arg("-o").args([&mine, &agent]));
-        assert!(run.code() == 0, "strip: {run:?}");
+        assert!(run.code() == 0, "`strip` failed: {run:?}");
         fs::rename(mine, &stripped).expect("the same folder");
         stripped
     };

@@ -16,7 +16,8 @@ use crate::signal::clean;
 const MAX_NAMES: usize = 3;
 const MAX_NAME_CHARS: usize = 40;
 
-const NO_CLIENT_CERTIFICATE: &str = "the server asks for a client certificate: cert= and key_file=";
+const NO_CLIENT_CERTIFICATE: &str =
+    "the server asks for a client certificate: set cert= and key_file=";
 const NO_VERSION: &str = "the server speaks neither TLS 1.2 nor 1.3";
 const NOT_TLS: &str = "the server does not speak TLS on this port";
 
@@ -69,8 +70,8 @@ pub(super) fn words(e: &Error, shows: bool) -> String {
 /// What is wrong with the client's own certificate.
 pub(super) fn of_ours(e: &Error) -> String {
     match e {
-        Error::InconsistentKeys(_) => "it belongs to another key than that of key_file=".to_owned(),
-        Error::InvalidCertificate(_) => "it is no X.509 certificate of version 3".to_owned(),
+        Error::InconsistentKeys(_) => "it does not belong to the key in key_file=".to_owned(),
+        Error::InvalidCertificate(_) => "it is not an X.509 certificate of version 3".to_owned(),
         Error::General(said) => said.clone(),
         other => other.to_string(),
     }
@@ -79,7 +80,7 @@ pub(super) fn of_ours(e: &Error) -> String {
 fn certificate(e: &CertificateError) -> String {
     match e {
         CertificateError::UnknownIssuer => {
-            "unknown issuer: ca= names the file of the authority to trust".to_owned()
+            "unknown issuer: name the file of the authority to trust with ca=".to_owned()
         }
         CertificateError::ExpiredContext { not_after, .. } => {
             format!("certificate expired on {}", date(*not_after))
@@ -104,7 +105,7 @@ fn certificate(e: &CertificateError) -> String {
             "the certificate is not meant for a server".to_owned()
         }
         CertificateError::Other(e) if is_of_an_authority(e) => {
-            "unknown issuer: the certificate is an authority's own, and not the one of ca=".to_owned()
+            "unknown issuer: the certificate is an authority's own, but not the one in ca=".to_owned()
         }
         CertificateError::Other(e) => other(e),
         rest => format!("the certificate can't be used: {}", spaced(rest)),
@@ -114,7 +115,7 @@ fn certificate(e: &CertificateError) -> String {
 fn other(e: &OtherError) -> String {
     match e.0.downcast_ref() {
         Some(webpki::Error::UnsupportedCertVersion) => {
-            "the certificate is of X.509 version 1, which only insecure takes".to_owned()
+            "the certificate is of X.509 version 1, which only insecure accepts".to_owned()
         }
         Some(why) => format!("the certificate can't be used: {}", spaced(why)),
         None => format!("the certificate can't be used: {e}"),
@@ -125,7 +126,7 @@ fn misnamed(expected: &ServerName<'_>, presented: &[String]) -> String {
     let expected = expected.to_str();
     let all = names(presented);
     if all.is_empty() {
-        return format!("certificate not valid for name {expected}, since it has none at all");
+        return format!("certificate not valid for name {expected}, since it holds none");
     }
     let some: Vec<String> = all
         .iter()
@@ -137,7 +138,7 @@ fn misnamed(expected: &ServerName<'_>, presented: &[String]) -> String {
         more => format!(" and {more} more"),
     };
     let some = some.join(", ");
-    format!("certificate not valid for name {expected}, but for {some}{more}: server_name=")
+    format!("certificate not valid for name {expected}, but for {some}{more}: set server_name=")
 }
 
 /// Those of a certificate's names that count. webpki writes them `DnsName("localhost")` and
@@ -179,11 +180,11 @@ fn refusal(alert: AlertDescription, shows: bool) -> String {
         | AlertDescription::DecryptError
             if shows =>
         {
-            format!("the server refuses the certificate of cert=: {}", spaced(&alert))
+            format!("the server refuses the certificate in cert=: {}", spaced(&alert))
         }
         AlertDescription::ProtocolVersion => NO_VERSION.to_owned(),
         AlertDescription::UnrecognisedName => {
-            "the server does not know the name it is asked for: server_name=".to_owned()
+            "the server does not know the name that it is asked for: set server_name=".to_owned()
         }
         alert => format!("the server breaks off: {}", spaced(&alert)),
     }

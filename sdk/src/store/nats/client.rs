@@ -369,7 +369,7 @@ fn not_connected(e: &ConnectError, endpoint: &Endpoint, shows_certificate: bool)
     Failure::lost(match e.kind() {
         ConnectErrorKind::AuthorizationViolation => "Authorization Violation".to_owned(),
         ConnectErrorKind::Authentication => {
-            "the server does not take this way to log in".to_owned()
+            "the server does not accept this way to log in".to_owned()
         }
         ConnectErrorKind::Dns => format!("DNS: {source}"),
         ConnectErrorKind::TimedOut => {

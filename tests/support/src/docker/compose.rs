@@ -107,7 +107,7 @@ impl Compose {
         let mut containers = self.services(service);
         assert!(
             containers.len() == 1,
-            "{} containers of service {service}",
+            "service {service} has {} containers, not one",
             containers.len()
         );
         containers.remove(0)

@@ -117,14 +117,20 @@ impl Container {
         networks
             .as_object()
             .and_then(|networks| networks.values().find_map(address))
-            .unwrap_or_else(|| panic!("no address: {networks}"))
+            .unwrap_or_else(|| panic!("container {} has no address in {networks}", self.id))
     }
 
     /// Its address in `network`.
     #[track_caller]
     pub fn ip_in(&self, network: &Network) -> IpAddr {
         let networks = self.inspect_part("{{json .NetworkSettings.Networks}}");
-        address(&networks[network.name()]).unwrap_or_else(|| panic!("no address: {networks}"))
+        address(&networks[network.name()]).unwrap_or_else(|| {
+            panic!(
+                "container {} has no address in {}: {networks}",
+                self.id,
+                network.name()
+            )
+        })
     }
 
     /// The pid of its PID 1 on the host.
@@ -156,7 +162,7 @@ impl Container {
     pub fn started(&self) -> SystemTime {
         let started = self.inspect_part("{{json .State.StartedAt}}");
         health::timestamp(started.as_str().unwrap_or_default())
-            .unwrap_or_else(|| panic!("StartedAt: {started}"))
+            .unwrap_or_else(|| panic!("container {} started at no time: {started}", self.id))
     }
 
     /// Its health now.

@@ -55,7 +55,8 @@ impl HealthLog {
     fn from_entry(entry: &Value) -> Self {
         let time = |key: &str| {
             let text = entry[key].as_str().unwrap_or_default();
-            timestamp(text).unwrap_or_else(|| panic!("{key} of a probe: `{text}`"))
+            timestamp(text)
+                .unwrap_or_else(|| panic!("the {key} of a check is not a time: `{text}`"))
         };
         Self {
             exit_code: entry["ExitCode"].as_i64().unwrap_or(-1),

@@ -180,7 +180,11 @@ impl Engine {
                 .map(|(name, value)| format!("--build-arg={name}={value}")),
         );
         let built = run_within(build.arg(context), LONGEST_COMMAND);
-        assert!(built.code() == 0, "building {tag}: {}", account(&built));
+        assert!(
+            built.code() == 0,
+            "image {tag} can't be built: {}",
+            account(&built)
+        );
         built.stdout
     }
 
@@ -322,7 +326,7 @@ impl ImageRoot {
             .arg("--directory")
             .arg(self.folder.path().join("root"))
             .arg("."));
-        assert!(packed.code() == 0, "tar: {}", account(&packed));
+        assert!(packed.code() == 0, "`tar` failed: {}", account(&packed));
         tar
     }
 }

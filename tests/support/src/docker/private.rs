@@ -115,14 +115,14 @@ impl Folder {
         let folder = PathBuf::from(format!("/tmp/ready-probe-docker-{uid}"));
         match fs::DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                panic!("{}: {error}", folder.display())
+                panic!("{} can't be made: {error}", folder.display())
             }
             Ok(()) | Err(_) => {}
         }
         let metadata = fs::symlink_metadata(&folder).expect("just made");
         assert!(
             metadata.is_dir() && metadata.uid() == uid,
-            "{} belongs to somebody else",
+            "{} belongs to somebody else: remove it",
             folder.display()
         );
         Self(folder)
@@ -140,7 +140,7 @@ impl Folder {
             .create(true)
             .truncate(false)
             .open(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            .unwrap_or_else(|error| panic!("{} can't be opened: {error}", path.display()))
     }
 
     /// Ends an engine that doesn't answer, or whose data is gone, and clears the pid files: a pid

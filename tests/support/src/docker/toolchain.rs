@@ -154,7 +154,11 @@ fn copy_locked_crates(to: &Path) {
     };
     if cargo(&["fetch", "--locked", "--offline"]).code() != 0 {
         let fetched = cargo(&["fetch", "--locked"]);
-        assert!(fetched.code() == 0, "cargo fetch: {}", account(&fetched));
+        assert!(
+            fetched.code() == 0,
+            "`cargo fetch` failed: {}",
+            account(&fetched)
+        );
     }
     let lock = fs::read_to_string(workspace_root().join("Cargo.lock")).expect("Cargo.lock");
     let values = |key: &str| -> Vec<String> {
@@ -368,6 +372,6 @@ pub(super) fn sha256(scratch: &TempDir, text: &str) -> String {
 #[track_caller]
 pub(super) fn succeed(command: &mut Command) -> String {
     let run = run_within(command, LONGEST_COMMAND);
-    assert!(run.code() == 0, "{command:?}: {}", account(&run));
+    assert!(run.code() == 0, "{command:?} failed: {}", account(&run));
     run.stdout.trim_end_matches('\n').to_owned()
 }

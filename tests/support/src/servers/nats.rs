@@ -106,7 +106,7 @@ impl Nats {
             {
                 None
             }
-            Err(e) => panic!("{subject} on {}: {e}", self.url()),
+            Err(e) => panic!("{} does not answer {subject}: {e}", self.url()),
         }
     }
 
@@ -175,7 +175,10 @@ impl Nats {
         self.daemon.signal(Signal::HUP);
         wait_until(PATIENCE, "the server to reload", || {
             let log = self.daemon.log_text();
-            assert!(!log.contains("Failed to reload"), "{log}");
+            assert!(
+                !log.contains("Failed to reload"),
+                "NATS can't reload:\n{log}"
+            );
             (log.matches(RELOADED).count() > before).then_some(())
         });
     }

@@ -96,7 +96,7 @@ impl Redis {
     /// When the server does not answer within five seconds: it is stopped, paused or busy.
     pub fn command(&self, words: &[&str]) -> String {
         self.try_command(words)
-            .unwrap_or_else(|e| panic!("{words:?} on {}: {e}", self.url()))
+            .unwrap_or_else(|e| panic!("{} does not answer {words:?}: {e}", self.url()))
     }
 
     /// [`command`](Self::command) as somebody else.
@@ -105,7 +105,7 @@ impl Redis {
     /// As there.
     pub fn command_as(&self, user: &str, password: &str, words: &[&str]) -> String {
         resp::command(&self.unix_socket(), Some((Some(user), password)), words)
-            .unwrap_or_else(|e| panic!("{words:?} on {}: {e}", self.url()))
+            .unwrap_or_else(|e| panic!("{} does not answer {words:?}: {e}", self.url()))
     }
 
     fn try_command(&self, words: &[&str]) -> io::Result<String> {

@@ -34,15 +34,15 @@ fn truth_table_of_certificates() {
     for (e, want) in [
         (
             CertificateError::UnknownIssuer.into(),
-            "unknown issuer: ca= names the file of the authority to trust",
+            "unknown issuer: name the file of the authority to trust with ca=",
         ),
         (
             of_webpki(webpki::Error::CaUsedAsEndEntity),
-            "unknown issuer: the certificate is an authority's own, and not the one of ca=",
+            "unknown issuer: the certificate is an authority's own, but not the one in ca=",
         ),
         (
             of_webpki(webpki::Error::UnsupportedCertVersion),
-            "the certificate is of X.509 version 1, which only insecure takes",
+            "the certificate is of X.509 version 1, which only insecure accepts",
         ),
         (
             of_webpki(webpki::Error::NameConstraintViolation),
@@ -52,15 +52,15 @@ fn truth_table_of_certificates() {
         (early.into(), "certificate not valid before 2027-01-15"),
         (
             misnamed(&["DnsName(\"db\")", "IpAddress(10.1.2.3)"]),
-            "certificate not valid for name cache, but for db, 10.1.2.3: server_name=",
+            "certificate not valid for name cache, but for db, 10.1.2.3: set server_name=",
         ),
         (
             misnamed(&["DnsName(\"a\")"; 5]),
-            "certificate not valid for name cache, but for a, a, a and 2 more: server_name=",
+            "certificate not valid for name cache, but for a, a, a and 2 more: set server_name=",
         ),
         (
             misnamed(&["DirectoryName"]),
-            "certificate not valid for name cache, since it has none at all",
+            "certificate not valid for name cache, since it holds none",
         ),
         (
             CertificateError::BadSignature.into(),
@@ -83,7 +83,7 @@ fn truth_table_of_certificates() {
 #[test]
 fn truth_table_of_refusals() {
     use AlertDescription as Alert;
-    let with_certificate = |why| format!("the server refuses the certificate of cert=: {why}");
+    let with_certificate = |why| format!("the server refuses the certificate in cert=: {why}");
     let breaks_off = |why| format!("the server breaks off: {why}");
     let handshake = "the server refuses the handshake: no cipher or kind of certificate in common, or \
                      it asks for a client certificate (cert= and key_file=)";
@@ -120,8 +120,8 @@ fn truth_table_of_refusals() {
         ),
         (
             Alert::UnrecognisedName,
-            "the server does not know the name it is asked for: server_name=".to_owned(),
-            "the server does not know the name it is asked for: server_name=".to_owned(),
+            "the server does not know the name that it is asked for: set server_name=".to_owned(),
+            "the server does not know the name that it is asked for: set server_name=".to_owned(),
         ),
     ] {
         let e = Error::AlertReceived(alert);
@@ -164,11 +164,11 @@ fn truth_table_of_our_own_certificate() {
     for (e, want) in [
         (
             InconsistentKeys::KeyMismatch.into(),
-            "it belongs to another key than that of key_file=",
+            "it does not belong to the key in key_file=",
         ),
         (
             of_webpki(webpki::Error::UnsupportedCertVersion),
-            "it is no X.509 certificate of version 3",
+            "it is not an X.509 certificate of version 3",
         ),
         (
             Error::General("failed to parse private key".to_owned()),
@@ -195,7 +195,7 @@ fn only_errors_of_tls_are_explained() {
             Error::from(CertificateError::UnknownIssuer),
         )
     };
-    let said = "TLS: unknown issuer: ca= names the file of the authority to trust";
+    let said = "TLS: unknown issuer: name the file of the authority to trust with ca=";
     assert_eq!(explain(&wrapped(), false).as_deref(), Some(said));
     let twice = io::Error::other(wrapped());
     assert_eq!(explain(&twice, false).as_deref(), Some(said));
