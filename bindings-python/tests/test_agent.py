@@ -12,7 +12,7 @@ import pytest
 
 import ready_probe
 from conftest import COMPUTE, throughout, until
-from ready_probe import Agent, mark_agent_not_ready, mark_agent_ready
+from ready_probe import Agent, find_agent, mark_agent_not_ready, mark_agent_ready
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -269,6 +269,8 @@ def test_reasons_say_what_utf_8_can_t(folder):
     assert "stopping: FileNotFoundError" in folder.says("block")
     mark_agent_not_ready("function", SURROGATE)
     assert r"not_ready: x\udcff" in folder.says("function")
+    # Tests of one process share their agents: others use this name, in folders of their own.
+    find_agent("function").close()
 
 
 def test_names_and_details_that_utf_8_can_t_say_are_refused(folder):
