@@ -90,6 +90,7 @@ impl Announcer<'_> {
                 failures = 0;
             }
             tokio::select! {
+                biased;
                 changed = due.changed() => if changed.is_err() {
                     return pending().await;
                 },
@@ -269,14 +270,28 @@ async fn put(store: &mut LinkedStore, held: &ToHold) -> Result<Stored, Failure> 
 /// Waits for a moment until a store has what it is to be told last. Where something older may still be under way to it,
 /// it is told again, if that is soon.
 pub async fn told_last(told: &mut watch::Receiver<StoreTold>, last: u64, patience: Duration) {
-    let has_last = told.wait_for(|told| told.version >= last);
-    let again_ms = match tokio::time::timeout(patience, has_last).await {
-        Ok(Ok(told)) => told.again_ms,
-        Ok(Err(_)) | Err(_) => return,
-    };
-    let soon_ms = clock::mono_ms().saturating_add(clock::millis(patience));
-    if again_ms.is_some_and(|again_ms| again_ms <= soon_ms) {
-        let again = told.wait_for(|told| told.again_ms != again_ms);
-        let _ = tokio::time::timeout(patience, again).await;
+    let patience_ms = clock::millis(patience);
+    let mut end_ms = clock::mono_ms().saturating_add(patience_ms);
+    // When it is told again, once it has that.
+    let mut waits_for = None;
+    loop {
+        let (version, again_ms) = {
+            let told = told.borrow_and_update();
+            (told.version, told.again_ms)
+        };
+        if version >= last && waits_for != Some(again_ms) {
+            end_ms = clock::mono_ms().saturating_add(patience_ms);
+            if waits_for.is_some() || again_ms.is_none_or(|again_ms| again_ms > end_ms) {
+                return;
+            }
+            waits_for = Some(again_ms);
+        }
+        tokio::select! {
+            biased;
+            changed = told.changed() => if changed.is_err() {
+                return;
+            },
+            () = until(Some(end_ms)) => return,
+        }
     }
 }
