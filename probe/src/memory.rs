@@ -6,6 +6,7 @@
 //! those that were ready are missing; never into a "yes".
 
 mod asker_limit;
+mod asker_pace;
 mod file;
 mod missing_peers;
 mod told;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Memory;
 use super::asker_limit::AskerLimit;
+use super::asker_pace::AskerPace;
 use crate::hold::{Class, Heard};
 
 /// An asker that comes again later than this may have heard something else meanwhile, or be another one.
@@ -82,6 +83,9 @@ pub struct Told {
     /// How long its asker waits.
     #[serde(default, skip_serializing_if = "AskerLimit::is_unknown")]
     limit: AskerLimit,
+    /// How soon its asker comes again.
+    #[serde(default, skip_serializing_if = "AskerPace::is_unknown")]
+    pace: AskerPace,
 }
 
 /// What a run finds when it begins.
@@ -117,6 +121,12 @@ impl Told {
             self.limit.killed(now_ms.saturating_sub(self.began_ms));
         }
         let is_sure = before.is_none() && self.is_sure(now_ms);
+        if before.is_none()
+            && self.class.is_some()
+            && let Some(gap_ms) = now_ms.checked_sub(self.at_ms)
+        {
+            self.pace.came(gap_ms);
+        }
         let heard = self.class.filter(|_| is_sure).map(|class| Heard {
             class,
             failures: self.failures,
@@ -135,7 +145,7 @@ impl Told {
     fn is_sure(&self, now_ms: u64) -> bool {
         let ago = |then_ms| now_ms.checked_sub(then_ms);
         self.whole
-            && ago(self.at_ms).is_some_and(|ms| ms <= FRESH_MS)
+            && ago(self.at_ms).is_some_and(|ms| ms <= FRESH_MS && self.pace.is_usual(ms))
             && (!self.several || ago(self.since_ms).is_some_and(|ms| ms >= SETTLED_MS))
     }
 
@@ -241,11 +251,32 @@ mod tests {
         assert_eq!(heard(&Told::default(), 0), None, "nothing was said");
         let told = after(HEALTHY, Ending::Whole);
         assert_eq!(heard(&told, 1_000), healthy);
-        assert_eq!(heard(&told, 6_000), healthy);
-        assert_eq!(heard(&told, 6_001), None, "too long ago");
+        assert_eq!(heard(&told, 2_500), healthy);
+        assert_eq!(heard(&told, 2_501), None, "something may have happened");
         assert_eq!(heard(&told, 999), None, "another boot's clock");
         for ending in [Ending::Doubtful, Ending::Cut(Duration::from_secs(3))] {
             assert_eq!(heard(&after(HEALTHY, ending), 1_000), None, "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_sure_for_whoever_comes_later_than_usual_or_after_too_long() {
+        let mut told = Told::default();
+        let mut now_ms = 100_000;
+        for (gap_ms, is_sure) in [
+            (1_000, false),
+            (4_900, false),
+            (4_950, true),
+            (5_001, false),
+            (1_000, true),
+            // The container was paused in between.
+            (2_700, false),
+            (1_050, true),
+        ] {
+            now_ms += gap_ms;
+            let begun = told.begin(ME, now_ms, dead);
+            assert_eq!(begun.heard.is_some(), is_sure, "{gap_ms}");
+            told.end(ME, HEALTHY, Ending::Whole, now_ms);
         }
     }
 
