@@ -223,6 +223,39 @@ fn after_a_pause_the_status_is_told_at_once() {
     assert!(says(&told, said), "{told:?}");
 }
 
+/// Nobody asks in that second, so nobody is stopped: only that Docker comes later than usual can tell.
+#[test]
+fn after_a_pause_between_two_answers_the_status_is_told_at_once() {
+    let container = Engine::shared().run(agent("pause-between", 1));
+    let mut probes = Probes::of(&container);
+    wait_held(&container);
+    let asked = SystemTime::now();
+    assert_eq!(tell(&container, "reload before the pause"), "not_ready");
+    first_after(&mut probes, asked);
+    let asked = SystemTime::now();
+    assert_eq!(tell(&container, "resume"), "ready");
+    let told = probes.wait(
+        "that it is ready again",
+        |probe| !says(probe, "healthy: ") || probe.end < asked,
+        |probe| says(probe, "healthy: ") && probe.end >= asked,
+    );
+    container.pause();
+    container.wait_health("unhealthy", LIMIT);
+    // Long enough that the gap is not the usual one.
+    let until = told.end + Duration::from_secs(1);
+    wait_until(LIMIT, "the pause to be over", || {
+        (SystemTime::now() >= until).then_some(())
+    });
+    let unpaused = SystemTime::now();
+    container.unpause();
+    probes.wait(
+        "an answer after the pause",
+        |probe| probe.start < unpaused,
+        |probe| probe.start >= unpaused,
+    );
+    container.wait_health("healthy", Duration::from_secs(5));
+}
+
 #[test]
 fn stop_and_restart_during_a_hold_leave_no_process_and_no_belief() {
     let volume = Volume::create(Engine::shared(), "long-poll");
