@@ -30,7 +30,7 @@ LAYERS = {
         target settings link newest check memory far watch plan report confirm judge probe lib
     """,
     "probe/src/main.rs": """
-        exit cli typed deadline relay start run long_poll config install list mark run_command wait main
+        exit cli typed verbose deadline relay start run long_poll config install list mark run_command wait main
     """,
 }
 # What stands in the root of a crate, above all modules, for all of them.

@@ -13,6 +13,7 @@ mod run;
 mod run_command;
 mod start;
 mod typed;
+mod verbose;
 mod wait;
 
 use std::process::ExitCode;

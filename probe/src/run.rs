@@ -11,6 +11,7 @@ use ready_probe_sdk::variable;
 use crate::exit::Exit;
 use crate::relay::{self, Relayed, Task};
 use crate::start::Start;
+use crate::verbose;
 use ready_probe::event_loop;
 use ready_probe::far;
 use ready_probe::probe::Probe;
@@ -255,7 +256,7 @@ fn resolve_with(
         start.speak_json();
     }
     if settings.verbose.value {
-        log_to_stderr();
+        verbose::begin();
     }
     Ok(settings)
 }
@@ -272,15 +273,6 @@ fn reads_one_record(settings: &Settings) -> bool {
         && !settings.verbose.value
         && settings.folder.origin == Origin::Default
         && settings.timeout.value >= QUICK_TIMEOUT
-}
-
-fn log_to_stderr() {
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .without_time()
-        .init();
 }
 
 /// Colours the verdict where a person looks at it.

@@ -6,38 +6,50 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How many gaps are remembered. The least of them counts: after a pause the others still tell the interval.
-const GAPS: usize = 4;
+/// So many unusual gaps in a row, and it is another asker, or another interval.
+const UNUSUAL: u32 = 4;
 /// How much later than usual an engine comes on a busy host.
 const SLACK_MS: u64 = 300;
 /// How late it may come before anything is known: an interval of 1 s, and starting a check.
 const FIRST_MS: u64 = 1_500;
 
-/// The latest gaps between an answer and the next question.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// What the gaps between an answer and the next question have shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskerPace {
-    gaps_ms: Vec<u64>,
+    /// The shortest of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    usual_ms: Option<u64>,
+    /// So many in a row were longer.
+    #[serde(default)]
+    unusual: u32,
 }
 
 impl AskerPace {
     /// Nothing is known.
     pub fn is_unknown(&self) -> bool {
-        self.gaps_ms.is_empty()
+        self.usual_ms.is_none()
     }
 
     /// Whether nothing else can have happened within such a gap.
     pub fn is_usual(&self, gap_ms: u64) -> bool {
-        let least_ms = self.gaps_ms.iter().min();
-        gap_ms <= least_ms.map_or(FIRST_MS, |least_ms| least_ms.saturating_add(SLACK_MS))
+        let most_ms = self.usual_ms.map(|ms| ms.saturating_add(SLACK_MS));
+        gap_ms <= most_ms.unwrap_or(FIRST_MS)
     }
 
     /// It came again after so long.
     pub fn came(&mut self, gap_ms: u64) {
-        if self.gaps_ms.len() >= GAPS {
-            self.gaps_ms.remove(0);
-        }
-        self.gaps_ms.push(gap_ms);
+        let usual_ms = match self.usual_ms {
+            Some(usual_ms) if self.is_usual(gap_ms) => usual_ms.min(gap_ms),
+            Some(_) if self.unusual + 1 < UNUSUAL => {
+                self.unusual += 1;
+                return;
+            }
+            Some(_) | None => gap_ms,
+        };
+        *self = Self {
+            usual_ms: Some(usual_ms),
+            unusual: 0,
+        };
     }
 }
 
