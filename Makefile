@@ -31,7 +31,9 @@ wheel dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/n
 probe: dist/ready-probe
 # The example agent in the same form, for the images of examples/.
 example-agent: dist/rust-agent
-dist/ready-probe dist/rust-agent: dist/%: FORCE
+# What restarts services, over the probe's engine.
+keeper: dist/ready-keeper
+dist/ready-probe dist/rust-agent dist/ready-keeper: dist/%: FORCE
 	RUSTFLAGS="$(STATIC_FLAGS)" \
 		$(CARGO) build --locked --release --target $(TARGET) -p $*
 	@mkdir -p dist
@@ -90,7 +92,7 @@ demo: probe
 # What is tested is built first, one beside the other: the probe and the wheel each end in a step that keeps
 # one processor busy for a minute or more. The tests themselves know nothing of make's jobs.
 test: debian-packages
-	$(MAKE) --jobs=3 setup probe python-venv test-programs
+	$(MAKE) --jobs=3 setup probe keeper python-venv test-programs
 	CARGO=$(CARGO) $(PYTHON) scripts/run_tests.py
 
 test-programs:
@@ -169,4 +171,4 @@ clean: docker-stop
 	rm -rf target dist bindings-python/ready_probe.data bindings-python/THIRD-PARTY-LICENSES
 
 FORCE:
-.PHONY: probe example-agent wheel dist dist-check python-venv python-test demo test test-programs setup debian-packages servers debian-11 bench chaos lint docker-stop clean FORCE
+.PHONY: probe keeper example-agent wheel dist dist-check python-venv python-test demo test test-programs setup debian-packages servers debian-11 bench chaos lint docker-stop clean FORCE

@@ -32,6 +32,9 @@ LAYERS = {
     "probe/src/main.rs": """
         exit cli typed verbose deadline relay start run long_poll config install list mark run_command wait main
     """,
+    "keeper/src/main.rs": """
+        rules seen machine markers shell processes question services children memory voice once cli main
+    """,
 }
 # What stands in the root of a crate, above all modules, for all of them.
 OF_THE_ROOT = {"Result", "Error", "ErrorKind", "State", "Announced", "Agent", "AgentBuilder", "Draining", "Working"}
@@ -40,7 +43,7 @@ OF_THE_ROOT = {"Result", "Error", "ErrorKind", "State", "Announced", "Agent", "A
 # `("store", "nats", "link")`.
 Module = tuple[str, ...]
 # The extension module of the Python package has no layers.
-CRATES = ("sdk/src", "probe/src", "bindings-python/src")
+CRATES = ("sdk/src", "probe/src", "keeper/src", "bindings-python/src")
 
 
 def main() -> int:
@@ -180,7 +183,7 @@ def doubles(types: list[tuple[str, str]]) -> list[str]:
 def missing(document: str) -> list[str]:
     """Files of the code map that are not there. A table's heading may name the folder of its paths."""
     problems = []
-    for crate in ("sdk", "probe"):
+    for crate in ("sdk", "probe", "keeper"):
         section = document.split(f"\n### `{crate}/`")[1].split("\n### ")[0]
         for table in section.split("\n\n|")[1:]:
             heading, _, *rows = table.split("\n\n")[0].splitlines()

@@ -9,7 +9,7 @@ use ready_probe_test_support::process::workspace_root;
 /// Each document, and its blocks of code: heading, language, how many, and which tests run them. Behind a dash
 /// stands why none does.
 type Blocks = &'static [(&'static str, &'static str, usize, &'static str)];
-const PAGES: [(&str, Blocks); 13] = [
+const PAGES: [(&str, Blocks); 14] = [
     (
         "README.md",
         &[
@@ -94,6 +94,15 @@ const PAGES: [(&str, Blocks); 13] = [
             ("Mount the file", "sh", 1, "tests/docker/install.rs"),
             ("Mount the file", "yaml", 1, "tests/docker/install.rs"),
             ("Fill a volume", "yaml", 2, "tests/docker/install.rs"),
+        ],
+    ),
+    (
+        "docs/keeper.md",
+        &[
+            ("ready-keeper", "console", 1, "tests/keeper/scenarios.rs"),
+            ("ready-keeper", "cron", 1, "- cron is not here"),
+            ("The services", "json", 1, "keeper/src/services/tests.rs"),
+            ("What it says", "text", 1, "tests/keeper/scenarios.rs"),
         ],
     ),
     (

@@ -162,12 +162,24 @@ pub fn workspace_root() -> PathBuf {
 /// # Panics
 /// When it is missing.
 pub fn probe_binary() -> PathBuf {
-    let path = std::env::var_os("READY_PROBE_BIN")
+    built("ready-probe", "READY_PROBE_BIN", "make probe")
+}
+
+/// The static keeper: `$READY_KEEPER_BIN`, else `dist/ready-keeper`.
+///
+/// # Panics
+/// When it is missing.
+pub fn keeper_binary() -> PathBuf {
+    built("ready-keeper", "READY_KEEPER_BIN", "make keeper")
+}
+
+fn built(name: &str, variable: &str, command: &str) -> PathBuf {
+    let path = std::env::var_os(variable)
         .filter(|set| !set.is_empty())
-        .map_or_else(|| workspace_root().join("dist/ready-probe"), PathBuf::from);
+        .map_or_else(|| workspace_root().join("dist").join(name), PathBuf::from);
     assert!(
         path.is_file(),
-        "{} is missing: `make probe` builds it; READY_PROBE_BIN names another",
+        "{} is missing: `{command}` builds it; {variable} names another",
         path.display()
     );
     path

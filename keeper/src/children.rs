@@ -1,0 +1,188 @@
+//! This program's own children: itself again, in another role. One asks questions, so that what hangs can be left behind;
+//! one becomes a restart command, in a session of its own.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::question::{Question, Reply, patience};
+use crate::seen::Seen;
+use crate::shell;
+
+/// The argument by which a child knows its role, and the two roles.
+pub const ROLE: &str = "--role";
+/// It answers questions.
+pub const ASK: &str = "ask";
+/// It becomes a restart command.
+pub const START: &str = "start";
+
+/// What begins so is between this program and its children, or its own secret.
+const OURS: &str = "READY_KEEPER_";
+/// The text of a restart command. In the environment, since `pkill -f NAME` in it would find a shell that has NAME among
+/// its arguments.
+const COMMAND: &str = "READY_KEEPER_COMMAND";
+const EVAL: &str = "c=$READY_KEEPER_COMMAND; unset READY_KEEPER_COMMAND; eval \"$c\"";
+/// A larger output of restart commands begins anew.
+const MAX_OUTPUT_BYTES: u64 = 1024 * 1024;
+
+fn myself(role: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("ready-keeper").args([ROLE, role]);
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with(OURS)) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Asks questions in a child, which is ended when it takes too long. The replies are in the order of the questions.
+pub fn ask(questions: &[Question]) -> Vec<Reply> {
+    if questions.is_empty() {
+        return Vec::new();
+    }
+    let replies = try_ask(questions).and_then(|replies| match replies.len() == questions.len() {
+        true => Ok(replies),
+        false => Err(format!(
+            "{} replies came to {} questions",
+            replies.len(),
+            questions.len()
+        )),
+    });
+    replies.unwrap_or_else(|why| {
+        let nobody = Reply {
+            seen: Seen::CouldNotAsk,
+            text: format!("it could not be asked: {why}"),
+        };
+        vec![nobody; questions.len()]
+    })
+}
+
+fn try_ask(questions: &[Question]) -> Result<Vec<Reply>, String> {
+    let text = serde_json::to_vec(questions).map_err(|e| e.to_string())?;
+    let mut child = myself(ASK)
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("no process can be had: {e}"))?;
+    let replies = exchange(&mut child, text, patience(questions));
+    if replies.is_err() {
+        end_group(&child);
+    }
+    // It has answered, or was killed: it ends at once, unless a file system holds it. Then it is left behind.
+    let _ = match replies {
+        Ok(_) => child.wait().map(Some),
+        Err(_) => child.try_wait(),
+    };
+    let text = replies?;
+    serde_json::from_slice(&text).map_err(|e| format!("its child said something else: {e}"))
+}
+
+fn exchange(child: &mut Child, text: Vec<u8>, limit: Duration) -> Result<Vec<u8>, String> {
+    let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err("its child has no pipes".to_owned());
+    };
+    let (sender, replies) = channel();
+    std::thread::Builder::new()
+        .spawn(move || {
+            let said = input.write_all(&text).and_then(|()| {
+                drop(input);
+                let mut said = Vec::new();
+                output.read_to_end(&mut said).map(|_| said)
+            });
+            // Nobody listens when time is up.
+            let _ = sender.send(said);
+        })
+        .map_err(|e| format!("no thread can be had: {e}"))?;
+    match replies.recv_timeout(limit) {
+        Ok(said) => said.map_err(|e| format!("its child: {e}")),
+        Err(RecvTimeoutError::Timeout) => Err(format!("no answer within {} s", limit.as_secs())),
+        Err(RecvTimeoutError::Disconnected) => Err("its child ended".to_owned()),
+    }
+}
+
+/// A restart command on its way.
+#[derive(Debug)]
+pub struct Restart {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Restart {
+    /// Starts it. Its output goes into a file: a service that it leaves behind would hold a pipe open.
+    pub fn start(command: &str, output: &Path) -> Result<Self, String> {
+        let file = open(output).map_err(|e| format!("{}: {e}", output.display()))?;
+        let too = file
+            .try_clone()
+            .map_err(|e| format!("{}: {e}", output.display()))?;
+        let child = myself(START)
+            .env(COMMAND, command)
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(too)
+            .spawn()
+            .map_err(|e| format!("no process can be had: {e}"))?;
+        Ok(Self {
+            child,
+            output: output.to_owned(),
+        })
+    }
+
+    /// Whether it still runs. One whose end can't be told has ended.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// How it ended, for people, if it did not end well.
+    pub fn trouble(&mut self) -> Option<String> {
+        match self.child.try_wait() {
+            Ok(Some(status)) if !status.success() => Some(format!(
+                "the command ended with {status}; what it said is in {}",
+                self.output.display()
+            )),
+            Ok(_) => None,
+            Err(e) => Some(format!("the command's end can't be told: {e}")),
+        }
+    }
+
+    /// Ends it, with all that it has started and that has not left its group.
+    pub fn end(mut self) {
+        end_group(&self.child);
+        let _ = self.child.wait();
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let is_full = fs::metadata(path).is_ok_and(|meta| meta.len() > MAX_OUTPUT_BYTES);
+    let mut options = OpenOptions::new();
+    options.create(true).mode(0o600);
+    if is_full {
+        // What still writes to the old one keeps it.
+        fs::remove_file(path)?;
+    }
+    options.append(true).open(path)
+}
+
+fn end_group(child: &Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // It is gone already.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// In the child: becomes the command, in a session of its own. Returns why it could not.
+pub fn become_command() -> String {
+    if let Err(e) = rustix::process::setsid() {
+        return format!("no session of its own: {e}");
+    }
+    let shell = shell::find();
+    let error = Command::new(&shell).args(["-c", EVAL]).exec();
+    format!("{shell} can't be run: {error}")
+}

@@ -1,0 +1,277 @@
+//! What is known of a service, and what counts as proof.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rules::{Proof, Rules};
+use crate::seen::{Cause, Seen};
+
+/// When it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The monotonic clock, by which everything is decided.
+    pub mono_ms: u64,
+    /// The time of day, for budgets: they outlive a reboot.
+    pub wall_ms: u64,
+    /// Any number, for pauses that differ.
+    pub dice: u64,
+}
+
+/// Whether a person has stopped the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marker {
+    /// Nobody has.
+    Absent,
+    /// Somebody has.
+    Present,
+    /// It can't be told.
+    Unreadable,
+}
+
+/// Its restart command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// It has ended, or there was none.
+    Ended,
+    /// It runs.
+    Running,
+}
+
+/// What is known of one service in one pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation {
+    /// Its answer, if it was asked.
+    pub seen: Option<Seen>,
+    /// A person's word.
+    pub marker: Marker,
+    /// Its restart command.
+    pub command: Command,
+}
+
+/// Where a service stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It may not work yet.
+    Starting,
+    /// It works.
+    Healthy,
+    /// It works since a restart, or after a failure that ended by itself.
+    Probation,
+    /// It does not, and it is not yet proven.
+    Suspect,
+    /// It does not, and something has to happen first.
+    Waiting(Wait),
+    /// It does not, and a restart would be wrong.
+    Held(Hold),
+    /// It does not, and the pause before the next restart is not over.
+    Backoff,
+    /// Its restart command runs.
+    Restarting,
+    /// It was restarted, and does not work yet.
+    Verifying,
+    /// It was given up, but for a try now and then.
+    Failed,
+    /// A person has stopped it.
+    Paused,
+}
+
+/// What has to happen first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// What it needs must work.
+    Needs,
+    /// Another one is being restarted.
+    Turn,
+}
+
+/// Why a restart would be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// Whether a person has stopped it can't be told.
+    Marker,
+    /// A person has stopped what it needs.
+    Needs,
+    /// Too many fail at once: the fault is elsewhere.
+    Storm,
+    /// It has no restart command.
+    NoCommand,
+}
+
+/// One kind of failure, as long as nothing denies it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streak {
+    /// So many answers.
+    pub times: u32,
+    /// From the first to the last of them, without the time in which nobody could ask.
+    pub lasted_ms: u64,
+}
+
+/// What is remembered of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Where it stands.
+    pub phase: Phase,
+    /// How long it has stood there, without the time in which nobody could ask.
+    pub in_phase_ms: u64,
+    /// Where a suspect came from.
+    pub before: Calm,
+    /// Hung, says no (or gone), gone.
+    pub streaks: [Streak; 3],
+    /// When it was suspected first.
+    pub suspected_ms: u64,
+    /// By what.
+    pub cause: Option<Cause>,
+    /// Restarts in a row that did not help.
+    pub attempts: u32,
+    /// The times of day of its restarts, within the window.
+    pub restarts: Vec<u64>,
+    /// When the last one began.
+    pub restarted_ms: Option<u64>,
+    /// No restart before.
+    pub not_before_ms: u64,
+    /// When it was last heard, if it could be asked then.
+    pub heard_ms: Option<u64>,
+}
+
+/// Where a suspect returns to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calm {
+    /// [`Phase::Healthy`]
+    Healthy,
+    /// [`Phase::Probation`]
+    Probation,
+}
+
+impl State {
+    /// A service that was never seen.
+    pub fn new(now: Now) -> Self {
+        Self {
+            phase: Phase::Starting,
+            in_phase_ms: 0,
+            before: Calm::Healthy,
+            streaks: [Streak::default(); 3],
+            suspected_ms: now.mono_ms,
+            cause: None,
+            attempts: 0,
+            restarts: Vec::new(),
+            restarted_ms: None,
+            not_before_ms: 0,
+            heard_ms: Some(now.mono_ms),
+        }
+    }
+
+    /// What counts in another life of the container: budgets, by the time of day.
+    pub fn in_new_epoch(self, now: Now) -> Self {
+        Self {
+            attempts: self.attempts,
+            restarts: self.restarts,
+            ..Self::new(now)
+        }
+    }
+
+    /// Whether what needs it may be restarted.
+    pub fn works(&self) -> bool {
+        match self.phase {
+            Phase::Healthy | Phase::Probation => true,
+            Phase::Starting
+            | Phase::Suspect
+            | Phase::Waiting(_)
+            | Phase::Held(_)
+            | Phase::Backoff
+            | Phase::Restarting
+            | Phase::Verifying
+            | Phase::Failed
+            | Phase::Paused => false,
+        }
+    }
+
+    /// Takes back a restart that was decided, and not begun: a person was faster.
+    pub fn withdraw(&mut self, marker: Marker, now: Now) {
+        self.restarts.pop();
+        self.restarted_ms = None;
+        self.trust();
+        let phase = match marker {
+            Marker::Present => Phase::Paused,
+            Marker::Absent | Marker::Unreadable => Phase::Held(Hold::Marker),
+        };
+        self.enter(phase, now);
+    }
+
+    pub(super) fn enter(&mut self, phase: Phase, now: Now) {
+        if self.phase != phase {
+            self.phase = phase;
+            self.in_phase_ms = 0;
+            self.heard_ms = Some(now.mono_ms);
+        }
+    }
+
+    pub(super) fn trust(&mut self) {
+        self.streaks = [Streak::default(); 3];
+        self.cause = None;
+    }
+
+    /// Lets the clocks run, unless nobody could ask, now or the last time.
+    pub(super) fn run_clocks(&mut self, seen: Seen, now: Now) -> u64 {
+        if seen == Seen::CouldNotAsk {
+            self.heard_ms = None;
+            return 0;
+        }
+        let passed = self
+            .heard_ms
+            .map_or(0, |heard| now.mono_ms.saturating_sub(heard));
+        self.heard_ms = Some(now.mono_ms);
+        self.in_phase_ms += passed;
+        passed
+    }
+
+    pub(super) fn count(&mut self, cause: Cause, passed: u64) {
+        for (streak, of) in self
+            .streaks
+            .iter_mut()
+            .zip([Cause::Hung, Cause::SaysNo, Cause::Gone])
+        {
+            match (of, cause) {
+                // One that refuses us does not hang, and has not answered either.
+                (Cause::Hung, Cause::SaysNo | Cause::Gone) => continue,
+                // Something weaker denies the stronger.
+                (Cause::SaysNo, Cause::Hung) | (Cause::Gone, Cause::Hung | Cause::SaysNo) => {
+                    *streak = Streak::default();
+                    continue;
+                }
+                (Cause::Hung, Cause::Hung)
+                | (Cause::SaysNo, Cause::SaysNo | Cause::Gone)
+                | (Cause::Gone, Cause::Gone) => {}
+            }
+            if streak.times > 0 {
+                streak.lasted_ms += passed;
+            }
+            streak.times = streak.times.saturating_add(1);
+        }
+        self.cause = Some(cause);
+    }
+
+    pub(super) fn is_proven(&self, rules: &Rules) -> bool {
+        let proofs = [rules.hung, rules.says_no, rules.gone];
+        let is_met = |(streak, proof): (&Streak, Proof)| {
+            streak.times >= proof.times && streak.lasted_ms >= proof.for_ms
+        };
+        self.streaks.iter().zip(proofs).any(is_met)
+    }
+
+    pub(super) fn suspect(&mut self, cause: Cause, before: Calm, now: Now) {
+        self.trust();
+        self.enter(Phase::Suspect, now);
+        self.before = before;
+        self.suspected_ms = now.mono_ms;
+        self.count(cause, 0);
+    }
+
+    /// A restart did not help.
+    pub(super) fn fail(&mut self, now: Now) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.not_before_ms = now.mono_ms + Rules::backoff_ms(self.attempts, now.dice);
+    }
+}

@@ -1,0 +1,16 @@
+//! End-to-end tests of the `ready-keeper` binary: the real program, on real services.
+//!
+//! `make keeper` builds it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and measures time"
+)]
+
+mod bad_input;
+mod host;
+mod restart_command;
+mod scenarios;
