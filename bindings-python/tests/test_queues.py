@@ -172,6 +172,8 @@ asyncio.run(send())
     hung.touch()
     folder.until_says("arq", HEALTHY)
     ticking.touch()
+    # A job that is under way at SIGTERM is broken off.
+    until("both jobs end", lambda: (tmp_path / "log").read_text().count(" ● ") == 2)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
     assert folder.files("arq") == []

@@ -1,6 +1,7 @@
 //! Addresses and passwords in somebody else's text, whose secrets nobody has told us: whatever
 //! could be one is hidden.
 
+use super::CUT;
 use crate::connect::address::HIDDEN;
 
 /// What separates a scheme from an authority, plain and encoded, and how such a text writes the `@`
@@ -78,9 +79,11 @@ fn has_no_port(address: &str) -> bool {
     !port.chars().all(|c| c.is_ascii_digit())
 }
 
-/// Whether it is one word up to the end of the text, in which a password stands behind a colon.
+/// Whether it is one word up to where the text was cut, in which a password stands behind a colon.
 fn breaks_off(address: &str) -> bool {
-    !address.contains(char::is_whitespace) && address.split(',').any(has_no_port)
+    let is_word = |kept: &&str| !kept.contains(char::is_whitespace);
+    let kept = address.strip_suffix(CUT).filter(is_word);
+    kept.is_some_and(|kept| kept.split(',').any(has_no_port))
 }
 
 /// Every start of an authority: where, what, and what ends its userinfo.

@@ -137,9 +137,11 @@ fn an_address_of_somebody_else_is_quoted_without_its_userinfo_however_it_is_writ
         ("redis://a:1,u:pass@b:2 x", "redis://***@b:2 x"),
         ("see http://h/p?token=abc,next", "see http://h/p?***"),
         ("redis://u:p@h?password=x y", "redis://***@h?*** y"),
-        // Whoever printed it may have stopped before the `@`.
-        ("bad redis://u:hunter2", "bad redis://***"),
-        ("bad redis://u:6379", "bad redis://u:6379"),
+        // It may have been cut before the `@`.
+        ("bad redis://u:hunter2…", "bad redis://***"),
+        ("bad redis://u:6379…", "bad redis://u:6379…"),
+        ("write tcp://HOST:PORT", "write tcp://HOST:PORT"),
+        ("write tcp://…", "write tcp://…"),
         ("no redis://a:1,b:2", "no redis://a:1,b:2"),
         (
             "redis://h:port is no address",
