@@ -58,7 +58,7 @@ def account() -> Iterator[Account]:
     try:
         yield made
     finally:
-        # What still runs in it keeps it; the engine's end has been waited for.
-        for folder in (made.engine, made.folder):
+        # Containers made it in every hierarchy of v1. What still runs in it keeps it; the engine's end has been waited for.
+        for folder in (made.engine, made.folder, *MOUNT.glob(f"*{made.path}")):
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -243,6 +243,18 @@ fn only_dead_predecessors_of_the_same_agent_and_life_are_removed() {
 }
 
 #[test]
+fn the_record_of_a_process_that_has_ended_meanwhile_stays_to_tell_of_it() {
+    let folder = TempFolder::new();
+    let (pid, start) = dead_process();
+    let record = signal_of("a", pid, start).encode().unwrap();
+    Publication::new(folder.signals(), name("a"), pid, start)
+        .succeeding(Epoch::current())
+        .write(&record)
+        .unwrap();
+    assert_eq!(folder.files("a"), [file_of(pid, start)]);
+}
+
+#[test]
 fn whoever_looks_while_a_successor_takes_over_finds_one_of_the_two() {
     let folder = TempFolder::new();
     let (pid, start) = dead_process();

@@ -38,18 +38,20 @@ impl AskerPace {
 
     /// It came again after so long.
     pub fn came(&mut self, gap_ms: u64) {
-        let usual_ms = match self.usual_ms {
-            Some(usual_ms) if self.is_usual(gap_ms) => usual_ms.min(gap_ms),
-            Some(_) if self.unusual + 1 < UNUSUAL => {
-                self.unusual += 1;
-                return;
+        match self.usual_ms {
+            Some(usual_ms) if !self.is_usual(gap_ms) => {
+                let unusual = self.unusual + 1;
+                // What was usual is forgotten; a row of pauses is not usual either.
+                let usual_ms = Some(usual_ms).filter(|_| unusual < UNUSUAL);
+                *self = Self { usual_ms, unusual };
             }
-            Some(_) | None => gap_ms,
-        };
-        *self = Self {
-            usual_ms: Some(usual_ms),
-            unusual: 0,
-        };
+            usual_ms => {
+                *self = Self {
+                    usual_ms: Some(usual_ms.map_or(gap_ms, |usual_ms| usual_ms.min(gap_ms))),
+                    unusual: 0,
+                }
+            }
+        }
     }
 }
 

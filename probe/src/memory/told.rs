@@ -124,6 +124,7 @@ impl Told {
         if before.is_none()
             && self.class.is_some()
             && let Some(gap_ms) = now_ms.checked_sub(self.at_ms)
+            && gap_ms <= FRESH_MS
         {
             self.pace.came(gap_ms);
         }

@@ -175,8 +175,17 @@ impl Publication {
         let Ok(found) = self.folder.read(&self.agent) else {
             return;
         };
+        let own = process_of_file(&self.plain_name());
         for record in found.believed {
             let Ok(signal) = &record.signal else { continue };
+            let process = ProcessId {
+                pid: record.pid,
+                start: signal.pid_start,
+            };
+            // That its own process has ended meanwhile must stay visible.
+            if own == Some(process) {
+                continue;
+            }
             if freshness::same_epoch(signal, epoch).is_err() {
                 continue;
             }
@@ -188,10 +197,7 @@ impl Publication {
                 host::Process::Unreadable => false,
             };
             if dead {
-                self.remove_files(ProcessId {
-                    pid: record.pid,
-                    start: signal.pid_start,
-                });
+                self.remove_files(process);
             }
         }
     }

@@ -111,19 +111,32 @@ impl Mounts {
     }
 
     /// An overlay over something that may hang may hang, too. Its layers may lie where this process sees
-    /// something else; taking a near one for a far one costs a child.
+    /// something else; taking a near one for a far one costs a child. Not so that of `/`: all that is here lies on
+    /// it, as a program lies on its own.
     fn doubt_overlays(&mut self, own: Option<u64>) {
+        let believed = [own, self.root().map(|root| root.id)];
         loop {
-            let is_far = |dir: &PathBuf| self.holding(dir).is_some_and(|mount| !mount.is_near);
-            let doubtful = |mount: &Mount| {
-                mount.is_near && Some(mount.id) != own && mount.layers.iter().any(is_far)
+            // A host with many containers has hundreds of overlays with a dozen layers each, and few far mounts.
+            let far = self.all.iter().filter(|mount| !mount.is_near);
+            let far: Vec<&Path> = far.map(Mount::point).collect();
+            let is_far = |dir: &PathBuf| {
+                far.iter().any(|point| dir.starts_with(point))
+                    && self.holding(dir).is_some_and(|mount| !mount.is_near)
             };
-            // One overlay may lie over another.
-            let Some(found) = self.all.iter().position(doubtful) else {
+            let is_doubtful = |mount: &Mount| {
+                mount.is_near
+                    && !believed.contains(&Some(mount.id))
+                    && mount.layers.iter().any(is_far)
+            };
+            let all = self.all.iter();
+            let doubtful = all.filter(|mount| is_doubtful(mount));
+            let doubtful: Vec<u64> = doubtful.map(|mount| mount.id).collect();
+            if doubtful.is_empty() {
                 return;
-            };
-            if let Some(mount) = self.all.get_mut(found) {
-                mount.is_near = false;
+            }
+            // One overlay may lie over another.
+            for mount in &mut self.all {
+                mount.is_near &= !doubtful.contains(&mount.id);
             }
         }
     }

@@ -129,12 +129,19 @@ impl Round<'_> {
             return;
         };
         check.is_fresh = false;
-        if check.within.is_empty() && check.way != Way::Agent {
-            check.within = words(self.probe, &check.question.target);
-        }
-        // Of an agent nothing but this says when it is due.
+        // Of an agent nothing but what follows says when it is due.
         if check.way == Way::Agent {
             check.due_ms = None;
+        }
+        if let Some(ends_ms) = ends_ms {
+            check.ask_by(ends_ms);
+        }
+        // It was read by a child, and whoever reads it here may never come back. Nothing of it is held.
+        if check.question.mount.is_some() {
+            return;
+        }
+        if check.within.is_empty() && check.way != Way::Agent {
+            check.within = words(self.probe, &check.question.target);
         }
         for name in agents_in(&check.question.target) {
             let standing = self.standing.entry(name).or_insert_with_key(|name| {
@@ -145,9 +152,6 @@ impl Round<'_> {
             if let Some(until_ms) = standing.until_ms {
                 check.ask_by(until_ms);
             }
-        }
-        if let Some(ends_ms) = ends_ms {
-            check.ask_by(ends_ms);
         }
     }
 }

@@ -112,6 +112,18 @@ fn an_overlay_is_as_far_as_what_it_lies_over() {
 }
 
 #[test]
+fn the_overlay_that_everything_lies_on_is_near_wherever_its_layers_are_on_the_host() {
+    let text =
+        b"1 0 0:1 / / rw - overlay overlay rw,lowerdir=/far0/docker/a,upperdir=/far0/docker/b\n\
+          2 1 0:2 / /far0 rw - nfs there:/ rw\n\
+          3 1 0:3 / /tools0 rw - ext4 /dev/sda rw\n";
+    let mut mounts = Mounts::parse(text).unwrap();
+    mounts.doubt_overlays(Some(3));
+    assert_eq!(kind_of(&mounts, "/a"), None);
+    assert_eq!(kind_of(&mounts, "/far0/a"), Some("nfs"));
+}
+
+#[test]
 fn what_is_mounted_in_a_chroot_is_found_without_its_root() {
     let text = b"7 3 0:2 / /far0 rw - nfs b rw\n8 7 0:3 / /far0/near rw - tmpfs c rw\n";
     let mounts = Mounts::parse(text).unwrap();
