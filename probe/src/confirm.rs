@@ -21,7 +21,7 @@ const DEFAULT: Duration = Duration::from_secs(10);
 /// Whether it is tolerated that a check does not pass: it has passed before, and not failed to for long enough.
 /// It was asked at `asked_ms`, and nothing is over before it has been asked again.
 pub fn tolerance(target: &Target, past: &Past, asked_ms: u64, now_ms: u64) -> Tolerance {
-    if counts_at_once(&target.kind) {
+    if counts_at_once(target) {
         return Tolerance::Exhausted;
     }
     match (past.last, past.no_pass_since_ms) {
@@ -47,20 +47,8 @@ fn time_of(target: &Target) -> Duration {
 }
 
 /// Of an agent's own word, its death, stall or end of its TTL nobody doubts.
-fn counts_at_once(kind: &Kind) -> bool {
-    match kind {
-        Kind::Agents | Kind::Agent { .. } => true,
-        Kind::Peer { .. }
-        | Kind::Redis(_)
-        | Kind::Nats(_)
-        | Kind::Http(_)
-        | Kind::Connect(_)
-        | Kind::Process { .. }
-        | Kind::Pid(_)
-        | Kind::Exec(_)
-        | Kind::File(_) => false,
-        Kind::Any(targets) => targets.iter().all(|target| counts_at_once(&target.kind)),
-    }
+fn counts_at_once(target: &Target) -> bool {
+    !target.asks(|kind| !matches!(kind, Kind::Agents | Kind::Agent { .. }))
 }
 
 #[cfg(test)]
@@ -145,7 +133,7 @@ mod tests {
             (target("exec:true"), false),
             (target("file:/a"), false),
         ] {
-            assert_eq!(counts_at_once(&target.kind), want, "{}", target.redacted);
+            assert_eq!(counts_at_once(&target), want, "{}", target.redacted);
             let got = tolerance(&target, &FAILED, 1_000, 1_000);
             assert_eq!(got == Tolerance::Exhausted, want, "{}", target.redacted);
         }

@@ -19,6 +19,6 @@ pub struct StuckChild {
 impl StuckChild {
     /// Whether it still waits.
     pub fn lives(&self) -> bool {
-        matches!(Process::of(self.pid), Process::Alive { start, .. } if start == self.start)
+        Process::lives(self.pid, self.start)
     }
 }

@@ -126,24 +126,13 @@ impl Target {
         let typed = |argv: &[String]| {
             !text.trim().starts_with("${") || argv.iter().all(|word| text.contains(word.as_str()))
         };
-        match &target.kind {
-            Kind::Exec(argv) if typed(argv) => match itself::found_by_typed(argv) {
-                Some(why) => Err(Unusable::Text(format!("the target \"exec:…\": {why}"))),
-                None => Ok(target),
-            },
-            Kind::Exec(_)
-            | Kind::Agents
-            | Kind::Agent { .. }
-            | Kind::Peer { .. }
-            | Kind::Redis(_)
-            | Kind::Nats(_)
-            | Kind::Http(_)
-            | Kind::Connect(_)
-            | Kind::Process { .. }
-            | Kind::Pid(_)
-            | Kind::File(_)
-            | Kind::Any(_) => Ok(target),
+        if let Kind::Exec(argv) = &target.kind
+            && typed(argv)
+            && let Some(why) = itself::found_by_typed(argv)
+        {
+            return Err(Unusable::Text(format!("the target \"exec:…\": {why}")));
         }
+        Ok(target)
     }
 
     /// A whole target from a variable. Without a scheme it is not quoted, unlike a word that

@@ -42,7 +42,7 @@ impl Holder {
 
     /// Whether it still runs. One that has ended gives no answer, also if nobody has reaped it.
     pub fn lives(&self) -> bool {
-        matches!(Process::of(self.pid), Process::Alive { start, .. } if start == self.start)
+        Process::lives(self.pid, self.start)
     }
 }
 

@@ -49,6 +49,13 @@ impl Process {
         }
     }
 
+    /// Whether the process with that id is alive and started then. One that has ended does not live, also if
+    /// nobody has reaped it.
+    #[must_use]
+    pub fn lives(pid: u32, started: u64) -> bool {
+        matches!(Self::of(pid), Self::Alive { start, .. } if start == started)
+    }
+
     /// Looks up a process of the caller's own PID namespace. `/proc` may show another one (if it
     /// was bind-mounted, or after `unshare --pid` without `--mount-proc`): then a living process is
     /// missing there, or its number belongs to another. It is the right one if the caller finds
