@@ -12,7 +12,7 @@ mod json_pointer;
 mod min_instances;
 mod nats;
 mod peer;
-mod process;
+pub mod process;
 mod redis;
 
 use std::path::Path;

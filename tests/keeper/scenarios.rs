@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ready_probe_test_support::odd_process::without_main_thread;
 use ready_probe_test_support::process::{Signal, free_port, run, wait_until};
 use serde_json::json;
 
@@ -201,6 +202,27 @@ fn a_process_is_found_by_a_regular_expression() {
     assert_says(&run, "Health check failed for svc: no process matches");
     assert_eq!((host.once().code(), host.starts(port)), (0, 1));
     wait_for_start(&host, port);
+}
+
+/// It has no arguments of its own any more; its other threads still have them.
+#[test]
+fn a_process_that_works_without_its_main_thread_is_not_gone() {
+    let host = Host::new();
+    let word = format!("worker-of-{}", std::process::id());
+    let check = json!({"type": "process", "process_name": format!("{word}$")});
+    let restart = format!("touch {}", host.path("restarted").display());
+    host.services(&[(
+        "svc",
+        json!({"health_check": check, "restart_cmd": restart}),
+    )]);
+    let worker = without_main_thread(&word);
+    let run = host.once();
+    assert_eq!(run.code(), 0, "{run:?}");
+    assert!(!host.path("restarted").exists(), "{run:?}");
+    drop(worker);
+    let run = host.once();
+    assert_says(&run, "Health check failed for svc: no process matches");
+    assert!(host.path("restarted").exists(), "{run:?}");
 }
 
 #[test]

@@ -5,30 +5,16 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use ready_probe_test_support::odd_process::without_main_thread;
 use ready_probe_test_support::process::{Guard, run, wait_until};
 
 use crate::container::{Container, assert_mentions, assert_said, row, through};
 use crate::records::{publish, start_of};
 
-/// A process whose main thread has ended while another one works on.
-fn without_main_thread() -> Guard {
-    // SYS_exit ends the calling thread alone, see exit(2).
-    let program = "import ctypes, threading, time\n\
-                   threading.Thread(target=lambda: time.sleep(1000)).start()\n\
-                   ctypes.CDLL(None).syscall(60, 0)  # marked-worker";
-    let worker = Guard::spawn(Command::new("python3").args(["-c", program]));
-    wait_until(Duration::from_secs(10), "its main thread to end", || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", worker.pid())).ok()?;
-        let (_, rest) = stat.rsplit_once(')')?;
-        rest.trim_start().starts_with('Z').then_some(())
-    });
-    worker
-}
-
 #[test]
 fn a_process_that_works_without_its_main_thread_is_alive() {
     let container = Container::new();
-    let worker = without_main_thread();
+    let worker = without_main_thread("marked-worker");
     publish(&container, "a", worker.pid(), |_| {});
     let pid_file = container.file("worker.pid", worker.pid().to_string());
     let targets = [

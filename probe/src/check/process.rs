@@ -26,33 +26,50 @@ const OURSELVES: &str = "ready-probe";
 
 /// Counts the processes whose command line contains `pattern`.
 pub fn ask(pattern: &str, min: usize) -> Outcome {
-    let pids = match host::pids() {
-        Ok(pids) => pids,
-        Err(e) => return Outcome::unknown(format!("/proc can't be read: {e}")),
-    };
-    let myself = std::process::id();
-    if !pids.contains(&myself) {
-        return Outcome::unknown("/proc does not show the processes of this container");
-    }
-    let ancestors = ancestors(myself);
     let us = our_name();
-    let mut matching = 0_usize;
+    let found = find(&ancestors(std::process::id()), |pid, argv| {
+        matches(argv, &us, pattern) && is_another(pid)
+    });
+    match found {
+        Ok(found) => judge(found.pids.len(), found.hidden, min),
+        Err(cause) => Outcome::Unknown(cause),
+    }
+}
+
+/// What a look at all processes has found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Matching {
+    /// Those that match.
+    pub pids: Vec<u32>,
+    /// Others can't be looked at.
+    pub hidden: bool,
+}
+
+/// Looks for processes by their arguments; a kernel thread has none. Those in `left_out` are passed over.
+///
+/// The error says why no process can be looked at.
+pub fn find(
+    left_out: &HashSet<u32>,
+    matches: impl Fn(u32, &[String]) -> bool,
+) -> Result<Matching, String> {
+    let all = host::pids().map_err(|e| format!("/proc can't be read: {e}"))?;
+    if !all.contains(&std::process::id()) {
+        return Err("/proc does not show the processes of this container".to_owned());
+    }
     // With hidepid=2, see proc(5), other users' processes are not even listed. Process 1 is there
     // as long as anybody is.
-    let mut hidden = !pids.contains(&1);
-    for pid in pids {
-        if ancestors.contains(&pid) {
-            continue;
-        }
+    let mut hidden = !all.contains(&1);
+    let mut pids = Vec::new();
+    for pid in all.into_iter().filter(|pid| !left_out.contains(pid)) {
         match command_line(pid) {
-            Ok(argv) if matches(&argv, &us, pattern) && is_another(pid) => matching += 1,
+            Ok(argv) if matches(pid, &argv) => pids.push(pid),
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => hidden = true,
             // It ended while we looked.
             Err(_) => {}
         }
     }
-    judge(matching, hidden, min)
+    Ok(Matching { pids, hidden })
 }
 
 fn judge(matching: usize, hidden: bool, min: usize) -> Outcome {

@@ -15,6 +15,7 @@
 //! | [`podman`] | Podman, in namespaces of its own |
 //! | [`pages`] | the blocks of code in documents |
 //! | [`fuse`] | a file system that hangs on command |
+//! | [`odd_process`] | processes that /proc shows as if they were others |
 //!
 //! Everything is synchronous and on threads, so that a fixture works the same under any runtime and
 //! keeps running while a runtime under test is blocked. Every fixture stops on drop. One that cannot
@@ -38,6 +39,7 @@ pub mod fuse;
 pub mod hostile;
 pub mod http;
 mod listener;
+pub mod odd_process;
 pub mod operator;
 pub mod pages;
 pub mod podman;
