@@ -21,16 +21,16 @@ ROOT = Path(__file__).resolve().parent.parent
 # The last module is the public face, or the program.
 LAYERS = {
     "sdk/src/lib.rs": """
-        host signal error freshness clock duration variable kept_descriptor thread backoff per_process
+        host signal error freshness clock duration trimmed_variable kept_descriptor thread backoff per_process
         folder connect store
         watchdog outbox publisher announce heartbeat agents agent mark lib
     """,
     "probe/src/lib.rs": """
         outcome fleet redact duration time_limit verdict grace hold answer stuck_child role event_loop child signals
-        target settings link newest check memory far watch plan report confirm judge probe lib
+        target settings link newest check memory hung_mount watch plan report confirm judge probe lib
     """,
     "probe/src/main.rs": """
-        exit cli typed verbose deadline relay start run long_poll config install list mark run_command wait main
+        exit cli typed verbose deadline hung_settings start run long_poll config install list mark run_command wait main
     """,
     "keeper/src/main.rs": """
         rules seen machine markers shell processes question services children memory voice once cli main

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli;
 use crate::exit::Exit;
-use crate::relay::Task;
+use crate::hung_settings::Task;
 use crate::run;
 use crate::start::Start;
 use ready_probe::settings::{Flags, Format, Settings};

@@ -8,7 +8,7 @@
 //! | [`settings`] | what was typed, exported and configured |
 //! | [`target`] | the grammar of what is asked |
 //! | [`plan`], [`probe`] | one round: what is asked, and what becomes of the answers |
-//! | [`check`], [`link`], [`far`] | asking: here, over connections, and by a child |
+//! | [`check`], [`link`], [`hung_mount`] | asking: here, over connections, and by a child |
 //! | [`outcome`], [`verdict`] | what an answer means, and all of them together |
 //! | [`judge`] | what is made of the answers, in the light of those before |
 //! | [`grace`], [`confirm`] | how long an Unknown is tolerated after a yes; and a "no", while an answer is held |
@@ -23,10 +23,10 @@ pub mod child;
 pub mod confirm;
 pub mod duration;
 pub mod event_loop;
-pub mod far;
 pub mod fleet;
 pub mod grace;
 pub mod hold;
+pub mod hung_mount;
 pub mod judge;
 pub mod link;
 pub mod memory;

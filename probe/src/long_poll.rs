@@ -25,9 +25,9 @@ use crate::run;
 use crate::start::Start;
 use files::Files;
 use ready_probe::event_loop;
-use ready_probe::far;
 use ready_probe::grace::Grace;
 use ready_probe::hold::{Class, Hold, LONGEST};
+use ready_probe::hung_mount;
 use ready_probe::link::kept::Kept;
 use ready_probe::memory::{Begun, Ending, Holder};
 use ready_probe::probe::Probe;
@@ -176,7 +176,7 @@ impl Held<'_> {
         if role::role().is_some() {
             return Err("the settings are on a file system that may hang".to_owned());
         }
-        let is_far = |mounts| far::paths::of_folder(mounts, &self.settings.folder.value);
+        let is_far = |mounts| hung_mount::paths::of_folder(mounts, &self.settings.folder.value);
         if let Some(point) = mounts.and_then(is_far) {
             return Err(format!("{} may hang", point.display()));
         }

@@ -12,10 +12,10 @@ use ready_probe_sdk::signal::Name;
 
 use crate::answer::Answer;
 use crate::check::{self, Context};
-use crate::far;
-use crate::far::answer::AnswerLine;
-use crate::far::ask::{Asking, Hearings};
 use crate::hold::Class;
+use crate::hung_mount;
+use crate::hung_mount::answer::AnswerLine;
+use crate::hung_mount::ask::{Asking, Hearings};
 use crate::judge::{self, Came, Judging, Learned};
 use crate::link::kept::Kept;
 use crate::memory::{Begun, Ending, Holder, Keeper, Recalled, SHORT_PATIENCE};
@@ -103,9 +103,9 @@ impl<'a> Probe<'a> {
     pub fn plan_again(&self, reused: &dyn Fn(&Name) -> Option<Answer>) -> Plan {
         let mut plan = Plan::default();
         if self.settings.discover {
-            let mount = self
-                .mounts
-                .and_then(|mounts| far::paths::of_folder(mounts, &self.settings.folder.value));
+            let mount = self.mounts.and_then(|mounts| {
+                hung_mount::paths::of_folder(mounts, &self.settings.folder.value)
+            });
             match (&mount, &self.asks) {
                 (None, _) => self.plan_discovered(&mut plan, reused),
                 (Some(point), Some(asked)) if point == asked => {
@@ -126,7 +126,8 @@ impl<'a> Probe<'a> {
         if let Some(mounts) = self.mounts {
             let unplaced = plan.questions.iter_mut().filter(|q| q.mount.is_none());
             for question in unplaced {
-                question.mount = far::paths::of_target(mounts, &question.target, self.context());
+                question.mount =
+                    hung_mount::paths::of_target(mounts, &question.target, self.context());
             }
         }
         plan
@@ -202,7 +203,7 @@ impl<'a> Probe<'a> {
         }
         let (files, others): (Vec<&Question>, Vec<&Question>) = open
             .into_iter()
-            .partition(|question| far::paths::is_read(&question.target));
+            .partition(|question| hung_mount::paths::is_read(&question.target));
         join(
             self.print_each(&files, limit.later()),
             self.print_each(&others, limit.sooner()),

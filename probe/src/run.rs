@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use ready_probe_sdk::connect::file;
 use ready_probe_sdk::host::Epoch;
-use ready_probe_sdk::variable;
+use ready_probe_sdk::trimmed_variable;
 
 use crate::exit::Exit;
-use crate::relay::{self, Relayed, Task};
+use crate::hung_settings::{self, Relayed, Task};
 use crate::start::Start;
 use crate::verbose;
 use ready_probe::event_loop;
-use ready_probe::far;
+use ready_probe::hung_mount;
 use ready_probe::probe::Probe;
 use ready_probe::report::limit::MAX_BYTES;
 use ready_probe::report::{Report, Row};
@@ -87,13 +87,13 @@ pub fn relay_probe(options: &Flags, start: &Start) -> Result<(), Exit> {
 /// settings name, and nothing else. It has its parent's arguments, so every command that asks checks or starts a
 /// program begins with this once it knows them.
 pub fn answered_parent(settings: &Settings, start: &Start) -> Option<Exit> {
-    if let Some(task) = relay::trial() {
+    if let Some(task) = hung_settings::trial() {
         if task == Task::Named {
             try_named(settings);
         }
         return Some(Exit::Done(String::new()));
     }
-    let mount = far::answer::mount()?;
+    let mount = hung_mount::answer::mount()?;
     let timeout = settings.timeout.value;
     start.end_by(timeout + LATER);
     let probe = Probe::new(settings, start.far_mounts()).asking(mount);
@@ -130,14 +130,14 @@ pub fn relay(task: Task, options: &Flags, start: &Start) -> Relayed {
     let Some(mounts) = start.far_mounts() else {
         return Relayed::No;
     };
-    let lookup = variable::read;
+    let lookup = trimmed_variable::read;
     let env = Env::new(&lookup);
     let signals = without_file::folder(options, &env);
     // One that can't be used is told by whoever resolves the settings.
     let timeout = without_file::timeout(options, &env).unwrap_or(DEFAULT_TIMEOUT);
     let files = without_file::files(options, &env);
     let limit = start.limit(timeout);
-    relay::if_needed(task, files, &signals, mounts, start.at, limit)
+    hung_settings::if_needed(task, files, &signals, mounts, start.at, limit)
 }
 
 /// The same for what its settings name: the folder of signals, and the files and sockets of a store.
@@ -154,7 +154,7 @@ fn relay_resolved(task: Task, settings: &Settings, start: &Start) -> Relayed {
     });
     let limit = start.limit(settings.timeout.value);
     let needed = dirs.chain(files).collect();
-    relay::if_needed(task, needed, &signals.value, mounts, start.at, limit)
+    hung_settings::if_needed(task, needed, &signals.value, mounts, start.at, limit)
 }
 
 /// The settings of a command that checks nothing, where nothing that they name may hang. The error is how
@@ -187,7 +187,7 @@ pub fn resolve_named_tried(
 
 /// A probe that could not ask anything.
 pub fn unanswered(why: &str, options: &Flags, start: &Start) -> Exit {
-    let lookup = variable::read;
+    let lookup = trimmed_variable::read;
     let row = Row::unknown(why);
     let report = Report {
         verdict: verdict::fold(std::iter::once(row.ballot())),
@@ -244,7 +244,7 @@ fn resolve_with(
     start: &Start,
     resolve: &dyn Fn(&Env<'_>) -> Result<Settings, Invalid>,
 ) -> Result<Settings, Invalid> {
-    let lookup = variable::read;
+    let lookup = trimmed_variable::read;
     let env = Env::new(&lookup);
     start.end_by(without_file::timeout(options, &env)?);
     if without_file::reads_files(options, &env) {
@@ -277,7 +277,7 @@ fn reads_one_record(settings: &Settings) -> bool {
 
 /// Colours the verdict where a person looks at it.
 fn coloured(text: String, verdict: Verdict) -> String {
-    if !std::io::stdout().is_terminal() || variable::read("NO_COLOR").is_some() {
+    if !std::io::stdout().is_terminal() || trimmed_variable::read("NO_COLOR").is_some() {
         debug_assert!(text.len() <= MAX_BYTES);
         return text;
     }

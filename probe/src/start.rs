@@ -11,7 +11,7 @@ use ready_probe_sdk::host::Mounts;
 
 use crate::deadline::Deadline;
 use crate::exit::Exit;
-use crate::relay;
+use crate::hung_settings;
 
 /// When this run started to work, and what ends it in time.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Start {
     /// Now; until more is known, the default deadline counts.
     pub fn now() -> Self {
         Self {
-            at: relay::begun().unwrap_or_else(clock::instant),
+            at: hung_settings::begun().unwrap_or_else(clock::instant),
             deadline: Deadline::new(DEFAULT_TIMEOUT),
             mounts: OnceCell::new(),
         }

@@ -28,7 +28,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use self::folders::Folders;
 use self::processes::{EndedProcess, Processes};
-use crate::far;
+use crate::hung_mount;
 
 /// How often that is looked at which nothing tells of.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ impl Watch {
             Ok(queue) => (Some(queue), None),
             Err(e) => (None, Some(format!("no event queue: {e}"))),
         };
-        let far = mounts.and_then(|mounts| far::paths::of_folder(mounts, folder));
+        let far = mounts.and_then(|mounts| hung_mount::paths::of_folder(mounts, folder));
         let hopeless = far
             .map(|point| format!("{} may hang", point.display()))
             .or(trouble);

@@ -4,6 +4,7 @@
 //! opens a connection.
 
 pub mod address;
+pub mod env_or_file;
 pub mod failover;
 pub mod file;
 #[cfg(feature = "open")]
@@ -28,7 +29,6 @@ mod secured;
 pub mod stage;
 pub mod store;
 pub mod tls;
-pub mod variables;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

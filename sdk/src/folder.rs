@@ -20,7 +20,7 @@ pub use read::{Believed, Found};
 pub use write::{Publication, rewrite};
 
 use crate::signal::Name;
-use crate::{Error, ErrorKind, Result, variable};
+use crate::{Error, ErrorKind, Result, trimmed_variable};
 
 /// Where signals go if `READY_DIR` is not set: the first of these that can be written. Readers look
 /// in all of them.
@@ -118,9 +118,9 @@ impl Folder {
     /// # Errors
     /// As [`Folder::at`].
     pub fn from_env() -> Result<Self> {
-        match variable::read(DIR_VARIABLE) {
+        match trimmed_variable::read(DIR_VARIABLE) {
             Some(dir) => Self::at(Path::new(&dir))
-                .map_err(|e| variable::invalid(DIR_VARIABLE, &e.to_string())),
+                .map_err(|e| trimmed_variable::invalid(DIR_VARIABLE, &e.to_string())),
             None => Ok(Self::default()),
         }
     }

@@ -7,7 +7,7 @@
 //! numbers. So its thread is left asleep for ever, with everything on its stack, and another one
 //! takes its place.
 
-mod life;
+mod lost_descriptors;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ use crate::signal::Name;
 use crate::store::predecessor::Successor;
 use crate::watchdog::Gap;
 use crate::{Error, ErrorKind, Result, clock};
-use life::Life;
+use lost_descriptors::Life;
 
 /// A thread that is woken later than this was not held up by the timer: this process did not run.
 const GAP_MS: u64 = 25;

@@ -79,7 +79,7 @@ pub mod signal;
 pub mod store;
 #[cfg(any(feature = "agent", feature = "open"))]
 pub mod thread;
-pub mod variable;
+pub mod trimmed_variable;
 #[cfg(feature = "agent")]
 mod watchdog;
 

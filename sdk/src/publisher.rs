@@ -8,7 +8,7 @@
 //! thread of the parent may have been in the middle of it.
 
 mod identity;
-mod note;
+mod log;
 mod progress;
 mod refused;
 mod word;
@@ -30,7 +30,7 @@ use crate::outbox::Outbox;
 use crate::signal::{self, Announced, Instance, Name, Signal, State};
 use crate::watchdog::{Gap, Watchdog};
 use crate::{Result, clock};
-use note::Note;
+use log::Note;
 use word::Word;
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ready_probe::settings::env::Env;
 use ready_probe::settings::{Flags, without_file};
-use ready_probe_sdk::variable;
+use ready_probe_sdk::trimmed_variable;
 
 /// What tells one content of a file from another: device, inode, size, and when it was changed (`st_ctime`).
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
@@ -17,7 +17,7 @@ pub struct Files(Vec<(PathBuf, Stamp)>);
 impl Files {
     /// As they are now.
     pub fn now(options: &Flags) -> Self {
-        let lookup = variable::read;
+        let lookup = trimmed_variable::read;
         let files = without_file::files(options, &Env::new(&lookup)).into_iter();
         Self(
             files

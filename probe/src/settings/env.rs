@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ready_probe_sdk::connect::env_or_file::{self, Lookup};
 use ready_probe_sdk::connect::place;
-use ready_probe_sdk::connect::variables::{self, Lookup};
-use ready_probe_sdk::variable;
+use ready_probe_sdk::trimmed_variable;
 
 use super::origin::{Invalid, Origin, Setting};
 use crate::redact::shown;
@@ -23,7 +23,9 @@ impl<'a> Env<'a> {
 
     /// Whether a variable is set, to any value.
     pub fn is_set(&self, name: &str) -> bool {
-        (self.lookup)(name).and_then(variable::meant).is_some()
+        (self.lookup)(name)
+            .and_then(trimmed_variable::meant)
+            .is_some()
     }
 
     /// A variable that names a file or folder.
@@ -34,18 +36,18 @@ impl<'a> Env<'a> {
 
     /// A variable, if it is set.
     pub fn variable(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
-        let text = variables::text(self.lookup, name)?;
+        let text = env_or_file::text(self.lookup, name)?;
         Ok(text.map(|text| Setting::new(text, Origin::Env(name.to_owned()))))
     }
 
     /// Its value; the error does not name it.
     pub fn text(&self, name: &str) -> Result<Option<String>, String> {
-        variables::text(self.lookup, name).map_err(|e| e.why)
+        env_or_file::text(self.lookup, name).map_err(|e| e.why)
     }
 
     /// An address that may also come from the file that `NAME_FILE` names.
     pub fn address(&self, name: &str) -> Result<Option<Setting<String>>, Invalid> {
-        let found = variables::address(self.lookup, name)?;
+        let found = env_or_file::address(self.lookup, name)?;
         Ok(found.map(|(text, source)| Setting::new(text, source.into())))
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use ready_probe_sdk::connect::variables::{self, Source};
+use ready_probe_sdk::connect::env_or_file::{self, Source};
 
 use crate::redact::one_line;
 use crate::target::variables::Unusable;
@@ -106,8 +106,8 @@ pub struct Invalid {
     typed: bool,
 }
 
-impl From<variables::UnusableVariable> for Invalid {
-    fn from(variables::UnusableVariable { source, why }: variables::UnusableVariable) -> Self {
+impl From<env_or_file::UnusableVariable> for Invalid {
+    fn from(env_or_file::UnusableVariable { source, why }: env_or_file::UnusableVariable) -> Self {
         Self::new(&source.into(), why)
     }
 }

@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use crate::long_poll::{Standing, agents_in, watch_agents, words as said};
-use ready_probe::far;
+use ready_probe::hung_mount;
 use ready_probe::probe::Probe;
 use ready_probe::settings::Settings;
 use ready_probe::watch::Watch;
@@ -40,7 +40,8 @@ impl<'a> AgentNews<'a> {
         probe: &'a Probe<'a>,
     ) -> Option<Self> {
         let folder = &settings.folder.value;
-        let is_far = mounts.is_some_and(|mounts| far::paths::of_folder(mounts, folder).is_some());
+        let is_far =
+            mounts.is_some_and(|mounts| hung_mount::paths::of_folder(mounts, folder).is_some());
         if is_far {
             return None;
         }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use super::env_or_file::{Lookup, UnusableVariable, address, text, unusable};
 use super::redact::shown;
 use super::store::{
     DEFAULT_NAMESPACE, MAX_AGE_VARIABLE, NAMESPACE_VARIABLE, STORE_VARIABLE, StoreAddress,
 };
-use super::variables::{Lookup, UnusableVariable, address, text, unusable};
 use crate::clock::millis;
 use crate::duration;
 use crate::signal::{Name, check_ttl_ms};

@@ -16,7 +16,7 @@ use self::insecure::Unverified;
 use self::verify::Verifier;
 pub use self::words::explain;
 use super::file;
-use crate::variable;
+use crate::trimmed_variable;
 
 /// Where the images people build on keep their certificate authorities.
 const SYSTEM_BUNDLES: [&str; 5] = [
@@ -71,7 +71,7 @@ pub fn server_name(text: &str) -> Result<CertificateName, String> {
 impl TlsOptions {
     /// The file with the authorities, if there is one.
     fn authorities(&self) -> Option<PathBuf> {
-        let of_environment = || variable::read("SSL_CERT_FILE").map(PathBuf::from);
+        let of_environment = || trimmed_variable::read("SSL_CERT_FILE").map(PathBuf::from);
         self.ca.clone().or_else(of_environment)
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Publisher;
-use super::note::Note;
+use super::log::Note;
 use crate::signal::State;
 use crate::watchdog::{Call, Watchdog};
 use crate::{Result, clock};

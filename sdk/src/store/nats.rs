@@ -10,8 +10,8 @@
 mod bucket;
 #[cfg(feature = "nats")]
 pub mod client;
+mod expiry;
 mod hint;
-mod life;
 mod link;
 mod open_bucket;
 mod read;

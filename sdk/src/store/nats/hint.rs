@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::life::RecordLife;
+use super::expiry::RecordLife;
 use super::token;
 use super::{Failure, Link, NatsStore, Record, Replies, Reply, Request, Seen};
 use crate::clock;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::bucket::Lifetimes;
-use super::life::RecordLife;
+use super::expiry::RecordLife;
 use super::{Failure, Link, MAX_BATCH, Name, NatsStore, Replies, Reply, Request, Seen, no_answer};
 
 impl<L: Link> NatsStore<L> {

@@ -17,7 +17,7 @@ use tokio::net::unix::pipe;
 use crate::exit::Exit;
 use ready_probe::child;
 use ready_probe::event_loop;
-use ready_probe::far;
+use ready_probe::hung_mount;
 use ready_probe::memory::{Keeper, News, SHORT_PATIENCE};
 use ready_probe::time_limit::TimeLimit;
 
@@ -128,7 +128,7 @@ pub fn if_needed(
     if let Err(e) = child::keep_ended() {
         tracing::debug!("how it ends may not be seen: {e}");
     }
-    let mut child = match far::start_for(point, before.as_ref(), &role, true) {
+    let mut child = match hung_mount::start_for(point, before.as_ref(), &role, true) {
         Ok(child) => child,
         Err(why) => return failed(why),
     };
@@ -141,7 +141,7 @@ pub fn if_needed(
         Ok(exit) => return Relayed::Done(exit),
         Err(why) => {
             tracing::debug!("{why}");
-            far::leave(&mut child)
+            hung_mount::leave(&mut child)
         }
     };
     let now_ms = clock::mono_ms();
@@ -153,7 +153,7 @@ pub fn if_needed(
     if let Err(why) = keeper.remember(&news, now_ms, SHORT_PATIENCE) {
         tracing::debug!("{why}");
     }
-    failed(far::unanswered(point, limit))
+    failed(hung_mount::unanswered(point, limit))
 }
 
 /// All that the child says, until it ends.

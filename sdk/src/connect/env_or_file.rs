@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::file;
-use crate::{Error, ErrorKind, variable};
+use crate::{Error, ErrorKind, trimmed_variable};
 
 /// Reads a variable of the environment, or of a test's stand-in for it.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -53,7 +53,7 @@ impl From<UnusableVariable> for Error {
 /// # Errors
 /// [`UnusableVariable`] when it is not UTF-8.
 pub fn text(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UnusableVariable> {
-    let value = lookup(name).and_then(variable::meant);
+    let value = lookup(name).and_then(trimmed_variable::meant);
     let text = value.map(OsString::into_string).transpose();
     text.map_err(|_| unusable(name, "it is not UTF-8"))
 }
