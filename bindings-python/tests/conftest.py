@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -73,6 +74,16 @@ def throughout(seconds, look):
     while time.monotonic() < end:
         look()
         time.sleep(0.005)
+
+
+def blocks_of(document, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
+
+
+def documented(text):
+    """The block of Python in docs/python.md that has this text in it."""
+    (block,) = [block for block in blocks_of("docs/python.md", "python") if text in block]
+    return block
 
 
 class Folder:

@@ -1,6 +1,5 @@
 """The examples and the documents' Python, as they stand."""
 
-import re
 import signal
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from conftest import ROOT, free_port, until
+from conftest import ROOT, blocks_of, free_port, until
 
 EXAMPLES = ROOT / "examples/python"
 
@@ -117,7 +116,3 @@ def test_the_documented_dockerfile_is_that_of_the_examples():
     first, *steps = block.splitlines()
     assert f"ARG BASE={first.removeprefix('FROM ')}" in dockerfile
     assert [line for line in dockerfile if line in steps][: len(steps)] == steps
-
-
-def blocks_of(document, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)

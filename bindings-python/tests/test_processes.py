@@ -10,16 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conftest import PATIENCE, ROOT, free_port, until
+from conftest import PATIENCE, documented, free_port, until
 
 HEALTHY = "healthy: 1 check passes"
-
-
-def documented(text):
-    """The document's block of Python with this text in it."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/python.md").read_text(), re.M | re.S)
-    (block,) = [block for block in blocks if text in block]
-    return block
 
 
 def get(url):

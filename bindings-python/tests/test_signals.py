@@ -2,6 +2,8 @@
 
 import signal
 
+from conftest import documented
+
 
 def test_by_default_no_signal_handler_is_installed(run):
     run(
@@ -31,6 +33,19 @@ def test_sigterm_with_the_handler_removes_the_signal_and_ends_the_process_as_eve
     program.process.send_signal(signal.SIGTERM)
     assert program.end() == (-signal.SIGTERM, "", "")
     assert folder.files("term") == []
+
+
+def test_the_documented_loop_finishes_its_job_and_begins_no_other(start, folder):
+    block = documented("def stop(*_)")
+    work = 'print("done", job)  # the work'
+    assert work in block
+    program = start(block.replace(work, 'print("begun", job); input(); print("done", job)'))
+    assert program.reads() == "begun one"
+    program.process.send_signal(signal.SIGTERM)
+    folder.until_says("worker", "stopping: SIGTERM")
+    program.tell()
+    assert program.end() == (0, "done one\n", "")
+    assert folder.files("worker") == []
 
 
 def test_the_previous_handler_runs_while_the_signal_says_stopping(start, folder):
