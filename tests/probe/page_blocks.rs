@@ -30,6 +30,12 @@ const PAGES: [(&str, Blocks); 14] = [
                 "bindings-python/tests/test_examples.py",
             ),
             ("Use it", "rust,no_run", 1, "sdk/src/lib.rs"),
+            (
+                "At the speed of events",
+                "dockerfile",
+                1,
+                "- the line of examples/Dockerfile, which tests/docker/compose.rs runs, with a start period",
+            ),
         ],
     ),
     (
@@ -192,6 +198,12 @@ const PAGES: [(&str, Blocks); 14] = [
                 "dockerfile",
                 1,
                 "tests/docker/recipes_python.rs",
+            ),
+            (
+                "A loop that finishes its job",
+                "python",
+                1,
+                "bindings-python/tests/test_signals.py",
             ),
             (
                 "Work and progress",
