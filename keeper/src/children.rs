@@ -1,5 +1,5 @@
 //! This program's own children: itself again, in another role. One asks questions, so that what hangs can be left behind;
-//! one becomes a restart command, in a session of its own.
+//! one becomes a restart command, in a session of its own; one sends alerts.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,12 +16,14 @@ use crate::question::{Question, Reply, patience};
 use crate::seen::Seen;
 use crate::shell;
 
-/// The argument by which a child knows its role, and the two roles.
+/// The argument by which a child knows its role, and the roles.
 pub const ROLE: &str = "--role";
 /// It answers questions.
 pub const ASK: &str = "ask";
 /// It becomes a restart command.
 pub const START: &str = "start";
+/// It sends alerts.
+pub const SEND: &str = "send";
 
 /// What begins so is between this program and its children, or its own secret.
 const OURS: &str = "READY_KEEPER_";
@@ -66,23 +68,28 @@ pub fn ask(questions: &[Question]) -> Vec<Reply> {
 
 fn try_ask(questions: &[Question]) -> Result<Vec<Reply>, String> {
     let text = serde_json::to_vec(questions).map_err(|e| e.to_string())?;
-    let mut child = myself(ASK)
+    let text = talk(ASK, text, patience(questions))?;
+    serde_json::from_slice(&text).map_err(|e| format!("its child said something else: {e}"))
+}
+
+/// Gives a child something to do, and returns what it says. One that takes longer than `limit` is ended.
+pub fn talk(role: &str, text: Vec<u8>, limit: Duration) -> Result<Vec<u8>, String> {
+    let mut child = myself(role)
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| format!("no process can be had: {e}"))?;
-    let replies = exchange(&mut child, text, patience(questions));
-    if replies.is_err() {
+    let said = exchange(&mut child, text, limit);
+    if said.is_err() {
         end_group(&child);
     }
     // It has answered, or was killed: it ends at once, unless a file system holds it. Then it is left behind.
-    let _ = match replies {
+    let _ = match said {
         Ok(_) => child.wait().map(Some),
         Err(_) => child.try_wait(),
     };
-    let text = replies?;
-    serde_json::from_slice(&text).map_err(|e| format!("its child said something else: {e}"))
+    said
 }
 
 fn exchange(child: &mut Child, text: Vec<u8>, limit: Duration) -> Result<Vec<u8>, String> {

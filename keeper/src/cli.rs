@@ -36,6 +36,25 @@ pub enum Verb {
         after_help = "Example: */5 * * * * ready-keeper once --config /etc/services.json >> /var/log/keeper.log 2>&1"
     )]
     Once(Once),
+    /// Sends one message to every channel, and says what came of it
+    #[command(
+        after_help = "Exit status: 0 all were delivered; 1 one was not; 78 there is no channel, or its settings can't be used."
+    )]
+    Alert(Alert),
+}
+
+/// Options of `alert`.
+#[derive(Debug, Args)]
+pub struct Alert {
+    /// Sends a message that says that nothing has happened
+    #[arg(long, required = true)]
+    pub test: bool,
+    /// The JSON of services
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The name of this container: services whose `container` is another are left alone. Without it all are here
+    #[arg(long, value_name = "NAME")]
+    pub container: Option<String>,
 }
 
 /// Options of `once`.

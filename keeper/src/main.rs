@@ -2,12 +2,14 @@
 //!
 //! The probe knows nothing of it. Decisions are pure (`seen`, `machine`); `once` is the edge that asks, writes and starts.
 
+mod alert;
 mod children;
 mod cli;
 mod machine;
 mod markers;
 mod memory;
 mod once;
+mod people;
 mod processes;
 mod question;
 mod rules;
@@ -17,13 +19,17 @@ mod shell;
 mod voice;
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use cli::{Cli, Once, Verb};
+use alert::Alerts;
+use cli::{Alert, Cli, Once, Verb};
 use memory::{Memory, NoMemory};
+use people::People;
+use services::Services;
 use voice::Level;
 
 const OK: u8 = 0;
@@ -41,13 +47,10 @@ fn main() -> ExitCode {
     let status = match Cli::try_parse() {
         Ok(Cli {
             command: Verb::Once(options),
-        }) => match once(&options) {
-            Ok(status) => status,
-            Err(why) => {
-                eprintln!("ready-keeper: {why}");
-                CONFIG
-            }
-        },
+        }) => or_config(once(&options)),
+        Ok(Cli {
+            command: Verb::Alert(options),
+        }) => or_config(test_alerts(&options)),
         Err(e) => {
             let is_help = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // Nobody reads it: the status says enough.
@@ -58,9 +61,20 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
+fn or_config(status: Result<u8, String>) -> u8 {
+    status.unwrap_or_else(|why| {
+        eprintln!("ready-keeper: {why}");
+        CONFIG
+    })
+}
+
 fn role(name: Option<&str>) -> u8 {
     let why = match name {
         Some(children::ASK) => match question::answer(io::stdin(), io::stdout()) {
+            Ok(()) => return OK,
+            Err(why) => why,
+        },
+        Some(children::SEND) => match alert::sender::answer(io::stdin(), io::stdout()) {
             Ok(()) => return OK,
             Err(why) => why,
         },
@@ -89,6 +103,53 @@ fn once(options: &Once) -> Result<u8, String> {
     for note in &services.notes {
         voice::say(Level::Warning, note);
     }
-    let works = once::run(&services, &memory, &options.manual_stop)?;
+    let people = people(&services, options.container.as_deref(), |name| {
+        memory.output_of(name)
+    })?;
+    let mut alerts = Alerts::new(&options.state);
+    alerts.tell_to(people.channels, people.subjects);
+    let works = once::run(&services, &memory, &options.manual_stop, &alerts)?;
+    alerts.finish();
     Ok(if works { OK } else { NOT_WORKING })
+}
+
+/// Sends one message to each channel, and says what came of it.
+fn test_alerts(options: &Alert) -> Result<u8, String> {
+    let path = services::named(options.config.clone())?;
+    let services = services::read(&path, options.container.as_deref())?;
+    let people = people(&services, options.container.as_deref(), |name| {
+        PathBuf::from(name)
+    })?;
+    if people.channels.is_empty() {
+        return Err(format!(
+            "{}: there is no channel: nobody is ever told",
+            path.display()
+        ));
+    }
+    let mut status = OK;
+    for (channel, came) in alert::test(&people.channels) {
+        match came {
+            Ok(()) => println!("{channel}: delivered"),
+            Err(why) => {
+                println!("{channel}: not delivered: {why}");
+                status = NOT_WORKING;
+            }
+        }
+    }
+    Ok(status)
+}
+
+/// Who is told, and of what; those who can't be are named.
+fn people(
+    services: &Services,
+    container: Option<&str>,
+    output_of: impl Fn(&str) -> PathBuf,
+) -> Result<People, String> {
+    let people = people::find(services, container, output_of, &|name| {
+        std::env::var_os(name)
+    })?;
+    for note in &people.notes {
+        voice::say(Level::Warning, note);
+    }
+    Ok(people)
 }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use ready_probe::redact::one_line;
 use ready_probe_sdk::clock;
 
+use crate::alert::Alerts;
+use crate::alert::events::Sighting;
 use crate::children::{self, Restart};
 use crate::machine::{self, Act, Command, Marker, Now, Observation, Phase, State, Wait};
 use crate::markers;
@@ -22,6 +25,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// So many times in a row nobody could ask: this pass learns no more of it.
 const UNASKED: u32 = 3;
 
+/// How much of a reason is told.
+const MAX_REASON_CHARS: usize = 300;
+
 /// One pass.
 pub struct Pass<'a> {
     services: &'a [Service],
@@ -30,6 +36,7 @@ pub struct Pass<'a> {
     states: Vec<State>,
     memory: &'a Memory,
     markers: &'a Path,
+    alerts: &'a Alerts,
     running: BTreeMap<usize, Restart>,
     last: Vec<Option<Reply>>,
     next_ms: Vec<Option<u64>>,
@@ -47,7 +54,12 @@ fn now() -> Now {
 }
 
 /// Makes a pass. Returns whether every service works, or is meant not to.
-pub fn run(services: &Services, memory: &Memory, markers: &Path) -> Result<bool, String> {
+pub fn run(
+    services: &Services,
+    memory: &Memory,
+    markers: &Path,
+    alerts: &Alerts,
+) -> Result<bool, String> {
     let names: Vec<&str> = services
         .all
         .iter()
@@ -69,6 +81,7 @@ pub fn run(services: &Services, memory: &Memory, markers: &Path) -> Result<bool,
         states,
         memory,
         markers,
+        alerts,
         running: BTreeMap::new(),
     };
     // Before anything is done: a keeper that can't remember its restarts must not begin with any.
@@ -106,6 +119,7 @@ impl Pass<'_> {
             .filter(|act| !self.is_stopped(*act, now))
             .collect();
         self.tell(&due, &before);
+        self.alert(&before, &observed);
         let kept = self.states == before || self.keep_or_say();
         for act in acts {
             self.act(act, kept);
@@ -217,6 +231,26 @@ impl Pass<'_> {
                 }
             }
         }
+    }
+
+    /// People are told of what they should know.
+    fn alert(&self, before: &[State], observed: &[Observation]) {
+        if !self.alerts.is_on() {
+            return;
+        }
+        let sighting = |(number, service): (usize, &Service)| {
+            let reply = self.last.get(number).and_then(Option::as_ref);
+            Some(Sighting {
+                service: service.name.clone(),
+                before: before.get(number)?.clone(),
+                after: self.states.get(number)?.clone(),
+                seen: observed.get(number)?.seen,
+                reason: one_line(reply.map_or("", |reply| &reply.text), MAX_REASON_CHARS),
+                attempts: self.rules.get(number)?.attempts,
+            })
+        };
+        let all = self.services.iter().enumerate();
+        self.alerts.tell(all.filter_map(sighting).collect());
     }
 
     fn keep(&self) -> Result<(), String> {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use ready_probe::check::{self, Context};
 use ready_probe::event_loop;
 use ready_probe::outcome::Outcome;
-use ready_probe::redact::Secrets;
+use ready_probe::redact::{Secrets, one_line};
 use ready_probe::target::options::Options;
 use ready_probe::target::{Kind, Target};
 use ready_probe::time_limit::TimeLimit;
 use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::Endpoint;
+use ready_probe_sdk::connect::address::redacted_url;
 use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Epoch;
 use regex_lite::Regex;
@@ -23,6 +24,8 @@ use crate::shell;
 
 /// How long somebody who accepts connections takes to do so.
 const DOOR: Duration = Duration::from_secs(1);
+/// Longer addresses and patterns are cut where people read them.
+const MAX_SHOWN_CHARS: usize = 200;
 /// What an answer may take beyond its time until it is told.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -126,6 +129,22 @@ impl Question {
         };
         target.timeout = Some(Duration::from_millis(self.timeout_ms));
         Ok(target)
+    }
+
+    /// For people, without secrets.
+    pub fn shown(&self) -> String {
+        match &self.what {
+            What::Http(endpoint) => {
+                let sent = endpoint.split('#').next().unwrap_or_default();
+                format!(
+                    "HTTP GET {}",
+                    one_line(&redacted_url(sent), MAX_SHOWN_CHARS)
+                )
+            }
+            What::Tcp { host, port } => format!("TCP {host}:{port}"),
+            What::Process(pattern) => format!("process {}", one_line(pattern, MAX_SHOWN_CHARS)),
+            What::Command(command) => format!("command {}", shell::program(command)),
+        }
     }
 
     fn asked(&self) -> Asked {

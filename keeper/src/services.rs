@@ -29,6 +29,8 @@ pub struct Service {
     pub log: Option<String>,
     /// When it is brought back.
     pub rules: Rules,
+    /// Who is told: the topic of `notify_on_fail`.
+    pub alert: Vec<String>,
 }
 
 /// What a file says.
@@ -200,6 +202,7 @@ fn service(
         restart,
         log: fields.text("log_path")?,
         rules,
+        alert: fields.text("notify_on_fail")?.into_iter().collect(),
     };
     Ok(Some((service, fields.texts("dependencies")?)))
 }

@@ -1,7 +1,12 @@
 //! Which shell runs the commands of the JSON of services: bash, as their script did, since `&>` means something else to
-//! others; without it, sh.
+//! others; without it, sh. And what of a command is shown to people elsewhere.
 
 use std::path::Path;
+
+use ready_probe::redact::one_line;
+
+/// Longer paths are cut.
+const MAX_PROGRAM_CHARS: usize = 80;
 
 /// Its path.
 pub fn find() -> String {
@@ -13,4 +18,39 @@ pub fn find() -> String {
     found
         .find(|bash| Path::new(bash).is_file())
         .unwrap_or_else(|| "/bin/sh".to_owned())
+}
+
+/// A command without its arguments, which may hold secrets: only its program is shown.
+pub fn program(command: &str) -> String {
+    let is_assignment = |word: &&str| {
+        let name = word.split_once('=').map_or("", |(name, _)| name);
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let mut words = command.split_whitespace().skip_while(is_assignment);
+    let program = one_line(words.next().unwrap_or_default(), MAX_PROGRAM_CHARS);
+    match words.next() {
+        Some(_) => format!("{program} …"),
+        None => program,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::program;
+
+    #[test]
+    fn of_a_command_its_program_is_shown() {
+        for (command, want) in [
+            (
+                "/usr/local/bin/minio server /data --console-address :9001 &",
+                "/usr/local/bin/minio …",
+            ),
+            ("PGPASSWORD=Sesam01 X= psql -c 'select 1'", "psql …"),
+            ("start", "start"),
+            ("  ", ""),
+            ("A=1", ""),
+        ] {
+            assert_eq!(program(command), want);
+        }
+    }
 }

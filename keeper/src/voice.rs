@@ -121,6 +121,23 @@ fn is_restarted(phase: Phase) -> bool {
     }
 }
 
+/// Why a restart would be wrong, if it would be.
+pub fn why_held(state: &State) -> Option<String> {
+    match state.phase {
+        Phase::Held(hold) => Some(why(hold).to_owned()),
+        Phase::Starting
+        | Phase::Healthy
+        | Phase::Probation
+        | Phase::Suspect
+        | Phase::Waiting(_)
+        | Phase::Backoff
+        | Phase::Restarting
+        | Phase::Verifying
+        | Phase::Failed
+        | Phase::Paused => None,
+    }
+}
+
 fn why(hold: Hold) -> &'static str {
     match hold {
         Hold::Marker => {

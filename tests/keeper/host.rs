@@ -116,6 +116,16 @@ impl Host {
         command
     }
 
+    /// A message to every channel.
+    pub fn alert_test(&self) -> Command {
+        let mut command = Command::new(keeper_binary());
+        command
+            .args(["alert", "--test", "--config"])
+            .arg(self.path("services.json"))
+            .env_clear();
+        command
+    }
+
     /// One pass.
     pub fn once(&self) -> Run {
         run_within(&mut self.command(), Duration::from_secs(60))

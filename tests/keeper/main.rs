@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and measures time"
 )]
 
+mod alerts;
 mod bad_input;
 mod host;
 mod restart_command;

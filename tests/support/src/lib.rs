@@ -9,6 +9,7 @@
 //! | [`tls`] | a certificate authority and what it signs; certificates that sign themselves |
 //! | [`hostile`] | listeners that are silent, drip, flood, reset or refuse |
 //! | [`http`] | an HTTP/1.1 server whose answers a closure decides |
+//! | [`ntfy`] | an ntfy server that enforces what its documentation says |
 //! | [`proxy`] | a TCP proxy that injects faults into connections already open |
 //! | [`dns`] | name servers, and a private `/etc/resolv.conf` to point at them |
 //! | [`docker`] | a Docker engine |
@@ -39,6 +40,7 @@ pub mod fuse;
 pub mod hostile;
 pub mod http;
 mod listener;
+pub mod ntfy;
 pub mod odd_process;
 pub mod operator;
 pub mod pages;

@@ -1,0 +1,76 @@
+//! Who is told of which service, and what is said of it: from the settings, without secrets. It leaves this machine.
+
+use std::path::{Path, PathBuf};
+
+use ready_probe_sdk::connect::env_or_file::Lookup;
+
+use crate::alert::message::{Subject, Subjects};
+use crate::alert::settings::{Channel, Hidden, NTFY_URL, ntfy_of_environment};
+use crate::services::{Service, Services};
+use crate::shell;
+
+/// Who is told, and what of.
+#[derive(Debug, Default)]
+pub struct People {
+    /// Where they are told.
+    pub channels: Vec<Channel>,
+    /// What of.
+    pub subjects: Subjects,
+    /// Who is not told, and why.
+    pub notes: Vec<String>,
+}
+
+/// Finds them. `container` is the one that this is, if it was named; `output_of` tells where the output of a service's
+/// restart command goes.
+pub fn find(
+    services: &Services,
+    container: Option<&str>,
+    output_of: impl Fn(&str) -> PathBuf,
+    lookup: Lookup<'_>,
+) -> Result<People, String> {
+    let ntfy = ntfy_of_environment(lookup)?;
+    let mut people = People::default();
+    for service in &services.all {
+        let mut told = Vec::new();
+        for name in service.alert.iter().filter(|name| !name.trim().is_empty()) {
+            match channel(name, ntfy.as_ref()) {
+                Ok(channel) => {
+                    told.push(channel.name.clone());
+                    if !people.channels.contains(&channel) {
+                        people.channels.push(channel);
+                    }
+                }
+                Err(why) => {
+                    let name = &service.name;
+                    let note = format!("{name}: notify_on_fail: nobody is told: {why}");
+                    people.notes.push(note);
+                }
+            }
+        }
+        let name = |number: &usize| services.all.get(*number).map(|need| need.name.clone());
+        let subject = Subject {
+            needs: service.rules.needs.iter().filter_map(name).collect(),
+            channels: told,
+            container: container.map(str::to_owned),
+            check: service.question.shown(),
+            restart: service.restart.as_deref().map(shell::program),
+            log: log(service, &output_of),
+        };
+        people.subjects.insert(service.name.clone(), subject);
+    }
+    Ok(people)
+}
+
+/// A topic is one of the ntfy server that the environment names.
+fn channel(topic: &str, ntfy: Option<&Hidden>) -> Result<Channel, String> {
+    let url = ntfy.ok_or_else(|| format!("{NTFY_URL} does not say where ntfy is"))?;
+    Channel::of_topic(topic, url)
+}
+
+/// Its own log, else what its restart command said.
+fn log(service: &Service, output_of: &impl Fn(&str) -> PathBuf) -> Option<String> {
+    let output = || service.restart.as_ref().map(|_| output_of(&service.name));
+    let own = service.log.as_deref().map(|log| Path::new(log).to_owned());
+    own.or_else(output)
+        .map(|path| format!("tail -50 {}", path.display()))
+}
