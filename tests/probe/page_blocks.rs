@@ -109,6 +109,7 @@ const PAGES: [(&str, Blocks); 14] = [
             ("ready-keeper", "cron", 1, "- cron is not here"),
             ("The services", "json", 1, "keeper/src/services/tests.rs"),
             ("What it says", "text", 1, "tests/keeper/scenarios.rs"),
+            ("Alerts", "console", 1, "tests/keeper/alerts.rs"),
         ],
     ),
     (

@@ -288,3 +288,6 @@ async fn reason(mut body: Incoming) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests;
