@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from conftest import ROOT, blocks_of, free_port, until
+from conftest import PATIENCE, ROOT, blocks_of, free_port, until
 
 EXAMPLES = ROOT / "examples/python"
 
@@ -50,7 +50,7 @@ def test_the_plain_agent(launch, folder):
     details = folder.record("YourAgent")["details"]
     assert (details["port"], details["health_port"]) == (5555, 6555)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert process.stderr.read() == ""
     assert folder.files("YourAgent") == []
 
@@ -63,7 +63,7 @@ def test_the_asyncio_agent(launch, folder):
     assert process.stdout.readline() == "done block\n"
     folder.until_says("asyncio-agent", "healthy: 1 check passes")
     process.stdin.close()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert folder.files("asyncio-agent") == []
 
 
@@ -82,7 +82,7 @@ def test_the_service(launch, folder):
     # Its start-up has ended before its socket is open.
     assert until("it answers", answer) == b'{"hello":"world"}'
     process.send_signal(signal.SIGTERM)
-    process.wait(20)
+    process.wait(PATIENCE)
     assert folder.files("service") == []
 
 
@@ -98,7 +98,7 @@ def test_the_workers(launch, folder):
     assert folder.says(f"worker-{other}") == "healthy: 1 check passes"
     folder.until_says(f"worker-{stalled[0]}", "healthy: 1 check passes")
     process.stdin.close()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE) == 0
     assert folder.files("worker-1") == folder.files("worker-2") == []
 
 

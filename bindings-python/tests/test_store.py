@@ -33,7 +33,7 @@ def test_others_see_it_beat_while_python_computes_with_the_gil_held(start, store
     program = start(
         f"""
         import ready_probe
-        agent = ready_probe.Agent("computes", ttl=1, store={store.url!r})
+        agent = ready_probe.Agent("computes", ttl=4, heartbeat=0.2, store={store.url!r})
         agent.mark_ready()
         agent.wait_announced(20)
         print("ready")
@@ -48,7 +48,7 @@ def test_others_see_it_beat_while_python_computes_with_the_gil_held(start, store
         assert verdict.verdict == "healthy", verdict
 
     # For longer than what was announced before it computes would live.
-    throughout(3, look)
+    throughout(5, look)
 
 
 def test_the_function_takes_a_store(folder, store, run):

@@ -10,6 +10,7 @@ use ready_probe_test_support::process::{Guard, run};
 
 use crate::container::{Container, assert_mentions, assert_said, assert_starts, open_to_all, row};
 use crate::records::{path, publish, ready};
+use crate::starved::in_time;
 
 const PASSES: &str = "healthy: 1 check passes";
 const NOBODY: u32 = 65_534;
@@ -40,7 +41,8 @@ fn what_is_no_file_is_passed_over_and_mentioned() {
     let place = path(&container, "a", process.pid());
     let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
     rustix::fs::mknodat(rustix::fs::CWD, &place, kind, mode, 0).unwrap();
-    let run = container.ask("agent:a");
+    // It waits for no writer.
+    let run = in_time(Duration::from_secs(2), || container.ask("agent:a"));
     assert_mentions(
         &run,
         1,
@@ -48,10 +50,6 @@ fn what_is_no_file_is_passed_over_and_mentioned() {
             "starting: agent a: no signal published (",
             "not a regular file)",
         ],
-    );
-    assert!(
-        run.elapsed < Duration::from_secs(2),
-        "it waited for a writer: {run:?}"
     );
 
     let container = Container::new();
@@ -129,16 +127,13 @@ fn a_folder_full_of_rubbish_costs_neither_time_nor_memory() {
     for number in 0..5_000 {
         fs::write(folder.join(format!("{number}-1.json")), "{").unwrap();
     }
-    let run = container.ask("agent:a");
+    let run = in_time(Duration::from_secs(1), || container.ask("agent:a"));
     assert_mentions(
         &run,
         1,
         &["the folder of signals can't be read: ", "entries"],
     );
-    assert!(
-        run.elapsed < Duration::from_secs(1) && run.peak_rss_kib < 8 * 1024,
-        "{run:?}"
-    );
+    assert!(run.peak_rss_kib < 8 * 1024, "{run:?}");
 }
 
 #[test]

@@ -377,9 +377,9 @@ fn as_process_1_it_ends_what_its_commands_left_and_nobody_else() {
     let container = Container::new();
     let probe = container.probe([exec("(setsid sleep 1000 &) ; exit 0")]);
     let namespace = ["--pid", "--fork", "--mount-proc"];
-    let run = run(&mut through("unshare", &namespace, &probe));
+    let mut process_1 = through("unshare", &namespace, &probe);
+    let run = in_time(Duration::from_secs(2), || run(&mut process_1));
     assert_said(&run, 0, HEALTHY);
-    assert!(run.elapsed < Duration::from_secs(2), "{run:?}");
 }
 
 #[test]
@@ -388,13 +388,10 @@ fn many_commands_run_side_by_side() {
     let targets: Vec<String> = (0..20)
         .map(|i| exec(&format!("sleep 0.3; exit {}", i % 2)))
         .collect();
-    let run = container.run(&targets);
+    // One after the other they take twice that.
+    let run = in_time(Duration::from_secs(3), || container.run(&targets));
     assert_eq!(run.stdout.matches(" pass ").count(), 10, "{run:?}");
     assert_eq!(run.stdout.matches("exit status 1\n").count(), 11, "{run:?}");
-    assert!(
-        run.elapsed < Duration::from_secs(3),
-        "one after the other: {run:?}"
-    );
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use ready_probe_test_support::process::{Guard, Run, Signal, probe, probe_binary, run};
+use ready_probe_test_support::process::{
+    Guard, Run, Signal, copy_program, probe, probe_binary, run,
+};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::container::{Container, assert_mentions, assert_said, assert_starts};
@@ -192,7 +194,7 @@ fn a_user_who_may_not_write_there_is_told_so() {
     fs::create_dir(&folder).unwrap();
     // Tests may run as root, who may write anywhere; and a probe that nobody may read is no program.
     let program = container.path("ready-probe");
-    fs::copy(probe_binary(), &program).unwrap();
+    copy_program(&probe_binary(), &program);
     fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(program);
     command

@@ -13,7 +13,7 @@ use ready_probe_sdk::folder::{Folder, Publication};
 use ready_probe_sdk::host;
 use ready_probe_sdk::signal::Name;
 use ready_probe_test_support::http::{HttpServer, Response};
-use ready_probe_test_support::process::{Guard, probe_binary};
+use ready_probe_test_support::process::{Guard, copy_program, probe_binary};
 use rustix::thread::set_thread_uid;
 
 use crate::container::{Container, assert_mentions, assert_starts};
@@ -117,7 +117,7 @@ impl World {
             keeper,
         };
         // The one that was built may lie below such a mount.
-        fs::copy(probe_binary(), world.path("tmp/probe")).unwrap();
+        copy_program(&probe_binary(), &world.path("tmp/probe"));
         world
     }
 

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ready_probe_test_support::process::{Guard, Signal, probe_binary, run, wait_until};
+use ready_probe_test_support::process::{Guard, Signal, copy_program, probe, run, wait_until};
 
 use crate::container::Container;
 use crate::speaker::{LIMIT, PYTHON, Speaker, lives, records, signal, wait_for};
@@ -333,14 +334,12 @@ fn a_program_that_has_become_another_user_is_told_to_be_out_of_reach() {
     let container = Container::new();
     // A program that becomes root whoever starts it.
     let setpriv = container.path("setpriv");
-    fs::copy("/usr/bin/setpriv", &setpriv).unwrap();
+    copy_program(Path::new("/usr/bin/setpriv"), &setpriv);
     fs::set_permissions(&setpriv, fs::Permissions::from_mode(0o4755)).unwrap();
     fs::create_dir(container.ready_dir()).unwrap();
     fs::set_permissions(container.ready_dir(), fs::Permissions::from_mode(0o1777)).unwrap();
-    let program = container.path("ready-probe");
-    fs::copy(probe_binary(), &program).unwrap();
     let stderr = fs::File::create(container.path("stderr")).unwrap();
-    let mut command = Command::new(program);
+    let mut command = probe();
     command
         .args(["run", "worker", "--"])
         .arg(&setpriv)
@@ -352,8 +351,6 @@ fn a_program_that_has_become_another_user_is_told_to_be_out_of_reach() {
             "-c",
             "echo $$; exec sleep 1000",
         ])
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
         .env("READY_DIR", container.ready_dir())
         .uid(NOBODY)
         .gid(NOBODY)

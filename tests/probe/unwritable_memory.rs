@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ready_probe_test_support::process::{Run, probe_binary, run, wait_until};
+use ready_probe_test_support::process::{Run, copy_program, probe_binary, run, wait_until};
 use ready_probe_test_support::servers::Redis;
 use rustix::mount::{UnmountFlags, unmount};
 
@@ -173,7 +173,7 @@ struct Scratch {
 impl Scratch {
     fn new() -> Self {
         let container = Container::new();
-        fs::copy(probe_binary(), container.path("ready-probe")).unwrap();
+        copy_program(&probe_binary(), &container.path("ready-probe"));
         fs::create_dir(container.path("proc")).unwrap();
         mount(&["--bind", "/proc"], &container.path("proc"));
         let shm = Disk::on(&container.path("dev/shm"));

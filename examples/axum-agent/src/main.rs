@@ -2,7 +2,6 @@
 //! `stopping` from SIGTERM on, while requests in flight finish.
 
 use std::error::Error;
-use std::io;
 use std::thread;
 use std::time::Duration;
 
@@ -17,11 +16,13 @@ use tokio::sync::oneshot;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // Before the agent can be seen: whoever sees it may end it at once.
+    let signals = Signals::new([SIGTERM, SIGINT])?;
     // From here on the container's health check says `starting`.
     let agent = Agent::builder("translator")
         .watchdog(Duration::from_secs(5))
         .register_on_tokio()?;
-    let mut stopped = on_signal(agent.clone())?;
+    let mut stopped = on_signal(signals, agent.clone());
 
     let seconds = std::env::var("LOAD_SECONDS").map_or(Ok(0), |text| text.parse::<u64>());
     let seconds = seconds.map_err(|e| format!("LOAD_SECONDS: {e}"))?;
@@ -48,10 +49,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Says `stopping` at the first SIGTERM or SIGINT, at once and also while the runtime is busy, and
-/// then tells the server. A second one ends the process.
-fn on_signal(agent: TokioAgent) -> io::Result<oneshot::Receiver<()>> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+/// Says `stopping` at the first signal, at once and also while the runtime is busy, and then tells the
+/// server. A second one ends the process.
+fn on_signal(mut signals: Signals, agent: TokioAgent) -> oneshot::Receiver<()> {
     let (stop, stopped) = oneshot::channel();
     thread::spawn(move || {
         let mut signals = signals.forever();
@@ -66,7 +66,7 @@ fn on_signal(agent: TokioAgent) -> io::Result<oneshot::Receiver<()>> {
             std::process::exit(128 + signal);
         }
     });
-    Ok(stopped)
+    stopped
 }
 
 /// Stands for the minutes that a real agent reads gigabytes in.

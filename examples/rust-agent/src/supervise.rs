@@ -25,9 +25,9 @@ pub(crate) fn run(names: &[String]) -> Result<(), Failure> {
     let program = std::env::current_exe()
         .map_err(|e| Failure::Start(format!("can't find this program: {e}; is /proc there?")))?;
     let (stop, stopped) = mpsc::channel();
-    stop::on_signal(move || {
+    stop::on_signal(stop::catch()?, move || {
         let _ = stop.send(());
-    })?;
+    });
     let mut children = Vec::new();
     for (name, port) in agents {
         let child = start(&program, name, port)

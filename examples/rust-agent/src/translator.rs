@@ -17,18 +17,19 @@ const COMMANDS: &str = "translate TEXT, reload REASON, resume, hang DURATION, qu
 
 /// Runs the agent until somebody says `quit`, or a signal that it is to stop.
 pub(crate) fn run(settings: &Settings) -> std::result::Result<(), Failure> {
+    let signals = stop::catch()?;
     // From here on the container's health check says `starting`.
     let agent = Arc::new(register(settings)?);
     let (tasks, queue) = mpsc::channel();
     let (stopping, stop) = (Arc::downgrade(&agent), tasks.clone());
-    stop::on_signal(move || {
+    stop::on_signal(signals, move || {
         // At once, whatever the work loop is doing: between this and its end an agent finishes what it
         // has accepted.
         if let Some(agent) = stopping.upgrade() {
             say_stopping(&agent, "told to stop");
         }
         let _ = stop.send(Task::Stop);
-    })?;
+    });
     if settings.port != 0 {
         listen(settings.port, &tasks)?;
     }

@@ -13,10 +13,12 @@ use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::freshness::{Observed, judge};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
+use ready_probe_test_support::process::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rust-agent");
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program that is killed when the test ends.
 struct Running {
@@ -43,15 +45,6 @@ fn start(command: &mut Command) -> Running {
     Running {
         child: command.spawn().unwrap(),
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -7,7 +7,7 @@ use ready_probe_test_support::dns::{NameServer, with_resolv_conf};
 use ready_probe_test_support::servers::{Nats, Redis};
 
 use crate::bucket::{Bucket, VERSIONS};
-use crate::common::program::{Copy, Program};
+use crate::common::program::{Program, run_by};
 use crate::common::{TempFolder, until};
 use crate::fixture::{assert_heals, keys, record, until_told};
 
@@ -17,13 +17,7 @@ const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// An agent `named` in a process of its own that is announced at `url`, through this name server.
-fn announced(
-    folder: &TempFolder,
-    names: &NameServer,
-    copy: &Copy,
-    user: u32,
-    url: &str,
-) -> Program {
+fn announced(folder: &TempFolder, names: &NameServer, user: u32, url: &str) -> Program {
     std::fs::create_dir_all(folder.path()).unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o1777)).unwrap();
     std::fs::set_permissions(
@@ -31,7 +25,7 @@ fn announced(
         PermissionsExt::from_mode(0o755),
     )
     .unwrap();
-    let mut command = copy.run_by(user);
+    let mut command = run_by(user);
     command.env("READY_STORE", url);
     let command = with_resolv_conf(&command, &names.resolv_conf(), None);
     let mut program = Program::start_with(&folder.path(), command);
@@ -43,10 +37,10 @@ fn announced(
 
 #[test]
 fn after_a_failover_the_name_leads_to_another_server() {
-    let (mut old, folder, copy) = (Redis::start(), TempFolder::new(), Copy::new());
+    let (mut old, folder) = (Redis::start(), TempFolder::new());
     let names = NameServer::start(&[("store.test", &[HERE])]);
     let url = format!("redis://store.test:{}", old.port());
-    let _program = announced(&folder, &names, &copy, 0, &url);
+    let _program = announced(&folder, &names, 0, &url);
     let new = Redis::builder()
         .port(old.port())
         .args(&["--bind", "127.0.0.2"])
@@ -64,10 +58,10 @@ fn after_a_failover_the_name_leads_to_another_server() {
 
 #[test]
 fn an_address_that_keeps_silent_does_not_keep_the_next_one_waiting() {
-    let (redis, folder, copy) = (Redis::start(), TempFolder::new(), Copy::new());
+    let (redis, folder) = (Redis::start(), TempFolder::new());
     let names = NameServer::start(&[("store.test", &[NOWHERE, HERE])]);
     let url = format!("redis://store.test:{}", redis.port());
-    let _program = announced(&folder, &names, &copy, 0, &url);
+    let _program = announced(&folder, &names, 0, &url);
     assert!(record(&redis, "named").is_some());
 }
 
@@ -77,19 +71,19 @@ fn a_name_whose_ipv6_is_never_answered_is_announced_by_its_ipv4() {
         NameServer::silent_for_ipv6(&[("store.test", &[HERE])]),
         NameServer::losing_the_first(&[("store.test", &[HERE])]),
     ] {
-        let (redis, folder, copy) = (Redis::start(), TempFolder::new(), Copy::new());
+        let (redis, folder) = (Redis::start(), TempFolder::new());
         let url = format!("redis://store.test:{}", redis.port());
-        let _program = announced(&folder, &names, &copy, 0, &url);
+        let _program = announced(&folder, &names, 0, &url);
         assert!(record(&redis, "named").is_some());
     }
 }
 
 #[test]
 fn a_process_that_can_have_no_more_threads_says_so_and_goes_on() {
-    let (mut redis, folder, copy) = (Redis::start(), TempFolder::new(), Copy::new());
+    let (mut redis, folder) = (Redis::start(), TempFolder::new());
     let names = NameServer::start(&[("store.test", &[HERE])]);
     let url = format!("redis://store.test:{}", redis.port());
-    let mut program = announced(&folder, &names, &copy, 61_001, &url);
+    let mut program = announced(&folder, &names, 61_001, &url);
     program.tell("no_more_threads");
     redis.restart();
     until_told(&folder, "named", "no thread available");
@@ -103,10 +97,10 @@ fn a_process_that_can_have_no_more_threads_says_so_and_goes_on() {
 fn with_nats_as_well() {
     for (version, user) in VERSIONS.into_iter().zip([61_002, 61_003]) {
         let mut nats = Nats::builder(version).jetstream().start();
-        let (folder, copy) = (TempFolder::new(), Copy::new());
+        let folder = TempFolder::new();
         let names = NameServer::start(&[("store.test", &[HERE])]);
         let url = format!("nats://store.test:{}", nats.port());
-        let mut program = announced(&folder, &names, &copy, user, &url);
+        let mut program = announced(&folder, &names, user, &url);
         program.tell("no_more_threads");
         nats.restart();
         until_told(&folder, "named", "no thread available");

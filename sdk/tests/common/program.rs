@@ -15,6 +15,7 @@ use std::time::Duration;
 use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Process;
 use ready_probe_sdk::{Agent, Result, close_all, mark_agent_not_ready, mark_agent_ready};
+use ready_probe_test_support::process::reachable;
 use rustix::fs::Mode;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit, umask};
 
@@ -116,35 +117,18 @@ impl Drop for Program {
 
 /// Has a process of another user do one thing, and returns what it answers.
 pub fn as_user(user: u32, line: &[&str]) -> String {
-    let copy = Copy::new();
-    let mut program = Program::start_with(copy.dir(), copy.run_by(user));
+    let mut program = Program::start_with(Path::new("/"), run_by(user));
     program.ask(&line.join(" "))
 }
 
-/// A copy of the test binary in a folder that is open to others: the build's need not be.
-pub struct Copy(tempfile::TempDir);
-
-impl Copy {
-    pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        open_to_all(dir.path());
-        std::fs::copy(std::env::current_exe().unwrap(), dir.path().join("program")).unwrap();
-        Self(dir)
-    }
-
-    pub fn dir(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// The command that runs it as another user.
-    pub fn run_by(&self, user: u32) -> Command {
-        let mut command = Command::new("setpriv");
-        command
-            .arg(format!("--reuid={user}"))
-            .arg("--clear-groups")
-            .arg(self.dir().join("program"));
-        command
-    }
+/// The command that runs this test binary as another user.
+pub fn run_by(user: u32) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!("--reuid={user}"))
+        .arg("--clear-groups")
+        .arg(reachable(&std::env::current_exe().unwrap()));
+    command
 }
 
 pub fn open_to_all(dir: &Path) {

@@ -1,13 +1,13 @@
 //! Running programs, and waiting for things with a deadline.
 //!
-//! Owns child processes from start to reaping. Knows nothing of what the programs do.
+//! Owns child processes from start to reaping, and where the programs lie that were built here. Knows nothing of
+//! what they do.
 
+mod programs;
 mod run;
 
 use std::{
-    fs,
     net::TcpListener,
-    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     sync::{
         OnceLock,
@@ -20,7 +20,12 @@ use std::{
 use rustix::process::{Pid, kill_process};
 use wait4::{ResUse, Wait4};
 
-pub use self::run::{Run, run, run_with_input, run_within};
+pub use self::{
+    programs::{
+        copy_program, example_agent, keeper_binary, probe, probe_binary, reachable, workspace_root,
+    },
+    run::{Run, run, run_with_input, run_within},
+};
 pub use rustix::process::Signal;
 
 /// How often a condition is looked at.
@@ -149,79 +154,6 @@ impl Drop for Guard {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// The directory of the workspace's `Cargo.toml`.
-pub fn workspace_root() -> PathBuf {
-    fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-        .expect("the workspace was built here")
-}
-
-/// The static probe: `$READY_PROBE_BIN`, else `dist/ready-probe`.
-///
-/// # Panics
-/// When it is missing.
-pub fn probe_binary() -> PathBuf {
-    built("ready-probe", "READY_PROBE_BIN", "make probe")
-}
-
-/// The static keeper: `$READY_KEEPER_BIN`, else `dist/ready-keeper`.
-///
-/// # Panics
-/// When it is missing.
-pub fn keeper_binary() -> PathBuf {
-    built("ready-keeper", "READY_KEEPER_BIN", "make keeper")
-}
-
-fn built(name: &str, variable: &str, command: &str) -> PathBuf {
-    let path = std::env::var_os(variable)
-        .filter(|set| !set.is_empty())
-        .map_or_else(|| workspace_root().join("dist").join(name), PathBuf::from);
-    assert!(
-        path.is_file(),
-        "{} is missing: `{command}` builds it; {variable} names another",
-        path.display()
-    );
-    path
-}
-
-/// The example agent as cargo has built it beside this test, without what only a debugger reads: images of it
-/// are made again and again.
-///
-/// # Panics
-/// When it is missing.
-pub fn example_agent() -> PathBuf {
-    static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
-    let strip = || {
-        let test = std::env::current_exe().expect("/proc");
-        let built = test
-            .parent()
-            .and_then(Path::parent)
-            .expect("a folder of cargo's");
-        let agent = built.join("rust-agent");
-        assert!(
-            agent.is_file(),
-            "{} is missing: `cargo build -p rust-agent` builds it",
-            agent.display()
-        );
-        // Several programs of tests may be at it: whose is renamed last does not matter.
-        let mine = built.join(format!("rust-agent.{}", std::process::id()));
-        let stripped = built.join("rust-agent.stripped");
-        let run = run(Command::new("strip").arg("-o").args([&mine, &agent]));
-        assert!(run.code() == 0, "`strip` failed: {run:?}");
-        fs::rename(mine, &stripped).expect("the same folder");
-        stripped
-    };
-    STRIPPED.get_or_init(strip).clone()
-}
-
-/// The probe with no environment but `PATH`, so that a developer's `READY_…` settings decide nothing.
-pub fn probe() -> Command {
-    let mut command = Command::new(probe_binary());
-    command
-        .env_clear()
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command
 }
 
 #[cfg(test)]

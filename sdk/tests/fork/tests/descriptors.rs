@@ -10,7 +10,6 @@
 pub mod log;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -24,6 +23,7 @@ use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::{Name, Signal};
 use ready_probe_sdk::store::{Store, connected};
 use ready_probe_sdk::{Agent, clock};
+use ready_probe_test_support::process::free_port;
 use ready_probe_test_support::servers::{Nats, NatsVersion, Redis};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -35,7 +35,13 @@ const IN_THE_LOG: &str = "in the log";
 /// None are closed: there are enough for the agent's record, and too few for a store.
 const SCARCE: &str = "scarce";
 const PATIENCE: Duration = Duration::from_secs(20);
-const TTL: Duration = Duration::from_secs(1);
+/// Longer than a machine stands still.
+const TTL: Duration = Duration::from_secs(6);
+const BEAT: Duration = Duration::from_millis(200);
+/// How often a process is started anew whose heartbeat was at work while its descriptors were closed.
+const TRIES: u32 = 50;
+/// What such a process says.
+const DISTURBED: &str = "the heartbeat was at work";
 
 /// What closes the descriptors is the logger, called by the heartbeat.
 static CLOSES: AtomicBool = AtomicBool::new(false);
@@ -48,9 +54,7 @@ fn close_once(line: &str) {
 
 /// The address of a store that is away.
 fn nowhere() -> String {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap();
-    // It is closed again.
-    format!("redis://{}", port.local_addr().unwrap())
+    format!("redis://127.0.0.1:{}", free_port())
 }
 
 /// A process with an agent, told line by line what to do; killed on drop.
@@ -86,6 +90,13 @@ impl Daemon {
             stdout,
             dir,
         }
+    }
+
+    /// Closes all its descriptors; says whether its heartbeat rested all the while.
+    fn replaces(&mut self) -> bool {
+        let said = self.ask("replace");
+        assert!(said == "ok" || said == DISTURBED, "{said}");
+        said == "ok"
     }
 
     fn tell(&mut self, line: &str) {
@@ -124,13 +135,12 @@ impl Daemon {
         signal
     }
 
-    /// Watches it for longer than its signal lives without a beat.
+    /// Watches it until it has beaten for a second.
     fn watch(&mut self) {
-        let end = clock::mono_ms() + 2_500;
-        while clock::mono_ms() < end {
-            self.record();
-            thread::sleep(Duration::from_millis(20));
-        }
+        let after_ms = clock::mono_ms() + 1_000;
+        until("it beats", || {
+            (self.record().mono_ms > Some(after_ms)).then_some(())
+        });
         self.tell("look");
     }
 
@@ -152,10 +162,38 @@ impl Drop for Daemon {
     }
 }
 
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = clock::mono_ms() + clock::millis(PATIENCE);
+    loop {
+        let late = clock::mono_ms() > deadline;
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(!late, "never: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A process that has closed its descriptors while its heartbeat rested: whoever closes one in the middle of
+/// somebody's call hits that call, and a busy machine leaves few moments without one.
+fn undisturbed(attempt: impl Fn() -> Option<Daemon>) -> Daemon {
+    (0..TRIES)
+        .find_map(|_| attempt())
+        .expect("its heartbeat rests once")
+}
+
+/// The same, of one that closes them when it has done these things.
+fn replaced(store: Option<&str>, before: &[&str]) -> Daemon {
+    undisturbed(|| {
+        let mut daemon = Daemon::start(store);
+        before.iter().for_each(|line| daemon.tell(line));
+        daemon.replaces().then_some(daemon)
+    })
+}
+
 #[test]
 fn without_a_store_the_agent_beats_on() {
-    let mut daemon = Daemon::start(None);
-    daemon.tell("replace");
+    let mut daemon = replaced(None, &[]);
     daemon.watch();
     daemon.tell("mark");
     daemon.watch();
@@ -164,8 +202,7 @@ fn without_a_store_the_agent_beats_on() {
 
 #[test]
 fn with_a_store_that_is_away_the_agent_beats_on() {
-    let mut daemon = Daemon::start(Some(&nowhere()));
-    daemon.tell("replace");
+    let mut daemon = replaced(Some(&nowhere()), &[]);
     daemon.tell("mark");
     daemon.watch();
     assert_eq!(daemon.end(), "exit status: 0");
@@ -186,8 +223,7 @@ fn with_a_store_that_hangs_the_agent_beats_on_and_is_announced_once_it_answers()
     let mut redis = Redis::start();
     redis.pause();
     let url = redis.url();
-    let mut daemon = Daemon::start(Some(&url));
-    daemon.tell("replace");
+    let mut daemon = replaced(Some(&url), &[]);
     daemon.watch();
     redis.resume();
     daemon.tell("wait_announced");
@@ -222,12 +258,17 @@ fn with_nats_the_agent_is_announced_anew() {
 #[test]
 fn it_may_do_so_again_and_again() {
     let redis = Redis::start();
-    let mut daemon = Daemon::start(Some(&redis.url()));
-    for _ in 0..5 {
-        daemon.tell("wait_announced");
-        daemon.tell("replace");
-        daemon.tell("mark");
-    }
+    let mut daemon = undisturbed(|| {
+        let mut daemon = Daemon::start(Some(&redis.url()));
+        for _ in 0..5 {
+            daemon.tell("wait_announced");
+            if !daemon.replaces() {
+                return None;
+            }
+            daemon.tell("mark");
+        }
+        Some(daemon)
+    });
     daemon.tell("wait_announced");
     daemon.tell("look");
     assert_eq!(daemon.end(), "exit status: 0");
@@ -235,31 +276,33 @@ fn it_may_do_so_again_and_again() {
 
 fn announced_anew(url: &str) {
     // Found by the heartbeat itself.
-    let mut daemon = Daemon::start(Some(url));
-    daemon.tell("wait_announced");
-    daemon.tell("replace");
+    let mut daemon = replaced(Some(url), &["wait_announced"]);
     assert_is_announced_anew(&mut daemon, url);
     // Found by a thread of the application's that has something to say.
-    let mut daemon = Daemon::start(Some(url));
-    daemon.tell("wait_announced");
-    daemon.tell("replace");
+    let mut daemon = replaced(Some(url), &["wait_announced"]);
     daemon.tell("mark");
     daemon.tell("wait_announced");
     assert_is_announced_anew(&mut daemon, url);
 }
 
-/// The store has its record for longer than that lives there without a beat.
+/// The store hears its beats.
 fn assert_is_announced_anew(daemon: &mut Daemon, url: &str) {
     let begun_ms = clock::mono_ms();
     daemon.watch();
-    let announced = announced_by(url, daemon.child.id()).expect("it is announced");
-    assert!(announced.mono_ms > Some(begun_ms), "no beat has come since");
+    until("a beat comes to the store", || {
+        announced_by(url, daemon.child.id()).filter(|signal| signal.mono_ms > Some(begun_ms))
+    });
     daemon.tell("mark");
     daemon.tell("wait_announced");
     daemon.tell("look");
     // What it takes back when it ends well.
+    let beat_ms = clock::mono_ms();
     daemon.tell("close");
-    assert_eq!(announced_by(url, daemon.child.id()), None);
+    until("it is taken back", || {
+        announced_by(url, daemon.child.id()).is_none().then_some(())
+    });
+    let took_ms = clock::mono_ms() - beat_ms;
+    assert!(took_ms < clock::millis(TTL - BEAT), "it ended by itself");
     assert_eq!(daemon.end(), "exit status: 0");
 }
 
@@ -279,27 +322,25 @@ fn announced_by(url: &str, pid: u32) -> Option<Signal> {
     })
 }
 
-/// Waits until the heartbeat does nothing for a while. Whoever closes a descriptor in the middle of
-/// somebody's call hits that call.
-fn until_the_heartbeat_rests() {
-    let switches = || -> Vec<String> {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        let statuses =
-            tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("status")));
-        let own = statuses.map(Result::unwrap);
-        let own = own.filter(|status| status.starts_with("Name:\tready-probe\n"));
-        own.map(|status| status.split_once("voluntary_ctxt").unwrap().1.to_owned())
-            .collect()
-    };
-    let deadline = clock::mono_ms() + 20_000;
-    loop {
-        assert!(clock::mono_ms() < deadline, "it never rests");
-        let before = switches();
-        thread::sleep(Duration::from_millis(20));
-        if switches() == before {
-            return;
-        }
-    }
+/// How often the heartbeat's threads have stopped running; nothing while one of them runs, or waits to.
+fn resting() -> Option<Vec<String>> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let statuses = tasks.flat_map(|task| std::fs::read_to_string(task.path().join("status")));
+    let own = statuses.filter(|status| status.starts_with("Name:\tready-probe\n"));
+    own.map(|status| {
+        let (_, switches) = status.split_once("voluntary_ctxt")?;
+        status.contains("\nState:\tS ").then(|| switches.to_owned())
+    })
+    .collect()
+}
+
+/// Waits until the heartbeat does nothing for a while, and says how often it has stopped till then.
+fn until_the_heartbeat_rests() -> Vec<String> {
+    until("it rests", || {
+        let before = resting()?;
+        thread::sleep(BEAT / 10);
+        resting().filter(|now| *now == before)
+    })
 }
 
 #[test]
@@ -315,7 +356,7 @@ fn program() {
         let current = Some(u64::try_from(open).unwrap() + 2);
         setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
     }
-    let agent = Agent::builder("daemon").ttl(TTL).heartbeat(TTL / 5);
+    let agent = Agent::builder("daemon").ttl(TTL).heartbeat(BEAT);
     let mut agent = Some(agent.register().unwrap());
     if closes == SCARCE {
         // While it tries whether there are enough for a store, there are none for the signal.
@@ -327,10 +368,12 @@ fn program() {
         let held = || agent.as_ref().unwrap();
         let said = match line.unwrap().as_str() {
             "replace" => {
-                until_the_heartbeat_rests();
+                let before = until_the_heartbeat_rests();
                 // Those of the last time are closed already: their owners must not close others.
                 std::mem::forget(std::mem::replace(&mut pipes, replace_descriptors()));
-                Ok(())
+                // One that was woken since has found its descriptors closed, or was too early for that.
+                let rested = resting() == Some(before);
+                rested.then_some(()).ok_or_else(|| DISTURBED.to_owned())
             }
             "look" => pipes
                 .iter_mut()
