@@ -1,5 +1,5 @@
 //! This program's own children: itself again, in another role. One asks questions, so that what hangs can be left behind;
-//! one becomes a restart command, in a session of its own; one sends alerts.
+//! one becomes a restart command, in a session of its own, once it is told that its process is remembered; one sends alerts.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,7 +10,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use ready_probe_sdk::clock;
+use ready_probe_sdk::host::Process;
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
 
 use crate::question::{Question, Reply, patience};
 use crate::seen::Seen;
@@ -30,7 +33,12 @@ const OURS: &str = "READY_KEEPER_";
 /// The text of a restart command. In the environment, since `pkill -f NAME` in it would find a shell that has NAME among
 /// its arguments.
 const COMMAND: &str = "READY_KEEPER_COMMAND";
+/// What a restart command is told before it begins.
+const GO: &[u8; 1] = b"!";
 const EVAL: &str = "c=$READY_KEEPER_COMMAND; unset READY_KEEPER_COMMAND; eval \"$c\"";
+/// How long the end of what was killed, or has answered, is waited for, and how often it is looked at.
+const REAP: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(2);
 /// A larger output of restart commands begins anew.
 const MAX_OUTPUT_BYTES: u64 = 1024 * 1024;
 
@@ -57,13 +65,17 @@ pub fn ask(questions: &[Question]) -> Vec<Reply> {
             questions.len()
         )),
     });
-    replies.unwrap_or_else(|why| {
-        let nobody = Reply {
-            seen: Seen::CouldNotAsk,
-            text: format!("it could not be asked: {why}"),
-        };
-        vec![nobody; questions.len()]
-    })
+    replies.unwrap_or_else(|why| unasked(questions, &why))
+}
+
+/// What is known when nobody could ask.
+pub fn unasked(questions: &[Question], why: &str) -> Vec<Reply> {
+    let nobody = Reply {
+        seen: Seen::CouldNotAsk,
+        text: format!("it could not be asked: {why}"),
+        process: None,
+    };
+    vec![nobody; questions.len()]
 }
 
 fn try_ask(questions: &[Question]) -> Result<Vec<Reply>, String> {
@@ -82,13 +94,9 @@ pub fn talk(role: &str, text: Vec<u8>, limit: Duration) -> Result<Vec<u8>, Strin
         .map_err(|e| format!("no process can be had: {e}"))?;
     let said = exchange(&mut child, text, limit);
     if said.is_err() {
-        end_group(&child);
+        end_group(child.id());
     }
-    // It has answered, or was killed: it ends at once, unless a file system holds it. Then it is left behind.
-    let _ = match said {
-        Ok(_) => child.wait().map(Some),
-        Err(_) => child.try_wait(),
-    };
+    reap(child);
     said
 }
 
@@ -115,6 +123,29 @@ fn exchange(child: &mut Child, text: Vec<u8>, limit: Duration) -> Result<Vec<u8>
     }
 }
 
+/// A process, by its number and its start: numbers are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Its number, and that of its group.
+    pub pid: u32,
+    /// Field 22 of `/proc/PID/stat`.
+    pub start: u64,
+}
+
+impl Started {
+    /// Whether it runs.
+    pub fn lives(self) -> bool {
+        Process::lives(self.pid, self.start)
+    }
+
+    /// Ends it, with all that it has started and that has not left its group.
+    pub fn end(self) {
+        if self.lives() {
+            end_group(self.pid);
+        }
+    }
+}
+
 /// A restart command on its way.
 #[derive(Debug)]
 pub struct Restart {
@@ -123,15 +154,16 @@ pub struct Restart {
 }
 
 impl Restart {
-    /// Starts it. Its output goes into a file: a service that it leaves behind would hold a pipe open.
-    pub fn start(command: &str, output: &Path) -> Result<Self, String> {
+    /// Starts a process that becomes the command when it is told to [`go`](Self::go), and never if this process ends
+    /// before that. Its output goes into a file: a service that it leaves behind would hold a pipe open.
+    pub fn prepare(command: &str, output: &Path) -> Result<Self, String> {
         let file = open(output).map_err(|e| format!("{}: {e}", output.display()))?;
         let too = file
             .try_clone()
             .map_err(|e| format!("{}: {e}", output.display()))?;
         let child = myself(START)
             .env(COMMAND, command)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(file)
             .stderr(too)
             .spawn()
@@ -140,6 +172,21 @@ impl Restart {
             child,
             output: output.to_owned(),
         })
+    }
+
+    /// Its process, if it can be known again.
+    pub fn started(&self) -> Option<Started> {
+        let pid = self.child.id();
+        let start = Process::of(pid).start()?;
+        Some(Started { pid, start })
+    }
+
+    /// Lets it become the command.
+    pub fn go(&mut self) {
+        if let Some(mut input) = self.child.stdin.take() {
+            // Where it has ended, its status says so.
+            let _ = input.write_all(GO);
+        }
     }
 
     /// Whether it still runs. One whose end can't be told has ended.
@@ -161,9 +208,27 @@ impl Restart {
 
     /// Ends it, with all that it has started and that has not left its group.
     pub fn end(mut self) {
-        end_group(&self.child);
-        let _ = self.child.wait();
+        if self.child.stdin.take().is_some() {
+            // It was never told to go, and ends by itself; it may not have its own group yet.
+            let _ = self.child.kill();
+        }
+        end_group(self.child.id());
+        reap(self.child);
     }
+}
+
+/// Waits for one that was killed. One that another user runs, or that a file system holds, is left to a thread of its own,
+/// so that it keeps nobody waiting and is no zombie later.
+fn reap(mut child: Child) {
+    let by = clock::instant() + REAP;
+    while clock::instant() < by {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(LOOK);
+    }
+    // Without a thread it waits for the end of this process.
+    let _ = std::thread::Builder::new().spawn(move || child.wait());
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -177,19 +242,27 @@ fn open(path: &Path) -> io::Result<File> {
     options.append(true).open(path)
 }
 
-fn end_group(child: &Child) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+fn end_group(pid: u32) {
+    if let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It is gone already.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
-/// In the child: becomes the command, in a session of its own. Returns why it could not.
+/// In the child: becomes the command, in a session of its own, once it is told to. Returns why it did not.
 pub fn become_command() -> String {
     if let Err(e) = rustix::process::setsid() {
         return format!("no session of its own: {e}");
     }
+    let mut word = [0; GO.len()];
+    if io::stdin().read_exact(&mut word).is_err() || word != *GO {
+        return "it was not run: whoever wanted it has ended".to_owned();
+    }
+    let input = match File::open("/dev/null") {
+        Ok(nothing) => Stdio::from(nothing),
+        Err(e) => return format!("/dev/null: {e}"),
+    };
     let shell = shell::find();
-    let error = Command::new(&shell).args(["-c", EVAL]).exec();
+    let error = Command::new(&shell).args(["-c", EVAL]).stdin(input).exec();
     format!("{shell} can't be run: {error}")
 }

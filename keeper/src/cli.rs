@@ -1,8 +1,10 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ready_probe::duration::duration;
 
 use crate::markers;
 
@@ -12,30 +14,53 @@ use crate::markers;
     name = "ready-keeper",
     version,
     about = "Asks the services of this container whether they work, and restarts what is proven gone, hung or wrong. \
-             Where it can't know, it holds and says so.",
+             Where it can't know, it holds and says so. Without a command: run.",
     after_help = AFTER,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true
 )]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Verb,
+    pub command: Option<Verb>,
+    /// Without a command.
+    #[command(flatten)]
+    pub run: Keep,
 }
 
 const AFTER: &str = "\
-Exit status: 0 every service works, or was stopped by a person, or another keeper is at work; 1 one does not work;
-64 wrong usage; 78 the file of services or the folder for its state can't be used, and nothing was restarted.
+Exit status: 0 done; of once: every service works, or was stopped by a person, or another keeper is at work; 1 of once: one
+does not work or could not be asked, of status: one is failed or held; 64 wrong usage; 75 another keeper is at work with the
+same folder, or an order has not been taken yet; 78 the file of services or the folder for its state can't be used, and
+nothing was restarted.
 
 docs/keeper.md tells when a service is restarted, and when it is not.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Ask on and on, until TERM or INT; HUP reads the file of services again
+    #[command(after_help = "Example: ready-keeper run --config /etc/services.json")]
+    Run(Keep),
     /// One pass over all services, for cron
     #[command(
         after_help = "Example: */5 * * * * ready-keeper once --config /etc/services.json >> /var/log/keeper.log 2>&1"
     )]
-    Once(Once),
+    Once(Keep),
+    /// Tell where services stand, whether a keeper is at work or not
+    #[command(after_help = "Example: ready-keeper status minio --format json")]
+    Status(Status),
+    /// Leave a service alone until it is resumed, or for a time
+    #[command(
+        after_help = "Example: ready-keeper pause minio --for 2h --reason 'disk is being replaced'"
+    )]
+    Pause(PauseOptions),
+    /// Look after a paused service again
+    Resume(Resume),
+    /// Restart a service now, whatever it says: its restarts and failures so far are forgotten
+    Restart(Named),
+    /// Forget a service's restarts and failures: one that was given up is tried again
+    Reset(Named),
     /// Sends one message to every channel, and says what came of it
     #[command(
         after_help = "Exit status: 0 all were delivered; 1 one was not; 78 there is no channel, or its settings can't be used."
@@ -57,19 +82,100 @@ pub struct Alert {
     pub container: Option<String>,
 }
 
-/// Options of `once`.
-#[derive(Debug, Args)]
-pub struct Once {
+/// Options of `run` and `once`.
+#[derive(Debug, Clone, Args)]
+pub struct Keep {
     /// The JSON of services
     #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Where restarts are remembered from one pass to the next: a folder that nobody else may write
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/ready-keeper")]
-    pub state: PathBuf,
+    pub config: Option<PathBuf>,
+    /// The state's folder.
+    #[command(flatten)]
+    pub state: StateFolder,
     /// The name of this container: services whose `container` is another are left alone. Without it all are here
     #[arg(long, value_name = "NAME")]
     pub container: Option<String>,
+    /// Where the markers are.
+    #[command(flatten)]
+    pub markers: Markers,
+    /// Restart nothing, and say what would be restarted
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Where the state is.
+#[derive(Debug, Clone, Args)]
+pub struct StateFolder {
+    /// Where restarts are remembered from one pass to the next: a folder that nobody else may write
+    #[arg(
+        id = "state",
+        long = "state",
+        value_name = "DIR",
+        default_value = "/var/lib/ready-keeper"
+    )]
+    pub dir: PathBuf,
+}
+
+/// Where the markers are.
+#[derive(Debug, Clone, Args)]
+pub struct Markers {
     /// Where a file NAME.stopped says that a person has stopped a service
-    #[arg(long, value_name = "DIR", default_value = markers::FOLDER)]
-    pub manual_stop: PathBuf,
+    #[arg(id = "manual-stop", long = "manual-stop", value_name = "DIR", default_value = markers::FOLDER)]
+    pub dir: PathBuf,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// One service; all without it
+    pub name: Option<String>,
+    /// text or json
+    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
+    pub format: Format,
+    /// The state's folder.
+    #[command(flatten)]
+    pub state: StateFolder,
+}
+
+/// How it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Options of `pause`.
+#[derive(Debug, Args)]
+pub struct PauseOptions {
+    /// The service.
+    #[command(flatten)]
+    pub named: Named,
+    /// For how long: 30m, 2h
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Why, for whoever asks for the status
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// Options of `resume`.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The service.
+    #[command(flatten)]
+    pub named: Named,
+    /// Where the markers are.
+    #[command(flatten)]
+    pub markers: Markers,
+}
+
+/// A service.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The service
+    pub name: String,
+    /// The state's folder.
+    #[command(flatten)]
+    pub state: StateFolder,
 }

@@ -53,6 +53,16 @@ pub fn pass(
         }
     }
     gates::open(rules, states, &proven, now, &mut acts);
+    for &number in order {
+        let seen = observed
+            .get(number)
+            .and_then(|observation| observation.seen);
+        if seen.is_some_and(|seen| matches!(seen, Seen::Pass | Seen::Bad(_)))
+            && gates::open_for_person(rules, states, number, now)
+        {
+            acts.push(Act::Restart(number));
+        }
+    }
     acts
 }
 

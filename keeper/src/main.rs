@@ -1,21 +1,32 @@
 //! `ready-keeper`: asks services through the engine of `ready-probe`, and restarts what is proven not to work.
 //!
-//! The probe knows nothing of it. Decisions are pure (`seen`, `machine`); `once` is the edge that asks, writes and starts.
+//! The probe knows nothing of it. Decisions are pure (`seen`, `machine`, `schedule`); `keeper` is the edge that says,
+//! remembers and starts; `once` and `run` are how long it goes on.
 
+mod account;
 mod alert;
+mod askers;
 mod children;
 mod cli;
+mod commands;
+mod exit;
+mod keeper;
 mod machine;
 mod markers;
 mod memory;
 mod once;
+mod orders;
 mod people;
+mod person;
 mod processes;
 mod question;
 mod rules;
+mod run;
+mod schedule;
 mod seen;
 mod services;
 mod shell;
+mod status;
 mod voice;
 
 use std::io;
@@ -24,51 +35,53 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use ready_probe_sdk::clock;
 
 use alert::Alerts;
-use cli::{Alert, Cli, Once, Verb};
-use memory::{Memory, NoMemory};
+use cli::{Alert, Cli, Keep, Verb};
+use exit::{LATER, NOT_RUN, NOT_WORKING, OK, Refusal, USAGE};
+use keeper::{Keeper, Manner};
+use memory::{Keeps, Memory, NoMemory};
 use people::People;
+use schedule::Pace;
 use services::Services;
 use voice::Level;
 
-const OK: u8 = 0;
-const NOT_WORKING: u8 = 1;
-const USAGE: u8 = 64;
-const CONFIG: u8 = 78;
-/// A restart command that could not be started, as shells say it.
-const NOT_RUN: u8 = 126;
-
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(children::ROLE) {
-        return ExitCode::from(role(args.next().as_deref()));
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == children::ROLE) {
+        let role = args.next();
+        return ExitCode::from(role_of(role.as_deref().and_then(|role| role.to_str())));
     }
-    let status = match Cli::try_parse() {
-        Ok(Cli {
-            command: Verb::Once(options),
-        }) => or_config(once(&options)),
-        Ok(Cli {
-            command: Verb::Alert(options),
-        }) => or_config(test_alerts(&options)),
+    ExitCode::from(match Cli::try_parse() {
+        Ok(cli) => obey(cli),
         Err(e) => {
             let is_help = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // Nobody reads it: the status says enough.
             let _ = e.print();
             if is_help { OK } else { USAGE }
         }
-    };
-    ExitCode::from(status)
-}
-
-fn or_config(status: Result<u8, String>) -> u8 {
-    status.unwrap_or_else(|why| {
-        eprintln!("ready-keeper: {why}");
-        CONFIG
     })
 }
 
-fn role(name: Option<&str>) -> u8 {
+fn obey(cli: Cli) -> u8 {
+    let done = match cli.command.unwrap_or(Verb::Run(cli.run)) {
+        Verb::Run(options) => keep(&options, Keeps::On),
+        Verb::Once(options) => keep(&options, Keeps::Once),
+        Verb::Status(options) => status::run(&options),
+        Verb::Pause(options) => person::pause(&options),
+        Verb::Resume(options) => person::resume(&options),
+        Verb::Restart(options) => person::order(&options, orders::Order::Restart),
+        Verb::Reset(options) => person::order(&options, orders::Order::Reset),
+        Verb::Alert(options) => test_alerts(&options),
+    };
+    done.unwrap_or_else(|Refusal { status, why }| {
+        eprintln!("ready-keeper: {why}");
+        status
+    })
+}
+
+fn role_of(name: Option<&str>) -> u8 {
     let why = match name {
         Some(children::ASK) => match question::answer(io::stdin(), io::stdout()) {
             Ok(()) => return OK,
@@ -85,46 +98,74 @@ fn role(name: Option<&str>) -> u8 {
     NOT_RUN
 }
 
-fn once(options: &Once) -> Result<u8, String> {
-    let path = services::named(options.config.clone())?;
-    let services = services::read(&path, options.container.as_deref())?;
-    let memory = match Memory::open(&options.state) {
+fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
+    if keeps == Keeps::On && std::process::id() == 1 {
+        return Err("it never is process 1, with which the container ends and which reaps nobody's children: start the \
+                    container with --init, or by ready-probe run"
+            .to_owned()
+            .into());
+    }
+    let Some(config) = &options.config else {
+        return Err(Refusal::usage(
+            "--config is missing: it names the file of services",
+        ));
+    };
+    let config = services::named(config.clone())?;
+    let read = || services::read(&config, options.container.as_deref());
+    let services = read()?;
+    let memory = match Memory::open(&options.state.dir, keeps) {
         Ok(memory) => memory,
-        Err(NoMemory::Unusable(why)) => return Err(why),
-        Err(NoMemory::Taken) => {
-            let state = options.state.display();
-            voice::say(
-                Level::Info,
-                &format!("another ready-keeper is at work with {state}: this pass is left to it"),
-            );
-            return Ok(OK);
-        }
+        Err(NoMemory::Unusable(why)) => return Err(why.into()),
+        Err(NoMemory::Taken) => return Ok(taken(options, keeps)),
     };
     for note in &services.notes {
         voice::say(Level::Warning, note);
     }
-    let people = people(&services, options.container.as_deref(), |name| {
-        memory.output_of(name)
-    })?;
-    let mut alerts = Alerts::new(&options.state);
-    alerts.tell_to(people.channels, people.subjects);
-    let works = once::run(&services, &memory, &options.manual_stop, &alerts)?;
-    alerts.finish();
+    let container = options.container.as_deref();
+    let output_of = |name: &str| memory::output_of(&options.state.dir, name);
+    let find = |services: &Services| people(services, container, output_of);
+    let told = find(&services)?;
+    let mut alerts = Alerts::new(&options.state.dir);
+    // What is only tried is nobody's concern.
+    if !options.dry_run {
+        alerts.tell_to(told.channels, told.subjects);
+    }
+    let manner = Manner {
+        pace: match keeps {
+            Keeps::On => Pace::Loop {
+                began_ms: clock::mono_ms(),
+            },
+            Keeps::Once => Pace::OnePass,
+        },
+        markers: options.markers.dir.clone(),
+        dry_run: options.dry_run,
+    };
+    let mut keeper = Keeper::open(services, memory, alerts, manner)?;
+    let works = match keeps {
+        Keeps::On => {
+            run::run(&mut keeper, || {
+                let services = read()?;
+                let told = find(&services)?;
+                Ok((services, told))
+            })?;
+            true
+        }
+        Keeps::Once => once::run(&mut keeper),
+    };
+    keeper.finish();
     Ok(if works { OK } else { NOT_WORKING })
 }
 
 /// Sends one message to each channel, and says what came of it.
-fn test_alerts(options: &Alert) -> Result<u8, String> {
+fn test_alerts(options: &Alert) -> Result<u8, Refusal> {
     let path = services::named(options.config.clone())?;
     let services = services::read(&path, options.container.as_deref())?;
     let people = people(&services, options.container.as_deref(), |name| {
         PathBuf::from(name)
     })?;
     if people.channels.is_empty() {
-        return Err(format!(
-            "{}: there is no channel: nobody is ever told",
-            path.display()
-        ));
+        let path = path.display();
+        return Err(format!("{path}: there is no channel: nobody is ever told").into());
     }
     let mut status = OK;
     for (channel, came) in alert::test(&people.channels) {
@@ -152,4 +193,33 @@ fn people(
         voice::say(Level::Warning, note);
     }
     Ok(people)
+}
+
+/// Another one holds the memory.
+fn taken(options: &Keep, keeps: Keeps) -> u8 {
+    let dir = &options.state.dir;
+    let holder = memory::holder(dir);
+    let process = holder.as_ref().map(|holder| holder.process.pid);
+    let process = process.map_or(String::new(), |pid| format!(" (process {pid})"));
+    let text = format!(
+        "another ready-keeper is at work with {}{process}",
+        dir.display()
+    );
+    match keeps {
+        Keeps::On => {
+            eprintln!(
+                "ready-keeper: {text}: one is enough; for other services give this one its own --state"
+            );
+            LATER
+        }
+        Keeps::Once if holder.is_some_and(|holder| holder.is_stuck(clock::mono_ms())) => {
+            let text = format!("{text}, for so long that it must be stuck: look at it, and end it");
+            voice::say(Level::Error, &text);
+            NOT_WORKING
+        }
+        Keeps::Once => {
+            voice::say(Level::Info, &format!("{text}: this pass is left to it"));
+            OK
+        }
+    }
 }

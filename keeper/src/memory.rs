@@ -1,31 +1,37 @@
 //! What the keeper remembers from one pass to the next: a folder of its own, that nobody else may write.
 //!
-//! The file is replaced by rename, so that it is whole whenever the keeper is killed.
+//! The file is replaced by rename, so that it is whole whenever the keeper is killed, and whoever only looks needs no lock.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use ready_probe_sdk::host::Epoch;
+use ready_probe_sdk::clock;
+use ready_probe_sdk::host::{self, Epoch};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::account::Account;
+use crate::children::Started;
 use crate::machine::{Now, State};
 
 const FILE: &str = "state.json";
-const NEW: &str = "state.json.new";
-const LOCK: &str = "lock";
+const HOLDER: &str = "holder.json";
 const VERSION: u32 = 1;
+/// A pass that takes longer must be stuck.
+const STUCK_MS: u64 = 15 * 60_000;
+/// What was not looked after for so long is forgotten.
+const FORGOTTEN_MS: u64 = 7 * 24 * 3_600_000;
 
 /// The folder, held against other keepers.
 #[derive(Debug)]
 pub struct Memory {
     dir: PathBuf,
-    /// Released when it is closed.
-    _lock: File,
+    /// The folder itself, locked until it is closed.
+    lock: File,
 }
 
 /// Why there is none.
@@ -37,119 +43,229 @@ pub enum NoMemory {
     Unusable(String),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Kept {
+/// What is known of services.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Kept {
     version: u32,
     epoch: String,
-    services: BTreeMap<String, State>,
+    /// When it was written, by the time of day.
+    #[serde(default)]
+    pub written_ms: u64,
+    /// What becomes of them, by name.
+    pub services: BTreeMap<String, State>,
+    /// What they have been through.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, Account>,
+    /// Their restart commands that are under way.
+    #[serde(default)]
+    pub commands: BTreeMap<String, Started>,
+}
+
+/// What a keeper is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeps {
+    /// A loop.
+    On,
+    /// One pass.
+    Once,
+}
+
+/// Who holds a memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    epoch: String,
+    /// Its process.
+    pub process: Started,
+    /// What it does.
+    pub keeps: Keeps,
+    /// Since when, by the monotonic clock.
+    since_ms: u64,
+}
+
+impl Holder {
+    /// Whether a pass takes longer than any does.
+    pub fn is_stuck(&self, now_ms: u64) -> bool {
+        match self.keeps {
+            Keeps::On => false,
+            Keeps::Once => now_ms > self.since_ms.saturating_add(STUCK_MS),
+        }
+    }
+}
+
+/// Makes sure of a folder that nobody else can write.
+pub fn make_folder(dir: &Path) -> Result<(), String> {
+    let at = dir.display();
+    let unusable = |e: &dyn std::fmt::Display| format!("{at}: {e}");
+    if !dir.is_absolute() {
+        return Err(unusable(
+            &"--state: an absolute path is needed: cron and a shell have different working directories",
+        ));
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|e| {
+        unusable(&format!(
+            "it can't be made: {e}; --state names another folder"
+        ))
+    })?;
+    let meta = fs::symlink_metadata(dir).map_err(|e| unusable(&e))?;
+    if !meta.is_dir() {
+        return Err(unusable(
+            &"it is no folder of its own; --state names another",
+        ));
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me {
+        return Err(unusable(&format!(
+            "it belongs to user {}, and this is user {me}: chown {me} {at}",
+            meta.uid()
+        )));
+    }
+    if meta.permissions().mode() & 0o022 != 0 {
+        return Err(unusable(&format!(
+            "others may write it, and so decide what is restarted: chmod 700 {at}"
+        )));
+    }
+    Ok(())
+}
+
+/// What is known, whether a keeper is at work or not; none before the first pass. A file that can't be understood is an
+/// error, since budgets would be lost with it.
+pub fn look(dir: &Path) -> Result<Option<Kept>, String> {
+    let path = dir.join(FILE);
+    let at = path.display();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(format!("{at}: {e}")),
+    };
+    let advice = format!("once it is removed, all restarts so far are forgotten: rm {at}");
+    let kept: Kept = serde_json::from_str(&text)
+        .map_err(|e| format!("{at}: not what ready-keeper writes: {e}; {advice}"))?;
+    if kept.version != VERSION {
+        return Err(format!(
+            "{at}: written by another version ({}, not {VERSION}); {advice}",
+            kept.version
+        ));
+    }
+    Ok(Some(kept))
+}
+
+/// The keeper that is at work with a folder. Its lock is not touched, which would be in the way of one that starts.
+pub fn holder(dir: &Path) -> Option<Holder> {
+    let text = fs::read_to_string(dir.join(HOLDER)).ok()?;
+    let holder: Holder = serde_json::from_str(&text).ok()?;
+    (holder.epoch == epoch() && holder.process.lives()).then_some(holder)
+}
+
+impl Kept {
+    /// Forgets services that nobody has looked after for long.
+    pub fn forget_old(&mut self, now_ms: u64) {
+        self.accounts
+            .retain(|_, account| now_ms < account.seen_ms.saturating_add(FORGOTTEN_MS));
+        let accounts = &self.accounts;
+        self.services.retain(|name, _| accounts.contains_key(name));
+    }
 }
 
 impl Memory {
     /// Opens it, and makes it if it is not there.
-    pub fn open(dir: &Path) -> Result<Self, NoMemory> {
+    pub fn open(dir: &Path, keeps: Keeps) -> Result<Self, NoMemory> {
+        make_folder(dir).map_err(NoMemory::Unusable)?;
         let at = dir.display();
         let unusable = |e: &dyn std::fmt::Display| NoMemory::Unusable(format!("{at}: {e}"));
-        if !dir.is_absolute() {
-            return Err(unusable(
-                &"--state: an absolute path is needed: cron and a shell have different working directories",
-            ));
+        let lock = File::open(dir).map_err(|e| unusable(&e))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(NoMemory::Taken),
+            Err(e) => return Err(unusable(&format!("it can't be locked: {e}"))),
         }
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|e| {
-            unusable(&format!(
-                "it can't be made: {e}; --state names another folder"
-            ))
-        })?;
-        let meta = fs::metadata(dir).map_err(|e| unusable(&e))?;
-        let me = rustix::process::geteuid().as_raw();
-        if meta.uid() != me {
-            return Err(unusable(&format!(
-                "it belongs to user {}, and this is user {me}: chown {me} {at}",
-                meta.uid()
-            )));
-        }
-        if meta.permissions().mode() & 0o022 != 0 {
-            return Err(unusable(&format!(
-                "others may write it, and so decide what is restarted: chmod 700 {at}"
-            )));
-        }
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(dir.join(LOCK));
-        let lock = lock.map_err(|e| {
+        sign(dir, keeps).map_err(|e| {
             unusable(&format!(
                 "it can't be written: {e}; --state names another folder"
             ))
         })?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self {
-                dir: dir.to_owned(),
-                _lock: lock,
-            }),
-            Err(Errno::WOULDBLOCK) => Err(NoMemory::Taken),
-            Err(e) => Err(unusable(&format!("it can't be locked: {e}"))),
-        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            lock,
+        })
     }
 
-    /// Where the output of a service's restart command goes.
-    pub fn output_of(&self, service: &str) -> PathBuf {
-        self.dir.join(format!("{service}.out"))
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
-    /// What is known of these services. One that is not known is new; a file that can't be understood is an error, since
-    /// budgets would be lost with it.
-    pub fn recall(&self, names: &[&str], now: Now) -> Result<Vec<State>, String> {
-        let path = self.dir.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Ok(names.iter().map(|_| State::new(now)).collect());
-            }
-            Err(e) => return Err(format!("{}: {e}", path.display())),
+    /// What is known, as far as it counts in this life of the container.
+    pub fn recall(&self, now: Now) -> Result<Kept, String> {
+        let Some(mut kept) = look(&self.dir)? else {
+            return Ok(Kept::default());
         };
-        let at = path.display();
-        let advice = format!("once it is removed, all restarts so far are forgotten: rm {at}");
-        let kept: Kept = serde_json::from_str(&text)
-            .map_err(|e| format!("{at}: not what ready-keeper writes: {e}; {advice}"))?;
-        if kept.version != VERSION {
-            return Err(format!(
-                "{at}: written by another version ({}, not {VERSION}); {advice}",
-                kept.version
-            ));
+        if kept.epoch != epoch() {
+            kept.commands.clear();
+            let services = std::mem::take(&mut kept.services);
+            let anew = |(name, state): (String, State)| (name, state.in_new_epoch(now));
+            kept.services = services.into_iter().map(anew).collect();
         }
-        let is_same = kept.epoch == epoch();
-        let mut services = kept.services;
-        let state = |name: &&str| match services.remove(*name) {
-            Some(state) if is_same => state,
-            Some(state) => state.in_new_epoch(now),
-            None => State::new(now),
-        };
-        Ok(names.iter().map(state).collect())
+        Ok(kept)
     }
 
     /// Keeps it.
-    pub fn keep<'a>(
-        &self,
-        services: impl Iterator<Item = (&'a str, &'a State)>,
-    ) -> Result<(), String> {
-        let services = services
-            .map(|(name, state)| (name.to_owned(), state.clone()))
-            .collect();
+    pub fn keep(&self, kept: Kept) -> Result<(), String> {
         let kept = Kept {
             version: VERSION,
             epoch: epoch(),
-            services,
+            ..kept
         };
         let text = serde_json::to_string(&kept).map_err(|e| e.to_string())?;
         let write = || -> io::Result<()> {
-            let mut file = File::create(self.dir.join(NEW))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_data()?;
-            fs::rename(self.dir.join(NEW), self.dir.join(FILE))
+            let (ours, there) = (self.lock.metadata()?, fs::metadata(&self.dir)?);
+            if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
+                return Err(io::Error::other("its folder was replaced by another"));
+            }
+            replace(&self.dir, FILE, &text)?;
+            self.lock.sync_all()
         };
         write().map_err(|e| format!("{}: {e}", self.dir.join(FILE).display()))
     }
+}
+
+/// For those who only look.
+fn sign(dir: &Path, keeps: Keeps) -> io::Result<()> {
+    let (pid, start) = host::myself();
+    let holder = Holder {
+        epoch: epoch(),
+        process: Started {
+            pid,
+            start: start.unwrap_or_default(),
+        },
+        keeps,
+        since_ms: clock::mono_ms(),
+    };
+    let text = serde_json::to_string(&holder)?;
+    replace(dir, HOLDER, &text)
+}
+
+/// Whole, or not at all.
+fn replace(dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let new = dir.join(format!("{name}.new"));
+    let mut options = File::options();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    let mut file = options.open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_data()?;
+    fs::rename(new, dir.join(name))
+}
+
+/// Where the output of a service's restart command goes.
+pub fn output_of(dir: &Path, service: &str) -> PathBuf {
+    dir.join(format!("{service}.out"))
+}
+
+/// The time of day, since 1970.
+pub fn wall_ms() -> u64 {
+    let since_1970 = clock::wall().duration_since(std::time::UNIX_EPOCH);
+    since_1970.map_or(0, clock::millis)
 }
 
 fn epoch() -> String {
@@ -166,43 +282,58 @@ mod tests {
         dice: 0,
     };
 
+    fn open(dir: &Path) -> Result<Memory, NoMemory> {
+        Memory::open(dir, Keeps::Once)
+    }
+
+    fn one(state: &State) -> Kept {
+        Kept {
+            services: [("a".to_owned(), state.clone())].into(),
+            ..Kept::default()
+        }
+    }
+
+    fn recalled(memory: &Memory) -> BTreeMap<String, State> {
+        memory.recall(NOW).unwrap().services
+    }
+
     #[test]
     fn what_is_kept_is_recalled_and_budgets_outlive_the_epoch() {
         let dir = tempfile::tempdir().unwrap();
-        let memory = Memory::open(&dir.path().join("state")).unwrap();
+        let memory = open(&dir.path().join("state")).unwrap();
         let mut state = State::new(NOW);
         state.attempts = 2;
         state.restarts = vec![7];
         state.phase = crate::machine::Phase::Backoff;
-        memory.keep([("a", &state)].into_iter()).unwrap();
-        assert_eq!(
-            memory.recall(&["b", "a"], NOW).unwrap(),
-            [State::new(NOW), state]
-        );
+        memory.keep(one(&state)).unwrap();
+        assert_eq!(recalled(&memory), one(&state).services);
         let path = dir.path().join("state").join(FILE);
         let other = fs::read_to_string(&path)
             .unwrap()
             .replace(&epoch(), "another");
         fs::write(&path, other).unwrap();
-        let recalled = memory.recall(&["a"], NOW).unwrap();
-        assert_eq!(
-            recalled,
-            [State {
-                attempts: 2,
-                restarts: vec![7],
-                ..State::new(NOW)
-            }]
-        );
+        let budget = State {
+            attempts: 2,
+            restarts: vec![7],
+            ..State::new(NOW)
+        };
+        assert_eq!(recalled(&memory), one(&budget).services);
     }
 
     #[test]
     fn a_folder_of_others_is_refused_and_a_second_keeper_too() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Memory::open(dir.path()).unwrap();
-        assert!(matches!(Memory::open(dir.path()), Err(NoMemory::Taken)));
+        let first = open(dir.path()).unwrap();
+        assert!(matches!(open(dir.path()), Err(NoMemory::Taken)));
+        // Who looks knows whose it is.
+        let holder = holder(dir.path()).unwrap();
+        assert_eq!(
+            (holder.process.pid, holder.keeps),
+            (std::process::id(), Keeps::Once)
+        );
         drop(first);
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let Err(NoMemory::Unusable(why)) = Memory::open(dir.path()) else {
+        let Err(NoMemory::Unusable(why)) = open(dir.path()) else {
             panic!("it was opened")
         };
         assert!(why.contains("chmod 700"), "{why}");
@@ -211,12 +342,12 @@ mod tests {
     #[test]
     fn a_file_that_is_cut_off_is_an_error_and_half_a_new_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let memory = Memory::open(dir.path()).unwrap();
-        memory.keep([("a", &State::new(NOW))].into_iter()).unwrap();
-        fs::write(dir.path().join(NEW), "{").unwrap();
-        assert!(memory.recall(&["a"], NOW).is_ok());
+        let memory = open(dir.path()).unwrap();
+        memory.keep(one(&State::new(NOW))).unwrap();
+        fs::write(dir.path().join("state.json.new"), "{").unwrap();
+        assert!(memory.recall(NOW).is_ok());
         fs::write(dir.path().join(FILE), "{\"version\": 1").unwrap();
-        let said = memory.recall(&["a"], NOW).unwrap_err();
+        let said = memory.recall(NOW).unwrap_err();
         assert!(
             said.contains("not what ready-keeper writes") && said.contains("rm "),
             "{said}"

@@ -8,6 +8,8 @@ use ready_probe::outcome::Outcome;
 use ready_probe_sdk::host;
 use regex_lite::Regex;
 
+const FOUND: &str = "process ";
+
 /// Looks for one.
 pub fn ask(pattern: &str) -> Outcome {
     let regex = match Regex::new(pattern) {
@@ -20,12 +22,18 @@ pub fn ask(pattern: &str) -> Outcome {
     });
     match found {
         Ok(found) => match (found.pids.first(), found.hidden) {
-            (Some(pid), _) => Outcome::Pass(format!("process {pid}")),
+            (Some(pid), _) => Outcome::Pass(format!("{FOUND}{pid}")),
             (None, true) => Outcome::unknown("no process matches, and others can't be looked at"),
             (None, false) => Outcome::fail("no process matches"),
         },
         Err(cause) => Outcome::Unknown(cause),
     }
+}
+
+/// The process of such an answer, with its start.
+pub fn found(text: &str) -> Option<(u32, u64)> {
+    let pid = text.strip_prefix(FOUND)?.parse().ok()?;
+    Some((pid, host::stat_of(pid)?.start))
 }
 
 fn lives(pid: u32) -> bool {

@@ -64,6 +64,8 @@ pub struct Reply {
     pub seen: Seen,
     /// For people.
     pub text: String,
+    /// A process that was found, by id and start: its end is news of the service.
+    pub process: Option<(u32, u64)>,
 }
 
 impl Question {
@@ -147,6 +149,17 @@ impl Question {
         }
     }
 
+    /// The process that an answer has found.
+    fn process(&self, outcome: &Outcome) -> Option<(u32, u64)> {
+        match (&self.what, outcome) {
+            (What::Process(_), Outcome::Pass(text)) => processes::found(text),
+            (
+                What::Process(_) | What::Http(_) | What::Tcp { .. } | What::Command(_),
+                Outcome::Pass(_) | Outcome::Blemished(_) | Outcome::Fail(_) | Outcome::Unknown(_),
+            ) => None,
+        }
+    }
+
     fn asked(&self) -> Asked {
         match self.what {
             What::Http(_) => Asked::Server,
@@ -197,11 +210,12 @@ fn ask(questions: &[Question]) -> Result<Vec<Reply>, String> {
     let heard = event_loop.block_on(hear(questions, &targets, context));
     // What still waits, waits for nobody.
     event_loop.shutdown_background();
-    let reply = |heard: &Heard| Reply {
+    let reply = |(heard, question): (&Heard, &Question)| Reply {
         seen: judge(heard),
         text: heard.outcome.text().to_owned(),
+        process: question.process(&heard.outcome),
     };
-    Ok(heard.iter().map(reply).collect())
+    Ok(heard.iter().zip(questions).map(reply).collect())
 }
 
 async fn hear(questions: &[Question], targets: &[Target], context: Context<'_>) -> Vec<Heard> {

@@ -18,6 +18,8 @@ pub struct Rules {
     pub says_no: Proof,
     /// When `hung` counts.
     pub hung: Proof,
+    /// How often it is asked while nothing is wrong, at least.
+    pub interval_ms: u64,
     /// How long it may take until it works.
     pub startup_ms: u64,
     /// How long after a restart it is asked first.
@@ -71,6 +73,7 @@ impl Rules {
                 times: 2,
                 for_ms: 0,
             },
+            interval_ms: 30 * SECOND,
             startup_ms: 0,
             delay_ms: 5 * SECOND,
             stable_ms: 10 * MINUTE,

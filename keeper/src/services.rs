@@ -192,6 +192,9 @@ fn service(
     if let Some(seconds) = fields.seconds("startup_delay_seconds", 0)? {
         rules.delay_ms = seconds * 1_000;
     }
+    if let Some(seconds) = check.seconds("interval_seconds", 1)? {
+        rules.interval_ms = seconds * 1_000;
+    }
     let restart = fields
         .text("restart_cmd")?
         .filter(|command| !command.trim().is_empty());

@@ -1,11 +1,14 @@
 //! What the keeper says, a line each, with the phrases that logs were searched for before there was a keeper.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ready_probe::redact::one_line;
 use ready_probe_sdk::clock;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::machine::{Hold, Phase, State, Wait};
+use crate::seen::Seen;
 
 const MAX_CHARS: usize = 600;
 
@@ -20,8 +23,30 @@ pub enum Level {
     Error,
 }
 
-/// Says it on standard output.
+/// Lines that nobody has read in time.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Says it on standard output. Where nobody reads, no restart waits for that: the line is lost.
 pub fn say(level: Level, text: &str) {
+    let lost = LOST.load(Relaxed);
+    let patience = Timespec {
+        tv_sec: i64::from(lost == 0),
+        tv_nsec: 0,
+    };
+    if !is_read(patience) {
+        LOST.fetch_add(1, Relaxed);
+        return;
+    }
+    if LOST.swap(0, Relaxed) > 0 {
+        write(
+            Level::Warning,
+            &format!("nobody has read {lost} lines, and they are lost"),
+        );
+    }
+    write(level, text);
+}
+
+fn write(level: Level, text: &str) {
     let level = match level {
         Level::Info => "INFO",
         Level::Warning => "WARNING",
@@ -34,6 +59,62 @@ pub fn say(level: Level, text: &str) {
     );
     // Nobody listens: that stops no restart.
     let _ = io::stdout().write_all(line.as_bytes());
+}
+
+/// Whether there is room for a line: a pipe has room for 4096 bytes then, see pipe(7).
+fn is_read(patience: Timespec) -> bool {
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::OUT)];
+    // One that can't be polled is no pipe, or is closed.
+    poll(&mut polled, Some(&patience)) != Ok(0)
+}
+
+/// What is to be said of an answer. A failure `is_silent` if nothing else is said of it.
+pub fn answer(
+    name: &str,
+    seen: Seen,
+    after: &State,
+    is_silent: bool,
+    reason: &str,
+) -> Option<(Level, String)> {
+    match seen {
+        Seen::Pass if after.works() => {
+            Some((Level::Info, format!("Health check passed for {name}")))
+        }
+        Seen::CouldNotAsk => Some((
+            Level::Warning,
+            format!("{name} could not be asked, which proves nothing: {reason}"),
+        )),
+        Seen::NotNow => Some((
+            Level::Info,
+            format!("{name} is not ready, and says so: {reason}"),
+        )),
+        Seen::Bad(_) if is_silent => Some((
+            Level::Warning,
+            format!(
+                "Health check failed for {name}: {reason} ({})",
+                word(after.phase)
+            ),
+        )),
+        Seen::Pass | Seen::Bad(_) => None,
+    }
+}
+
+/// Where a service stands, in a word.
+pub fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Starting => "starting",
+        Phase::Healthy => "healthy",
+        Phase::Probation => "probation",
+        Phase::Suspect => "suspect",
+        Phase::Waiting(_) => "waiting",
+        Phase::Held(_) => "held",
+        Phase::Backoff => "backoff",
+        Phase::Restarting => "restarting",
+        Phase::Verifying => "verifying",
+        Phase::Failed => "failed",
+        Phase::Paused => "paused",
+    }
 }
 
 /// What is to be said when a service has come from one state to another.
@@ -94,6 +175,12 @@ pub fn change(name: &str, before: &State, after: &State, reason: &str) -> Option
                 after.restarts.len()
             ),
         ),
+        Phase::Held(Hold::DryRun) => (
+            Level::Info,
+            format!(
+                "This is a dry run, in which {name} is not restarted; otherwise it would be: {reason}"
+            ),
+        ),
         Phase::Held(hold) => (
             Level::Error,
             format!("{name} is not restarted: {}", why(hold)),
@@ -148,5 +235,7 @@ fn why(hold: Hold) -> &'static str {
             "several services fail at once, so the reason is likely elsewhere: look at this machine first"
         }
         Hold::NoCommand => "it has no restart_cmd",
+        Hold::DryRun => "this is a dry run",
+        Hold::NotRun => "its restart command can't be run",
     }
 }

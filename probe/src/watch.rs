@@ -99,20 +99,32 @@ impl Watch {
         let hopeless = far
             .map(|point| format!("{} may hang", point.display()))
             .or(trouble);
+        let mut watch = Self::over(queue, Folders::new(folder, agents, hopeless));
+        watch.settle_folders();
+        watch.write_note();
+        watch
+    }
+
+    /// Looks at processes, and at no folder; each end is news of everything.
+    ///
+    /// Is called within the event loop.
+    pub fn of_processes() -> Self {
+        let none = Agents::Named(&BTreeSet::new());
+        Self::over(queue().ok(), Folders::new(&Folder::default(), none, None))
+    }
+
+    fn over(queue: Option<AsyncFd<OwnedFd>>, folders: Folders) -> Self {
         let mut look = interval_at(Instant::now() + LOOK_PAUSE, LOOK_PAUSE);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watch = Self {
+        Self {
             queue,
-            folders: Folders::new(folder, agents, hopeless),
+            folders,
             processes: Processes::new(),
             look,
             news: Woken::default(),
             noise_ms: 0,
             note: None,
-        };
-        watch.settle_folders();
-        watch.write_note();
-        watch
+        }
     }
 
     /// The processes whose end is news from now on, by id and start: those that the records name which were

@@ -25,9 +25,14 @@ pub fn millis(duration: Duration) -> u64 {
 /// The time of day in UTC as RFC 3339, whole seconds: `2026-11-22T03:00:00Z`.
 #[must_use]
 pub fn wall_rfc3339() -> String {
+    rfc3339(wall())
+}
+
+/// A time of day in UTC as RFC 3339, whole seconds.
+#[must_use]
+pub fn rfc3339(at: SystemTime) -> String {
     // A host without a battery may wake up before 1970, which has no such text.
-    let now = wall().max(SystemTime::UNIX_EPOCH);
-    humantime::format_rfc3339_seconds(now).to_string()
+    humantime::format_rfc3339_seconds(at.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 
 /// How long ago a time of [`wall_rfc3339`] was, perhaps another host's; nothing where it is none, or is still

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ready_probe_test_support::process::{Run, keeper_binary, run_within};
+use ready_probe_test_support::process::{Guard, Run, keeper_binary, run_within, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -102,16 +102,29 @@ impl Host {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(keeper_binary());
+        self.keep("once")
+    }
+
+    /// `once` or `run`.
+    pub fn keep(&self, command: &str) -> Command {
+        let mut command = self.keeper(&[command]);
         command
-            .arg("once")
             .arg("--config")
             .arg(self.path("services.json"))
+            .arg("--manual-stop")
+            .arg(self.path("stopped"));
+        command
+    }
+
+    /// Any command with this keeper's state, and signals of its own.
+    pub fn keeper(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(keeper_binary());
+        command
+            .args(args)
             .arg("--state")
             .arg(self.path("state"))
-            .arg("--manual-stop")
-            .arg(self.path("stopped"))
             .env_clear()
+            .env("READY_DIR", self.path("signals"))
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command
     }
@@ -124,6 +137,37 @@ impl Host {
             .arg(self.path("services.json"))
             .env_clear();
         command
+    }
+
+    /// What a person orders or asks.
+    pub fn order(&self, args: &[&str]) -> Run {
+        run_within(&mut self.keeper(args), Duration::from_secs(60))
+    }
+
+    /// A keeper in a loop, which writes its log to a file of that name.
+    pub fn loop_with(&self, log: &str, args: &[&str]) -> Guard {
+        let file = fs::File::create(self.path(log)).unwrap();
+        let mut command = self.keep("run");
+        command
+            .args(args)
+            .stdout(file.try_clone().unwrap())
+            .stderr(file);
+        Guard::spawn(&mut command)
+    }
+
+    /// Waits until a log says it.
+    pub fn wait_for(&self, log: &str, text: &str) {
+        wait_until(
+            Duration::from_secs(40),
+            &format!("{text:?} in {log}"),
+            || self.read(log).contains(text).then_some(()),
+        );
+    }
+
+    /// Where a service stands, as `status` tells it.
+    pub fn status(&self, service: &str) -> Value {
+        let run = self.order(&["status", service, "--format", "json"]);
+        serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {run:?}"))
     }
 
     /// One pass.

@@ -11,7 +11,10 @@
 )]
 
 mod alerts;
+mod around;
 mod bad_input;
 mod host;
+mod orders;
 mod restart_command;
 mod scenarios;
+mod status;

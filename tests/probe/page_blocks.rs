@@ -105,11 +105,18 @@ const PAGES: [(&str, Blocks); 14] = [
     (
         "docs/keeper.md",
         &[
-            ("ready-keeper", "console", 1, "tests/keeper/scenarios.rs"),
+            ("ready-keeper", "console", 1, "tests/keeper/around.rs"),
             ("ready-keeper", "cron", 1, "- cron is not here"),
             ("The services", "json", 1, "keeper/src/services/tests.rs"),
             ("What it says", "text", 1, "tests/keeper/scenarios.rs"),
             ("Alerts", "console", 1, "tests/keeper/alerts.rs"),
+            ("Orders", "console", 1, "tests/keeper/orders.rs"),
+            (
+                "Where services stand",
+                "console",
+                1,
+                "tests/keeper/status.rs",
+            ),
         ],
     ),
     (

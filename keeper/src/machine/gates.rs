@@ -50,6 +50,23 @@ pub fn open(
     }
 }
 
+/// Begins the restart that a person wants, if it can be now.
+pub fn open_for_person(rules: &[Rules], states: &mut [State], number: usize, now: Now) -> bool {
+    let is_busy = states.iter().any(|state| state.phase == Phase::Restarting);
+    let (Some(rules), Some(state)) = (rules.get(number), states.get_mut(number)) else {
+        return false;
+    };
+    let is_stopped = matches!(state.phase, Phase::Paused | Phase::Held(Hold::Marker));
+    if !state.is_due || is_busy || is_stopped || !rules.restarts {
+        return false;
+    }
+    state.is_due = false;
+    state.restarts.push(now.wall_ms);
+    state.restarted_ms = Some(now.mono_ms);
+    state.enter(Phase::Restarting, now);
+    true
+}
+
 fn gate(rules: &[Rules], states: &[State], number: usize, storm: bool, now: Now) -> Phase {
     let (Some(own), Some(state)) = (rules.get(number), states.get(number)) else {
         return Phase::Held(Hold::NoCommand);
@@ -122,7 +139,7 @@ fn is_storm(rules: &[Rules], states: &[State], number: usize) -> bool {
             | Phase::Healthy
             | Phase::Probation
             | Phase::Waiting(_)
-            | Phase::Held(Hold::Marker | Hold::Needs | Hold::NoCommand)
+            | Phase::Held(Hold::Marker | Hold::Needs | Hold::NoCommand | Hold::DryRun | Hold::NotRun)
             | Phase::Backoff
             | Phase::Restarting
             | Phase::Verifying

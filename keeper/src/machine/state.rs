@@ -97,6 +97,10 @@ pub enum Hold {
     Storm,
     /// It has no restart command.
     NoCommand,
+    /// Nothing is done, it is only told.
+    DryRun,
+    /// Its restart command could not be started, or not be remembered.
+    NotRun,
 }
 
 /// One kind of failure, as long as nothing denies it.
@@ -133,6 +137,9 @@ pub struct State {
     pub not_before_ms: u64,
     /// When it was last heard, if it could be asked then.
     pub heard_ms: Option<u64>,
+    /// A restart was asked for: by a person, or since what it is restarted with was.
+    #[serde(default)]
+    pub is_due: bool,
 }
 
 /// Where a suspect returns to.
@@ -160,6 +167,7 @@ impl State {
             restarted_ms: None,
             not_before_ms: 0,
             heard_ms: Some(now.mono_ms),
+            is_due: false,
         }
     }
 
@@ -198,6 +206,25 @@ impl State {
             Marker::Absent | Marker::Unreadable => Phase::Held(Hold::Marker),
         };
         self.enter(phase, now);
+    }
+
+    /// A person wants it to be tried anew: its failures and restarts so far are forgotten.
+    pub fn reset(&mut self) {
+        self.attempts = 0;
+        self.restarts.clear();
+        self.not_before_ms = 0;
+    }
+
+    /// A person wants it to be restarted, whatever it says.
+    pub fn ask_for_restart(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Takes back a restart that was decided, and can't be begun.
+    pub fn hold_back(&mut self, hold: Hold, now: Now) {
+        self.restarts.pop();
+        self.restarted_ms = None;
+        self.enter(Phase::Held(hold), now);
     }
 
     pub(super) fn enter(&mut self, phase: Phase, now: Now) {

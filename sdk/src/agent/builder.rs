@@ -32,6 +32,7 @@ pub struct AgentBuilder {
     folder: Option<Folder>,
     store: Option<String>,
     namespace: Option<String>,
+    is_local: bool,
 }
 
 impl AgentBuilder {
@@ -44,6 +45,7 @@ impl AgentBuilder {
             folder: None,
             store: None,
             namespace: None,
+            is_local: false,
         }
     }
 
@@ -91,6 +93,12 @@ impl AgentBuilder {
     /// default.
     pub fn namespace(mut self, namespace: &str) -> Self {
         self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// Publishes in this container only, whatever `READY_STORE` says: for programs without support for stores.
+    pub fn local(mut self) -> Self {
+        self.is_local = true;
         self
     }
 
@@ -151,6 +159,10 @@ impl AgentBuilder {
         };
         let watchdog_ms = self.watchdog.map(check_watchdog).transpose()?;
         let (store, namespace) = (self.store.as_deref(), self.namespace.as_deref());
+        let place = match self.is_local {
+            true => None,
+            false => Place::resolve(store, namespace, &|name| std::env::var_os(name))?,
+        };
         Ok(Registration {
             name,
             pace: Pace {
@@ -159,7 +171,7 @@ impl AgentBuilder {
                 watchdog_ms,
             },
             folder: self.folder.clone(),
-            place: Place::resolve(store, namespace, &|name| std::env::var_os(name))?,
+            place,
         })
     }
 }

@@ -115,6 +115,17 @@ fn without_a_store_there_is_nothing_to_wait_for() {
 }
 
 #[test]
+fn a_local_agent_is_announced_nowhere() {
+    let folder = TempFolder::new();
+    let redis = Redis::builder().start();
+    let agent = builder(&folder, "local", &redis.url());
+    let agent = agent.local().register().unwrap();
+    let e = agent.wait_announced(PATIENCE).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidConfig);
+    assert_eq!(keys(&redis, "*"), Vec::<String>::new());
+}
+
+#[test]
 fn an_agent_is_announced_by_whatever_leads_to_the_server() {
     let folder = TempFolder::new();
     let redis = Redis::with(&["--requirepass", "p@ss/word"]);

@@ -1,0 +1,131 @@
+//! The restart commands that are under way: those of this keeper, and those that an earlier one has left.
+
+use std::collections::BTreeMap;
+
+use crate::children::{Restart, Started};
+
+/// One of them.
+#[derive(Debug)]
+enum UnderWay {
+    /// Started by this process, which reaps it.
+    Ours(Restart, Option<Started>),
+    /// Started by a keeper that has ended since.
+    Left(Started),
+}
+
+/// By the name of the service.
+#[derive(Debug, Default)]
+pub struct Commands {
+    under_way: BTreeMap<String, UnderWay>,
+    /// Services in the foreground, which their commands have become: nothing of theirs is under way, and they are reaped.
+    settled: Vec<(String, UnderWay)>,
+}
+
+impl Commands {
+    /// Those that an earlier keeper has left and that still run.
+    pub fn left(remembered: impl Iterator<Item = (String, Started)>) -> Self {
+        let lives = remembered.filter(|(_, started)| started.lives());
+        Self {
+            under_way: lives
+                .map(|(service, started)| (service, UnderWay::Left(started)))
+                .collect(),
+            settled: Vec::new(),
+        }
+    }
+
+    /// Takes one that has been prepared.
+    pub fn begin(&mut self, service: &str, restart: Restart) {
+        let started = restart.started();
+        let ours = UnderWay::Ours(restart, started);
+        self.under_way.insert(service.to_owned(), ours);
+    }
+
+    /// Lets it run, now that it is remembered.
+    pub fn go(&mut self, service: &str) {
+        if let Some(UnderWay::Ours(restart, _)) = self.under_way.get_mut(service) {
+            restart.go();
+        }
+    }
+
+    /// Whether one runs. That of one that has ended is told, if it did not end well.
+    pub fn look(&mut self, service: &str) -> (bool, Option<String>) {
+        let Some(command) = self.under_way.get_mut(service) else {
+            return (false, None);
+        };
+        if command.runs() {
+            return (true, None);
+        }
+        let trouble = match self.under_way.remove(service) {
+            Some(UnderWay::Ours(mut restart, _)) => restart.trouble(),
+            Some(UnderWay::Left(_)) | None => None,
+        };
+        (false, trouble)
+    }
+
+    /// The service works while its command runs: that is the service itself, and is left alone.
+    pub fn settle(&mut self, service: &str) {
+        if let Some(command) = self.under_way.remove(service) {
+            self.settled.push((service.to_owned(), command));
+        }
+    }
+
+    /// Settles all but those of these services: nobody looks after the others any more.
+    pub fn leave_all_but(&mut self, looked_after: impl Fn(&str) -> bool) {
+        let others = self.under_way.keys().filter(|name| !looked_after(name));
+        let others: Vec<String> = others.cloned().collect();
+        for service in others {
+            self.settle(&service);
+        }
+    }
+
+    /// Ends it, with all that it has started and that has not left its group. Returns whether there was one.
+    pub fn end(&mut self, service: &str) -> bool {
+        let Some(command) = self.under_way.remove(service) else {
+            return false;
+        };
+        match command {
+            UnderWay::Ours(restart, _) => restart.end(),
+            UnderWay::Left(started) => started.end(),
+        }
+        true
+    }
+
+    /// Reaps what has ended of the settled ones.
+    pub fn reap(&mut self) {
+        self.settled.retain_mut(|(_, command)| command.runs());
+    }
+
+    /// What has to be remembered.
+    pub fn under_way(&self) -> BTreeMap<String, Started> {
+        let started = |(service, command): (&String, &UnderWay)| {
+            command.started().map(|started| (service.clone(), started))
+        };
+        self.under_way.iter().filter_map(started).collect()
+    }
+
+    /// The processes whose ends are news, with their services.
+    pub fn processes(&self) -> impl Iterator<Item = (&str, Started)> {
+        let under_way = self.under_way.iter();
+        let settled = self.settled.iter();
+        under_way
+            .map(|(service, command)| (service.as_str(), command))
+            .chain(settled.map(|(service, command)| (service.as_str(), command)))
+            .filter_map(|(service, command)| Some((service, command.started()?)))
+    }
+}
+
+impl UnderWay {
+    fn runs(&mut self) -> bool {
+        match self {
+            Self::Ours(restart, _) => restart.runs(),
+            Self::Left(started) => started.lives(),
+        }
+    }
+
+    fn started(&self) -> Option<Started> {
+        match self {
+            Self::Ours(_, started) => *started,
+            Self::Left(started) => Some(*started),
+        }
+    }
+}

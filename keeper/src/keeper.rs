@@ -1,0 +1,429 @@
+//! The services and what is known of them; a round: what was heard → states → what is said, remembered and done.
+//!
+//! It asks nothing itself and never waits: who keeps it does, one pass long or on and on.
+
+mod asked;
+mod restart;
+mod tell;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ready_probe_sdk::clock;
+
+use asked::Slot;
+pub use asked::{Answered, Ask};
+
+use crate::account::Account;
+use crate::alert::Alerts;
+use crate::commands::Commands;
+use crate::machine::{self, Act, Hold, Marker, Now, Observation, Phase, State, Wait};
+use crate::markers;
+use crate::memory::{Kept, Memory, wall_ms};
+use crate::orders::{Order, Orders};
+use crate::people::People;
+use crate::question::Question;
+use crate::rules::Rules;
+use crate::schedule::{self, Pace};
+use crate::seen::Seen;
+use crate::services::{Service, Services};
+use crate::voice::{self, Level};
+
+/// How it keeps.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    /// How often it asks.
+    pub pace: Pace,
+    /// Where people put their markers.
+    pub markers: PathBuf,
+    /// Nothing is done, it is only told.
+    pub dry_run: bool,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Keeper {
+    manner: Manner,
+    memory: Memory,
+    orders: Orders,
+    services: Vec<Service>,
+    /// Their numbers, each after those that it needs.
+    order: Vec<usize>,
+    rules: Vec<Rules>,
+    states: Vec<State>,
+    accounts: Vec<Account>,
+    slots: Vec<Slot>,
+    commands: Commands,
+    alerts: Alerts,
+    /// What is remembered of services that are not looked after now.
+    others: Kept,
+    /// Answers to the questions of earlier settings are nobody's.
+    generation: u64,
+    /// Why it can't remember, if it can't.
+    unkept: Option<String>,
+}
+
+/// The time.
+pub fn now() -> Now {
+    Now {
+        mono_ms: clock::mono_ms(),
+        wall_ms: wall_ms(),
+        dice: fastrand::u64(..),
+    }
+}
+
+impl Keeper {
+    /// Takes up what is remembered of these services. An error if it can't be read or written: a keeper that can't
+    /// remember its restarts must not begin with any.
+    pub fn open(
+        services: Services,
+        memory: Memory,
+        alerts: Alerts,
+        manner: Manner,
+    ) -> Result<Self, String> {
+        let now = now();
+        let kept = memory.recall(now)?;
+        let orders = Orders::beside(memory.dir());
+        let mut keeper = Self {
+            manner,
+            memory,
+            orders,
+            services: Vec::new(),
+            order: Vec::new(),
+            rules: Vec::new(),
+            states: Vec::new(),
+            accounts: Vec::new(),
+            slots: Vec::new(),
+            commands: Commands::left(kept.commands.clone().into_iter()),
+            alerts,
+            others: Kept::default(),
+            generation: 0,
+            unkept: None,
+        };
+        keeper.take(services, kept, now);
+        keeper.keep()?;
+        Ok(keeper)
+    }
+
+    /// Looks after other services from now on, or after the same in another way.
+    pub fn replace(&mut self, services: Services, people: People) {
+        let kept = self.kept();
+        if !self.manner.dry_run {
+            self.alerts.tell_to(people.channels, people.subjects);
+        }
+        self.take(services, kept, now());
+        let (commands, services) = (&mut self.commands, &self.services);
+        commands.leave_all_but(|name| services.iter().any(|service| service.name == name));
+        self.keep_or_say();
+    }
+
+    fn take(&mut self, services: Services, mut kept: Kept, now: Now) {
+        self.generation += 1;
+        self.services = services.all;
+        self.order = services.order;
+        let named = |service: &Service| service.name.clone();
+        let names: Vec<String> = self.services.iter().map(named).collect();
+        let rules = |service: &Service| service.rules.clone();
+        self.rules = self.services.iter().map(rules).collect();
+        let state = |name: &String| kept.services.remove(name).unwrap_or(State::new(now));
+        self.states = names.iter().map(state).collect();
+        let account = |name: &String| {
+            let account = kept.accounts.remove(name);
+            account.unwrap_or(Account::new(now.wall_ms))
+        };
+        self.accounts = names.iter().map(account).collect();
+        self.slots = names.iter().map(|_| Slot::default()).collect();
+        kept.forget_old(now.wall_ms);
+        self.others = kept;
+    }
+
+    /// Tells people what is left to tell. A restart command that runs goes on.
+    pub fn finish(self) {
+        self.alerts.finish();
+    }
+
+    /// Whether every service works, or is meant not to.
+    pub fn all_work(&self) -> bool {
+        let works = |(state, slot): (&State, &Slot)| {
+            let last = slot.last().map(|last| last.seen);
+            state.phase == Phase::Paused || (state.works() && last != Some(Seen::CouldNotAsk))
+        };
+        self.states.iter().zip(&self.slots).all(works)
+    }
+
+    /// What has to be asked now, and by nobody else: what is calm together, what has to be known soon by itself, so that
+    /// it waits for nobody's answer.
+    pub fn due(&mut self) -> Vec<Ask> {
+        let now_ms = clock::mono_ms();
+        let mut asks = Vec::new();
+        let mut together = Vec::new();
+        for number in 0..self.services.len() {
+            if self.next_of(number).is_none_or(|next| next > now_ms) {
+                continue;
+            }
+            let is_stopped = self.marker(number) != Marker::Absent;
+            let (Some(slot), Some(state)) = (self.slots.get_mut(number), self.states.get(number))
+            else {
+                continue;
+            };
+            if is_stopped {
+                slot.skip(now_ms);
+                continue;
+            }
+            slot.begin();
+            if is_calm(state.phase) {
+                together.push(number);
+            } else {
+                asks.push(vec![number]);
+            }
+        }
+        asks.push(together);
+        let asks = asks.into_iter().filter(|numbers| !numbers.is_empty());
+        asks.map(|numbers| self.ask(numbers)).collect()
+    }
+
+    fn ask(&self, numbers: Vec<usize>) -> Ask {
+        let question = |&number: &usize| self.services.get(number);
+        let asked = numbers.iter().filter_map(question);
+        let questions: Vec<Question> = asked.map(|service| service.question.clone()).collect();
+        Ask {
+            generation: self.generation,
+            numbers,
+            questions,
+        }
+    }
+
+    /// Whether answers are still to come.
+    pub fn is_asking(&self) -> bool {
+        self.slots.iter().any(Slot::is_asked)
+    }
+
+    /// When there is something to ask, by the monotonic clock; none as long as all that could be asked is under way.
+    pub fn next_ms(&self) -> Option<u64> {
+        let next = |number| self.next_of(number);
+        (0..self.services.len()).filter_map(next).min()
+    }
+
+    fn next_of(&self, number: usize) -> Option<u64> {
+        let (rules, state) = (self.rules.get(number)?, self.states.get(number)?);
+        let asking = self.slots.get(number)?.asking(rules.interval_ms)?;
+        schedule::next_ms(self.manner.pace, rules, &self.states, state, asking)
+    }
+
+    /// What was heard, what becomes of it, and what is done.
+    pub fn round(&mut self, answered: Option<Answered>) {
+        let now = now();
+        self.commands.reap();
+        let before = self.states.clone();
+        let seen = self.hear(answered, now);
+        let orders = self.obey();
+        let observed: Vec<Observation> = (0..self.services.len())
+            .map(|number| Observation {
+                seen: seen.get(&number).copied(),
+                marker: self.marker(number),
+                command: self.command(number),
+            })
+            .collect();
+        let acts = machine::pass(&self.rules, &mut self.states, &observed, &self.order, now);
+        let acts: Vec<Act> = acts
+            .into_iter()
+            .filter(|act| !self.is_held_back(*act, now))
+            .collect();
+        self.follow(&before, now);
+        let is_new = self.states != before || !seen.is_empty() || !orders.is_empty();
+        if !is_new || self.keep_or_say() {
+            for (service, order) in orders {
+                self.orders.done(&service, order);
+            }
+        }
+        for act in acts {
+            match act {
+                Act::Restart(number) => self.restart(number, now),
+                Act::EndCommand(number) => self.end_command(number),
+            }
+        }
+        self.tell(&seen, &before);
+        if is_new {
+            self.alert(&seen, &before);
+        }
+    }
+
+    fn hear(&mut self, answered: Option<Answered>, now: Now) -> BTreeMap<usize, Seen> {
+        let mut seen = BTreeMap::new();
+        let answered = answered.filter(|answered| answered.generation == self.generation);
+        for (number, reply) in answered.into_iter().flat_map(|answered| answered.replies) {
+            let (slot, account) = (self.slots.get_mut(number), self.accounts.get_mut(number));
+            if let (Some(slot), Some(account)) = (slot, account)
+                && let Some(heard) = slot.hear(reply, now.mono_ms)
+            {
+                if let Some(reply) = slot.last() {
+                    account.hear(reply);
+                }
+                seen.insert(number, heard);
+            }
+        }
+        seen
+    }
+
+    /// Does what people have ordered. Returns what has been done.
+    fn obey(&mut self) -> Vec<(String, Order)> {
+        let given = self.orders.given();
+        for (name, order) in &given {
+            let number = self
+                .services
+                .iter()
+                .position(|service| service.name == *name);
+            let Some(number) = number else {
+                let word = order.word();
+                let text = format!("{name}: there is no such service here: {word} is not done");
+                voice::say(Level::Warning, &text);
+                continue;
+            };
+            let (state, slot) = (self.states.get_mut(number), self.slots.get_mut(number));
+            let (Some(state), Some(slot)) = (state, slot) else {
+                continue;
+            };
+            match order {
+                Order::Restart => {
+                    voice::say(Level::Info, &format!("{name}: a person wants it restarted"));
+                    state.reset();
+                    state.ask_for_restart();
+                }
+                Order::Reset => {
+                    let text = format!("{name}: its restarts and failures so far are forgotten");
+                    voice::say(Level::Info, &text);
+                    state.reset();
+                }
+            }
+            slot.hurry();
+        }
+        given
+    }
+
+    /// Whether a person has stopped it, by a marker or by a pause.
+    fn marker(&self, number: usize) -> Marker {
+        let Some(service) = self.services.get(number) else {
+            return Marker::Unreadable;
+        };
+        let marker = markers::look(&self.manner.markers, &service.name);
+        let pause = self.orders.look(&service.name, wall_ms());
+        match (marker, pause) {
+            (Marker::Present, _) | (_, Marker::Present) => Marker::Present,
+            (Marker::Unreadable, _) | (_, Marker::Unreadable) => Marker::Unreadable,
+            (Marker::Absent, Marker::Absent) => Marker::Absent,
+        }
+    }
+
+    /// Whether somebody has stopped the service since it was looked at, or nothing is to be done at all.
+    fn is_held_back(&mut self, act: Act, now: Now) -> bool {
+        let (Act::Restart(number) | Act::EndCommand(number)) = act;
+        let is_restart = matches!(act, Act::Restart(_));
+        let marker = self.marker(number);
+        let Some(state) = self.states.get_mut(number) else {
+            return true;
+        };
+        match (self.manner.dry_run, marker) {
+            (_, Marker::Present | Marker::Unreadable) if is_restart => {
+                state.withdraw(marker, now);
+                true
+            }
+            (true, _) if is_restart => {
+                state.hold_back(Hold::DryRun, now);
+                true
+            }
+            (dry_run, Marker::Absent | Marker::Present | Marker::Unreadable) => dry_run,
+        }
+    }
+
+    /// What follows from new states, beside acts.
+    fn follow(&mut self, before: &[State], now: Now) {
+        let is_loop = self.manner.pace != Pace::OnePass;
+        let of_each = self.services.iter().zip(before).zip(&self.states);
+        let mine = self.accounts.iter_mut().zip(&mut self.slots);
+        let mut back = Vec::new();
+        for (number, (((service, before), after), (account, slot))) in of_each.zip(mine).enumerate()
+        {
+            account.step(before, after, now.wall_ms);
+            if before.phase == after.phase {
+                continue;
+            }
+            if is_stopped(after.phase) || after.phase == Phase::Restarting {
+                slot.void();
+            } else if is_stopped(before.phase) && is_loop {
+                slot.hurry();
+            }
+            let name = &service.name;
+            if after.works() {
+                back.push(number);
+                self.commands.settle(name);
+            } else if after.phase == Phase::Paused && self.commands.end(name) {
+                let text = format!(
+                    "{name}: its restart command is ended, since a person has stopped the service"
+                );
+                voice::say(Level::Warning, &text);
+            }
+        }
+        self.hurry_those_that_waited(&back);
+    }
+
+    /// Whoever has waited for one of these that are back.
+    fn hurry_those_that_waited(&mut self, back: &[usize]) {
+        let of_each = self.rules.iter().zip(&self.states).zip(&mut self.slots);
+        for ((rules, state), slot) in of_each {
+            let waits = matches!(
+                state.phase,
+                Phase::Waiting(Wait::Needs) | Phase::Held(Hold::Needs)
+            );
+            if waits && rules.needs.iter().any(|need| back.contains(need)) {
+                slot.hurry();
+            }
+        }
+    }
+
+    fn kept(&self) -> Kept {
+        let named = |service: &Service| service.name.clone();
+        let names = || self.services.iter().map(named);
+        let mut kept = self.others.clone();
+        kept.written_ms = wall_ms();
+        kept.services
+            .extend(names().zip(self.states.iter().cloned()));
+        kept.accounts
+            .extend(names().zip(self.accounts.iter().cloned()));
+        kept.commands = self.commands.under_way();
+        kept
+    }
+
+    fn keep(&self) -> Result<(), String> {
+        self.memory.keep(self.kept())
+    }
+
+    fn keep_or_say(&mut self) -> bool {
+        let why = self.keep().err();
+        match &why {
+            Some(why) if self.unkept.as_ref() != Some(why) => {
+                let text = format!("nothing is restarted, since it could not be remembered: {why}");
+                voice::say(Level::Error, &text);
+            }
+            None if self.unkept.is_some() => {
+                voice::say(Level::Info, "restarts can be remembered again");
+            }
+            Some(_) | None => {}
+        }
+        self.unkept = why;
+        self.unkept.is_none()
+    }
+}
+
+/// Whether it may wait for the answers of others.
+fn is_calm(phase: Phase) -> bool {
+    match phase {
+        Phase::Starting | Phase::Healthy | Phase::Probation => true,
+        Phase::Held(_) | Phase::Failed | Phase::Paused => true,
+        Phase::Suspect | Phase::Restarting | Phase::Verifying => false,
+        Phase::Waiting(_) | Phase::Backoff => false,
+    }
+}
+
+fn is_stopped(phase: Phase) -> bool {
+    matches!(phase, Phase::Paused | Phase::Held(Hold::Marker))
+}

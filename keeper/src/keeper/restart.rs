@@ -1,0 +1,143 @@
+//! Restart commands: when they begin, whether they run, and whose ends are news.
+
+use super::Keeper;
+use super::asked::Slot;
+use crate::children::{Restart, Started};
+use crate::machine::{Command, Hold, Marker, Now, Phase, State};
+use crate::memory::output_of;
+use crate::voice::{self, Level};
+
+impl Keeper {
+    /// Restarts a service. Its command begins when its process is remembered, so that there is never a second beside it.
+    pub(super) fn restart(&mut self, number: usize, now: Now) {
+        let Some(service) = self.services.get(number) else {
+            return;
+        };
+        let name = service.name.clone();
+        if let Err(why) = self.prepare(number) {
+            voice::say(
+                Level::Error,
+                &format!("{name}: its restart command is not run: {why}"),
+            );
+            self.take_back(number, |state| state.hold_back(Hold::NotRun, now));
+            return;
+        }
+        // The last moment.
+        match self.marker(number) {
+            Marker::Absent => self.commands.go(&name),
+            marker @ (Marker::Present | Marker::Unreadable) => {
+                self.take_back(number, |state| state.withdraw(marker, now));
+            }
+        }
+    }
+
+    /// All that can go wrong before it begins.
+    fn prepare(&mut self, number: usize) -> Result<(), String> {
+        let service = self.services.get(number);
+        let Some((service, command)) = service.and_then(|s| Some((s, s.restart.as_ref()?))) else {
+            return Err("there is none".to_owned());
+        };
+        if let Some(why) = &self.unkept {
+            return Err(format!("it could not be remembered: {why}"));
+        }
+        let name = service.name.clone();
+        // One that an earlier restart has left.
+        self.commands.end(&name);
+        let restart = Restart::prepare(command, &output_of(self.memory.dir(), &name))?;
+        self.commands.begin(&name, restart);
+        if let Some(account) = self.accounts.get_mut(number) {
+            account.restarts += 1;
+        }
+        let kept = self.keep();
+        if kept.is_err() {
+            self.count_back(number);
+            self.commands.end(&name);
+        }
+        kept.map_err(|why| format!("it could not be remembered: {why}"))
+    }
+
+    /// Takes back a restart that was decided, and not begun.
+    fn take_back(&mut self, number: usize, take: impl FnOnce(&mut State)) {
+        let service = self.services.get(number);
+        if service.is_some_and(|service| self.commands.end(&service.name)) {
+            self.count_back(number);
+        }
+        if let Some(state) = self.states.get_mut(number) {
+            take(state);
+        }
+        self.keep_or_say();
+    }
+
+    fn count_back(&mut self, number: usize) {
+        if let Some(account) = self.accounts.get_mut(number) {
+            account.restarts = account.restarts.saturating_sub(1);
+        }
+    }
+
+    /// Ends a command that takes too long.
+    pub(super) fn end_command(&mut self, number: usize) {
+        if let Some(service) = self.services.get(number) {
+            self.commands.end(&service.name);
+        }
+    }
+
+    /// Whether one is being restarted.
+    pub fn restarts(&self) -> bool {
+        self.states
+            .iter()
+            .any(|state| state.phase == Phase::Restarting)
+    }
+
+    /// The processes whose ends are news.
+    pub fn processes(&self) -> Vec<(u32, u64)> {
+        let seen = self.slots.iter().filter_map(Slot::process);
+        let commands = self.commands.processes();
+        seen.chain(commands.map(|(_, started)| (started.pid, started.start)))
+            .collect()
+    }
+
+    /// Looks which of these processes have ended: their services are asked at once.
+    pub fn look_for_ended(&mut self) {
+        for slot in &mut self.slots {
+            let has_ended = |(pid, start)| !(Started { pid, start }).lives();
+            if slot.process().is_some_and(has_ended) {
+                slot.lose_process();
+            }
+        }
+        let ended = self.commands.processes();
+        let ended = ended.filter(|(_, started)| !started.lives());
+        let services: Vec<&str> = ended.map(|(service, _)| service).collect();
+        for (service, slot) in self.services.iter().zip(&mut self.slots) {
+            if services.contains(&service.name.as_str()) {
+                slot.hurry();
+            }
+        }
+    }
+
+    /// Whether its restart command runs. How it ended decides nothing, and is said.
+    pub(super) fn command(&mut self, number: usize) -> Command {
+        let Some(service) = self.services.get(number) else {
+            return Command::Ended;
+        };
+        let (runs, trouble) = self.commands.look(&service.name);
+        if let Some(trouble) = trouble {
+            voice::say(Level::Warning, &format!("{}: {trouble}", service.name));
+        }
+        if runs {
+            Command::Running
+        } else {
+            Command::Ended
+        }
+    }
+
+    /// Whether the command of a service that is being restarted has ended since the last round.
+    pub fn restart_has_ended(&mut self) -> bool {
+        let restarting = |number: &usize| {
+            let state = self.states.get(*number);
+            state.is_some_and(|state| state.phase == Phase::Restarting)
+        };
+        let numbers: Vec<usize> = (0..self.states.len()).filter(restarting).collect();
+        let has_ended = |&number: &usize| self.command(number) == Command::Ended;
+        numbers.iter().any(has_ended)
+    }
+}

@@ -1,0 +1,114 @@
+//! `ready-keeper run`: asks on and on, until it is told to end.
+//!
+//! It never waits for an answer, so that whatever happens is heard at once. What it has begun is left to whoever comes
+//! next: a restart command goes on when this ends, and is remembered.
+
+use std::time::Duration;
+
+use ready_probe::event_loop;
+use ready_probe::signals::Signals;
+use ready_probe::watch::Watch;
+use ready_probe_sdk::{Agent, clock};
+use rustix::process::Signal;
+use tokio::sync::mpsc::unbounded_channel;
+
+use crate::askers;
+use crate::keeper::Keeper;
+use crate::people::People;
+use crate::services::Services;
+use crate::voice::{self, Level};
+
+/// How often markers, pauses and orders are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// The name under which the probe finds this program.
+pub const AGENT: &str = "ready-keeper";
+/// A round takes milliseconds. One that does not end is told of by the probe.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
+
+/// Keeps services until TERM or INT. HUP reads their file again.
+pub fn run(
+    keeper: &mut Keeper,
+    read: impl Fn() -> Result<(Services, People), String>,
+) -> Result<(), String> {
+    let event_loop = event_loop::start()?;
+    event_loop.block_on(go_on(keeper, read))?;
+    // Who still asks, asks for nobody.
+    event_loop.shutdown_background();
+    Ok(())
+}
+
+async fn go_on(
+    keeper: &mut Keeper,
+    read: impl Fn() -> Result<(Services, People), String>,
+) -> Result<(), String> {
+    let caught = [Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw);
+    let mut signals =
+        Signals::catch(&caught).map_err(|e| format!("signals can't be caught: {e}"))?;
+    let mut watch = Watch::of_processes();
+    let (sender, mut answers) = unbounded_channel();
+    let agent = publish();
+    loop {
+        if let Some(agent) = &agent {
+            // A signal that can't be written is written by the next beat.
+            let _ = agent.tick();
+        }
+        for ask in keeper.due() {
+            let sender = sender.clone();
+            askers::ask(ask, move |answered| drop(sender.send(answered)));
+        }
+        watch.follow(&keeper.processes());
+        let mut answered = None;
+        tokio::select! {
+            caught = signals.next() => {
+                if caught.number != Signal::HUP.as_raw() {
+                    voice::say(Level::Info, "ready-keeper ends; what it has restarted goes on");
+                    return Ok(());
+                }
+                reload(keeper, &read);
+            }
+            heard = answers.recv() => answered = heard,
+            _ = watch.next() => keeper.look_for_ended(),
+            () = tokio::time::sleep(pause(keeper)) => {}
+        }
+        keeper.round(answered);
+    }
+}
+
+fn pause(keeper: &Keeper) -> Duration {
+    let left_ms = |next: u64| next.saturating_sub(clock::mono_ms());
+    let left = keeper.next_ms().map_or(u64::MAX, left_ms);
+    Duration::from_millis(left).min(LOOK)
+}
+
+fn reload(keeper: &mut Keeper, read: &impl Fn() -> Result<(Services, People), String>) {
+    match read() {
+        Ok((services, people)) => {
+            voice::say(Level::Info, "the services are read again");
+            for note in &services.notes {
+                voice::say(Level::Warning, note);
+            }
+            keeper.replace(services, people);
+        }
+        Err(why) => {
+            let text = format!("the services stay as they are, since they can't be read: {why}");
+            voice::say(Level::Error, &text);
+        }
+    }
+}
+
+/// Says that this program runs, so that it is watched itself.
+fn publish() -> Option<Agent> {
+    let agent = Agent::builder(AGENT).watchdog(STALLED_AFTER).local();
+    let agent = agent.register().and_then(|agent| {
+        agent.mark_ready(())?;
+        Ok(agent)
+    });
+    match agent {
+        Ok(agent) => Some(agent),
+        Err(e) => {
+            let text = format!("nobody can ask whether this program works: {e}");
+            voice::say(Level::Warning, &text);
+            None
+        }
+    }
+}
