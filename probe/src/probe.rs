@@ -191,12 +191,13 @@ impl<'a> Probe<'a> {
         let is_ours =
             |question: &&Question| question.mount.is_some() && question.mount == self.asks;
         let ours: Vec<&Question> = plan.questions.iter().filter(is_ours).collect();
-        let (mut settled, open): (Vec<_>, Vec<_>) = ours
+        let (settled, open): (Vec<_>, Vec<_>) = ours
             .into_iter()
             .partition(|question| question.settled.is_some());
         // First the agents that were found, then that these are all: nothing else is waited for.
-        settled.sort_by_key(|question| !question.discovered);
-        for question in settled {
+        let found = settled.iter().filter(|question| question.discovered);
+        let others = settled.iter().filter(|question| !question.discovered);
+        for question in found.chain(others) {
             if let Some(answer) = &question.settled {
                 AnswerLine::new(&question.key, answer, question.discovered).print();
             }

@@ -19,13 +19,14 @@ use crate::time_limit::TimeLimit;
 
 /// Asks every target; the answers are in the targets' order. Returns as [`ask_each`].
 pub async fn ask_all(targets: &[&Target], context: Context<'_>, limit: TimeLimit) -> Vec<Answer> {
-    let mut answers = Vec::with_capacity(targets.len());
+    let mut answers: Vec<Option<Answer>> = targets.iter().map(|_| None).collect();
     ask_each(targets, context, limit, |number, answer| {
-        answers.push((number, answer));
+        if let Some(place) = answers.get_mut(number) {
+            *place = Some(answer);
+        }
     })
     .await;
-    answers.sort_by_key(|(number, _)| *number);
-    answers.into_iter().map(|(_, answer)| answer).collect()
+    answers.into_iter().flatten().collect()
 }
 
 /// Asks every target, and tells each answer as it comes, with the target's number. Returns by the

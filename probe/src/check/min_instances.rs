@@ -48,7 +48,9 @@ pub(super) fn judge(
         [first, rest @ ..] => format!(" ({first}, and {} more)", rest.len()),
     };
     // What matters most is named first.
-    others.sort_by_key(|other| !other.broken);
+    let (mut others, not_broken): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|other| other.broken);
+    others.extend(not_broken);
     let count = ready + others.len();
     if ready >= min {
         let note = if others.is_empty() {

@@ -158,14 +158,15 @@ impl Hearings {
     /// The agents that were found, and what became of them.
     pub fn discovered(self) -> Vec<(Name, Answer)> {
         let lines = self.0.into_iter().flat_map(|heard| heard.lines);
-        let mut agents: Vec<(Name, Answer)> = lines
-            .filter(|line| line.discovered)
-            .filter_map(|line| {
-                let name = line.key.strip_prefix("agent:")?;
-                Some((Name::new(name).ok()?, line.clone().answer()))
-            })
-            .collect();
-        agents.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let found = lines.filter(|line| line.discovered).filter_map(|line| {
+            let name = line.key.strip_prefix("agent:")?;
+            Some((Name::new(name).ok()?, line.clone().answer()))
+        });
+        let mut agents: Vec<(Name, Answer)> = Vec::new();
+        for (name, answer) in found {
+            let place = agents.partition_point(|(before, _)| *before <= name);
+            agents.insert(place, (name, answer));
+        }
         agents
     }
 }

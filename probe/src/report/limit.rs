@@ -15,23 +15,25 @@ impl Report {
     /// Chooses which of the rows, of these sizes, fit into `room` bytes: the heaviest first, in
     /// their own order. A line that says that some are left out takes `omission` bytes.
     pub(super) fn fit(&self, sizes: &[usize], room: usize, omission: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..sizes.len()).collect();
+        let order = 0..sizes.len();
         if sizes.iter().sum::<usize>() <= room {
-            return order;
+            return order.collect();
         }
-        order.sort_by_key(|i| {
-            let rank = self.rows.get(*i).map_or(0, |row| row.ballot().rank());
-            std::cmp::Reverse(rank)
-        });
+        let ranks: Vec<u8> = self.rows.iter().map(|row| row.ballot().rank()).collect();
+        let heaviest = ranks.iter().copied().max().unwrap_or(0);
+        let mut fits = vec![false; sizes.len()];
         let mut left = room.saturating_sub(omission);
-        order.retain(|i| {
-            let size = sizes.get(*i).copied().unwrap_or(0);
-            let fits = size <= left;
-            left -= if fits { size } else { 0 };
-            fits
-        });
-        order.sort_unstable();
+        for now in (0..=heaviest).rev() {
+            for ((rank, size), fits) in ranks.iter().zip(sizes).zip(&mut fits) {
+                if *rank == now && *size <= left {
+                    left -= size;
+                    *fits = true;
+                }
+            }
+        }
         order
+            .filter(|i| fits.get(*i).is_some_and(|fits| *fits))
+            .collect()
     }
 }
 
