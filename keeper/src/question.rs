@@ -286,6 +286,9 @@ fn endpoint(target: &Target) -> Option<&Endpoint> {
     match &target.kind {
         Kind::Http(http) => Some(&http.endpoint),
         Kind::Connect(endpoint) => Some(endpoint),
+        Kind::Supervisor(supervisor) => Some(&supervisor.at),
+        // What is asked about is elsewhere.
+        Kind::Container(_) => None,
         Kind::Agents
         | Kind::Agent { .. }
         | Kind::Peer { .. }
@@ -295,6 +298,7 @@ fn endpoint(target: &Target) -> Option<&Endpoint> {
         | Kind::Pid(_)
         | Kind::Exec(_)
         | Kind::File(_)
+        | Kind::Resource(_)
         | Kind::Any(_) => None,
     }
 }

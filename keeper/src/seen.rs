@@ -64,7 +64,7 @@ const NOT_RUN: [&str; 2] = ["exit status 126", "exit status 127"];
 pub fn judge(heard: &Heard) -> Seen {
     match (&heard.outcome, heard.asked) {
         (Outcome::Pass(_) | Outcome::Blemished(_), _) => Seen::Pass,
-        (Outcome::Fail(fault), _) if fault.starting => Seen::NotNow,
+        (Outcome::Fail(fault), _) if fault.starting || fault.by_hand => Seen::NotNow,
         (Outcome::Fail(_), Asked::Door | Asked::Process) => Seen::Bad(Cause::Gone),
         (Outcome::Fail(_), Asked::Server) => match &heard.door {
             Some(Outcome::Fail(_)) => Seen::Bad(Cause::Gone),
@@ -144,6 +144,14 @@ mod tests {
             (
                 Asked::Server,
                 Outcome::starting("s"),
+                false,
+                true,
+                Some(pass()),
+                Seen::NotNow,
+            ),
+            (
+                Asked::Server,
+                Outcome::by_hand("STOPPED"),
                 false,
                 true,
                 Some(pass()),

@@ -3,15 +3,22 @@
 mod after_answer;
 mod agent;
 mod ask_all;
+mod container;
+mod disk;
 mod exec;
+mod fds;
 mod file;
 mod http;
 mod json_pointer;
 mod min_instances;
 mod nats;
 mod peer;
+mod pids;
 pub mod process;
 mod redis;
+mod share;
+mod supervisor;
+mod zombies;
 
 use std::path::Path;
 use std::pin::Pin;
@@ -37,7 +44,7 @@ use crate::link::nats::NatsLink;
 use crate::link::redis::RedisLink;
 use crate::outcome::{self, Outcome};
 use crate::redact::Secrets;
-use crate::target::{Kind, Target};
+use crate::target::{Kind, Resource, Target};
 use crate::time_limit::TimeLimit;
 use crate::verdict::Scope;
 
@@ -168,6 +175,24 @@ fn question<'a>(
             let asked = file.clone();
             outside_stores(blocking(&file.path, move || file::ask(&asked)))
         }
+        Kind::Resource(resource) => {
+            let asked = resource.clone();
+            let ask = move || match &asked {
+                Resource::Disk { path, free, inodes } => disk::ask(path, *free, *inodes),
+                Resource::Descriptors { of, used } => fds::ask(of, *used),
+                Resource::Pids { used } => pids::ask(*used),
+                Resource::Zombies { max } => zombies::ask(*max),
+            };
+            let path = match resource {
+                Resource::Disk { path, .. } => path,
+                Resource::Descriptors { .. } | Resource::Pids { .. } | Resource::Zombies { .. } => {
+                    Path::new("/proc")
+                }
+            };
+            outside_stores(blocking(path, ask))
+        }
+        Kind::Supervisor(supervisor) => outside_stores(supervisor::ask(supervisor, secrets)),
+        Kind::Container(container) => outside_stores(container::ask(container, secrets)),
         Kind::Any(targets) => Box::pin(async move {
             let answers =
                 join_all(targets.iter().map(|t| ask(t, context, kept, limit, rests))).await;

@@ -191,7 +191,11 @@ pub struct Targets {
     /// agent:NAME, peer:NAME, redis://…, rediss://…, redis+unix:///…, nats://…, tls://…, http://…,
     /// https://…, http+unix://…, tcp://HOST:PORT, unix:///PATH, process:PATTERN (a part of a command
     /// line, not a regular expression), pid:/FILE, exec:CMD ARG… (without a shell; for one, write
-    /// exec:sh -c '…'), file:/PATH; each may end in #option=value&option=value
+    /// exec:sh -c '…'), file:/PATH, supervisor:NAME, container:NAME; each may end in
+    /// #option=value&option=value
+    ///
+    /// Optional unless they say optional=false: disk:/PATH#free=5%&inodes=5%, fds:PATTERN#used=90%,
+    /// fds:system#used=90%, pids:#used=90%, zombies:#max=50
     ///
     /// ${NAME} and ${NAME:-default} stand for environment variables, except in exec:
     #[arg(value_name = "TARGET")]

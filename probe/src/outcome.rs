@@ -26,6 +26,19 @@ pub struct Fault {
     /// It is not there. After a pass, the store may be at fault: one that was restarted empty has
     /// lost the signals of agents that are well.
     pub absent: bool,
+    /// A person has stopped it, or paused it: nobody else should start it.
+    pub by_hand: bool,
+}
+
+impl Fault {
+    fn plain(reason: String) -> Self {
+        Self {
+            reason,
+            starting: false,
+            absent: false,
+            by_hand: false,
+        }
+    }
 }
 
 impl Outcome {
@@ -36,28 +49,30 @@ impl Outcome {
 
     /// A plain no.
     pub fn fail(reason: impl Into<String>) -> Self {
-        Self::Fail(Fault {
-            reason: reason.into(),
-            starting: false,
-            absent: false,
-        })
+        Self::Fail(Fault::plain(reason.into()))
     }
 
     /// No, since it is not there.
     pub fn absent(reason: impl Into<String>) -> Self {
         Self::Fail(Fault {
-            reason: reason.into(),
-            starting: false,
             absent: true,
+            ..Fault::plain(reason.into())
+        })
+    }
+
+    /// No, since a person wants it so.
+    pub fn by_hand(reason: impl Into<String>) -> Self {
+        Self::Fail(Fault {
+            by_hand: true,
+            ..Fault::plain(reason.into())
         })
     }
 
     /// Not yet.
     pub fn starting(reason: impl Into<String>) -> Self {
         Self::Fail(Fault {
-            reason: reason.into(),
             starting: true,
-            absent: false,
+            ..Fault::plain(reason.into())
         })
     }
 
@@ -128,11 +143,12 @@ impl Outcome {
 }
 
 /// One of several: passes if one does, fails if all do, else nobody knows. It is absent if one of
-/// them is: that one might have passed. Apart from the order of the joined texts, the order does
+/// them is: that one might have passed. It is starting, or stopped by hand, if all of them are. Apart from the order of the joined texts, the order does
 /// not matter.
 pub fn any(outcomes: Vec<(String, Outcome)>) -> Outcome {
     let mut unknown = false;
     let mut starting = true;
+    let mut by_hand = true;
     let mut absent = false;
     let mut texts = Vec::new();
     for (label, outcome) in outcomes {
@@ -142,6 +158,7 @@ pub fn any(outcomes: Vec<(String, Outcome)>) -> Outcome {
             Outcome::Blemished(note) => return Outcome::Blemished(format!("by {label}: {note}")),
             Outcome::Fail(failure) => {
                 starting &= failure.starting;
+                by_hand &= failure.by_hand;
                 absent |= failure.absent;
             }
             Outcome::Unknown(_) => unknown = true,
@@ -149,12 +166,15 @@ pub fn any(outcomes: Vec<(String, Outcome)>) -> Outcome {
         texts.push(format!("{label}: {}", outcome.text()));
     }
     let text = texts.join("; ");
-    match (unknown, starting, absent) {
-        (true, ..) => Outcome::Unknown(text),
-        (false, _, true) => Outcome::absent(text),
-        (false, true, false) => Outcome::starting(text),
-        (false, false, false) => Outcome::fail(text),
+    if unknown {
+        return Outcome::Unknown(text);
     }
+    Outcome::Fail(Fault {
+        reason: text,
+        starting: starting && !absent,
+        absent,
+        by_hand,
+    })
 }
 
 #[cfg(test)]
@@ -183,7 +203,19 @@ mod tests {
         assert_eq!(any(labelled(&[start.clone(), start.clone()])), {
             Outcome::starting("x: s; x: s")
         });
-        assert_eq!(any(labelled(&[start, fail])), Outcome::fail("x: s; x: no"));
+        assert_eq!(
+            any(labelled(&[start, fail.clone()])),
+            Outcome::fail("x: s; x: no")
+        );
+        let stopped = Outcome::by_hand("o");
+        assert_eq!(
+            any(labelled(&[stopped.clone(), stopped.clone()])),
+            Outcome::by_hand("x: o; x: o")
+        );
+        assert_eq!(
+            any(labelled(&[stopped, fail])),
+            Outcome::fail("x: o; x: no")
+        );
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The target grammar: what a check asks, parsed once, so that nothing after it can be invalid.
 
+pub mod amount;
 mod http;
 mod itself;
 mod kind;
 mod local;
+mod managed;
 pub mod needs_shell;
 pub mod options;
+mod resource;
 mod scheme;
 mod server;
 pub mod variables;
@@ -21,7 +24,10 @@ use crate::grace::{self, Grace};
 use crate::redact::{Secrets, shown};
 use crate::time_limit;
 use crate::verdict::Scope;
-pub use kind::{Body, FileTarget, HttpNot, HttpTarget, Kind, NatsTarget, RedisRole, RedisTarget};
+pub use kind::{
+    Body, ContainerTarget, FileTarget, HttpNot, HttpTarget, Kind, NatsTarget, Opener, RedisRole,
+    RedisTarget, Resource, SupervisorTarget,
+};
 use options::Options;
 use scheme::{SCHEMES, no_scheme, unknown_scheme};
 use variables::{Lookup, Unusable, Variables};
@@ -175,6 +181,12 @@ impl Target {
             "pid" => local::pid(rest, more, variables),
             "exec" => local::exec(rest, more),
             "file" => local::file(rest, more, variables),
+            "supervisor" => managed::supervisor(rest, more, variables, secrets),
+            "container" => managed::container(rest, more, variables),
+            "disk" => resource::disk(rest, more, variables),
+            "fds" => resource::fds(rest, more, variables),
+            "pids" => resource::pids(rest, more, variables),
+            "zombies" => resource::zombies(rest, more, variables),
             "redis" | "rediss" | "redis+unix" | "nats" | "tls" | "http" | "https" | "http+unix"
             | "tcp" | "unix"
                 if !rest.starts_with("//") =>

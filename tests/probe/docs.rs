@@ -245,6 +245,11 @@ fn every_option_of_every_target_is_documented() {
         "http://h#nonsense",
         "tcp://h:1#nonsense",
         "unix:///s#nonsense",
+        "supervisor:a#nonsense",
+        "container:a#nonsense",
+        "disk:/#nonsense",
+        "pids:#nonsense",
+        "zombies:#nonsense",
     ] {
         for option in there_are(target) {
             let quoted = [format!("`{option}`"), format!("`{option}=")];

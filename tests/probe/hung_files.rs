@@ -27,6 +27,9 @@ fn ways(world: &World) -> Vec<Way> {
         target(format!("file:{}#contains=x", world.far("file"))),
         target(format!("pid:{}", world.far("pid"))),
         target(format!("unix://{}", world.far("socket"))),
+        target(format!("disk:{}#optional=false", world.far("file"))),
+        target(format!("supervisor:x#socket={}", world.far("s"))),
+        target(format!("container:x#socket={}", world.far("s"))),
         target(format!(
             "http+unix://{}/",
             world.far("s").replace('/', "%2F")

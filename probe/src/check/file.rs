@@ -133,6 +133,12 @@ fn missing(e: &io::Error) -> Outcome {
     }
 }
 
+/// A short text, such as the kernel's. More than the bound is not read.
+pub(super) fn read_text(path: &Path, max: u64) -> io::Result<String> {
+    let (bytes, _) = read(path, max)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Reads up to a bound, and says whether that was all. A FIFO is not waited for.
 fn read(path: &Path, max: u64) -> io::Result<(Vec<u8>, bool)> {
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();

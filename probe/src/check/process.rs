@@ -26,14 +26,18 @@ const OURSELVES: &str = "ready-probe";
 
 /// Counts the processes whose command line contains `pattern`.
 pub fn ask(pattern: &str, min: usize) -> Outcome {
-    let us = our_name();
-    let found = find(&ancestors(std::process::id()), |pid, argv| {
-        matches(argv, &us, pattern) && is_another(pid)
-    });
-    match found {
+    match matching(pattern) {
         Ok(found) => judge(found.pids.len(), found.hidden, min),
         Err(cause) => Outcome::Unknown(cause),
     }
+}
+
+/// The processes whose command line contains `pattern`. The error says why none can be looked at.
+pub fn matching(pattern: &str) -> Result<Matching, String> {
+    let us = our_name();
+    find(&ancestors(std::process::id()), |pid, argv| {
+        matches(argv, &us, pattern) && is_another(pid)
+    })
 }
 
 /// What a look at all processes has found.
@@ -52,13 +56,7 @@ pub fn find(
     left_out: &HashSet<u32>,
     matches: impl Fn(u32, &[String]) -> bool,
 ) -> Result<Matching, String> {
-    let all = host::pids().map_err(|e| format!("/proc can't be read: {e}"))?;
-    if !all.contains(&std::process::id()) {
-        return Err("/proc does not show the processes of this container".to_owned());
-    }
-    // With hidepid=2, see proc(5), other users' processes are not even listed. Process 1 is there
-    // as long as anybody is.
-    let mut hidden = !all.contains(&1);
+    let (all, mut hidden) = all()?;
     let mut pids = Vec::new();
     for pid in all.into_iter().filter(|pid| !left_out.contains(pid)) {
         match command_line(pid) {
@@ -70,6 +68,18 @@ pub fn find(
         }
     }
     Ok(Matching { pids, hidden })
+}
+
+/// The processes that `/proc` shows, and whether there are others.
+pub fn all() -> Result<(Vec<u32>, bool), String> {
+    let all = host::pids().map_err(|e| format!("/proc can't be read: {e}"))?;
+    if !all.contains(&std::process::id()) {
+        return Err("/proc does not show the processes of this container".to_owned());
+    }
+    // With hidepid=2, see proc(5), other users' processes are not even listed. Process 1 is there
+    // as long as anybody is.
+    let hidden = !all.contains(&1);
+    Ok((all, hidden))
 }
 
 fn judge(matching: usize, hidden: bool, min: usize) -> Outcome {

@@ -8,7 +8,7 @@ use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Mounts;
 
 use crate::check::Context;
-use crate::target::{Body, Kind, Target};
+use crate::target::{Body, Kind, Resource, Target};
 
 /// Where the mount is that a question has to ask, if there is one.
 pub fn of_target(mounts: &Mounts, target: &Target, context: Context<'_>) -> Option<PathBuf> {
@@ -31,7 +31,7 @@ pub fn of_folder(mounts: &Mounts, folder: &Folder) -> Option<PathBuf> {
 /// Whether all that a question does is to read a file: for ever, on a file system that hangs.
 pub fn is_read(target: &Target) -> bool {
     match &target.kind {
-        Kind::File(_) | Kind::Pid(_) => true,
+        Kind::File(_) | Kind::Pid(_) | Kind::Resource(_) => true,
         Kind::Agents
         | Kind::Agent { .. }
         | Kind::Peer { .. }
@@ -41,6 +41,8 @@ pub fn is_read(target: &Target) -> bool {
         | Kind::Connect(_)
         | Kind::Process { .. }
         | Kind::Exec(_)
+        | Kind::Supervisor(_)
+        | Kind::Container(_)
         | Kind::Any(_) => false,
     }
 }
@@ -64,7 +66,12 @@ fn paths(target: &Target, context: Context<'_>) -> Vec<PathBuf> {
             paths
         }
         Kind::Connect(endpoint) => socket(endpoint),
-        Kind::Pid(path) => vec![path.clone()],
+        Kind::Supervisor(supervisor) => socket(&supervisor.at),
+        Kind::Container(container) => socket(&container.at),
+        Kind::Pid(path) | Kind::Resource(Resource::Disk { path, .. }) => vec![path.clone()],
+        Kind::Resource(
+            Resource::Descriptors { .. } | Resource::Pids { .. } | Resource::Zombies { .. },
+        ) => Vec::new(),
         Kind::File(file) => vec![file.path.clone()],
         Kind::Exec(argv) => {
             let mut paths = argv.first().map_or_else(Vec::new, |name| programs(name));

@@ -3,14 +3,16 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper::{Request, Response};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use ready_probe_sdk::connect::read_limit::{Allowance, Limited};
+use ready_probe_sdk::connect::{Endpoint, stage};
 
-use super::connect::{self, Stream};
+use super::connect::{self, NoConnection, Stream};
 use super::kept::Resting;
 
 /// How long the status line and headers may be.
@@ -117,6 +119,39 @@ impl HttpLink {
             }
         }
     }
+}
+
+/// Asks once, on a connection of its own. The error says which server gave no answer, and why.
+pub async fn ask_once(
+    at: &Endpoint,
+    mut request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Vec<u8>), String> {
+    let headers = request.headers_mut();
+    headers.insert(HOST, HeaderValue::from_static("localhost"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    let answered = async {
+        let stream = connect::open(at).await.map_err(NoConnection::text)?;
+        let mut link = HttpLink::open(stream).await?;
+        stage::lacks(|| "answer".to_owned());
+        let read = async |response: Response<Incoming>| {
+            let status = response.status();
+            (
+                whole(response.into_body()).await.map(|body| (status, body)),
+                Left::Nothing,
+            )
+        };
+        link.exchange(request, read).await?
+    };
+    answered.await.map_err(|why: String| format!("{at}: {why}"))
+}
+
+async fn whole(mut body: Incoming) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| plain(&e))?;
+        bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+    }
+    Ok(bytes)
 }
 
 /// Whether the two of them go on is hyper's to know: by the answer's version, its headers, and how it

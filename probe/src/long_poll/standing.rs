@@ -61,7 +61,10 @@ pub fn agents_in(target: &Target) -> BTreeSet<Name> {
         | Kind::Process { .. }
         | Kind::Pid(_)
         | Kind::Exec(_)
-        | Kind::File(_) => BTreeSet::new(),
+        | Kind::File(_)
+        | Kind::Supervisor(_)
+        | Kind::Container(_)
+        | Kind::Resource(_) => BTreeSet::new(),
     }
 }
 

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::origin::{Invalid, Origin, Setting};
 use crate::redact::Secrets;
-use crate::target::Target;
 use crate::target::options::Options;
 use crate::target::variables::{Lookup, Unusable, Variables};
+use crate::target::{Kind, Target};
 use ready_probe_sdk::connect::file;
 
 /// The file that is read if it exists and no other is named.
@@ -229,7 +229,9 @@ fn check(
 /// Within `any`, what a target's answer means is decided for all of them together.
 fn only_asks(target: Target) -> Result<Target, String> {
     let lasts = [target.confirm, target.recheck];
-    if target.grace.is_some() || target.optional || lasts.iter().any(Option::is_some) {
+    // A limit decides here, unless it was told not to: this can't be told from its default.
+    let is_optional = target.optional && !matches!(target.kind, Kind::Resource(_));
+    if target.grace.is_some() || is_optional || lasts.iter().any(Option::is_some) {
         return Err(format!(
             "{}: within any, grace, confirm, recheck and optional belong to the check as a whole",
             target.redacted

@@ -4,13 +4,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::connect::nats::NatsAddress;
 use ready_probe_sdk::connect::redis::RedisAddress;
 use ready_probe_sdk::connect::tls::TlsOptions;
+use ready_probe_sdk::connect::{Endpoint, Secret};
 use ready_probe_sdk::signal::Name;
 
 use super::Target;
+use super::amount::Amount;
 
 /// What can be asked.
 #[derive(Debug, Clone)]
@@ -52,6 +53,12 @@ pub enum Kind {
     Exec(Vec<String>),
     /// Is a file there, and as expected?
     File(FileTarget),
+    /// Is enough left of something that runs out?
+    Resource(Resource),
+    /// Does supervisord's program run?
+    Supervisor(SupervisorTarget),
+    /// Does a container run, and is it healthy?
+    Container(ContainerTarget),
     /// Does one of these pass?
     Any(Vec<Target>),
 }
@@ -153,4 +160,75 @@ pub struct FileTarget {
     pub contains: Vec<String>,
     /// None of this may be so.
     pub not: bool,
+}
+
+/// Something that runs out, and how much of it is to be left. Without a limit it is only told.
+#[derive(Debug, Clone)]
+pub enum Resource {
+    /// The file system that holds a path.
+    Disk {
+        /// Any path on it.
+        path: PathBuf,
+        /// So much of it is free, for users that are not root.
+        free: Option<Amount>,
+        /// So many inodes are, for them.
+        inodes: Option<Amount>,
+    },
+    /// Open files.
+    Descriptors {
+        /// Whose.
+        of: Opener,
+        /// So many percent may be used.
+        used: Option<u8>,
+    },
+    /// Processes and threads of this container.
+    Pids {
+        /// So many percent may be used.
+        used: Option<u8>,
+    },
+    /// Processes that have ended, and that nobody has reaped.
+    Zombies {
+        /// So many may be there.
+        max: Option<u64>,
+    },
+}
+
+impl Resource {
+    /// Whether it may be used up too far.
+    pub fn has_limit(&self) -> bool {
+        match self {
+            Self::Disk { free, inodes, .. } => free.is_some() || inodes.is_some(),
+            Self::Descriptors { used, .. } | Self::Pids { used } => used.is_some(),
+            Self::Zombies { max } => max.is_some(),
+        }
+    }
+}
+
+/// Who opens files.
+#[derive(Debug, Clone)]
+pub enum Opener {
+    /// Everybody on this machine.
+    System,
+    /// Each process with this part in its command line.
+    Processes(String),
+}
+
+/// A program of supervisord.
+#[derive(Debug, Clone)]
+pub struct SupervisorTarget {
+    /// `NAME`, or `GROUP:NAME`.
+    pub program: String,
+    /// Where supervisord listens.
+    pub at: Endpoint,
+    /// The value of the header Authorization, if it wants one.
+    pub authorization: Option<Secret>,
+}
+
+/// A container of an engine that has Docker's API.
+#[derive(Debug, Clone)]
+pub struct ContainerTarget {
+    /// Its name or id.
+    pub name: String,
+    /// Where the engine listens.
+    pub at: Endpoint,
 }

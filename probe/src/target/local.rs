@@ -99,7 +99,7 @@ pub(super) fn file(body: &str, more: Options, variables: &Variables) -> Result<T
 
 /// Splits at the last `#`, but only if everything after it is options: a body may hold a `#`
 /// itself.
-fn split(
+pub(super) fn split(
     body: &str,
     more: Options,
     variables: &Variables,
@@ -118,7 +118,7 @@ fn split(
     Ok((body.to_owned(), options))
 }
 
-fn absolute(path: &str) -> Result<PathBuf, String> {
+pub(super) fn absolute(path: &str) -> Result<PathBuf, String> {
     if path.starts_with('/') {
         return Ok(PathBuf::from(path));
     }

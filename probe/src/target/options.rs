@@ -23,7 +23,7 @@ const FLAGS: &[&str] = &["optional", "not", "insecure", "jetstream"];
 /// Options that may stand more than once.
 const REPEATABLE: &[&str] = &["header", "json", "contains"];
 /// Options whose values are never printed.
-const SECRET: &[&str] = &["header", "value", "body"];
+const SECRET: &[&str] = &["header", "value", "body", "password"];
 
 /// Longer than any option's name.
 const MAX_NAME_BYTES: usize = 20;
@@ -163,12 +163,17 @@ impl Options {
 
     /// An option without a value.
     pub fn flag(&mut self, key: &str) -> Result<bool, String> {
+        Ok(self.said(key)?.unwrap_or(false))
+    }
+
+    /// The same where nothing said is something else than no.
+    pub fn said(&mut self, key: &str) -> Result<Option<bool>, String> {
         match self.take(key) {
-            None => Ok(false),
-            Some(None) => Ok(true),
+            None => Ok(None),
+            Some(None) => Ok(Some(true)),
             Some(Some(value)) => match value.as_str() {
-                "true" => Ok(true),
-                "false" => Ok(false),
+                "true" => Ok(Some(true)),
+                "false" => Ok(Some(false)),
                 _ => Err(format!(
                     "the option {key} is either there or not; it takes no value"
                 )),
@@ -251,7 +256,9 @@ fn decode(value: &str) -> Result<String, String> {
         let digits = rest.as_bytes().get(..2);
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
-    if !value.split('%').skip(1).all(encoded) {
+    // Nothing can be encoded at the end: `90%` is what it looks like.
+    let within = value.strip_suffix('%').unwrap_or(value);
+    if !within.split('%').skip(1).all(encoded) {
         return Err("a % in an option is written %25".to_owned());
     }
     percent_decode_str(value)

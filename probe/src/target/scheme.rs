@@ -3,7 +3,7 @@
 use ready_probe_sdk::signal::Name;
 
 pub(super) const SCHEMES: &str = "agent, peer, redis, rediss, redis+unix, nats, tls, http, https, http+unix, tcp, \
-                       unix, process, pid, exec, file";
+                       unix, process, pid, exec, file, supervisor, container, disk, fds, pids, zombies";
 
 /// A scheme is letters, digits, `+`, `-` and `.` (RFC 3986, 3.1); anything else before the first
 /// colon is something else, perhaps a user before its password.

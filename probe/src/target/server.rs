@@ -116,6 +116,14 @@ pub(super) fn nats(
 pub(super) fn tcp(text: &str, more: Options, variables: &Variables) -> Result<Target, String> {
     let (asked, _, mut options) = split(text, more, variables, "tcp", &[])?;
     let text = asked.as_str();
+    let endpoint = host_and_port(text)?;
+    let redacted = format!("tcp://{endpoint}{}", options.redacted());
+    let scope = scope_of(&endpoint);
+    Target::with_common(Kind::Connect(endpoint), &redacted, scope, &mut options)
+}
+
+/// `tcp://HOST:PORT`
+pub(super) fn host_and_port(text: &str) -> Result<Endpoint, String> {
     let parsed = address::parse(text, 0).map_err(|e| match address::parse(text, 1) {
         Ok(_) => "it needs a port: tcp://host:port".to_owned(),
         Err(_) => e.to_string(),
@@ -127,10 +135,7 @@ pub(super) fn tcp(text: &str, more: Options, variables: &Variables) -> Result<Ta
     if has_more {
         return Err("it is written tcp://host:port, with nothing behind it".to_owned());
     }
-    let endpoint = endpoint.clone();
-    let redacted = format!("tcp://{endpoint}{}", options.redacted());
-    let scope = scope_of(&endpoint);
-    Target::with_common(Kind::Connect(endpoint), &redacted, scope, &mut options)
+    Ok(endpoint.clone())
 }
 
 pub(super) fn unix(text: &str, more: Options, variables: &Variables) -> Result<Target, String> {

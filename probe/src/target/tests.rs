@@ -54,6 +54,21 @@ fn every_kind_of_target_is_parsed_and_shown_without_secrets() {
         ("exec:curl -H 'Authorization: Bearer x'", "exec:curl …"),
         ("exec:true", "exec:true"),
         ("file:/a#max_age=5s&grace=3s", "file:/a#max_age=5s"),
+        ("supervisor:web:web_00", "supervisor:web:web_00"),
+        (
+            "supervisor:web#inet=h:9001&user=u&password=p",
+            "supervisor:web#inet=h:9001&user=u&password=***",
+        ),
+        (
+            "container:web.1#socket=/run/podman.sock",
+            "container:web.1#socket=/run/podman.sock",
+        ),
+        ("disk:/a#free=5%&inodes=10", "disk:/a#free=5%&inodes=10"),
+        ("disk:/a#free=1GiB&optional=false", "disk:/a#free=1GiB"),
+        ("fds:nginx: worker#used=90%", "fds:nginx: worker#used=90%"),
+        ("fds:system", "fds:system"),
+        ("pids:#used=90%25", "pids:#used=90%"),
+        ("zombies:#max=50&not", "zombies:#max=50&not"),
     ];
     for (text, want) in table {
         assert_eq!(redacted(text), want, "{text}");
@@ -107,6 +122,30 @@ fn a_target_that_cannot_be_parsed_is_quoted_up_to_its_scheme_only() {
         "exec:",
         "exec:'secret",
         "agent:",
+        "supervisor:",
+        "supervisor: #user=a",
+        "supervisor:a#password=secret",
+        "supervisor:a#socket=secret",
+        "supervisor:a#inet=secret",
+        "supervisor:a#socket=/a&inet=a:1",
+        "container:",
+        "container:sec/ret",
+        "container:../secret",
+        "container:a#inet=secret:0",
+        "disk:secret",
+        "disk:/a#free=secret",
+        "disk:/a#free=5",
+        "disk:/a#free=1GB",
+        "disk:/a#inodes=1GiB",
+        "disk:/a#secret=5%",
+        "disk:/a#not",
+        "fds:",
+        "fds:a#used=101%",
+        "pids:secret",
+        "pids:#used=90",
+        "pids:#not",
+        "zombies:secret#max=1",
+        "zombies:#max=5%",
         "agent:a#min=secret",
         "agent:a#grace=secret",
         "agent:a#scope=secret",
@@ -268,5 +307,25 @@ fn what_a_target_holds_of_credentials_is_a_secret_in_every_place() {
         let mut secrets = Secrets::default();
         Target::parse(text, Options::default(), &mut secrets).unwrap();
         assert_eq!(secrets.quote("no zQ9secret", 99), "no ***", "{text}");
+    }
+}
+
+/// A restart mends none of it.
+#[test]
+fn what_runs_out_decides_only_if_it_is_told_to() {
+    for text in [
+        "disk:/#free=5%",
+        "fds:x",
+        "pids:#used=9%",
+        "zombies:#max=1&optional",
+    ] {
+        assert!(parse(text).unwrap().optional, "{text}");
+    }
+    for text in [
+        "disk:/#free=5%&optional=false",
+        "supervisor:x",
+        "container:x",
+    ] {
+        assert!(!parse(text).unwrap().optional, "{text}");
     }
 }

@@ -24,7 +24,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 /// Options whose values are no secrets: they are numbers and words, or there to be printed.
 const HARMLESS: &[&str] = &[
     "timeout", "grace", "confirm", "recheck", "name", "scope", "min", "max_age", "method",
-    "status", "role", "bucket",
+    "status", "role", "bucket", "free", "inodes", "used", "max", "socket", "inet", "user",
 ];
 /// A shorter value is no secret, and hiding it everywhere would garble every message.
 const MIN_SECRET_BYTES: usize = 4;
@@ -91,14 +91,13 @@ impl Variables {
     /// others are secrets from now on.
     pub fn classify(&mut self, scheme: &str, rest: &str, secrets: &mut Secrets) {
         let is_address = rest.starts_with("//");
-        let hash = if is_address {
-            rest.find('#')
-        } else {
-            rest.rfind('#')
+        let hash = match scheme {
+            "process" | "pid" | "exec" | "file" | "fds" => rest.rfind('#'),
+            _ => rest.find('#'),
         };
         let (body, fragment) = rest.split_at(hash.unwrap_or(rest.len()));
         let harmless_in_body = match (scheme, is_address) {
-            ("agent" | "peer", _) => body.to_owned(),
+            ("agent" | "peer" | "supervisor" | "container", _) => body.to_owned(),
             (_, true) => hosts(body),
             (_, false) => String::new(),
         };

@@ -1,13 +1,14 @@
-//! Redis, Valkey, nats-server and OpenSSL's: the real ones, each with its own port and directory.
+//! Redis, Valkey, nats-server, OpenSSL's and supervisord: the real ones, each with its own port and directory.
 //!
 //! Owns finding the binaries, starting them until they answer, and ending them. Every server listens
-//! on 127.0.0.1, keeps nothing on disk that outlives it, and is killed on drop by its own pid.
+//! on 127.0.0.1 or a unix socket, keeps nothing on disk that outlives it, and is killed on drop by its own pid.
 
 mod daemon;
 mod nats;
 pub(crate) mod openssl;
 mod redis;
 mod resp;
+mod supervisord;
 
 use std::{
     fs,
@@ -17,6 +18,7 @@ use std::{
 pub use nats::{Nats, NatsBuilder, NatsCluster, NatsVersion};
 pub use openssl::OpensslServer;
 pub use redis::{Redis, RedisBinary, RedisBuilder};
+pub use supervisord::Supervisord;
 
 use crate::process::workspace_root;
 

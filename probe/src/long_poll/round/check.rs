@@ -109,9 +109,12 @@ fn default_recheck(target: &Target) -> Option<Duration> {
         Kind::Redis(_)
         | Kind::Nats(_)
         | Kind::Http(_)
+        | Kind::Supervisor(_)
+        | Kind::Container(_)
         | Kind::Peer { .. }
         | Kind::Process { .. } => 5,
-        Kind::Exec(_) => 10,
+        // What runs out does so slowly, and decides nothing unless it is told to.
+        Kind::Exec(_) | Kind::Resource(_) => 10,
         Kind::Any(targets) => return targets.iter().filter_map(default_recheck).max(),
     };
     Some(Duration::from_secs(seconds))
