@@ -244,6 +244,10 @@ fn services_that_fail_at_once_are_one_alert_and_one_end() {
     world.now_ms += 60 * MINUTE;
     pass(&mut world, 0..24, 0..24);
     assert_eq!(world.told().len(), 1);
+    // However long it lasts.
+    world.now_ms += 120 * MINUTE;
+    pass(&mut world, 0..24, 0..24);
+    assert_eq!(world.told(), Vec::<String>::new());
 }
 
 #[test]
