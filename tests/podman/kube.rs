@@ -121,11 +121,17 @@ fn in_an_image_without_a_shell_liveness_fails_without_a_word() {
 const READINESS: [(&str, [&str; 2]); 2] = [
     (
         "memory-system",
-        ["agent:memory-system", "peer:translator#grace=forever"],
+        [
+            "agent:memory-system",
+            "peer:translator#grace=forever&timeout=1s",
+        ],
     ),
     (
         "translator",
-        ["agent:translator", "peer:memory-system#grace=forever"],
+        [
+            "agent:translator",
+            "peer:memory-system#grace=forever&timeout=1s",
+        ],
     ),
 ];
 
@@ -194,8 +200,14 @@ fn a_fleet_of_two_that_need_each_other_outlives_its_redis() {
     // What docs/kubernetes.md warns of, and what it says instead.
     let translator = "translator-pod-0-translator";
     let included = ["agent:translator", "redis://redis-pod-0:6379#grace=1s"];
-    let tolerated = ["agent:translator", "redis://redis-pod-0:6379#grace=forever"];
-    let optional = ["agent:translator", "redis://redis-pod-0:6379#optional"];
+    let tolerated = [
+        "agent:translator",
+        "redis://redis-pod-0:6379#grace=forever&timeout=1s",
+    ];
+    let optional = [
+        "agent:translator",
+        "redis://redis-pod-0:6379#optional&timeout=1s",
+    ];
     for asks in [included, tolerated, optional] {
         assert_eq!(ask(&podman, translator, &asks).code(), 0);
     }
