@@ -21,7 +21,8 @@ const FOREVER: [&str; 4] = ["/ready-probe", "wait", "--for=1h", "file:/never"];
 /// waits.
 const LONG_POLL: [&str; 5] = ["/ready-probe", "--long-poll", "5m", "--retries", "1"];
 
-/// What a bad answer that was said often enough is held for is 5 s; less where a clock was looked at late.
+/// What a bad answer that was said often enough is held for is 5 s; less where a clock was looked at late. None is held
+/// for an engine that asks later than usual.
 const SHORT_HOLD: Duration = Duration::from_secs(4);
 
 /// A container whose health check is [`LONG_POLL`], of one failure or of three.
@@ -117,21 +118,15 @@ fn three_failures_are_told_at_once_and_the_fourth_is_held() {
     let container = Engine::shared().run(agent("three", 3));
     let mut probes = Probes::of(&container);
     let said = "unhealthy: agent translator: not_ready: new weights";
-    let at_once = |told: &HealthLog| told.elapsed() < SHORT_HOLD;
     // Again where the machine was late.
-    let in_time = (0..4).any(|_| {
+    let in_time = (0..6).any(|_| {
         wait_held(&container);
         let asked = SystemTime::now();
         assert_eq!(tell(&container, "reload new weights"), "not_ready");
         let first = first_after(&mut probes, asked);
         assert!(says(&first, said) && first.start < asked, "{first:?}");
         let mut next = || probes.wait("it to be said again", |_| false, |probe| says(probe, said));
-        let (second, third) = (next(), next());
-        let (fourth, fifth) = (next(), next());
-        assert!(
-            !at_once(&fourth) && !at_once(&fifth),
-            "{fourth:?} {fifth:?}"
-        );
+        let at_once = [next(), next(), next(), next()].map(|told| told.elapsed() < SHORT_HOLD);
         let health = container.health();
         assert_eq!(health.status, "unhealthy");
         assert!(health.failing_streak >= 5, "{health:?}");
@@ -141,7 +136,7 @@ fn three_failures_are_told_at_once_and_the_fourth_is_held() {
             |probe| says(probe, said),
             |probe| says(probe, "healthy: "),
         );
-        at_once(&second) && at_once(&third)
+        at_once == [true, true, false, false]
     });
     assert!(in_time, "{:#?}", probes.all());
 }
@@ -152,10 +147,13 @@ fn a_start_is_held_for_5_s_and_told_when_it_has_ended() {
     let container = Engine::shared().run(options.health_start_period(LIMIT * 2));
     let mut probes = Probes::of(&container);
     let starting = "starting: agent job: no signal published";
-    probes.wait_each(1, "the first probe", |probe| says(probe, starting));
-    probes.wait_each(2, "the start to be held", |probe| {
-        says(probe, starting) && probe.elapsed() >= SHORT_HOLD
-    });
+    let is_said = |probe: &HealthLog| says(probe, starting);
+    probes.wait_each(1, "the first probe", is_said);
+    for _ in 0..2 {
+        probes.wait("the start to be held", is_said, |probe| {
+            is_said(probe) && probe.elapsed() >= SHORT_HOLD
+        });
+    }
     assert_eq!(container.health().status, "starting");
 
     wait_held(&container);
@@ -185,7 +183,8 @@ fn a_timeout_below_the_hold_never_makes_it_unhealthy_and_shortens_it() {
     probes.wait(
         "a hold that ends before it is cut",
         |probe| exceeded(probe) || says(probe, "healthy: "),
-        |probe| says(probe, "healthy: ") && probe.elapsed() >= Duration::from_millis(500),
+        // Half of what was cut, at least; an answer that is given at once takes less.
+        |probe| says(probe, "healthy: ") && probe.elapsed() >= Duration::from_secs(2),
     );
     probes.wait_each(4, "every later hold to end by itself", |probe| {
         says(probe, "healthy: ")
@@ -253,7 +252,7 @@ fn after_a_pause_between_two_answers_the_status_is_told_at_once() {
         |probe| probe.start < unpaused,
         |probe| probe.start >= unpaused,
     );
-    container.wait_health("healthy", Duration::from_secs(5));
+    container.wait_health("healthy", LIMIT);
 }
 
 #[test]
