@@ -14,7 +14,6 @@
 //! | [`operations`] | does Docker do what docs/operations.md says of it? |
 //! | [`packaging`] | is what `Dockerfile.probe` builds the probe? |
 //! | [`install`] | does every way into an image that `docs/install.md` names end in a health check? |
-//! | [`engine`] | is what it says of a container what `container:` answers? |
 //! | [`peers`] | do others see an agent, wait for it, and follow what it says? |
 //! | [`compose`] | does the fleet of `examples/compose.yml` come up in order? |
 //! | [`python`] | do the agents of `examples/python` do in containers what they say? |
@@ -36,7 +35,6 @@
 mod commands;
 mod compose;
 mod confined;
-mod engine;
 mod events;
 mod fixture;
 mod grace;

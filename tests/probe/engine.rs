@@ -1,4 +1,4 @@
-//! Containers, as asked of an engine that has trouble. With a real one see `docker/engine.rs`.
+//! Containers, as asked of an engine that has trouble.
 
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
