@@ -96,7 +96,7 @@ mod tests {
         Reply {
             seen,
             text: "what it said".to_owned(),
-            process: None,
+            ..Reply::unasked("")
         }
     }
 

@@ -2,7 +2,7 @@
 //! one becomes a restart command, in a session of its own, once it is told that its process is remembered; one sends alerts.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,11 @@ use ready_probe_sdk::host::Process;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
-use crate::question::{Question, Reply, patience};
-use crate::seen::Seen;
+use crate::asking::patience;
+use crate::question::{Question, Reply};
+use crate::recovery::{Recovery, Shell};
 use crate::shell;
+use crate::stop;
 
 /// The argument by which a child knows its role, and the roles.
 pub const ROLE: &str = "--role";
@@ -35,12 +37,27 @@ const OURS: &str = "READY_KEEPER_";
 const COMMAND: &str = "READY_KEEPER_COMMAND";
 /// What a restart command is told before it begins.
 const GO: &[u8; 1] = b"!";
-const EVAL: &str = "c=$READY_KEEPER_COMMAND; unset READY_KEEPER_COMMAND; eval \"$c\"";
+/// The variable has a name that nobody exports, and a text that begins with `-` is no option.
+const EVAL: &str =
+    "ready_keeper=$READY_KEEPER_COMMAND; unset READY_KEEPER_COMMAND; eval \" $ready_keeper\"";
+/// Which shell reads it, and what is ended before that.
+const RECOVERY: &str = "READY_KEEPER_RECOVERY";
+/// Between this program and whoever started it.
+const NOT_FOR_SERVICES: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
 /// How long the end of what was killed, or has answered, is waited for, and how often it is looked at.
 const REAP: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(2);
-/// A larger output of restart commands begins anew.
+/// A larger output of restart commands is cut.
 const MAX_OUTPUT_BYTES: u64 = 1024 * 1024;
+/// To its last lines.
+const KEPT_OUTPUT_BYTES: u64 = 64 * 1024;
 
 fn myself(role: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
@@ -70,12 +87,7 @@ pub fn ask(questions: &[Question]) -> Vec<Reply> {
 
 /// What is known when nobody could ask.
 pub fn unasked(questions: &[Question], why: &str) -> Vec<Reply> {
-    let nobody = Reply {
-        seen: Seen::CouldNotAsk,
-        text: format!("it could not be asked: {why}"),
-        process: None,
-    };
-    vec![nobody; questions.len()]
+    vec![Reply::unasked(why); questions.len()]
 }
 
 fn try_ask(questions: &[Question]) -> Result<Vec<Reply>, String> {
@@ -156,13 +168,23 @@ pub struct Restart {
 impl Restart {
     /// Starts a process that becomes the command when it is told to [`go`](Self::go), and never if this process ends
     /// before that. Its output goes into a file: a service that it leaves behind would hold a pipe open.
-    pub fn prepare(command: &str, output: &Path) -> Result<Self, String> {
+    pub fn prepare(recovery: &Recovery, output: &Path) -> Result<Self, String> {
         let file = open(output).map_err(|e| format!("{}: {e}", output.display()))?;
         let too = file
             .try_clone()
             .map_err(|e| format!("{}: {e}", output.display()))?;
-        let child = myself(START)
-            .env(COMMAND, command)
+        let rest = Recovery {
+            command: String::new(),
+            ..recovery.clone()
+        };
+        let rest = serde_json::to_string(&rest).map_err(|e| e.to_string())?;
+        let mut child = myself(START);
+        for name in NOT_FOR_SERVICES {
+            child.env_remove(name);
+        }
+        let child = child
+            .env(COMMAND, &recovery.command)
+            .env(RECOVERY, rest)
             .stdin(Stdio::piped())
             .stdout(file)
             .stderr(too)
@@ -232,14 +254,30 @@ fn reap(mut child: Child) {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let is_full = fs::metadata(path).is_ok_and(|meta| meta.len() > MAX_OUTPUT_BYTES);
-    let mut options = OpenOptions::new();
-    options.create(true).mode(0o600);
-    if is_full {
-        // What still writes to the old one keeps it.
-        fs::remove_file(path)?;
+    bound_output(path)?;
+    OpenOptions::new()
+        .create(true)
+        .mode(0o600)
+        .append(true)
+        .open(path)
+}
+
+/// Cuts an output that has become too large to its end. Whoever still writes to it goes on there.
+pub fn bound_output(path: &Path) -> io::Result<()> {
+    let size = fs::metadata(path).map_or(0, |meta| meta.len());
+    if size <= MAX_OUTPUT_BYTES {
+        return Ok(());
     }
-    options.append(true).open(path)
+    let mut file = OpenOptions::new().read(true).append(true).open(path)?;
+    let mut last = Vec::new();
+    file.seek(SeekFrom::Start(size.saturating_sub(KEPT_OUTPUT_BYTES)))?;
+    (&file).take(KEPT_OUTPUT_BYTES).read_to_end(&mut last)?;
+    let whole_lines = last
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    file.set_len(0)?;
+    file.write_all(last.get(whole_lines..).unwrap_or_default())
 }
 
 fn end_group(pid: u32) {
@@ -262,7 +300,45 @@ pub fn become_command() -> String {
         Ok(nothing) => Stdio::from(nothing),
         Err(e) => return format!("/dev/null: {e}"),
     };
-    let shell = shell::find();
-    let error = Command::new(&shell).args(["-c", EVAL]).stdin(input).exec();
+    let recovery = std::env::var(RECOVERY).unwrap_or_default();
+    let recovery: Recovery = match serde_json::from_str(&recovery) {
+        Ok(recovery) => recovery,
+        Err(e) => return format!("{RECOVERY}: {e}"),
+    };
+    if let Some(Err(why)) = recovery.stop.as_ref().map(stop::run) {
+        return why;
+    }
+    let shell = match recovery.shell {
+        Shell::Sh => "/bin/sh".to_owned(),
+        Shell::Bash => shell::find(),
+    };
+    let error = Command::new(&shell)
+        .args(["-c", EVAL])
+        .env_remove(RECOVERY)
+        .stdin(input)
+        .exec();
     format!("{shell} can't be run: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_that_grew_too_large_keeps_its_last_lines_and_its_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.out");
+        let mut writer = open(&path).unwrap();
+        let line = format!("{}\n", "x".repeat(99));
+        for _ in 0..=MAX_OUTPUT_BYTES / 100 {
+            writer.write_all(line.as_bytes()).unwrap();
+        }
+        bound_output(&path).unwrap();
+        writer.write_all(b"last\n").unwrap();
+        let kept = fs::read_to_string(&path).unwrap();
+        assert!(kept.len() as u64 <= KEPT_OUTPUT_BYTES + 5, "{}", kept.len());
+        assert!(kept.starts_with(&line) && kept.ends_with(&format!("{line}last\n")));
+        bound_output(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), kept);
+    }
 }

@@ -17,7 +17,7 @@ pub use asked::{Answered, Ask};
 use crate::account::Account;
 use crate::alert::Alerts;
 use crate::commands::Commands;
-use crate::machine::{self, Act, Hold, Marker, Now, Observation, Phase, State, Wait};
+use crate::machine::{self, Act, Barrier, Hold, Marker, Now, Observation, Phase, State, Wait};
 use crate::markers;
 use crate::memory::{Kept, Memory, wall_ms};
 use crate::orders::{Order, Orders};
@@ -123,7 +123,11 @@ impl Keeper {
         self.order = services.order;
         let named = |service: &Service| service.name.clone();
         let names: Vec<String> = self.services.iter().map(named).collect();
-        let rules = |service: &Service| service.rules.clone();
+        let is_loop = self.manner.pace != Pace::OnePass;
+        let rules = |service: &Service| match is_loop {
+            true => service.rules.clone(),
+            false => service.rules.clone().in_passes(),
+        };
         self.rules = self.services.iter().map(rules).collect();
         let state = |name: &String| kept.services.remove(name).unwrap_or(State::new(now));
         self.states = names.iter().map(state).collect();
@@ -218,10 +222,19 @@ impl Keeper {
         let seen = self.hear(answered, now);
         let orders = self.obey();
         let observed: Vec<Observation> = (0..self.services.len())
-            .map(|number| Observation {
-                seen: seen.get(&number).copied(),
-                marker: self.marker(number),
-                command: self.command(number),
+            .map(|number| {
+                let seen = seen.get(&number).copied();
+                let marker = self.marker(number);
+                let command = self.command(number);
+                let reply = self.slots.get(number).and_then(Slot::last);
+                let reply = reply.filter(|_| seen.is_some());
+                Observation {
+                    seen,
+                    marker,
+                    command,
+                    instance: reply.and_then(|reply| reply.instance),
+                    barrier: reply.map_or(Barrier::Open, |reply| reply.barrier),
+                }
             })
             .collect();
         let acts = machine::pass(&self.rules, &mut self.states, &observed, &self.order, now);
@@ -230,6 +243,7 @@ impl Keeper {
             .filter(|act| !self.is_held_back(*act, now))
             .collect();
         self.follow(&before, now);
+        self.bound_outputs(seen.keys());
         let is_new = self.states != before || !seen.is_empty() || !orders.is_empty();
         if !is_new || self.keep_or_say() {
             for (service, order) in orders {
@@ -240,6 +254,7 @@ impl Keeper {
             match act {
                 Act::Restart(number) => self.restart(number, now),
                 Act::EndCommand(number) => self.end_command(number),
+                Act::EndContainer(number) => self.end_container(number),
             }
         }
         self.tell(&seen, &before);
@@ -316,7 +331,7 @@ impl Keeper {
 
     /// Whether somebody has stopped the service since it was looked at, or nothing is to be done at all.
     fn is_held_back(&mut self, act: Act, now: Now) -> bool {
-        let (Act::Restart(number) | Act::EndCommand(number)) = act;
+        let (Act::Restart(number) | Act::EndCommand(number) | Act::EndContainer(number)) = act;
         let is_restart = matches!(act, Act::Restart(_));
         let marker = self.marker(number);
         let Some(state) = self.states.get_mut(number) else {
@@ -372,7 +387,7 @@ impl Keeper {
         for ((rules, state), slot) in of_each {
             let waits = matches!(
                 state.phase,
-                Phase::Waiting(Wait::Needs) | Phase::Held(Hold::Needs)
+                Phase::Waiting(Wait::Needs) | Phase::Held(Hold::Needs | Hold::NeedsFailed)
             );
             if waits && rules.needs.iter().any(|need| back.contains(need)) {
                 slot.hurry();

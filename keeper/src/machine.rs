@@ -7,10 +7,13 @@
 mod gates;
 mod state;
 
-pub use state::{Calm, Command, Hold, Marker, Now, Observation, Phase, State, Wait};
+pub use state::{
+    Barrier, Calm, Command, Due, Hold, Instance, Marker, Now, Observation, Phase, State, Wait,
+};
 
-use crate::rules::Rules;
+use crate::rules::{PROOF_HOLDS_MS, Rules};
 use crate::seen::Seen;
+use gates::Candidate;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub enum Act {
     Restart(usize),
     /// End it: it takes too long.
     EndCommand(usize),
+    /// End the container, by its process 1: this service can't be helped.
+    EndContainer(usize),
 }
 
 /// One pass over all services, in an order in which each comes after those that it needs.
@@ -30,39 +35,30 @@ pub fn pass(
     now: Now,
 ) -> Vec<Act> {
     let mut acts = Vec::new();
-    let mut proven = Vec::new();
+    let mut candidates = Vec::new();
     for &number in order {
         let needs_work = gates::needs_work(rules, states, number);
-        let (Some(rules), Some(state), Some(observation)) = (
+        let (Some(own), Some(state), Some(observation)) = (
             rules.get(number),
             states.get_mut(number),
             observed.get(number),
         ) else {
             continue;
         };
-        match hear(rules, state, *observation, needs_work, now) {
-            Next::Stay => {}
-            Next::Gates => proven.push(number),
+        let is_proven = match hear(own, state, *observation, needs_work, now) {
+            Next::Stay => false,
+            Next::Gates => true,
             Next::EndCommand => {
                 acts.push(Act::EndCommand(number));
                 // One that says meanwhile that it is starting denies the proof.
-                if state.phase == Phase::Restarting {
-                    proven.push(number);
-                }
+                matches!(state.phase, Phase::Restarting | Phase::Verifying)
             }
+        };
+        if is_proven || gates::is_due(rules, states, number, observation) {
+            candidates.push(Candidate { number, is_proven });
         }
     }
-    gates::open(rules, states, &proven, now, &mut acts);
-    for &number in order {
-        let seen = observed
-            .get(number)
-            .and_then(|observation| observation.seen);
-        if seen.is_some_and(|seen| matches!(seen, Seen::Pass | Seen::Bad(_)))
-            && gates::open_for_person(rules, states, number, now)
-        {
-            acts.push(Act::Restart(number));
-        }
-    }
+    gates::open(rules, states, observed, &candidates, now, &mut acts);
     acts
 }
 
@@ -81,21 +77,23 @@ fn hear(
 ) -> Next {
     match observation.marker {
         Marker::Present => {
-            state.trust();
+            state.forget();
             state.enter(Phase::Paused, now);
             return Next::Stay;
         }
         Marker::Unreadable => {
-            state.trust();
+            state.forget();
             state.enter(Phase::Held(Hold::Marker), now);
             return Next::Stay;
         }
         Marker::Absent => {}
     }
     if matches!(state.phase, Phase::Paused | Phase::Held(Hold::Marker)) {
-        // Nothing from before counts.
-        state.trust();
+        state.forget();
         state.enter(Phase::Starting, now);
+    }
+    if let Some(instance) = observation.instance {
+        notice(state, instance, now);
     }
     if state.phase == Phase::Restarting {
         return hear_restarting(rules, state, observation, now);
@@ -104,29 +102,66 @@ fn hear(
         return Next::Stay;
     };
     let passed = state.run_clocks(seen, now);
+    if (seen, observation.barrier) == (Seen::Pass, Barrier::Needs) {
+        if state.phase != Phase::Verifying || state.in_phase_ms >= rules.delay_ms {
+            state.passes();
+            state.enter(Phase::Waiting(Wait::Needs), now);
+        }
+        return Next::Stay;
+    }
+    let needs_work = needs_work && observation.barrier != Barrier::Needs;
     match state.phase {
         Phase::Starting => hear_starting(rules, state, seen, now),
         Phase::Healthy | Phase::Probation => hear_calm(rules, state, seen, now),
         Phase::Suspect => return hear_suspect(rules, state, seen, passed, now),
-        Phase::Waiting(Wait::Needs) if needs_work && seen != Seen::CouldNotAsk => {
+        Phase::Waiting(Wait::Needs) | Phase::Held(Hold::Needs | Hold::NeedsFailed)
+            if needs_work && seen != Seen::CouldNotAsk =>
+        {
             // It has its whole startup: it may come back by itself.
             state.trust();
             state.enter(Phase::Starting, now);
             hear_starting(rules, state, seen, now);
         }
         Phase::Waiting(_) | Phase::Held(_) | Phase::Backoff | Phase::Failed => {
-            return hear_stopped(state, seen, passed, now);
+            return hear_stopped(rules, state, seen, passed, now);
         }
-        Phase::Verifying => return hear_verifying(rules, state, seen, now),
+        Phase::Verifying => return hear_verifying(rules, state, seen, observation, now),
         // Both are dealt with above.
         Phase::Restarting | Phase::Paused => {}
     }
     Next::Stay
 }
 
+/// Which life of it this is. Whoever has restarted it meanwhile has acted, and it has its whole startup.
+fn notice(state: &mut State, instance: Instance, now: Now) {
+    let known = state.instance.replace(instance);
+    if known.is_some_and(|known| known.id == instance.id) {
+        return;
+    }
+    let is_new = match state.phase {
+        // Its startup begins with it.
+        Phase::Starting => true,
+        Phase::Healthy | Phase::Probation => {
+            known.is_some_and(|known| instance.began_ms > known.began_ms)
+        }
+        Phase::Suspect | Phase::Waiting(_) | Phase::Held(_) | Phase::Backoff | Phase::Failed => {
+            instance.began_ms > state.suspected_ms
+        }
+        // That is our own doing.
+        Phase::Restarting | Phase::Verifying | Phase::Paused => false,
+    };
+    if is_new {
+        state.trust();
+        state.enter(Phase::Starting, now);
+        state.in_phase_ms = now.mono_ms.saturating_sub(instance.began_ms);
+        state.heard_ms = Some(now.mono_ms);
+    }
+}
+
 fn hear_starting(rules: &Rules, state: &mut State, seen: Seen, now: Now) {
     match seen {
         Seen::Pass => {
+            state.passes();
             let works = if state.attempts > 0 {
                 Phase::Probation
             } else {
@@ -185,7 +220,7 @@ fn hear_suspect(rules: &Rules, state: &mut State, seen: Seen, passed: u64, now: 
             Next::Stay
         }
         Seen::Bad(cause) => {
-            state.count(cause, passed);
+            state.count(cause, passed, now);
             if state.is_proven(rules) {
                 Next::Gates
             } else {
@@ -197,10 +232,10 @@ fn hear_suspect(rules: &Rules, state: &mut State, seen: Seen, passed: u64, now: 
 }
 
 /// Waiting, held, backing off or given up.
-fn hear_stopped(state: &mut State, seen: Seen, passed: u64, now: Now) -> Next {
+fn hear_stopped(rules: &Rules, state: &mut State, seen: Seen, passed: u64, now: Now) -> Next {
     match seen {
         Seen::Pass => {
-            state.trust();
+            state.passes();
             state.enter(Phase::Probation, now);
             Next::Stay
         }
@@ -210,8 +245,17 @@ fn hear_stopped(state: &mut State, seen: Seen, passed: u64, now: Now) -> Next {
             Next::Stay
         }
         Seen::Bad(cause) => {
-            state.count(cause, passed);
-            Next::Gates
+            if now.mono_ms.saturating_sub(state.bad_ms) > PROOF_HOLDS_MS {
+                // Meanwhile somebody may have mended it.
+                state.suspect(cause, Calm::Probation, now);
+                return Next::Stay;
+            }
+            state.count(cause, passed, now);
+            if state.is_proven(rules) {
+                Next::Gates
+            } else {
+                Next::Stay
+            }
         }
         Seen::CouldNotAsk => Next::Stay,
     }
@@ -240,22 +284,42 @@ fn hear_restarting(rules: &Rules, state: &mut State, observation: Observation, n
     }
 }
 
-fn hear_verifying(rules: &Rules, state: &mut State, seen: Seen, now: Now) -> Next {
+fn hear_verifying(
+    rules: &Rules,
+    state: &mut State,
+    seen: Seen,
+    observation: Observation,
+    now: Now,
+) -> Next {
     match seen {
         Seen::Pass if state.in_phase_ms >= rules.delay_ms => {
-            state.trust();
+            state.passes();
+            let (old, found) = (state.replaced, observation.instance);
+            if old.is_some_and(|old| found.is_some_and(|found| found.id == old.id)) {
+                // It works again, and was not restarted.
+                state.fail(now);
+            }
             state.enter(Phase::Probation, now);
             Next::Stay
         }
         Seen::Bad(cause) if state.in_phase_ms >= rules.delay_ms + rules.startup_ms => {
-            state.count(cause, 0);
+            state.count(cause, 0, now);
             state.fail(now);
-            Next::Gates
+            match observation.command {
+                Command::Ended => Next::Gates,
+                Command::Running => Next::EndCommand,
+            }
         }
         Seen::Pass | Seen::Bad(_) | Seen::NotNow | Seen::CouldNotAsk => Next::Stay,
     }
 }
 
+#[cfg(test)]
+mod limits_tests;
+#[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod stream_tests;
 #[cfg(test)]

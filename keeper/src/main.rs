@@ -6,6 +6,7 @@
 mod account;
 mod alert;
 mod askers;
+mod asking;
 mod children;
 mod cli;
 mod commands;
@@ -18,8 +19,10 @@ mod once;
 mod orders;
 mod people;
 mod person;
+mod process_one;
 mod processes;
 mod question;
+mod recovery;
 mod rules;
 mod run;
 mod schedule;
@@ -27,6 +30,8 @@ mod seen;
 mod services;
 mod shell;
 mod status;
+mod stood_still;
+mod stop;
 mod voice;
 
 use std::io;
@@ -83,7 +88,7 @@ fn obey(cli: Cli) -> u8 {
 
 fn role_of(name: Option<&str>) -> u8 {
     let why = match name {
-        Some(children::ASK) => match question::answer(io::stdin(), io::stdout()) {
+        Some(children::ASK) => match asking::answer(io::stdin(), io::stdout()) {
             Ok(()) => return OK,
             Err(why) => why,
         },
@@ -110,8 +115,7 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
             "--config is missing: it names the file of services",
         ));
     };
-    let config = services::named(config.clone())?;
-    let read = || services::read(&config, options.container.as_deref());
+    let read = || services::read(config, options.container.as_deref());
     let services = read()?;
     let memory = match Memory::open(&options.state.dir, keeps) {
         Ok(memory) => memory,
@@ -127,7 +131,8 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
     let told = find(&services)?;
     let mut alerts = Alerts::new(&options.state.dir);
     // What is only tried is nobody's concern.
-    if !options.dry_run {
+    let dry_run = options.dry_run || services.dry_run;
+    if !dry_run {
         alerts.tell_to(told.channels, told.subjects);
     }
     let manner = Manner {
@@ -138,7 +143,7 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
             Keeps::Once => Pace::OnePass,
         },
         markers: options.markers.dir.clone(),
-        dry_run: options.dry_run,
+        dry_run,
     };
     let mut keeper = Keeper::open(services, memory, alerts, manner)?;
     let works = match keeps {
@@ -158,8 +163,8 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
 
 /// Sends one message to each channel, and says what came of it.
 fn test_alerts(options: &Alert) -> Result<u8, Refusal> {
-    let path = services::named(options.config.clone())?;
-    let services = services::read(&path, options.container.as_deref())?;
+    let path = &options.config;
+    let services = services::read(path, options.container.as_deref())?;
     let people = people(&services, options.container.as_deref(), |name| {
         PathBuf::from(name)
     })?;

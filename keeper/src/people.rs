@@ -1,11 +1,12 @@
 //! Who is told of which service, and what is said of it: from the settings, without secrets. It leaves this machine.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ready_probe_sdk::connect::env_or_file::Lookup;
 
 use crate::alert::message::{Subject, Subjects};
-use crate::alert::settings::{Channel, Hidden, NTFY_URL, ntfy_of_environment};
+use crate::alert::settings::{Channel, ChannelFields, Hidden, NTFY_URL, ntfy_of_environment};
 use crate::services::{Service, Services};
 use crate::shell;
 
@@ -30,10 +31,12 @@ pub fn find(
 ) -> Result<People, String> {
     let ntfy = ntfy_of_environment(lookup)?;
     let mut people = People::default();
+    let named = named(services)?;
     for service in &services.all {
         let mut told = Vec::new();
         for name in service.alert.iter().filter(|name| !name.trim().is_empty()) {
-            match channel(name, ntfy.as_ref()) {
+            let known = named.get(name).cloned();
+            match known.map_or_else(|| channel(name, ntfy.as_ref()), Ok) {
                 Ok(channel) => {
                     told.push(channel.name.clone());
                     if !people.channels.contains(&channel) {
@@ -53,12 +56,29 @@ pub fn find(
             channels: told,
             container: container.map(str::to_owned),
             check: service.question.shown(),
-            restart: service.restart.as_deref().map(shell::program),
+            restart: service
+                .restart
+                .as_ref()
+                .map(|restart| shell::program(&restart.command)),
             log: log(service, &output_of),
         };
         people.subjects.insert(service.name.clone(), subject);
     }
     Ok(people)
+}
+
+/// The tables `[alert.NAME]`.
+fn named(services: &Services) -> Result<BTreeMap<String, Channel>, String> {
+    let channel = |(name, table): (&String, &toml::Value)| {
+        let fields: ChannelFields = table
+            .clone()
+            .try_into()
+            .map_err(|e: toml::de::Error| format!("[alert.{name}]: {}", e.message()))?;
+        let channel = fields.channel(name);
+        let channel = channel.map_err(|e| format!("[alert.{name}]: {e}"))?;
+        Ok((name.clone(), channel))
+    };
+    services.alerts.iter().map(channel).collect()
 }
 
 /// A topic is one of the ntfy server that the environment names.

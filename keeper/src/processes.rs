@@ -1,55 +1,296 @@
-//! Does a process match, as `pgrep -f` finds it? A regular expression over whole command lines; never this program, what
-//! started it, or what has ended.
+//! The processes of this container, looked at once for all who ask about them.
+//!
+//! Two grammars: a regular expression over whole command lines, as `pgrep -f` has it, and the part of a command line of
+//! the target `process:`. Neither finds this program or what it has started, who only repeats the command line of another,
+//! or what has ended.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 
-use ready_probe::check::process::find;
+use ready_probe::check::process::{INIT_WRAPPERS, find, judge};
 use ready_probe::outcome::Outcome;
-use ready_probe_sdk::host;
+use ready_probe_sdk::clock;
+use ready_probe_sdk::host::{self, Stat};
 use regex_lite::Regex;
 
-const FOUND: &str = "process ";
+use crate::machine::Instance;
 
-/// Looks for one.
-pub fn ask(pattern: &str) -> Outcome {
-    let regex = match Regex::new(pattern) {
-        Ok(regex) => regex,
-        Err(e) => return Outcome::unknown(format!("no regular expression: {e}")),
-    };
-    // A kernel thread has no arguments, and would match a pattern that matches nothing.
-    let found = find(&ancestors(std::process::id()), |pid, argv| {
-        !argv.is_empty() && regex.is_match(&argv.join(" ")) && lives(pid)
-    });
-    match found {
-        Ok(found) => match (found.pids.first(), found.hidden) {
-            (Some(pid), _) => Outcome::Pass(format!("{FOUND}{pid}")),
-            (None, true) => Outcome::unknown("no process matches, and others can't be looked at"),
-            (None, false) => Outcome::fail("no process matches"),
-        },
-        Err(cause) => Outcome::Unknown(cause),
+/// Programs of ours, which have the names of services on their command lines.
+const OURS: [&str; 2] = ["ready-keeper", "ready-probe"];
+const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "busybox", "zsh"];
+
+/// Which processes are meant.
+#[derive(Debug, Clone)]
+pub enum Pattern {
+    /// Those whose command lines match.
+    Regex(Regex),
+    /// Those whose command lines contain this.
+    Part(String),
+}
+
+impl Pattern {
+    fn is_in(&self, text: &str) -> bool {
+        match self {
+            Self::Regex(regex) => regex.is_match(text),
+            Self::Part(part) => text.contains(part.as_str()),
+        }
     }
 }
 
-/// The process of such an answer, with its start.
-pub fn found(text: &str) -> Option<(u32, u64)> {
-    let pid = text.strip_prefix(FOUND)?.parse().ok()?;
-    Some((pid, host::stat_of(pid)?.start))
+/// What runs here.
+#[derive(Debug)]
+pub struct Running {
+    all: Vec<(u32, Vec<String>)>,
+    /// Others can't be looked at.
+    hidden: bool,
+    /// This process and all that led to it.
+    ancestors: HashSet<u32>,
 }
 
-fn lives(pid: u32) -> bool {
-    host::stat_of(pid).is_some_and(|stat| !stat.has_ended())
+/// One that matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Match {
+    /// Its id.
+    pub pid: u32,
+    /// Its parent's.
+    pub ppid: u32,
+    /// Field 22 of `/proc/PID/stat`.
+    pub start: u64,
 }
 
-/// This process and all that started it: a shell of cron's may have the pattern on its command line.
+/// What a process is to whoever looks for a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It may be the service.
+    Candidate,
+    /// It has another's command line in its own.
+    Repeats,
+    /// It started this program: the service, or a script that looks after it.
+    Doubtful,
+}
+
+impl Running {
+    /// Looks. The error says why nothing can be seen.
+    pub fn look() -> Result<Self, String> {
+        let me = std::process::id();
+        let all = RefCell::new(Vec::new());
+        let found = find(&HashSet::from([me]), |pid, argv| {
+            // A kernel thread has no arguments, and would match a pattern that matches nothing.
+            if !argv.is_empty() {
+                all.borrow_mut().push((pid, argv.to_vec()));
+            }
+            false
+        })?;
+        Ok(Self {
+            all: all.into_inner(),
+            hidden: found.hidden,
+            ancestors: ancestors(me),
+        })
+    }
+
+    /// Those that match and live.
+    pub fn matching(&self, pattern: &Pattern) -> Vec<Match> {
+        self.of_role(pattern, Role::Candidate)
+    }
+
+    /// Whether this program was started by it.
+    pub fn started_us(&self, pid: u32) -> bool {
+        self.ancestors.contains(&pid)
+    }
+
+    fn of_role(&self, pattern: &Pattern, wanted: Role) -> Vec<Match> {
+        let me = std::process::id();
+        let candidates = self.all.iter().filter(|(pid, argv)| {
+            pattern.is_in(&argv.join(" ")) && role(argv, self.started_us(*pid), pattern) == wanted
+        });
+        candidates
+            .filter_map(|(pid, _)| {
+                let Stat { ppid, start, .. } =
+                    host::stat_of(*pid).filter(|stat| !stat.has_ended())?;
+                // A command of another check may hold the pattern.
+                let is_ours = ancestors(*pid).contains(&me);
+                (!is_ours).then_some(Match {
+                    pid: *pid,
+                    ppid,
+                    start,
+                })
+            })
+            .collect()
+    }
+
+    /// Whether so many match, and which they are.
+    pub fn ask(&self, pattern: &Pattern, min: usize) -> (Outcome, Vec<Match>) {
+        let matching = self.matching(pattern);
+        let outcome = match matching.first() {
+            Some(first) if min == 1 => Outcome::Pass(format!("process {}", first.pid)),
+            Some(_) | None => judge(matching.len(), self.hidden, min),
+        };
+        let is_no = !outcome.passes();
+        let doubtful = if is_no {
+            self.of_role(pattern, Role::Doubtful)
+        } else {
+            Vec::new()
+        };
+        match doubtful.first() {
+            Some(one) => (
+                Outcome::unknown(format!(
+                    "no process matches but {}, a script that started ready-keeper",
+                    one.pid
+                )),
+                matching,
+            ),
+            None => (outcome, matching),
+        }
+    }
+}
+
+/// Only of what started this program can be said that it repeats the command line of another by accident: cron's shell
+/// does, and whatever else has this program's arguments among its own.
+fn role(argv: &[String], started_us: bool, pattern: &Pattern) -> Role {
+    let Some(program) = argv.first() else {
+        return Role::Repeats;
+    };
+    let name = base_name(program);
+    let is_wrapper = INIT_WRAPPERS.contains(&name) || OURS.contains(&name);
+    // Looked for by its own name, it is meant.
+    if is_wrapper && !pattern.is_in(program) {
+        return Role::Repeats;
+    }
+    if !started_us {
+        return Role::Candidate;
+    }
+    let names_us = argv
+        .iter()
+        .skip(1)
+        .any(|word| OURS.contains(&base_name(word)));
+    let is_shell = SHELLS.contains(&name.trim_start_matches('-'));
+    let reads_text = argv.iter().skip(1).any(|word| word == "-c");
+    match (names_us, is_shell, reads_text) {
+        (true, false, _) if pattern.is_in(program) => Role::Candidate,
+        (true, ..) | (false, true, true) => Role::Repeats,
+        (false, true, false) => Role::Doubtful,
+        (false, false, _) => Role::Candidate,
+    }
+}
+
+fn base_name(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
+}
+
+/// The youngest of them that none of the others has started: workers come and go.
+pub fn youngest(matching: &[Match]) -> Option<Match> {
+    let is_root = |one: &&Match| !matching.iter().any(|other| other.pid == one.ppid);
+    let roots = matching.iter().filter(is_root);
+    roots.max_by_key(|one| one.start).copied()
+}
+
+/// The life of a process.
+pub fn instance(pid: u32, start: u64) -> Instance {
+    let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
+    // At the latest: the kernel tells the tick in which it began.
+    let started_ms = start.saturating_add(1).saturating_mul(1_000) / ticks_per_second;
+    let age_ms = clock::millis(clock::since_boot()).saturating_sub(started_ms);
+    Instance {
+        // Process ids have 22 bits: PID_MAX_LIMIT, see proc_sys_kernel(5).
+        id: start << 22 | u64::from(pid),
+        began_ms: clock::mono_ms().saturating_sub(age_ms),
+    }
+}
+
+/// A process and all that led to it.
 fn ancestors(pid: u32) -> HashSet<u32> {
     let mut ancestors = HashSet::from([pid]);
     let mut next = host::stat_of(pid);
     while let Some(stat) = next {
-        // Process 1 may be the service's own: a container's only other program.
-        if stat.ppid <= 1 || !ancestors.insert(stat.ppid) {
+        // The parent of what `docker exec` starts is outside of the namespace: 0.
+        if stat.ppid == 0 || !ancestors.insert(stat.ppid) {
             break;
         }
         next = host::stat_of(stat.ppid);
     }
     ancestors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(pid: u32, ppid: u32, start: u64) -> Match {
+        Match { pid, ppid, start }
+    }
+
+    #[test]
+    fn the_youngest_is_no_worker_of_another() {
+        let (master, worker, other) = (one(10, 1, 100), one(11, 10, 900), one(20, 1, 500));
+        assert_eq!(youngest(&[]), None);
+        assert_eq!(youngest(&[worker, master]), Some(master));
+        assert_eq!(youngest(&[master, worker, other]), Some(other));
+        assert_eq!(youngest(&[worker]), Some(worker));
+    }
+
+    #[test]
+    fn a_life_began_when_its_process_did() {
+        let (me, start) = host::myself();
+        let start = start.unwrap();
+        let life = instance(me, start);
+        assert!(life.began_ms <= clock::mono_ms());
+        assert_eq!(life.id, instance(me, start).id);
+        assert_ne!(life.id, instance(me + 1, start).id);
+        assert_ne!(life.id, instance(me, start + 1).id);
+    }
+
+    #[test]
+    fn who_only_repeats_a_command_line_is_no_service() {
+        let part = |text: &str| Pattern::Part(text.to_owned());
+        let table = [
+            // command line, whether it started us, pattern, role
+            ("minio server /data", false, "minio", Role::Candidate),
+            ("sh -c minio", false, "minio", Role::Candidate),
+            ("tini -- minio", false, "minio", Role::Repeats),
+            ("/sbin/tini -- minio", false, "tini", Role::Candidate),
+            (
+                "ready-keeper run --config /etc/minio.toml",
+                false,
+                "minio",
+                Role::Repeats,
+            ),
+            ("ready-probe run -- minio", false, "minio", Role::Repeats),
+            ("/usr/sbin/cron -f", true, "cron", Role::Candidate),
+            ("python3 worker.py", true, "worker", Role::Candidate),
+            (
+                "sudo ready-keeper once --config /etc/minio.json",
+                true,
+                "minio",
+                Role::Repeats,
+            ),
+            (
+                "python3 /srv/x.py /bin/ready-keeper",
+                true,
+                "python3",
+                Role::Candidate,
+            ),
+            ("/bin/sh -c minio-health", true, "minio", Role::Repeats),
+            ("bash /opt/minio-health.sh", true, "minio", Role::Doubtful),
+            ("-bash", true, "bash", Role::Doubtful),
+        ];
+        for (line, started_us, pattern, want) in table {
+            let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(role(&argv, started_us, &part(pattern)), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn this_program_is_not_found_and_what_it_started_is_not_either() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("61.5")
+            .spawn()
+            .unwrap();
+        let running = Running::look().unwrap();
+        let found = running.matching(&Pattern::Part("sleep 61.5".to_owned()));
+        let any = running.matching(&Pattern::Regex(Regex::new("").unwrap()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, []);
+        assert!(!any.iter().any(|one| one.pid == std::process::id()));
+    }
 }

@@ -1,45 +1,48 @@
-//! What a service is asked, and asking it: by the engine, in a process of its own.
+//! What a service is asked, and what is asked before it may be restarted.
 
-use std::io::{Read, Write};
 use std::time::Duration;
 
-use ready_probe::check::{self, Context};
-use ready_probe::event_loop;
-use ready_probe::outcome::Outcome;
 use ready_probe::redact::{Secrets, one_line};
 use ready_probe::target::options::Options;
+use ready_probe::target::variables::Unusable;
 use ready_probe::target::{Kind, Target};
-use ready_probe::time_limit::TimeLimit;
-use ready_probe_sdk::clock;
-use ready_probe_sdk::connect::Endpoint;
+use ready_probe::verdict::Scope;
 use ready_probe_sdk::connect::address::redacted_url;
-use ready_probe_sdk::folder::Folder;
-use ready_probe_sdk::host::Epoch;
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::processes;
-use crate::seen::{Asked, Heard, Seen, judge};
+use crate::machine::{Barrier, Instance};
+use crate::processes::Pattern;
+use crate::recovery::Whose;
+use crate::seen::Seen;
 use crate::shell;
 
-/// How long somebody who accepts connections takes to do so.
-const DOOR: Duration = Duration::from_secs(1);
+/// The keeper's own secrets: no check sees them.
+const OURS: &str = "READY_KEEPER_";
 /// Longer addresses and patterns are cut where people read them.
 const MAX_SHOWN_CHARS: usize = 200;
-/// What an answer may take beyond its time until it is told.
-const MARGIN: Duration = Duration::from_secs(1);
 
-/// One question.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// All that one service is asked in one pass.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Question {
-    /// What.
-    pub what: What,
-    /// Within which time it has to be answered.
+    /// Whether it works.
+    pub checks: Vec<What>,
+    /// What it can't work without. Asked where it does not.
+    pub needs: Vec<What>,
+    /// What has to pass, or a restart would not help. Asked where it does not work.
+    pub inhibit: Vec<What>,
+    /// Both are asked, even where it works.
+    pub always: bool,
+    /// Whose life it is, where that is configured.
+    pub of: Option<Whose>,
+    /// An agent that says `not_ready` is taken at its word.
+    pub no_counts: bool,
+    /// Within which time each has to be answered that has no time limit of its own.
     pub timeout_ms: u64,
 }
 
 /// What can be asked.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// Whether a URL answers with a status from 200 to 399.
@@ -55,6 +58,8 @@ pub enum What {
     Process(String),
     /// Whether a shell command exits with 0.
     Command(String),
+    /// A target of the probe, as it is written.
+    Target(String),
 }
 
 /// An answer, for the machine and for people.
@@ -66,244 +71,191 @@ pub struct Reply {
     pub text: String,
     /// A process that was found, by id and start: its end is news of the service.
     pub process: Option<(u32, u64)>,
+    /// Which life of the service was seen.
+    pub instance: Option<Instance>,
+    /// What stands in the way of a restart.
+    pub barrier: Barrier,
+}
+
+impl Reply {
+    /// Nobody could ask.
+    pub fn unasked(why: &str) -> Self {
+        Self {
+            seen: Seen::CouldNotAsk,
+            text: format!("it could not be asked: {why}"),
+            process: None,
+            instance: None,
+            barrier: Barrier::Open,
+        }
+    }
 }
 
 impl Question {
     /// Whether it can be asked at all.
     pub fn check(&self) -> Result<(), String> {
-        let key = match &self.what {
-            What::Http(_) => "endpoint",
-            What::Tcp { .. } => "host, port",
-            What::Process(pattern) => {
-                let parsed = Regex::new(pattern).map(drop);
-                return parsed.map_err(|e| format!("process_name: no regular expression: {e}"));
+        let mut own = 0;
+        for what in &self.checks {
+            let target = self.parse(what).map_err(|e| what.placed(&e))?;
+            if target.optional {
+                return Err(format!(
+                    "check: {} decides nothing, it is only reported: it may stand under inhibit",
+                    target.label()
+                ));
             }
-            What::Command(_) => return Ok(()),
-        };
-        self.target(&mut Secrets::default())
-            .map(drop)
-            .map_err(|e| format!("{key}: {e}"))
+            own += usize::from(target.scope == Scope::Own);
+        }
+        if own == 0 {
+            return Err(
+                "check: all of it is about others, and proves nothing of this service: #scope=own says otherwise"
+                    .to_owned(),
+            );
+        }
+        for (key, all) in [("needs", &self.needs), ("inhibit", &self.inhibit)] {
+            for what in all {
+                self.parse(what).map_err(|e| format!("{key}: {e}"))?;
+            }
+        }
+        Ok(())
     }
 
+    /// For people, without secrets.
+    pub fn shown(&self) -> String {
+        let shown = self.checks.iter().map(|what| what.shown(self.timeout_ms));
+        shown.collect::<Vec<String>>().join(", ")
+    }
+
+    fn parse(&self, what: &What) -> Result<Target, String> {
+        what.target(self.timeout_ms, &mut Secrets::default())
+    }
+
+    /// The longest that it takes to ask one after another: the checks, and what stands in the way.
+    pub fn patience(&self) -> Duration {
+        let longest = |all: &[What]| {
+            let limits = all.iter().filter_map(|what| self.parse(what).ok()?.timeout);
+            limits.max().unwrap_or_default()
+        };
+        longest(&self.checks) + longest(&self.needs).max(longest(&self.inhibit))
+    }
+}
+
+impl What {
     /// As the engine asks it.
-    fn target(&self, secrets: &mut Secrets) -> Result<Target, String> {
-        let mut target = match &self.what {
-            What::Http(endpoint) => {
+    pub fn target(&self, timeout_ms: u64, secrets: &mut Secrets) -> Result<Target, String> {
+        let mut target = match self {
+            Self::Http(endpoint) => {
                 // As curl does: what stands behind # is never sent.
                 let sent = endpoint.split('#').next().unwrap_or_default();
-                if !["http://", "https://"]
-                    .iter()
-                    .any(|scheme| sent.starts_with(scheme))
-                {
-                    return Err("it is written http://HOST:PORT/PATH".to_owned());
-                }
                 // The service is this container's, whatever its address.
-                Target::parse(
-                    &format!("{sent}#status=200-399&scope=own"),
-                    Options::default(),
-                    secrets,
-                )?
+                let text = format!("{sent}#status=200-399&scope=own");
+                Target::parse(&text, Options::default(), secrets)?
             }
-            What::Tcp { host, port } => {
+            Self::Tcp { host, port } => {
                 let host = if host.contains(':') && !host.starts_with('[') {
                     format!("[{host}]")
                 } else {
                     host.clone()
                 };
-                Target::parse(
-                    &format!("tcp://{host}:{port}#scope=own"),
-                    Options::default(),
-                    secrets,
-                )?
+                let text = format!("tcp://{host}:{port}#scope=own");
+                Target::parse(&text, Options::default(), secrets)?
             }
-            What::Process(pattern) => Target {
-                kind: Kind::Process {
-                    pattern: pattern.clone(),
-                    min: 1,
-                },
-                ..Target::agents()
-            },
-            What::Command(command) => Target {
+            Self::Process(pattern) => {
+                regex(pattern)?;
+                Target {
+                    kind: Kind::Process {
+                        pattern: pattern.clone(),
+                        min: 1,
+                    },
+                    redacted: "process".to_owned(),
+                    ..Target::agents()
+                }
+            }
+            Self::Command(command) => Target {
                 kind: Kind::Exec(vec![shell::find(), "-c".to_owned(), command.clone()]),
                 redacted: "exec:command".to_owned(),
                 ..Target::agents()
             },
+            Self::Target(text) => configured(text, secrets)?,
         };
-        target.timeout = Some(Duration::from_millis(self.timeout_ms));
+        target
+            .timeout
+            .get_or_insert(Duration::from_millis(timeout_ms));
         Ok(target)
     }
 
     /// For people, without secrets.
-    pub fn shown(&self) -> String {
-        match &self.what {
-            What::Http(endpoint) => {
+    fn shown(&self, timeout_ms: u64) -> String {
+        match self {
+            Self::Http(endpoint) => {
                 let sent = endpoint.split('#').next().unwrap_or_default();
                 format!(
                     "HTTP GET {}",
                     one_line(&redacted_url(sent), MAX_SHOWN_CHARS)
                 )
             }
-            What::Tcp { host, port } => format!("TCP {host}:{port}"),
-            What::Process(pattern) => format!("process {}", one_line(pattern, MAX_SHOWN_CHARS)),
-            What::Command(command) => format!("command {}", shell::program(command)),
+            Self::Tcp { host, port } => format!("TCP {host}:{port}"),
+            Self::Process(pattern) => format!("process {}", one_line(pattern, MAX_SHOWN_CHARS)),
+            Self::Command(command) => format!("command {}", shell::program(command)),
+            Self::Target(_) => self
+                .target(timeout_ms, &mut Secrets::default())
+                .map_or_else(|why| why, |target| target.redacted),
         }
     }
 
-    /// The process that an answer has found.
-    fn process(&self, outcome: &Outcome) -> Option<(u32, u64)> {
-        match (&self.what, outcome) {
-            (What::Process(_), Outcome::Pass(text)) => processes::found(text),
-            (
-                What::Process(_) | What::Http(_) | What::Tcp { .. } | What::Command(_),
-                Outcome::Pass(_) | Outcome::Blemished(_) | Outcome::Fail(_) | Outcome::Unknown(_),
-            ) => None,
+    /// Which processes it is about, and how many of them.
+    pub fn processes(&self, target: &Target) -> Option<(Pattern, usize)> {
+        match (self, &target.kind) {
+            (Self::Process(pattern), _) => Some((Pattern::Regex(regex(pattern).ok()?), 1)),
+            (_, Kind::Process { pattern, min }) => Some((Pattern::Part(pattern.clone()), *min)),
+            (Self::Http(_) | Self::Tcp { .. } | Self::Command(_) | Self::Target(_), _) => None,
         }
     }
 
-    fn asked(&self) -> Asked {
-        match self.what {
-            What::Http(_) => Asked::Server,
-            What::Tcp { .. } => Asked::Door,
-            What::Process(_) => Asked::Process,
-            What::Command(_) => Asked::Command,
+    /// An error, with the key at which it stands.
+    fn placed(&self, e: &str) -> String {
+        match self {
+            Self::Http(_) => format!("health_check: endpoint: {e}"),
+            Self::Tcp { .. } => format!("health_check: host, port: {e}"),
+            Self::Process(_) => format!("health_check: process_name: {e}"),
+            Self::Command(_) => format!("health_check: command: {e}"),
+            Self::Target(_) => format!("check: {e}"),
         }
     }
 }
 
-/// How long all of them may take together: they are asked at once.
-pub fn patience(questions: &[Question]) -> Duration {
-    let longest = questions.iter().map(|question| question.timeout_ms).max();
-    Duration::from_millis(longest.unwrap_or(0)) + MARGIN + DOOR + MARGIN
+/// A regular expression as `pgrep -f` reads it: a dot may be the end of a line.
+fn regex(pattern: &str) -> Result<Regex, String> {
+    let built = RegexBuilder::new(pattern)
+        .dot_matches_new_line(true)
+        .build();
+    built.map_err(|e| format!("no regular expression: {e}"))
 }
 
-/// The other side: reads questions, asks them, and writes the replies, in their order.
-pub fn answer(mut input: impl Read, mut output: impl Write) -> Result<(), String> {
-    let mut text = String::new();
-    input
-        .read_to_string(&mut text)
-        .map_err(|e| format!("questions can't be read: {e}"))?;
-    let questions: Vec<Question> =
-        serde_json::from_str(&text).map_err(|e| format!("these are no questions: {e}"))?;
-    let replies = ask(&questions)?;
-    let text = serde_json::to_string(&replies).map_err(|e| e.to_string())?;
-    output
-        .write_all(text.as_bytes())
-        .map_err(|e| format!("replies can't be written: {e}"))
-}
-
-fn ask(questions: &[Question]) -> Result<Vec<Reply>, String> {
-    let mut secrets = Secrets::default();
-    let targets: Vec<Target> = questions
-        .iter()
-        .map(|question| question.target(&mut secrets))
-        .collect::<Result<_, _>>()?;
-    let (folder, epoch) = (Folder::default(), Epoch::default());
-    let context = Context {
-        folder: &folder,
-        epoch: &epoch,
-        place: None,
-        secrets: &secrets,
-        supervises: false,
-        kept: None,
+fn configured(text: &str, secrets: &mut Secrets) -> Result<Target, String> {
+    let lookup = |name: &str| match std::env::var(name) {
+        _ if name.starts_with(OURS) => {
+            Err("it is ready-keeper's own, and no check sees it".to_owned())
+        }
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err("its value is not UTF-8".to_owned()),
     };
-    let event_loop = event_loop::start()?;
-    let heard = event_loop.block_on(hear(questions, &targets, context));
-    // What still waits, waits for nobody.
-    event_loop.shutdown_background();
-    let reply = |(heard, question): (&Heard, &Question)| Reply {
-        seen: judge(heard),
-        text: heard.outcome.text().to_owned(),
-        process: question.process(&heard.outcome),
-    };
-    Ok(heard.iter().zip(questions).map(reply).collect())
-}
-
-async fn hear(questions: &[Question], targets: &[Target], context: Context<'_>) -> Vec<Heard> {
-    let longest = questions
-        .iter()
-        .map(|question| question.timeout_ms)
-        .max()
-        .unwrap_or(0);
-    let limit = TimeLimit::from(clock::instant(), Duration::from_millis(longest) + MARGIN);
-    let by_engine: Vec<&Target> = targets
-        .iter()
-        .filter(|target| !is_process(target))
-        .collect();
-    let mut answers = check::ask_all(&by_engine, context, limit).await.into_iter();
-    let mut heard: Vec<Heard> = Vec::new();
-    for (question, target) in questions.iter().zip(targets) {
-        let (outcome, timed_out) = match &question.what {
-            What::Process(pattern) => (processes::ask(pattern), false),
-            What::Http(_) | What::Tcp { .. } | What::Command(_) => match answers.next() {
-                Some(answer) => {
-                    let timed_out = answer.elapsed >= Duration::from_millis(question.timeout_ms);
-                    (answer.outcome, timed_out)
-                }
-                None => (Outcome::unknown("it was not asked"), false),
-            },
-        };
-        let is_here = endpoint(target).is_none_or(is_here);
-        heard.push(Heard {
-            asked: question.asked(),
-            outcome,
-            timed_out,
-            is_here,
-            door: None,
-        });
+    let target = Target::parse_configured(text, Options::default(), &lookup, secrets);
+    let target = target.map_err(|e| match e {
+        Unusable::Variable(name, why) => format!("{name}: {why}"),
+        Unusable::Text(why) => why,
+    })?;
+    if target.asks_store() {
+        return Err("peer: ready-keeper restarts what is here, and asks no store".to_owned());
     }
-    knock(targets, &mut heard, context).await;
-    heard
-}
-
-/// Where a server does not pass, whether it accepts connections tells one that says no from one that hangs.
-async fn knock(targets: &[Target], heard: &mut [Heard], context: Context<'_>) {
-    let mut doors = Vec::new();
-    for (number, (target, heard)) in targets.iter().zip(heard.iter()).enumerate() {
-        if let (Kind::Http(http), false) = (&target.kind, heard.outcome.passes()) {
-            let door = Target {
-                kind: Kind::Connect(http.endpoint.clone()),
-                timeout: Some(DOOR),
-                ..target.clone()
-            };
-            doors.push((number, door));
-        }
+    let lasts = [
+        ("grace", target.grace.is_some()),
+        ("confirm", target.confirm.is_some()),
+        ("recheck", target.recheck.is_some()),
+    ];
+    match lasts.iter().find(|(_, is_set)| *is_set) {
+        Some((option, _)) => Err(format!(
+            "{option} means nothing here: hung_after, startup and their like say how long something is tolerated"
+        )),
+        None => Ok(target),
     }
-    let asked: Vec<&Target> = doors.iter().map(|(_, door)| door).collect();
-    let limit = TimeLimit::from(clock::instant(), DOOR + MARGIN);
-    let answers = check::ask_all(&asked, context, limit).await;
-    for ((number, _), answer) in doors.iter().zip(answers) {
-        if let Some(heard) = heard.get_mut(*number) {
-            heard.door = Some(answer.outcome);
-        }
-    }
-}
-
-fn is_process(target: &Target) -> bool {
-    target.asks(|kind| matches!(kind, Kind::Process { .. }))
-}
-
-fn endpoint(target: &Target) -> Option<&Endpoint> {
-    match &target.kind {
-        Kind::Http(http) => Some(&http.endpoint),
-        Kind::Connect(endpoint) => Some(endpoint),
-        Kind::Supervisor(supervisor) => Some(&supervisor.at),
-        // What is asked about is elsewhere.
-        Kind::Container(_) => None,
-        Kind::Agents
-        | Kind::Agent { .. }
-        | Kind::Peer { .. }
-        | Kind::Redis(_)
-        | Kind::Nats(_)
-        | Kind::Process { .. }
-        | Kind::Pid(_)
-        | Kind::Exec(_)
-        | Kind::File(_)
-        | Kind::Resource(_)
-        | Kind::Any(_) => None,
-    }
-}
-
-/// Whether an address is this container's own, so that no network stands between.
-fn is_here(endpoint: &Endpoint) -> bool {
-    endpoint.is_loopback()
 }

@@ -9,6 +9,17 @@ pub struct Proof {
     pub for_ms: u64,
 }
 
+/// What becomes of a service whose budget is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveUp {
+    /// It is tried now and then.
+    Slow,
+    /// It is left to a person.
+    Stop,
+    /// The container is ended, by its process 1.
+    Exit,
+}
+
 /// The rules of one service. Integers carry their unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
@@ -36,14 +47,37 @@ pub struct Rules {
     pub command_ms: u64,
     /// How often one that was given up is tried again.
     pub slow_ms: u64,
+    /// What becomes of it when its budget is spent.
+    pub give_up: GiveUp,
     /// It can be restarted at all.
     pub restarts: bool,
     /// The services without which it can't work, by number.
     pub needs: Vec<usize>,
+    /// The services after whose restart it is restarted, too.
+    pub restart_with: Vec<usize>,
 }
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
+
+/// So often a container may be ended within a day.
+pub const MAX_EXITS: usize = 3;
+/// A day.
+pub const DAY_MS: u64 = 24 * 60 * MINUTE;
+
+/// What was seen longer ago proves nothing about now.
+pub const PROOF_HOLDS_MS: u64 = MINUTE;
+
+/// In a program that cron starts, a failure is asked about again after 1 and 2 s.
+const THREE_AT_ONCE: Proof = Proof {
+    times: 3,
+    for_ms: 2 * SECOND,
+};
+/// And what hangs in two passes is hung.
+const IN_TWO_PASSES: Proof = Proof {
+    times: 2,
+    for_ms: 0,
+};
 
 /// The first pauses between restarts that did not help; the last one stays.
 const BACKOFF_MS: [u64; 7] = [
@@ -57,24 +91,23 @@ const BACKOFF_MS: [u64; 7] = [
 ];
 
 impl Rules {
-    /// Those of a service in the JSON of services, in a program that cron starts: a failure is asked about again after
-    /// 1 and 2 s, and what hangs in two passes is hung.
-    pub fn of_passes() -> Self {
+    /// Those of a service in TOML, in a program that asks again and again.
+    pub fn of_loop() -> Self {
         Self {
             gone: Proof {
-                times: 3,
+                times: 2,
                 for_ms: 2 * SECOND,
             },
             says_no: Proof {
                 times: 3,
-                for_ms: 2 * SECOND,
+                for_ms: 30 * SECOND,
             },
             hung: Proof {
-                times: 2,
-                for_ms: 0,
+                times: 3,
+                for_ms: MINUTE,
             },
             interval_ms: 30 * SECOND,
-            startup_ms: 0,
+            startup_ms: MINUTE,
             delay_ms: 5 * SECOND,
             stable_ms: 10 * MINUTE,
             attempts: 3,
@@ -82,9 +115,36 @@ impl Rules {
             window_ms: 60 * MINUTE,
             command_ms: MINUTE,
             slow_ms: 30 * MINUTE,
+            give_up: GiveUp::Slow,
             restarts: true,
             needs: Vec::new(),
+            restart_with: Vec::new(),
         }
+    }
+
+    /// Those of a service in the JSON of services: as its script meant them.
+    pub fn of_passes() -> Self {
+        Self {
+            startup_ms: 0,
+            ..Self::of_loop().in_passes()
+        }
+    }
+
+    /// The same in a program that cron starts.
+    pub fn in_passes(self) -> Self {
+        Self {
+            gone: THREE_AT_ONCE,
+            says_no: THREE_AT_ONCE,
+            hung: IN_TWO_PASSES,
+            ..self
+        }
+    }
+
+    /// The least time in which all of its restarts can happen: within a shorter window its limit is never reached.
+    pub fn least_window_ms(&self) -> u64 {
+        let others = u64::try_from(self.max_restarts.saturating_sub(1)).unwrap_or(u64::MAX);
+        let each = self.delay_ms + self.interval_ms + self.gone.for_ms;
+        others.saturating_mul(each)
     }
 
     /// The pause before the next restart, after so many that did not help: up to a fifth less or more, so that what
@@ -100,6 +160,18 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_holds_all_restarts_that_the_schedule_allows() {
+        let rules = Rules::of_loop();
+        assert_eq!(rules.least_window_ms(), 4 * 37 * SECOND);
+        assert!(rules.least_window_ms() <= rules.window_ms);
+        let one = Rules {
+            max_restarts: 1,
+            ..rules
+        };
+        assert_eq!(one.least_window_ms(), 0);
+    }
 
     #[test]
     fn the_pause_grows_to_five_minutes_give_or_take_a_fifth() {

@@ -1,7 +1,7 @@
 //! Which shell runs the commands of the JSON of services: bash, as their script did, since `&>` means something else to
 //! others; without it, sh. And what of a command is shown to people elsewhere.
 
-use std::path::Path;
+use rustix::fs::{Access, access};
 
 use ready_probe::redact::one_line;
 
@@ -16,7 +16,7 @@ pub fn find() -> String {
         .filter(|dir| dir.starts_with('/'))
         .map(|dir| format!("{dir}/bash"));
     found
-        .find(|bash| Path::new(bash).is_file())
+        .find(|bash| access(bash.as_str(), Access::EXEC_OK).is_ok())
         .unwrap_or_else(|| "/bin/sh".to_owned())
 }
 

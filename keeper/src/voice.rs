@@ -8,6 +8,7 @@ use ready_probe_sdk::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::machine::{Hold, Phase, State, Wait};
+use crate::rules::GiveUp;
 use crate::seen::Seen;
 
 const MAX_CHARS: usize = 600;
@@ -118,18 +119,35 @@ pub fn word(phase: Phase) -> &'static str {
 }
 
 /// What is to be said when a service has come from one state to another.
-pub fn change(name: &str, before: &State, after: &State, reason: &str) -> Option<(Level, String)> {
+pub fn change(
+    name: &str,
+    give_up: GiveUp,
+    (before, after): (&State, &State),
+    reason: &str,
+) -> Option<(Level, String)> {
     if before.phase == after.phase && before.attempts == after.attempts {
         return None;
     }
+    let left = match give_up {
+        GiveUp::Slow => ", but for a try every 30 minutes",
+        GiveUp::Stop => ", and left to a person",
+        GiveUp::Exit if after.exits.len() > before.exits.len() => ", and the container is ended",
+        GiveUp::Exit => ", but for a try every 30 minutes: the container was ended often enough",
+    };
     let said = match after.phase {
+        Phase::Probation if is_restarted(before.phase) && after.attempts > before.attempts => (
+            Level::Warning,
+            format!(
+                "The restart of {name} changed nothing: it works, in the process that it had before"
+            ),
+        ),
         Phase::Probation if is_restarted(before.phase) => {
             (Level::Info, format!("Successfully recovered {name}"))
         }
         _ if after.attempts > before.attempts => {
             let nth = after.attempts;
             let left = match after.phase {
-                Phase::Failed => "; it is given up, but for a try every 30 minutes",
+                Phase::Failed => format!("; it is given up{left}"),
                 Phase::Starting
                 | Phase::Healthy
                 | Phase::Probation
@@ -139,7 +157,7 @@ pub fn change(name: &str, before: &State, after: &State, reason: &str) -> Option
                 | Phase::Backoff
                 | Phase::Restarting
                 | Phase::Verifying
-                | Phase::Paused => "",
+                | Phase::Paused => String::new(),
             };
             (
                 Level::Error,
@@ -171,7 +189,7 @@ pub fn change(name: &str, before: &State, after: &State, reason: &str) -> Option
         Phase::Failed => (
             Level::Error,
             format!(
-                "{name} is given up after {} restarts, but for a try every 30 minutes: {reason}",
+                "{name} is given up after {} restarts{left}: {reason}",
                 after.restarts.len()
             ),
         ),
@@ -181,6 +199,10 @@ pub fn change(name: &str, before: &State, after: &State, reason: &str) -> Option
                 "This is a dry run, in which {name} is not restarted; otherwise it would be: {reason}"
             ),
         ),
+        // The reason names what inhibits it.
+        Phase::Held(Hold::Inhibited) => {
+            (Level::Error, format!("{name} is not restarted: {reason}"))
+        }
         Phase::Held(hold) => (
             Level::Error,
             format!("{name} is not restarted: {}", why(hold)),
@@ -231,10 +253,12 @@ fn why(hold: Hold) -> &'static str {
             "whether somebody has stopped it can't be told: look at the folder of --manual-stop"
         }
         Hold::Needs => "somebody has stopped what it needs",
+        Hold::NeedsFailed => "what it needs was given up",
+        Hold::Inhibited => "it would not help",
         Hold::Storm => {
             "several services fail at once, so the reason is likely elsewhere: look at this machine first"
         }
-        Hold::NoCommand => "it has no restart_cmd",
+        Hold::NoCommand => "it has no restart command",
         Hold::DryRun => "this is a dry run",
         Hold::NotRun => "its restart command can't be run",
     }

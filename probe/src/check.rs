@@ -7,7 +7,7 @@ mod container;
 mod disk;
 mod exec;
 mod fds;
-mod file;
+pub mod file;
 mod http;
 mod json_pointer;
 mod min_instances;

@@ -57,12 +57,20 @@ fn what_others_may_write_is_not_believed() {
     let set = |name: &str, mode| {
         fs::set_permissions(host.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
-    set("services.json", 0o666);
+    for mode in [0o666, 0o664] {
+        set("services.json", mode);
+        refused(
+            &host,
+            "others may write it, and so decide what is run here: chmod go-w",
+        );
+    }
+    set("services.json", 0o644);
+    set(".", 0o777);
     refused(
         &host,
-        "everybody may write it, and so decide what is run here: chmod o-w",
+        "others may write it, and so decide what is run here: chmod go-w",
     );
-    set("services.json", 0o644);
+    set(".", 0o700);
     fs::create_dir(host.path("state")).unwrap();
     set("state", 0o777);
     refused(

@@ -12,8 +12,10 @@ use tempfile::TempDir;
 
 /// A server in Python: answers on a port with the status that a file holds, so that a test can make it say no.
 const SERVER: &str = r#"
-import http.server, os, pathlib, sys
+import http.server, os, pathlib, signal, sys
 port, folder = int(sys.argv[1]), pathlib.Path(sys.argv[2])
+if (folder / "deaf").exists():
+    signal.signal(signal.SIGTERM, lambda *_: None)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         try:
@@ -180,7 +182,13 @@ impl Host {
         let path = self.path("state/state.json");
         let mut kept: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         for state in kept["services"].as_object_mut().unwrap().values_mut() {
-            for key in ["not_before_ms", "suspected_ms", "restarted_ms", "heard_ms"] {
+            for key in [
+                "not_before_ms",
+                "suspected_ms",
+                "restarted_ms",
+                "heard_ms",
+                "bad_ms",
+            ] {
                 if let Some(ms) = state[key].as_u64() {
                     state[key] = json!(ms.saturating_sub(by_ms));
                 }

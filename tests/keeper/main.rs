@@ -15,6 +15,8 @@ mod around;
 mod bad_input;
 mod host;
 mod orders;
+mod proof;
 mod restart_command;
 mod scenarios;
+mod settings;
 mod status;

@@ -9,7 +9,7 @@ use ready_probe_test_support::process::workspace_root;
 /// Each document, and its blocks of code: heading, language, how many, and which tests run them. Behind a dash
 /// stands why none does.
 type Blocks = &'static [(&'static str, &'static str, usize, &'static str)];
-const PAGES: [(&str, Blocks); 14] = [
+const PAGES: [(&str, Blocks); 15] = [
     (
         "README.md",
         &[
@@ -100,6 +100,18 @@ const PAGES: [(&str, Blocks); 14] = [
             ("Mount the file", "sh", 1, "tests/docker/install.rs"),
             ("Mount the file", "yaml", 1, "tests/docker/install.rs"),
             ("Fill a volume", "yaml", 2, "tests/docker/install.rs"),
+        ],
+    ),
+    (
+        "docs/keeper-settings.md",
+        &[
+            (
+                "Settings of ready-keeper in TOML",
+                "toml",
+                1,
+                "keeper/src/services/toml_tests.rs",
+            ),
+            ("`stop`", "toml", 1, "keeper/src/services/toml_tests.rs"),
         ],
     ),
     (

@@ -56,10 +56,6 @@ pub enum Hidden {
 }
 
 /// A channel as a file of settings has it: `[alert.NAME]`. Not to be printed, it may hold secrets.
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "files of settings come to hold it")
-)]
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelFields {
@@ -79,10 +75,6 @@ pub struct ChannelFields {
     pub field: Option<String>,
 }
 
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "files of settings come to hold it")
-)]
 impl ChannelFields {
     /// The channel of that name. The error says what is wrong, without the address.
     pub fn channel(self, name: &str) -> Result<Channel, String> {

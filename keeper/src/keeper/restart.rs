@@ -2,9 +2,10 @@
 
 use super::Keeper;
 use super::asked::Slot;
-use crate::children::{Restart, Started};
+use crate::children::{Restart, Started, bound_output};
 use crate::machine::{Command, Hold, Marker, Now, Phase, State};
 use crate::memory::output_of;
+use crate::process_one;
 use crate::voice::{self, Level};
 
 impl Keeper {
@@ -71,6 +72,35 @@ impl Keeper {
     fn count_back(&mut self, number: usize) {
         if let Some(account) = self.accounts.get_mut(number) {
             account.restarts = account.restarts.saturating_sub(1);
+        }
+    }
+
+    /// Cuts what these services have written.
+    pub(super) fn bound_outputs<'a>(&self, numbers: impl Iterator<Item = &'a usize>) {
+        for service in numbers.filter_map(|number| self.services.get(*number)) {
+            // The next restart says so, if it can't be written.
+            let _ = bound_output(&output_of(self.memory.dir(), &service.name));
+        }
+    }
+
+    /// Ends the container, if that is remembered: it is done three times a day at most.
+    pub(super) fn end_container(&self, number: usize) {
+        let name = self
+            .services
+            .get(number)
+            .map_or("", |service| &service.name);
+        let ended = match &self.unkept {
+            Some(why) => Err(format!("it could not be remembered: {why}")),
+            None => {
+                voice::say(Level::Error, &format!("{name}: process 1 is asked to end"));
+                process_one::end()
+            }
+        };
+        if let Err(why) = ended {
+            voice::say(
+                Level::Error,
+                &format!("{name}: the container is not ended: {why}"),
+            );
         }
     }
 

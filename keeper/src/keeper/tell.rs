@@ -21,7 +21,7 @@ impl Keeper {
         for (number, ((service, slot), (before, after))) in of_each.zip(states).enumerate() {
             let reason = slot.last().map_or("", |reply| reply.text.as_str());
             let name = &service.name;
-            let change = voice::change(name, before, after, reason);
+            let change = voice::change(name, service.rules.give_up, (before, after), reason);
             let is_news = slot.is_other() || self.manner.pace == Pace::OnePass;
             if let Some(&seen) = seen.get(&number).filter(|_| is_news) {
                 let is_silent = change.is_none() && slot.is_other();

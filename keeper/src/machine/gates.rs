@@ -1,8 +1,8 @@
 //! Whether one that is proven not to work may be restarted now.
 
-use super::{Act, Hold, Now, Phase, State, Wait};
-use crate::rules::Rules;
-use crate::seen::Cause;
+use super::{Act, Barrier, Due, Hold, Now, Observation, Phase, State, Wait};
+use crate::rules::{DAY_MS, GiveUp, MAX_EXITS, Rules};
+use crate::seen::{Cause, Seen};
 
 /// Suspicions within this time may have one reason.
 const STORM_MS: u64 = 60_000;
@@ -10,10 +10,12 @@ const STORM_MS: u64 = 60_000;
 const STORM_LEAST: usize = 2;
 /// at least one in so many.
 const STORM_SHARE: usize = 5;
+/// After so long what one storm has left is restarted, one after another.
+const STORM_LASTS_MS: u64 = 600_000;
 
-/// Whether everything works that it needs.
+/// Whether every service works that it needs.
 pub fn needs_work(rules: &[Rules], states: &[State], number: usize) -> bool {
-    needed(rules, number).all(|need| states.get(need).is_some_and(State::works))
+    needed(rules, number).all(|need| states.get(need).is_some_and(State::is_known_to_work))
 }
 
 fn needed(rules: &[Rules], number: usize) -> impl Iterator<Item = usize> {
@@ -23,20 +25,87 @@ fn needed(rules: &[Rules], number: usize) -> impl Iterator<Item = usize> {
         .flat_map(|rules| rules.needs.iter().copied())
 }
 
+/// One that may have to be restarted.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// Which.
+    pub number: usize,
+    /// It is proven not to work. Otherwise it is due without proof.
+    pub is_proven: bool,
+}
+
+/// Whether it is to be restarted without proof, and can be.
+pub fn is_due(rules: &[Rules], states: &[State], number: usize, observation: &Observation) -> bool {
+    let (Some(own), Some(state)) = (rules.get(number), states.get(number)) else {
+        return false;
+    };
+    let can_be = match state.phase {
+        Phase::Starting
+        | Phase::Healthy
+        | Phase::Probation
+        | Phase::Suspect
+        | Phase::Waiting(_)
+        | Phase::Held(
+            Hold::Needs
+            | Hold::NeedsFailed
+            | Hold::Inhibited
+            | Hold::Storm
+            | Hold::NoCommand
+            | Hold::DryRun
+            | Hold::NotRun,
+        )
+        | Phase::Backoff
+        | Phase::Failed => true,
+        Phase::Held(Hold::Marker) | Phase::Restarting | Phase::Verifying | Phase::Paused => false,
+    };
+    let Some(due) = state.due.filter(|_| can_be) else {
+        return false;
+    };
+    let is_heard = match observation.seen {
+        Some(Seen::Pass | Seen::Bad(_)) => true,
+        // It works on something, or nobody knows.
+        Some(Seen::NotNow | Seen::CouldNotAsk) | None => false,
+    };
+    let works = |&other: &usize| states.get(other).is_some_and(State::is_known_to_work);
+    match due {
+        Due::Ordered => true,
+        Due::With => is_heard && own.restart_with.iter().all(works),
+    }
+}
+
 /// Looks at each in turn: those that are needed come first.
 pub fn open(
     rules: &[Rules],
     states: &mut [State],
-    proven: &[usize],
+    observed: &[Observation],
+    candidates: &[Candidate],
     now: Now,
     acts: &mut Vec<Act>,
 ) {
-    let storm: Vec<bool> = proven
+    for state in &mut *states {
+        // A clock that was wrong for a while.
+        let times = state.restarts.iter_mut().chain(&mut state.exits);
+        times.for_each(|at| *at = now.wall_ms.min(*at));
+    }
+    let storm: Vec<bool> = candidates
         .iter()
-        .map(|&number| is_storm(rules, states, number))
+        .map(|candidate| is_storm(rules, states, candidate.number))
         .collect();
-    for (&number, storm) in proven.iter().zip(storm) {
-        let next = gate(rules, states, number, storm, now);
+    for (&candidate, storm) in candidates.iter().zip(storm) {
+        let number = candidate.number;
+        let observation = observed.get(number);
+        let barrier = observation.map_or(Barrier::Open, |observation| observation.barrier);
+        let next = gate(rules, states, number, barrier, storm, now);
+        if next != Phase::Restarting && !candidate.is_proven {
+            // Later.
+            continue;
+        }
+        if next == Phase::Failed {
+            give_up(rules, states, number, now, acts);
+        }
+        if next == Phase::Restarting {
+            follow(rules, states, number);
+        }
         let (Some(rules), Some(state)) = (rules.get(number), states.get_mut(number)) else {
             continue;
         };
@@ -44,61 +113,115 @@ pub fn open(
             forget_old(rules, state, now);
             state.restarts.push(now.wall_ms);
             state.restarted_ms = Some(now.mono_ms);
+            state.replaced = observation.and_then(|observation| observation.instance);
+            state.due = None;
+            state.given_up = false;
+            state.storm_ms = None;
             acts.push(Act::Restart(number));
+        }
+        if next == Phase::Held(Hold::Storm) {
+            state.storm_ms.get_or_insert(now.mono_ms);
         }
         state.enter(next, now);
     }
 }
 
-/// Begins the restart that a person wants, if it can be now.
-pub fn open_for_person(rules: &[Rules], states: &mut [State], number: usize, now: Now) -> bool {
-    let is_busy = states.iter().any(|state| state.phase == Phase::Restarting);
-    let (Some(rules), Some(state)) = (rules.get(number), states.get_mut(number)) else {
-        return false;
-    };
-    let is_stopped = matches!(state.phase, Phase::Paused | Phase::Held(Hold::Marker));
-    if !state.is_due || is_busy || is_stopped || !rules.restarts {
-        return false;
-    }
-    state.is_due = false;
-    state.restarts.push(now.wall_ms);
-    state.restarted_ms = Some(now.mono_ms);
-    state.enter(Phase::Restarting, now);
-    true
-}
-
-fn gate(rules: &[Rules], states: &[State], number: usize, storm: bool, now: Now) -> Phase {
+fn gate(
+    rules: &[Rules],
+    states: &[State],
+    number: usize,
+    barrier: Barrier,
+    storm: bool,
+    now: Now,
+) -> Phase {
     let (Some(own), Some(state)) = (rules.get(number), states.get(number)) else {
         return Phase::Held(Hold::NoCommand);
     };
-    if !needs_work(rules, states, number) {
-        let is_paused = |need: usize| {
-            states
-                .get(need)
-                .is_some_and(|state| state.phase == Phase::Paused)
-        };
-        return if needed(rules, number).any(is_paused) {
-            Phase::Held(Hold::Needs)
-        } else {
-            Phase::Waiting(Wait::Needs)
-        };
+    let is_free = !states.iter().any(|state| state.phase == Phase::Restarting);
+    // Whoever orders it knows why.
+    if state.due == Some(Due::Ordered) && own.restarts && is_free {
+        return Phase::Restarting;
     }
-    if !own.restarts {
+    if let Some(wait) = waits(rules, states, number, barrier) {
+        return wait;
+    }
+    // The container can be ended all the same.
+    if !own.restarts && own.give_up != GiveUp::Exit {
         return Phase::Held(Hold::NoCommand);
     }
-    if storm {
+    if barrier == Barrier::Inhibited {
+        return Phase::Held(Hold::Inhibited);
+    }
+    let is_over = |since: u64| now.mono_ms.saturating_sub(since) >= STORM_LASTS_MS;
+    if storm && !state.storm_ms.is_some_and(is_over) {
         return Phase::Held(Hold::Storm);
     }
-    if is_spent(own, state, now) {
+    if !own.restarts || is_spent(own, state, now) {
         return Phase::Failed;
     }
     if now.mono_ms < state.not_before_ms {
         return Phase::Backoff;
     }
-    if states.iter().any(|state| state.phase == Phase::Restarting) {
-        return Phase::Waiting(Wait::Turn);
+    if is_free {
+        Phase::Restarting
+    } else {
+        Phase::Waiting(Wait::Turn)
     }
-    Phase::Restarting
+}
+
+/// What it waits for among what it needs.
+fn waits(rules: &[Rules], states: &[State], number: usize, barrier: Barrier) -> Option<Phase> {
+    if needs_work(rules, states, number) {
+        return match barrier {
+            Barrier::Needs => Some(Phase::Waiting(Wait::Needs)),
+            Barrier::Open | Barrier::Inhibited => None,
+        };
+    }
+    let phase = |need: usize| states.get(need).map(|state| state.phase);
+    let is_left = |need: usize| {
+        let stops = rules
+            .get(need)
+            .is_some_and(|rules| rules.give_up == GiveUp::Stop);
+        stops && phase(need) == Some(Phase::Failed)
+    };
+    Some(
+        if needed(rules, number).any(|need| phase(need) == Some(Phase::Paused)) {
+            Phase::Held(Hold::Needs)
+        } else if needed(rules, number).any(is_left) {
+            Phase::Held(Hold::NeedsFailed)
+        } else {
+            Phase::Waiting(Wait::Needs)
+        },
+    )
+}
+
+/// What is restarted with this one is next, once this one works.
+fn follow(rules: &[Rules], states: &mut [State], number: usize) {
+    for (rules, state) in rules.iter().zip(states) {
+        if rules.restart_with.contains(&number) {
+            state.due.get_or_insert(Due::With);
+        }
+    }
+}
+
+/// Its budget is spent: ends the container, if that is what is wanted, and it was not done too often.
+fn give_up(rules: &[Rules], states: &mut [State], number: usize, now: Now, acts: &mut Vec<Act>) {
+    let is_today = |at: &u64| now.wall_ms < at.saturating_add(DAY_MS);
+    let today: usize = states
+        .iter()
+        .map(|state| state.exits.iter().filter(|at| is_today(at)).count())
+        .sum();
+    let (Some(rules), Some(state)) = (rules.get(number), states.get_mut(number)) else {
+        return;
+    };
+    let ends = rules.give_up == GiveUp::Exit && !state.given_up && today < MAX_EXITS;
+    let is_ended = acts.iter().any(|act| matches!(act, Act::EndContainer(_)));
+    state.given_up = true;
+    if ends && !is_ended {
+        state.exits.retain(is_today);
+        state.exits.push(now.wall_ms);
+        acts.push(Act::EndContainer(number));
+    }
 }
 
 /// Whether its budget is spent. A clock that was set back makes it last longer, never shorter.
@@ -111,9 +234,13 @@ fn is_spent(rules: &Rules, state: &State, now: Now) -> bool {
     if in_window >= rules.max_restarts {
         return true;
     }
+    let is_out = state.attempts >= rules.attempts;
     let tried_ms = state.restarts.iter().max();
     let waits = tried_ms.is_some_and(|&at| now.wall_ms < at.saturating_add(rules.slow_ms));
-    state.attempts >= rules.attempts && waits
+    match rules.give_up {
+        GiveUp::Stop => is_out || state.given_up,
+        GiveUp::Slow | GiveUp::Exit => is_out && waits,
+    }
 }
 
 fn is_recent(at: u64, rules: &Rules, now: Now) -> bool {
@@ -139,7 +266,15 @@ fn is_storm(rules: &[Rules], states: &[State], number: usize) -> bool {
             | Phase::Healthy
             | Phase::Probation
             | Phase::Waiting(_)
-            | Phase::Held(Hold::Marker | Hold::Needs | Hold::NoCommand | Hold::DryRun | Hold::NotRun)
+            | Phase::Held(
+                Hold::Marker
+                | Hold::Needs
+                | Hold::NeedsFailed
+                | Hold::Inhibited
+                | Hold::NoCommand
+                | Hold::DryRun
+                | Hold::NotRun,
+            )
             | Phase::Backoff
             | Phase::Restarting
             | Phase::Verifying

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{Proof, Rules};
+use crate::rules::{PROOF_HOLDS_MS, Proof, Rules};
 use crate::seen::{Cause, Seen};
 
 /// When it is.
@@ -36,6 +36,27 @@ pub enum Command {
     Running,
 }
 
+/// One life of a service: of its process, or of its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// No other has it.
+    pub id: u64,
+    /// When it began, by the monotonic clock.
+    pub began_ms: u64,
+}
+
+/// What stands in the way of a restart, outside of all services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Barrier {
+    /// Nothing.
+    Open,
+    /// Something that it needs does not work.
+    Needs,
+    /// A restart would not help, or whether it would can't be told.
+    Inhibited,
+}
+
 /// What is known of one service in one pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation {
@@ -45,6 +66,10 @@ pub struct Observation {
     pub marker: Marker,
     /// Its restart command.
     pub command: Command,
+    /// Which life of it was seen, where that is known.
+    pub instance: Option<Instance>,
+    /// What else was seen, if it was asked.
+    pub barrier: Barrier,
 }
 
 /// Where a service stands.
@@ -93,6 +118,10 @@ pub enum Hold {
     Marker,
     /// A person has stopped what it needs.
     Needs,
+    /// What it needs was given up.
+    NeedsFailed,
+    /// It would not help, or whether it would can't be told.
+    Inhibited,
     /// Too many fail at once: the fault is elsewhere.
     Storm,
     /// It has no restart command.
@@ -123,7 +152,7 @@ pub struct State {
     pub before: Calm,
     /// Hung, says no (or gone), gone.
     pub streaks: [Streak; 3],
-    /// When it was suspected first.
+    /// When it was suspected first, since its last restart.
     pub suspected_ms: u64,
     /// By what.
     pub cause: Option<Cause>,
@@ -137,9 +166,40 @@ pub struct State {
     pub not_before_ms: u64,
     /// When it was last heard, if it could be asked then.
     pub heard_ms: Option<u64>,
-    /// A restart was asked for: by a person, or since what it is restarted with was.
+    /// What it was last seen to be.
     #[serde(default)]
-    pub is_due: bool,
+    pub last: Option<Seen>,
+    /// When it was last seen not to work.
+    #[serde(default)]
+    pub bad_ms: u64,
+    /// When it was first held since others failed, too.
+    #[serde(default)]
+    pub storm_ms: Option<u64>,
+    /// Which life of it was seen last.
+    #[serde(default)]
+    pub instance: Option<Instance>,
+    /// Which life its last restart was to end.
+    #[serde(default)]
+    pub replaced: Option<Instance>,
+    /// It is to be restarted, whatever it says.
+    #[serde(default)]
+    pub due: Option<Due>,
+    /// Its budget was spent, and it has not worked since.
+    #[serde(default)]
+    pub given_up: bool,
+    /// The times of day at which the container was ended on its behalf, within a day.
+    #[serde(default)]
+    pub exits: Vec<u64>,
+}
+
+/// Why a service is to be restarted without proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Due {
+    /// What it is restarted with was restarted.
+    With,
+    /// A person wants it.
+    Ordered,
 }
 
 /// Where a suspect returns to.
@@ -167,15 +227,25 @@ impl State {
             restarted_ms: None,
             not_before_ms: 0,
             heard_ms: Some(now.mono_ms),
-            is_due: false,
+            last: None,
+            bad_ms: now.mono_ms,
+            storm_ms: None,
+            instance: None,
+            replaced: None,
+            due: None,
+            given_up: false,
+            exits: Vec::new(),
         }
     }
 
     /// What counts in another life of the container: budgets, by the time of day.
     pub fn in_new_epoch(self, now: Now) -> Self {
+        // A container that was ended on its behalf is its recovery.
+        let is_new = self.given_up && !self.exits.is_empty();
         Self {
-            attempts: self.attempts,
+            attempts: if is_new { 0 } else { self.attempts },
             restarts: self.restarts,
+            exits: self.exits,
             ..Self::new(now)
         }
     }
@@ -196,11 +266,16 @@ impl State {
         }
     }
 
+    /// Whether it works, and said so when it was asked last.
+    pub(super) fn is_known_to_work(&self) -> bool {
+        self.works() && self.last == Some(Seen::Pass)
+    }
+
     /// Takes back a restart that was decided, and not begun: a person was faster.
     pub fn withdraw(&mut self, marker: Marker, now: Now) {
         self.restarts.pop();
         self.restarted_ms = None;
-        self.trust();
+        self.forget();
         let phase = match marker {
             Marker::Present => Phase::Paused,
             Marker::Absent | Marker::Unreadable => Phase::Held(Hold::Marker),
@@ -213,11 +288,12 @@ impl State {
         self.attempts = 0;
         self.restarts.clear();
         self.not_before_ms = 0;
+        self.given_up = false;
     }
 
-    /// A person wants it to be restarted, whatever it says.
+    /// A person wants it to be restarted.
     pub fn ask_for_restart(&mut self) {
-        self.is_due = true;
+        self.due = Some(Due::Ordered);
     }
 
     /// Takes back a restart that was decided, and can't be begun.
@@ -235,6 +311,19 @@ impl State {
         }
     }
 
+    /// It works, whatever was done.
+    pub(super) fn passes(&mut self) {
+        self.trust();
+        self.given_up = false;
+        self.storm_ms = None;
+    }
+
+    /// Nothing from before counts.
+    pub(super) fn forget(&mut self) {
+        self.passes();
+        self.due = None;
+    }
+
     pub(super) fn trust(&mut self) {
         self.streaks = [Streak::default(); 3];
         self.cause = None;
@@ -242,6 +331,7 @@ impl State {
 
     /// Lets the clocks run, unless nobody could ask, now or the last time.
     pub(super) fn run_clocks(&mut self, seen: Seen, now: Now) -> u64 {
+        self.last = Some(seen);
         if seen == Seen::CouldNotAsk {
             self.heard_ms = None;
             return 0;
@@ -254,7 +344,7 @@ impl State {
         passed
     }
 
-    pub(super) fn count(&mut self, cause: Cause, passed: u64) {
+    pub(super) fn count(&mut self, cause: Cause, passed: u64, now: Now) {
         for (streak, of) in self
             .streaks
             .iter_mut()
@@ -262,9 +352,11 @@ impl State {
         {
             match (of, cause) {
                 // One that refuses us does not hang, and has not answered either.
-                (Cause::Hung, Cause::SaysNo | Cause::Gone) => continue,
-                // Something weaker denies the stronger.
-                (Cause::SaysNo, Cause::Hung) | (Cause::Gone, Cause::Hung | Cause::SaysNo) => {
+                (Cause::Hung, Cause::Gone) => continue,
+                // An answer denies that it hangs, and something weaker the stronger.
+                (Cause::Hung, Cause::SaysNo)
+                | (Cause::SaysNo, Cause::Hung)
+                | (Cause::Gone, Cause::Hung | Cause::SaysNo) => {
                     *streak = Streak::default();
                     continue;
                 }
@@ -272,12 +364,17 @@ impl State {
                 | (Cause::SaysNo, Cause::SaysNo | Cause::Gone)
                 | (Cause::Gone, Cause::Gone) => {}
             }
+            // What hangs, hangs in a later pass, too.
+            if of != Cause::Hung && passed > PROOF_HOLDS_MS {
+                *streak = Streak::default();
+            }
             if streak.times > 0 {
                 streak.lasted_ms += passed;
             }
             streak.times = streak.times.saturating_add(1);
         }
         self.cause = Some(cause);
+        self.bad_ms = now.mono_ms;
     }
 
     pub(super) fn is_proven(&self, rules: &Rules) -> bool {
@@ -293,12 +390,13 @@ impl State {
         self.enter(Phase::Suspect, now);
         self.before = before;
         self.suspected_ms = now.mono_ms;
-        self.count(cause, 0);
+        self.count(cause, 0, now);
     }
 
     /// A restart did not help.
     pub(super) fn fail(&mut self, now: Now) {
         self.attempts = self.attempts.saturating_add(1);
+        self.suspected_ms = now.mono_ms;
         self.not_before_ms = now.mono_ms + Rules::backoff_ms(self.attempts, now.dice);
     }
 }

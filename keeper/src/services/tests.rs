@@ -1,4 +1,5 @@
-use super::*;
+use super::json::parse;
+use crate::question::What;
 
 /// As it stands in the field report.
 const MINIO: &str = r#"{
@@ -31,7 +32,7 @@ fn service(name: &str, needs: &str) -> String {
 #[test]
 fn the_json_of_the_field_is_read_as_it_is() {
     for text in [MINIO.to_owned(), format!("{{\"services\": {MINIO}}}")] {
-        let services = parse(&text, None).unwrap();
+        let services = parse(&text, Some("services")).unwrap();
         assert!(services.notes.is_empty(), "{:?}", services.notes);
         let [minio] = &services.all[..] else {
             panic!("{services:?}")
@@ -41,7 +42,9 @@ fn the_json_of_the_field_is_read_as_it_is() {
             ("minio", 5_000)
         );
         assert_eq!(minio.rules.delay_ms, 5_000);
-        assert!(minio.restart.as_deref().unwrap().ends_with("2>&1 &"));
+        let restart = minio.restart.as_ref().unwrap();
+        assert!(restart.command.ends_with("2>&1 &"));
+        assert_eq!(minio.alert, ["alerts"]);
     }
 }
 
@@ -55,7 +58,7 @@ fn the_services_of_the_document_are_read() {
         .split("```")
         .next()
         .unwrap();
-    let services = parse(block, None).unwrap();
+    let services = parse(block, Some("services")).unwrap();
     assert_eq!(
         (services.all.len(), services.order.as_slice()),
         (2, &[1, 0][..])
@@ -111,10 +114,6 @@ fn errors_say_where_and_what_is_expected() {
             r#"{"../x": {}}"#,
             "\"../x\": the name of a service is also that of a file",
         ),
-        (
-            r#"{"x": {"enabled": "yes"}}"#,
-            "x: enabled: true or false is expected",
-        ),
         (&with(r#""restart_cmd": "x""#), "x: health_check is missing"),
         (
             &checked(r#""type": "smtp""#),
@@ -125,7 +124,7 @@ fn errors_say_where_and_what_is_expected() {
             "x: health_check: endpoint is missing",
         ),
         (
-            &checked(r#""type": "http", "endpoint": "localhost""#),
+            &checked(r#""type": "http", "endpoint": "ftp://localhost""#),
             "x: health_check: endpoint: ",
         ),
         (
@@ -145,8 +144,8 @@ fn errors_say_where_and_what_is_expected() {
             "x: health_check: process_name: a text that is not empty",
         ),
         (
-            &checked(r#""type": "custom", "command": "true", "timeout_seconds": 0"#),
-            "x: health_check: timeout_seconds: a whole number of seconds, 1 to 86400, is expected",
+            &checked(r#""type": "custom", "command": "true", "timeout_seconds": -1"#),
+            "x: health_check: timeout_seconds: a number of seconds, 0 to 86400, is expected",
         ),
         (
             &format!("{{{}}}", service("a", r#"["z"]"#)),
@@ -179,4 +178,47 @@ fn unknown_keys_are_said_and_do_no_harm() {
             "x: health_check: the key \"retries\" means nothing here"
         ]
     );
+}
+
+#[test]
+fn what_is_a_text_to_a_shell_may_be_a_text_here() {
+    let text = r#"{"x": {"enabled": "true", "startup_delay_seconds": "30", "health_check":
+        {"type": "tcp", "port": "6379", "timeout_seconds": 2.5, "interval_seconds": 60}},
+        "y": {"enabled": "yes"}, "z": {"enabled": true, "health_check":
+        {"type": "http", "endpoint": "localhost:9000/health", "timeout_seconds": 0}}}"#;
+    let services = parse(text, None).unwrap();
+    let [x, z] = &services.all[..] else {
+        panic!("{services:?}")
+    };
+    assert_eq!((x.rules.delay_ms, x.rules.interval_ms), (30_000, 60_000));
+    assert_eq!(x.rules.command_ms, 90_000);
+    assert_eq!(x.question.timeout_ms, 2_500);
+    assert_eq!(z.question.timeout_ms, 86_400_000);
+    let http = What::Http("http://localhost:9000/health".to_owned());
+    assert_eq!(z.question.checks, [http]);
+}
+
+#[test]
+fn services_of_several_containers_are_not_all_here() {
+    let text = |other: &str| {
+        let service = |name: &str, container: &str| {
+            format!(
+                r#""{name}": {{"enabled": true, "container": "{container}", "health_check": {{"type": "process", "process_name": "x"}}}}"#
+            )
+        };
+        format!("{{{}, {}}}", service("a", "one"), service("b", other))
+    };
+    let one = parse(&text("one"), None).unwrap();
+    assert_eq!(one.all.len(), 2);
+    assert!(
+        one.notes[0].starts_with("taken for container \"one\""),
+        "{:?}",
+        one.notes
+    );
+    let said = parse(&text("two"), None).unwrap_err();
+    assert!(
+        said.ends_with("--container is one of \"one\", \"two\""),
+        "{said}"
+    );
+    assert_eq!(parse(&text("two"), Some("two")).unwrap().all.len(), 1);
 }

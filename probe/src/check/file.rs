@@ -80,19 +80,34 @@ fn judge_content(texts: &[String], bytes: &[u8], all: bool, not: bool) -> Outcom
 
 /// `pid:`
 pub fn ask_pid(path: &Path) -> Outcome {
+    match process_of(path) {
+        Ok(_) => Outcome::pass(),
+        Err(outcome) => outcome,
+    }
+}
+
+/// The living process of a pid file, by id and start, or why there is none.
+pub fn process_of(path: &Path) -> Result<(u32, u64), Outcome> {
     let (bytes, file_age) = match read(path, MAX_PID_FILE_BYTES)
         .and_then(|(bytes, _)| Ok((bytes, age(std::fs::metadata(path)?.modified()?))))
     {
         Ok(read) => read,
-        Err(e) => return missing(&e),
+        Err(e) => return Err(missing(&e)),
     };
     let text = String::from_utf8_lossy(&bytes);
     // Some servers write more after it, PostgreSQL for one.
     let first = text.split_ascii_whitespace().next().unwrap_or_default();
     let Some(pid) = first.parse::<u32>().ok().filter(|pid| *pid > 0) else {
-        return Outcome::fail("it holds no process id");
+        return Err(Outcome::fail("it holds no process id"));
     };
-    judge_pid(pid, Process::of(pid), process_age, file_age)
+    let process = Process::of(pid);
+    match (
+        judge_pid(pid, process, process_age, file_age),
+        process.start(),
+    ) {
+        (outcome, Some(start)) if outcome.passes() => Ok((pid, start)),
+        (outcome, Some(_) | None) => Err(outcome),
+    }
 }
 
 fn judge_pid(

@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 /// Of a longer command line, only so much is compared.
 const MAX_CMDLINE_BYTES: u64 = 64 * 1024;
 /// They carry their child's command line in their own.
-const INIT_WRAPPERS: &[&str] = &[
+pub const INIT_WRAPPERS: &[&str] = &[
     "tini",
     "tini-static",
     "docker-init",
@@ -82,7 +82,8 @@ pub fn all() -> Result<(Vec<u32>, bool), String> {
     Ok((all, hidden))
 }
 
-fn judge(matching: usize, hidden: bool, min: usize) -> Outcome {
+/// What it means that so many match.
+pub fn judge(matching: usize, hidden: bool, min: usize) -> Outcome {
     if matching >= min {
         return Outcome::pass();
     }

@@ -194,6 +194,9 @@ impl Driver {
     }
 }
 
+/// What is said of a server that closes a connection in place of an answer.
+pub const CLOSED: &str = "connection closed";
+
 /// hyper's message, without the layers around it.
 pub fn plain(e: &hyper::Error) -> String {
     let source = std::error::Error::source(e);
@@ -202,7 +205,7 @@ pub fn plain(e: &hyper::Error) -> String {
         return plain(reason);
     }
     if e.is_incomplete_message() || e.is_closed() || e.is_canceled() {
-        return "connection closed".to_owned();
+        return CLOSED.to_owned();
     }
     if e.is_parse() {
         return "it does not speak HTTP/1.1".to_owned();

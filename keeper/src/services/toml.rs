@@ -1,0 +1,334 @@
+//! The settings of services in TOML.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ready_probe::redact::shown;
+use ready_probe_sdk::freshness::Span;
+use toml::de::{DeTable, Error};
+
+use self::table::{Table, line};
+use super::{Service, Services, check_name, in_order};
+use crate::question::{Question, What};
+use crate::recovery::{Recovery, Shell, Stop, Whose};
+use crate::rules::{GiveUp, Rules};
+use crate::stop::signal;
+
+const TIMEOUT_MS: u64 = 5_000;
+const STOP_WAIT_MS: u64 = 10_000;
+/// The shortest times that mean anything.
+const LEAST: Duration = Duration::from_millis(1);
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+
+const KEYS: &[&str] = &["keeper", "service", "alert"];
+const KEEPER_KEYS: &[&str] = &["interval", "dry_run", "container"];
+const SERVICE_KEYS: &[&str] = &[
+    "name",
+    "check",
+    "timeout",
+    "restart",
+    "container",
+    "stop",
+    "needs",
+    "inhibit",
+    "hung_after",
+    "startup",
+    "startup_delay",
+    "attempts",
+    "max_restarts",
+    "window",
+    "give_up",
+    "restart_on",
+    "restart_with",
+    "log",
+    "alert",
+];
+const STOP_KEYS: &[&str] = &["process", "pidfile", "signal", "wait"];
+
+/// One service, and the names of others that it mentions.
+struct Section<'a> {
+    table: Table<'a>,
+    service: Service,
+    needs: Vec<String>,
+    restart_with: Vec<String>,
+}
+
+/// What a text says. `container` is the one that this is, if somebody has said so.
+pub fn parse(text: &str, container: Option<&str>) -> Result<Services, String> {
+    let parsed = DeTable::parse(text).map_err(|e| at_line(text, &e))?;
+    let root = Table::new(text, "", parsed.get_ref());
+    root.only(KEYS)?;
+    let keeper = keeper(root.table("keeper")?)?;
+    let container = container.or(keeper.container.as_deref());
+    let alerts = alerts(text, &root)?;
+    let mut notes = Vec::new();
+    let mut found = Vec::new();
+    let mut elsewhere = Vec::new();
+    for table in root.tables("service")? {
+        let name = name(&table)?;
+        let table = table.called(format!("service {name}"));
+        if found
+            .iter()
+            .any(|one: &Section<'_>| one.service.name == name)
+        {
+            return Err(table.wrong("name", "another service has the same name"));
+        }
+        let its = table.text("container")?;
+        if let (Some(here), Some(its)) = (container, &its)
+            && here != its
+        {
+            notes.push(format!("{name}: not here, but in container {}", shown(its)));
+            elsewhere.push(name);
+            continue;
+        }
+        found.push(service(table, name, keeper.interval_ms, &alerts)?);
+    }
+    let numbers: BTreeMap<String, usize> = found
+        .iter()
+        .enumerate()
+        .map(|(number, one)| (one.service.name.clone(), number))
+        .collect();
+    let mut all = Vec::new();
+    for one in found {
+        let mut service = one.service;
+        for (key, names, others) in [
+            ("needs", one.needs, &mut service.rules.needs),
+            (
+                "restart_with",
+                one.restart_with,
+                &mut service.rules.restart_with,
+            ),
+        ] {
+            for name in names {
+                match numbers.get(&name) {
+                    Some(&number) => others.push(number),
+                    None if elsewhere.contains(&name) => notes.push(format!(
+                        "{}: {key}: {name} is in another container, and not waited for",
+                        service.name
+                    )),
+                    None => {
+                        let why = format!("there is no service {}", shown(&name));
+                        return Err(one.table.wrong(key, &why));
+                    }
+                }
+            }
+        }
+        all.push(service);
+    }
+    let order = in_order(&all).map_err(|names| {
+        format!("needs, restart_with: these wait for one another in a circle, or for one that does: {names}")
+    })?;
+    Ok(Services {
+        all,
+        order,
+        notes,
+        dry_run: keeper.dry_run,
+        alerts,
+    })
+}
+
+fn at_line(text: &str, e: &Error) -> String {
+    let line = e.span().map_or(1, |span| line(text, span.start));
+    format!("line {line}: not TOML: {}", e.message())
+}
+
+/// What a file says of the keeper itself.
+struct OfKeeper {
+    interval_ms: u64,
+    dry_run: bool,
+    container: Option<String>,
+}
+
+fn keeper(table: Option<Table<'_>>) -> Result<OfKeeper, String> {
+    let mut keeper = OfKeeper {
+        interval_ms: Rules::of_loop().interval_ms,
+        dry_run: false,
+        container: None,
+    };
+    let Some(table) = table else {
+        return Ok(keeper);
+    };
+    table.only(KEEPER_KEYS)?;
+    if let Some(interval_ms) = table.millis("interval", LEAST_INTERVAL)? {
+        keeper.interval_ms = interval_ms;
+    }
+    keeper.dry_run = table.flag("dry_run")?.unwrap_or(false);
+    keeper.container = table.text("container")?;
+    Ok(keeper)
+}
+
+/// The tables of alerts, which are read by those who send them.
+fn alerts(text: &str, root: &Table<'_>) -> Result<toml::Table, String> {
+    if root.table("alert")?.is_none() {
+        return Ok(toml::Table::new());
+    }
+    let mut all: toml::Table = toml::from_str(text).map_err(|e| at_line(text, &e))?;
+    match all.remove("alert") {
+        Some(toml::Value::Table(alerts)) => Ok(alerts),
+        Some(_) | None => Ok(toml::Table::new()),
+    }
+}
+
+fn name(table: &Table<'_>) -> Result<String, String> {
+    let name = table.text("name")?;
+    let name = name.ok_or_else(|| table.wrong("name", "it is missing"))?;
+    check_name(&name).map_err(|e| table.wrong("name", &e))?;
+    Ok(name)
+}
+
+fn service<'a>(
+    table: Table<'a>,
+    name: String,
+    interval_ms: u64,
+    alerts: &toml::Table,
+) -> Result<Section<'a>, String> {
+    table.only(SERVICE_KEYS)?;
+    let restart = recovery(&table)?;
+    if restart.is_none() && table.has("container") {
+        let why = "this version restarts by commands only: restart = \"…\" is missing";
+        return Err(table.wrong("container", why));
+    }
+    let rules = rules(&table, interval_ms, restart.as_ref())?;
+    // A service's name holds no colon.
+    let (targets, needs): (Vec<String>, Vec<String>) = table
+        .texts("needs")?
+        .into_iter()
+        .partition(|need| need.contains(':'));
+    let restart_with = table.texts("restart_with")?;
+    let on = table.texts("restart_on")?;
+    if on.iter().any(|on| on != "not_ready") {
+        return Err(table.wrong("restart_on", "not_ready is all that there is"));
+    }
+    let question = Question {
+        checks: table
+            .texts("check")?
+            .into_iter()
+            .map(What::Target)
+            .collect(),
+        needs: targets.into_iter().map(What::Target).collect(),
+        inhibit: table
+            .texts("inhibit")?
+            .into_iter()
+            .map(What::Target)
+            .collect(),
+        always: !restart_with.is_empty(),
+        of: restart
+            .as_ref()
+            .and_then(|restart| Some(restart.stop.as_ref()?.of.clone())),
+        no_counts: !on.is_empty(),
+        timeout_ms: table.millis("timeout", LEAST)?.unwrap_or(TIMEOUT_MS),
+    };
+    if question.checks.is_empty() {
+        return Err(table.wrong("check", "it is missing, [\"http://localhost:9000/health\"]"));
+    }
+    question.check().map_err(|e| {
+        let (key, why) = e.split_once(": ").unwrap_or(("check", &e));
+        table.wrong(key, why)
+    })?;
+    let alert = table.texts("alert")?;
+    if let Some(unknown) = alert
+        .iter()
+        .find(|name| !alerts.contains_key(name.as_str()))
+    {
+        let why = format!("there is no [alert.{}]", shown(unknown));
+        return Err(table.wrong("alert", &why));
+    }
+    let service = Service {
+        name,
+        question,
+        restart,
+        log: table.text("log")?,
+        rules,
+        alert,
+    };
+    Ok(Section {
+        table,
+        service,
+        needs,
+        restart_with,
+    })
+}
+
+fn recovery(table: &Table<'_>) -> Result<Option<Recovery>, String> {
+    let stop = table.table("stop")?;
+    match (table.text("restart")?, stop) {
+        (None, Some(_)) => Err(table.wrong(
+            "stop",
+            "it ends what restart = \"…\" starts anew, and that is missing",
+        )),
+        (None, None) => Ok(None),
+        (Some(command), stop) => Ok(Some(Recovery {
+            stop: stop.map(|stop| self::stop(&stop)).transpose()?,
+            command,
+            shell: Shell::Sh,
+        })),
+    }
+}
+
+fn stop(table: &Table<'_>) -> Result<Stop, String> {
+    table.only(STOP_KEYS)?;
+    let of = match (table.text("process")?, table.text("pidfile")?) {
+        (Some(part), None) => Whose::Pattern(part),
+        (None, Some(path)) if path.starts_with('/') => Whose::Pidfile(PathBuf::from(path)),
+        (None, Some(_)) => return Err(table.wrong("pidfile", "an absolute path is expected, /…")),
+        (Some(_), Some(_)) => {
+            return Err(table.wrong("pidfile", "it stands beside process: one of them is enough"));
+        }
+        (None, None) => return Err(table.wrong("process", "it is missing, and so is pidfile")),
+    };
+    let name = table.text("signal")?;
+    let name = name.as_deref().unwrap_or("TERM");
+    Ok(Stop {
+        of,
+        signal: signal(name).map_err(|e| table.wrong("signal", &e))?,
+        wait_ms: table
+            .millis("wait", Duration::ZERO)?
+            .unwrap_or(STOP_WAIT_MS),
+    })
+}
+
+fn rules(table: &Table<'_>, interval_ms: u64, restart: Option<&Recovery>) -> Result<Rules, String> {
+    let default = Rules::of_loop();
+    let mut rules = Rules {
+        interval_ms,
+        startup_ms: table
+            .millis("startup", Duration::ZERO)?
+            .unwrap_or(default.startup_ms),
+        delay_ms: table
+            .millis("startup_delay", Duration::ZERO)?
+            .unwrap_or(default.delay_ms),
+        attempts: table.number("attempts", 100)?.unwrap_or(default.attempts),
+        window_ms: table.millis("window", LEAST)?.unwrap_or(default.window_ms),
+        give_up: match table.text("give_up")?.as_deref() {
+            None | Some("slow") => GiveUp::Slow,
+            Some("stop") => GiveUp::Stop,
+            Some("exit") => GiveUp::Exit,
+            Some(_) => return Err(table.wrong("give_up", "it is slow, stop or exit")),
+        },
+        restarts: restart.is_some(),
+        ..default
+    };
+    if let Some(most) = table.number("max_restarts", 1_000)? {
+        rules.max_restarts = usize::try_from(most).unwrap_or(usize::MAX);
+    }
+    if let Some(hung_ms) = table.millis("hung_after", LEAST)? {
+        rules.hung.for_ms = hung_ms;
+    }
+    let wait_ms = restart
+        .and_then(|restart| restart.stop.as_ref())
+        .map_or(0, |stop| stop.wait_ms);
+    rules.command_ms += rules.delay_ms + wait_ms;
+    if rules.least_window_ms() > rules.window_ms {
+        let why = format!(
+            "{} restarts take {} at least, so that a window of {} never holds them: a longer one, or a smaller max_restarts",
+            rules.max_restarts,
+            Span(rules.least_window_ms()),
+            Span(rules.window_ms)
+        );
+        return Err(table.wrong("window", &why));
+    }
+    Ok(rules)
+}

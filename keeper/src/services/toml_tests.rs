@@ -1,0 +1,259 @@
+use super::toml::parse;
+use super::*;
+use crate::question::What;
+use crate::recovery::{Shell, Whose};
+
+fn target(text: &str) -> What {
+    What::Target(text.to_owned())
+}
+
+/// One service with a check, and these keys.
+fn with(keys: &str) -> String {
+    format!("[[service]]\nname = \"x\"\ncheck = [\"process:x\"]\n{keys}\n")
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = r#"
+[keeper]
+interval = "15s"
+dry_run = true
+container = "here"
+
+[alert.ops]
+kind = "ntfy"
+url_file = "/run/secrets/ntfy"
+
+[[service]]
+name = "minio"
+check = ["http://localhost:9000/minio/health/live", "process:minio server"]
+timeout = "2s"
+restart = "/usr/local/bin/minio server /data &"
+stop = { process = "minio server", signal = "INT", wait = "20s" }
+needs = ["redis", "tcp://db:5432"]
+inhibit = ["file:/data/ready"]
+hung_after = "90s"
+startup = "2m"
+startup_delay = "7s"
+attempts = 4
+max_restarts = 6
+window = "2h"
+give_up = "stop"
+restart_on = ["not_ready"]
+restart_with = ["redis"]
+log = "/var/log/minio.log"
+alert = ["ops"]
+
+[[service]]
+name = "redis"
+check = "redis://localhost#scope=own"
+"#;
+    let services = parse(text, None).unwrap();
+    let [minio, redis] = &services.all[..] else {
+        panic!("{services:?}")
+    };
+    assert_eq!(services.order, [1, 0]);
+    assert!(services.dry_run);
+    assert_eq!(services.alerts["ops"]["kind"].as_str(), Some("ntfy"));
+    assert_eq!(minio.alert, ["ops"]);
+    assert_eq!(minio.log.as_deref(), Some("/var/log/minio.log"));
+    let rules = Rules {
+        interval_ms: 15_000,
+        hung: crate::rules::Proof {
+            times: 3,
+            for_ms: 90_000,
+        },
+        startup_ms: 120_000,
+        delay_ms: 7_000,
+        attempts: 4,
+        max_restarts: 6,
+        window_ms: 7_200_000,
+        give_up: GiveUp::Stop,
+        // A minute, the delay, and until it has ended.
+        command_ms: 87_000,
+        needs: vec![1],
+        restart_with: vec![1],
+        ..Rules::of_loop()
+    };
+    assert_eq!(minio.rules, rules);
+    let question = &minio.question;
+    assert_eq!(question.checks.len(), 2);
+    assert_eq!(question.needs, [target("tcp://db:5432")]);
+    assert_eq!(question.inhibit, [target("file:/data/ready")]);
+    assert!(question.no_counts && question.always);
+    assert_eq!(question.timeout_ms, 2_000);
+    let restart = minio.restart.as_ref().unwrap();
+    let stop = restart.stop.as_ref().unwrap();
+    assert_eq!(stop.of, Whose::Pattern("minio server".to_owned()));
+    assert_eq!((stop.signal, stop.wait_ms), (2, 20_000));
+    assert_eq!(question.of.as_ref(), Some(&stop.of));
+    assert_eq!(restart.shell, Shell::Sh);
+    let watched = Rules {
+        interval_ms: 15_000,
+        command_ms: 65_000,
+        restarts: false,
+        ..Rules::of_loop()
+    };
+    assert_eq!(redis.rules, watched);
+    assert_eq!(
+        redis.question.checks,
+        [target("redis://localhost#scope=own")]
+    );
+}
+
+#[test]
+fn the_settings_of_the_document_are_read() {
+    let page = include_str!("../../../docs/keeper-settings.md");
+    let blocks = page.split("```toml\n").skip(1);
+    let blocks: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let services = parse(block, None).unwrap();
+        assert!(!services.all.is_empty() && services.notes.is_empty());
+    }
+}
+
+#[test]
+fn what_is_in_another_container_is_left_alone() {
+    let text = format!(
+        "[keeper]\ncontainer = \"here\"\n{}container = \"there\"\nrestart = \"x\"\n{}",
+        with(""),
+        with("needs = [\"x\"]").replace("\"x\"\ncheck", "\"y\"\ncheck")
+    );
+    let services = parse(&text, None).unwrap();
+    assert_eq!(services.all.len(), 1);
+    assert_eq!(
+        services.notes,
+        [
+            "x: not here, but in container \"there\"",
+            "y: needs: x is in another container, and not waited for"
+        ]
+    );
+}
+
+#[test]
+fn errors_say_where_and_what_is_expected() {
+    let table = [
+        ("= 1".to_owned(), "line 1: not TOML: "),
+        (
+            "[keepr]\n".to_owned(),
+            "line 1: there is no key \"keepr\": is keeper meant?",
+        ),
+        (
+            "service = 1\n".to_owned(),
+            "line 1: service: each is written [[service]]",
+        ),
+        (
+            "[keeper]\n\ninterval = 30\n".to_owned(),
+            "line 3: [keeper]: interval: a time is expected, as \"30s\"",
+        ),
+        (
+            "[[service]]\ncheck = [\"process:x\"]\n".to_owned(),
+            "line 2: [[service]] 1: name: it is missing",
+        ),
+        (
+            "[[service]]\nname = \"../x\"\n".to_owned(),
+            "line 2: [[service]] 1: name: \"../x\": the name of a service is also that of a file",
+        ),
+        (
+            "[[service]]\nname = \"x\"\n".to_owned(),
+            "line 2: service x: check: it is missing",
+        ),
+        (
+            with("restat = \"x\""),
+            "line 4: service x: there is no key \"restat\": is restart meant?",
+        ),
+        (
+            with("colour = 1"),
+            "line 4: service x: there is no key \"colour\": there are name, check",
+        ),
+        (
+            with("restart = 7"),
+            "line 4: service x: restart: a text that is not empty",
+        ),
+        (
+            with("attempts = 0"),
+            "line 4: service x: attempts: a number from 1 to 100",
+        ),
+        (
+            with("give_up = \"never\""),
+            "line 4: service x: give_up: it is slow, stop or exit",
+        ),
+        (
+            with("restart_on = [\"starting\"]"),
+            "line 4: service x: restart_on: not_ready is all",
+        ),
+        (
+            with("needs = [\"z\"]"),
+            "line 4: service x: needs: there is no service \"z\"",
+        ),
+        (
+            with("needs = [\"x\"]"),
+            "needs, restart_with: these wait for one another in a circle",
+        ),
+        (
+            with("restart_with = [\"x\"]"),
+            "needs, restart_with: these wait for one another",
+        ),
+        (
+            with("alert = [\"ops\"]"),
+            "line 4: service x: alert: there is no [alert.\"ops\"]",
+        ),
+        (
+            with("inhibit = [\"nonsense\"]"),
+            "line 4: service x: inhibit: \"nonsense\" is neither",
+        ),
+        (
+            with("needs = [\"smtp://x\"]"),
+            "line 4: service x: needs: \"smtp:\" is no kind of target",
+        ),
+        (
+            with("stop = { process = \"x\" }"),
+            "line 4: service x: stop: it ends what restart",
+        ),
+        (
+            with("restart = \"x\"\nstop = { proces = \"x\" }"),
+            "line 5: service x: stop: there is no key \"proces\": is process meant?",
+        ),
+        (
+            with("restart = \"x\"\nstop = { process = \"x\", signal = \"STOP\" }"),
+            "line 5: service x: stop: signal: it is one of TERM, INT",
+        ),
+        (
+            with("restart = \"x\"\nstop = { process = \"x\", pidfile = \"/x\" }"),
+            "line 5: service x: stop: pidfile: it stands beside process",
+        ),
+        (
+            with("window = \"30s\""),
+            "line 4: service x: window: 5 restarts take 2m28s at least, so that a window of 30s never holds them",
+        ),
+        (
+            with("container = \"x\""),
+            "line 4: service x: container: this version restarts by commands only",
+        ),
+        (
+            format!("{}{}", with(""), with("")),
+            "line 6: service x: name: another service has the same name",
+        ),
+        (
+            with("").replace("process:x", "process:x#optional"),
+            "line 3: service x: check: process:x decides nothing",
+        ),
+        (
+            with("").replace("process:x", "redis://localhost"),
+            "line 3: service x: check: all of it is about others",
+        ),
+        (
+            with("").replace("process:x", "process:x#grace=5s"),
+            "line 3: service x: check: grace means nothing here",
+        ),
+        (
+            with("").replace("process:x", "peer:x"),
+            "line 3: service x: check: peer: ready-keeper restarts what is here",
+        ),
+    ];
+    for (text, want) in table {
+        let said = parse(&text, None).unwrap_err();
+        assert!(said.starts_with(want), "{text}: {said}");
+    }
+}
