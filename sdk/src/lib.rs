@@ -32,7 +32,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`host`], [`clock`], [`variable`] | the only readers of `/proc`, of clocks and of the environment |
+//! | [`host`], [`clock`], [`trimmed_variable`] | the only readers of `/proc`, of clocks and of the environment |
 //! | [`signal`] | the record: names, limits, encode and decode |
 //! | [`freshness`] | signal + now + this host → ready and until when, or why not |
 //! | [`folder`] | this container's signals |

@@ -10,7 +10,10 @@ use crate::container::{Container, assert_mentions, assert_said, assert_starts, r
 use crate::long_poll::Caller;
 
 const WELL: &str =
-    r#"{"Id":"4d8e","State":{"Status":"running","Running":true,"Health":{"Status":"healthy"}}}"#;
+    r#"{"Name":"/web","State":{"Status":"running","Running":true,"Health":{"Status":"healthy"}}}"#;
+
+const OTHER: &str =
+    r#"{"Name":"/web-1.x_y","State":{"Status":"running","Health":{"Status":"healthy"}}}"#;
 
 fn json(status: u16, body: &'static str) -> Response {
     Response::new(status)
@@ -87,7 +90,8 @@ fn no_error_of_an_engine_is_a_container_that_is_down() {
         (301, ""),
         (200, ""),
         (200, "{}"),
-        (200, "{\"State\":{\"Status\":\"exited\"}"),
+        (200, "{\"Name\":\"/web\",\"State\":{\"Status\":\"exited\"}"),
+        (200, r#"{"State":{"Status":"exited"}}"#),
     ] {
         let engine = HttpServer::unix(move |_| json(status, body));
         let (code, word, text) = after_a_pass(&engine.socket_path().display().to_string());
@@ -114,17 +118,22 @@ fn what_the_engine_says_of_a_container_counts_at_once() {
         ),
         (
             200,
-            r#"{"State":{"Status":"exited","ExitCode":3}}"#,
+            r#"{"Name":"/web","State":{"Status":"exited","ExitCode":3}}"#,
             "exited with status 3",
         ),
         (
             200,
-            r#"{"State":{"Status":"paused","Running":true}}"#,
+            r#"{"Id":"web0c1b","Name":"/other","State":{"Status":"running"}}"#,
+            "no such container",
+        ),
+        (
+            200,
+            r#"{"Name":"/web","State":{"Status":"paused","Running":true}}"#,
             "paused",
         ),
         (
             200,
-            r#"{"State":{"Status":"running","Health":{"Status":"unhealthy","Log":[{"Output":"curl: (7)\n"}]}}}"#,
+            r#"{"Name":"/web","State":{"Status":"running","Health":{"Status":"unhealthy","Log":[{"Output":"curl: (7)\n"}]}}}"#,
             "unhealthy: curl: (7)",
         ),
     ] {
@@ -138,7 +147,7 @@ fn what_the_engine_says_of_a_container_counts_at_once() {
 
 #[test]
 fn one_request_asks_for_one_container() {
-    let engine = HttpServer::start(|_| json(200, WELL));
+    let engine = HttpServer::start(|_| json(200, OTHER));
     let address = engine.addr().to_string();
     let run = Container::new().ask(format!("container:web-1.x_y#inet={address}"));
     assert_said(&run, 0, "healthy: 1 check passes");
@@ -162,7 +171,10 @@ fn a_held_answer_ends_when_the_engine_says_no() {
         let is_down = Arc::clone(&is_down);
         HttpServer::unix(move |_| match is_down.load(Ordering::SeqCst) {
             false => json(200, WELL),
-            true => json(200, r#"{"State":{"Status":"exited","ExitCode":3}}"#),
+            true => json(
+                200,
+                r#"{"Name":"/web","State":{"Status":"exited","ExitCode":3}}"#,
+            ),
         })
     };
     let container = Container::new();
@@ -183,7 +195,8 @@ fn wait_waits_for_a_container() {
         if started.elapsed() > Duration::from_millis(600) {
             return json(200, WELL);
         }
-        let starting = r#"{"State":{"Status":"running","Health":{"Status":"starting"}}}"#;
+        let starting =
+            r#"{"Name":"/web","State":{"Status":"running","Health":{"Status":"starting"}}}"#;
         json(200, starting)
     });
     let target = format!("container:web#socket={}", engine.socket_path().display());

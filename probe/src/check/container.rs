@@ -12,6 +12,8 @@ use crate::outcome::Outcome;
 use crate::redact::Secrets;
 use crate::target::ContainerTarget;
 
+/// As many characters of an id as `docker ps` shows.
+const SHORT_ID: usize = 12;
 /// How much of what it says is quoted.
 const MAX_QUOTE_CHARS: usize = 200;
 
@@ -24,12 +26,12 @@ pub async fn ask(target: &ContainerTarget, secrets: &Secrets) -> Outcome {
         Err(e) => return Outcome::unknown(format!("its name can't be sent: {e}")),
     }
     match ask_once(&target.at, request).await {
-        Ok((status, body)) => judge(status, &body, secrets),
+        Ok((status, body)) => judge(&target.name, status, &body, secrets),
         Err(cause) => Outcome::Unknown(cause),
     }
 }
 
-fn judge(status: StatusCode, body: &[u8], secrets: &Secrets) -> Outcome {
+fn judge(asked: &str, status: StatusCode, body: &[u8], secrets: &Secrets) -> Outcome {
     let at = |pointer: &str| {
         json_pointer::find(body, pointer)
             .ok()
@@ -37,7 +39,13 @@ fn judge(status: StatusCode, body: &[u8], secrets: &Secrets) -> Outcome {
             .unwrap_or_default()
     };
     if status == StatusCode::OK {
-        return judge_state(at, secrets);
+        return if is_meant(asked, &at("/Name"), &at("/Id")) {
+            judge_state(at, secrets)
+        } else if at("/Name").is_empty() {
+            Outcome::unknown("the engine does not say which container it tells of")
+        } else {
+            Outcome::fail("no such container")
+        };
     }
     let message = at("/message");
     // A path that is not there is 404 as well: another program's, or a proxy's.
@@ -52,30 +60,40 @@ fn judge(status: StatusCode, body: &[u8], secrets: &Secrets) -> Outcome {
     Outcome::unknown(format!("the engine says status {status}{message}"))
 }
 
+/// An engine takes a name that nobody has for the beginning of an id, and then tells of somebody else.
+fn is_meant(asked: &str, name: &str, id: &str) -> bool {
+    let is_id = asked.len() >= SHORT_ID && id.starts_with(asked);
+    name.strip_prefix('/').unwrap_or(name) == asked || is_id
+}
+
 /// The states of <https://docs.docker.com/reference/api/engine/>; Podman says `stopped` as well.
 fn judge_state(at: impl Fn(&str) -> String, secrets: &Secrets) -> Outcome {
     let state = at("/State/Status");
     match state.as_str() {
         "running" => judge_health(at, secrets),
         "paused" => Outcome::by_hand(state),
-        "restarting" => Outcome::starting(format!(
-            "{state}, its last exit status is {}",
-            at("/State/ExitCode")
-        )),
+        "restarting" => Outcome::starting(match exit_status(&at) {
+            Some(status) => format!("{state}, its last exit status is {status}"),
+            None => state,
+        }),
         "exited" | "stopped" => {
             let memory = match at("/State/OOMKilled").as_str() {
                 "true" => ", out of memory",
                 _ => "",
             };
-            Outcome::fail(format!(
-                "exited with status {}{memory}",
-                at("/State/ExitCode")
-            ))
+            Outcome::fail(match exit_status(&at) {
+                Some(status) => format!("exited with status {status}{memory}"),
+                None => format!("exited{memory}"),
+            })
         }
         "created" => Outcome::fail("created, and never started"),
         "dead" | "removing" => Outcome::fail(state),
         _ => Outcome::unknown("the engine tells no state that is known"),
     }
+}
+
+fn exit_status(at: impl Fn(&str) -> String) -> Option<i64> {
+    at("/State/ExitCode").parse().ok()
 }
 
 fn judge_health(at: impl Fn(&str) -> String, secrets: &Secrets) -> Outcome {
@@ -106,12 +124,12 @@ mod tests {
 
     fn judge(status: u16, body: &str) -> Outcome {
         let status = StatusCode::from_u16(status).unwrap();
-        super::judge(status, body.as_bytes(), &Secrets::default())
+        super::judge("web", status, body.as_bytes(), &Secrets::default())
     }
 
     #[test]
     fn truth_table_of_states() {
-        let state = |state: &str| judge(200, &format!("{{\"Id\":\"4d8e\",\"State\":{state}}}"));
+        let state = |state: &str| judge(200, &format!("{{\"Name\":\"/web\",\"State\":{state}}}"));
         let health = |health: &str| {
             state(&format!(
                 "{{\"Status\":\"running\",\"Running\":true,\"Health\":{health}}}"
@@ -177,6 +195,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_container_is_asked_for_by_its_name_or_by_an_id() {
+        let id = "4d8e0c1b2a3f99";
+        for (asked, name, want) in [
+            ("web", "/web", true),
+            ("web", "web", true),
+            ("web", "/web2", false),
+            ("4d8e0c1b2a3f", "/other", true),
+            (id, "/other", true),
+            ("4d8e0c1b2a3", "/other", false),
+            ("4d8e", "/other", false),
+            ("4d8e", "/4d8e", true),
+        ] {
+            assert_eq!(is_meant(asked, name, id), want, "{asked} {name}");
+        }
+    }
+
     /// Only the engine's own word for it says that a container is not there.
     #[test]
     fn truth_table_of_errors() {
@@ -212,11 +247,31 @@ mod tests {
                 r#"{"message":"No such container: web"}"#,
                 "unknown the engine says status 500 Internal Server Error: No such container: web",
             ),
-            (200, "", "unknown the engine tells no state that is known"),
             (
                 200,
-                r#"{"State":{"Status":"runn"#,
+                "",
+                "unknown the engine does not say which container it tells of",
+            ),
+            (
+                200,
+                r#"{"Name":"/web","State":{"Status":"runn"#,
+                "unknown the engine does not say which container it tells of",
+            ),
+            (
+                200,
+                r#"{"Name":"/web","State":{}}"#,
                 "unknown the engine tells no state that is known",
+            ),
+            // Asked for by a name that is the beginning of its id.
+            (
+                200,
+                r#"{"Id":"web8e","Name":"/other","State":{"Status":"running"}}"#,
+                "fail no such container",
+            ),
+            (
+                200,
+                r#"{"Name":"/web","State":{"Status":"exited","ExitCode":"x\n  pass y"}}"#,
+                "fail exited",
             ),
         ] {
             let outcome = judge(status, body);

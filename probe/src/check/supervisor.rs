@@ -47,6 +47,7 @@ fn request(target: &SupervisorTarget) -> Result<Request<Full<Bytes>>, String> {
 }
 
 fn judge(status: StatusCode, answer: &str, secrets: &Secrets) -> Outcome {
+    let number = |name: &str| member(answer, name).and_then(|text| text.parse::<i64>().ok());
     let quoted = |name: &str| {
         let text = member(answer, name).unwrap_or_default();
         match secrets.quote(&text, MAX_QUOTE_CHARS) {
@@ -59,9 +60,10 @@ fn judge(status: StatusCode, answer: &str, secrets: &Secrets) -> Outcome {
         (StatusCode::OK, Some(BAD_NAME)) => {
             return Outcome::fail("supervisord knows no such program");
         }
-        (StatusCode::OK, Some(code)) => {
+        (StatusCode::OK, Some(_)) => {
+            let code = number("faultCode").map_or_else(String::new, |code| format!(" {code}"));
             return Outcome::unknown(format!(
-                "supervisord says fault {code}{}",
+                "supervisord says fault{code}{}",
                 quoted("faultString")
             ));
         }
@@ -79,7 +81,7 @@ fn judge(status: StatusCode, answer: &str, secrets: &Secrets) -> Outcome {
         "BACKOFF" => Outcome::starting(format!("{state}{}", quoted("spawnerr"))),
         // Only a person stops it, or starts what is not started by itself.
         "STOPPED" | "STOPPING" => Outcome::by_hand(format!("{state}{}", quoted("description"))),
-        "EXITED" => Outcome::fail(match member(answer, "exitstatus") {
+        "EXITED" => Outcome::fail(match number("exitstatus") {
             Some(status) => format!("{state} with status {status}"),
             None => state,
         }),

@@ -98,7 +98,9 @@ impl Options {
             if !is_known(key, known) {
                 let all = [known, COMMON].concat().join(", ");
                 let is_name = |c: char| c.is_ascii_alphabetic() || c == '_';
-                if !self.doubtful && key.len() <= MAX_NAME_BYTES && key.chars().all(is_name) {
+                let in_secret = |pair: &Pair| SECRET.contains(&pair.key.as_str());
+                let doubtful = self.doubtful || self.pairs.iter().take(i).any(in_secret);
+                if !doubtful && key.len() <= MAX_NAME_BYTES && key.chars().all(is_name) {
                     return Err(format!("{key:?} is no option of {kind} (there are: {all})"));
                 }
                 return Err(format!(

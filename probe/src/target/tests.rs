@@ -125,6 +125,7 @@ fn a_target_that_cannot_be_parsed_is_quoted_up_to_its_scheme_only() {
         "supervisor:",
         "supervisor: #user=a",
         "supervisor:a#password=secret",
+        "supervisor:a#user=b&password=c&secret",
         "supervisor:a#socket=secret",
         "supervisor:a#inet=secret",
         "supervisor:a#socket=/a&inet=a:1",
