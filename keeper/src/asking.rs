@@ -38,8 +38,15 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// How long all of them may take together: they are asked at once.
 pub fn patience(questions: &[Question]) -> Duration {
-    let longest = questions.iter().map(Question::patience).max();
-    longest.unwrap_or_default() + MARGIN + DOOR + MARGIN + MARGIN
+    // First the checks of all, then what keeps a restart from helping.
+    let longest =
+        |of: fn(&Question) -> Duration| questions.iter().map(of).max().unwrap_or_default();
+    longest(Question::patience)
+        + longest(Question::patience_of_barriers)
+        + MARGIN
+        + DOOR
+        + MARGIN
+        + MARGIN
 }
 
 /// Reads questions, asks them, and writes the replies, in their order.

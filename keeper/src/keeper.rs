@@ -3,6 +3,7 @@
 //! It asks nothing itself and never waits: who keeps it does, one pass long or on and on.
 
 mod asked;
+mod by_hand;
 mod restart;
 mod tell;
 
@@ -18,7 +19,6 @@ use crate::account::Account;
 use crate::alert::Alerts;
 use crate::commands::Commands;
 use crate::machine::{self, Act, Barrier, Hold, Marker, Now, Observation, Phase, State, Wait};
-use crate::markers;
 use crate::memory::{Kept, Memory, wall_ms};
 use crate::orders::{Order, Orders};
 use crate::people::People;
@@ -61,6 +61,8 @@ pub struct Keeper {
     generation: u64,
     /// Why it can't remember, if it can't.
     unkept: Option<String>,
+    /// Orders that are done, and whose files can't be removed.
+    obeyed: Vec<(String, Order)>,
 }
 
 /// The time.
@@ -99,6 +101,7 @@ impl Keeper {
             others: Kept::default(),
             generation: 0,
             unkept: None,
+            obeyed: Vec::new(),
         };
         keeper.take(services, kept, now);
         keeper.keep()?;
@@ -108,7 +111,11 @@ impl Keeper {
     /// Looks after other services from now on, or after the same in another way.
     pub fn replace(&mut self, services: Services, people: People) {
         let kept = self.kept();
-        if !self.manner.dry_run {
+        // Never the other way: whoever typed --dry-run meant it.
+        self.manner.dry_run |= services.dry_run;
+        if self.manner.dry_run {
+            self.alerts.tell_to(Vec::new(), BTreeMap::new());
+        } else {
             self.alerts.tell_to(people.channels, people.subjects);
         }
         self.take(services, kept, now());
@@ -247,7 +254,14 @@ impl Keeper {
         let is_new = self.states != before || !seen.is_empty() || !orders.is_empty();
         if !is_new || self.keep_or_say() {
             for (service, order) in orders {
-                self.orders.done(&service, order);
+                if let Err(why) = self.orders.done(&service, order) {
+                    let word = order.word();
+                    let text = format!(
+                        "{service}: {word} is not done again, though its order can't be removed: {why}"
+                    );
+                    voice::say(Level::Error, &text);
+                    self.obeyed.push((service, order));
+                }
             }
         }
         for act in acts {
@@ -280,87 +294,21 @@ impl Keeper {
         seen
     }
 
-    /// Does what people have ordered. Returns what has been done.
-    fn obey(&mut self) -> Vec<(String, Order)> {
-        let given = self.orders.given();
-        for (name, order) in &given {
-            let number = self
-                .services
-                .iter()
-                .position(|service| service.name == *name);
-            let Some(number) = number else {
-                let word = order.word();
-                let text = format!("{name}: there is no such service here: {word} is not done");
-                voice::say(Level::Warning, &text);
-                continue;
-            };
-            let (state, slot) = (self.states.get_mut(number), self.slots.get_mut(number));
-            let (Some(state), Some(slot)) = (state, slot) else {
-                continue;
-            };
-            match order {
-                Order::Restart => {
-                    voice::say(Level::Info, &format!("{name}: a person wants it restarted"));
-                    state.reset();
-                    state.ask_for_restart();
-                }
-                Order::Reset => {
-                    let text = format!("{name}: its restarts and failures so far are forgotten");
-                    voice::say(Level::Info, &text);
-                    state.reset();
-                }
-            }
-            slot.hurry();
-        }
-        given
-    }
-
-    /// Whether a person has stopped it, by a marker or by a pause.
-    fn marker(&self, number: usize) -> Marker {
-        let Some(service) = self.services.get(number) else {
-            return Marker::Unreadable;
-        };
-        let marker = markers::look(&self.manner.markers, &service.name);
-        let pause = self.orders.look(&service.name, wall_ms());
-        match (marker, pause) {
-            (Marker::Present, _) | (_, Marker::Present) => Marker::Present,
-            (Marker::Unreadable, _) | (_, Marker::Unreadable) => Marker::Unreadable,
-            (Marker::Absent, Marker::Absent) => Marker::Absent,
-        }
-    }
-
-    /// Whether somebody has stopped the service since it was looked at, or nothing is to be done at all.
-    fn is_held_back(&mut self, act: Act, now: Now) -> bool {
-        let (Act::Restart(number) | Act::EndCommand(number) | Act::EndContainer(number)) = act;
-        let is_restart = matches!(act, Act::Restart(_));
-        let marker = self.marker(number);
-        let Some(state) = self.states.get_mut(number) else {
-            return true;
-        };
-        match (self.manner.dry_run, marker) {
-            (_, Marker::Present | Marker::Unreadable) if is_restart => {
-                state.withdraw(marker, now);
-                true
-            }
-            (true, _) if is_restart => {
-                state.hold_back(Hold::DryRun, now);
-                true
-            }
-            (dry_run, Marker::Absent | Marker::Present | Marker::Unreadable) => dry_run,
-        }
-    }
-
     /// What follows from new states, beside acts.
     fn follow(&mut self, before: &[State], now: Now) {
         let is_loop = self.manner.pace != Pace::OnePass;
         let of_each = self.services.iter().zip(before).zip(&self.states);
         let mine = self.accounts.iter_mut().zip(&mut self.slots);
         let mut back = Vec::new();
+        let mut suspects = Vec::new();
         for (number, (((service, before), after), (account, slot))) in of_each.zip(mine).enumerate()
         {
             account.step(before, after, now.wall_ms);
             if before.phase == after.phase {
                 continue;
+            }
+            if after.phase == Phase::Suspect {
+                suspects.push(number);
             }
             if is_stopped(after.phase) || after.phase == Phase::Restarting {
                 slot.void();
@@ -371,14 +319,34 @@ impl Keeper {
             if after.works() {
                 back.push(number);
                 self.commands.settle(name);
-            } else if after.phase == Phase::Paused && self.commands.end(name) {
-                let text = format!(
-                    "{name}: its restart command is ended, since a person has stopped the service"
-                );
+            } else if matches!(after.phase, Phase::Paused | Phase::Held(Hold::Marker))
+                && !self.manner.dry_run
+                && self.commands.end(name)
+            {
+                let why = if after.phase == Phase::Paused {
+                    "a person has stopped the service"
+                } else {
+                    "whether a person has stopped the service can't be told"
+                };
+                let text = format!("{name}: its restart command is ended, since {why}");
                 voice::say(Level::Warning, &text);
             }
         }
+        if is_loop {
+            self.hurry_what_they_need(&suspects);
+        }
         self.hurry_those_that_waited(&back);
+    }
+
+    /// What these need is asked now: it may have gone before them, and what it said last may be as old as an interval.
+    fn hurry_what_they_need(&mut self, suspects: &[usize]) {
+        for rules in suspects.iter().filter_map(|&number| self.rules.get(number)) {
+            for &need in &rules.needs {
+                if let Some(slot) = self.slots.get_mut(need) {
+                    slot.hurry();
+                }
+            }
+        }
     }
 
     /// Whoever has waited for one of these that are back.

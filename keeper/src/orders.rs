@@ -114,6 +114,9 @@ impl Orders {
     pub fn given(&self) -> Vec<(String, Order)> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let parse = |entry: fs::DirEntry| {
+            if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                return None;
+            }
             let name = entry.file_name().into_string().ok()?;
             let (service, word) = name.rsplit_once('.')?;
             let orders = [Order::Reset, Order::Restart];
@@ -126,9 +129,8 @@ impl Orders {
     }
 
     /// It has been carried out, or can't be.
-    pub fn done(&self, service: &str, order: Order) {
-        // It is repeated then, which the same order may be.
-        let _ = self.remove(service, order.word());
+    pub fn done(&self, service: &str, order: Order) -> io::Result<()> {
+        self.remove(service, order.word()).map(|_| ())
     }
 
     fn file(&self, service: &str, end: &str) -> PathBuf {
@@ -199,8 +201,11 @@ mod tests {
             ("web.1".to_owned(), Order::Restart),
         ];
         assert_eq!(orders.given(), given);
-        orders.done("web.1", Order::Restart);
+        orders.done("web.1", Order::Restart).unwrap();
         assert!(!orders.is_given("web.1", Order::Restart));
         assert!(orders.is_given("db", Order::Reset));
+        // A folder can't be removed as a file is, and would be an order for ever.
+        fs::create_dir(orders.file("cache", "restart")).unwrap();
+        assert_eq!(orders.given().len(), 1);
     }
 }

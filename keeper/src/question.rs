@@ -128,13 +128,19 @@ impl Question {
         what.target(self.timeout_ms, &mut Secrets::default())
     }
 
-    /// The longest that it takes to ask one after another: the checks, and what stands in the way.
+    /// The longest that its checks take.
     pub fn patience(&self) -> Duration {
-        let longest = |all: &[What]| {
-            let limits = all.iter().filter_map(|what| self.parse(what).ok()?.timeout);
-            limits.max().unwrap_or_default()
-        };
-        longest(&self.checks) + longest(&self.needs).max(longest(&self.inhibit))
+        self.longest(&self.checks)
+    }
+
+    /// The longest that it takes to ask what stands in the way of a restart.
+    pub fn patience_of_barriers(&self) -> Duration {
+        self.longest(&self.needs).max(self.longest(&self.inhibit))
+    }
+
+    fn longest(&self, all: &[What]) -> Duration {
+        let limits = all.iter().filter_map(|what| self.parse(what).ok()?.timeout);
+        limits.max().unwrap_or_default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Ending a service before it is started anew: a signal, a pause, KILL; by process id and start, so that none is ended that
 //! has the number of another.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use ready_probe::check::file;
@@ -36,19 +37,24 @@ pub fn signal(name: &str) -> Result<i32, String> {
         .ok_or_else(|| format!("it is one of {}", names.join(", ")))
 }
 
+/// Nobody may read it, or its disk may be full: that keeps nothing from being ended.
+fn tell(text: &str) {
+    let _ = writeln!(io::stdout(), "ready-keeper: {text}");
+}
+
 /// Ends the processes. The error says which could not be ended: then nothing may be started beside them.
 pub fn run(stop: &Stop) -> Result<(), String> {
     let mut left = found(&stop.of)?;
     let first = Signal::from_named_raw(stop.signal).unwrap_or(Signal::TERM);
     for &one in &left {
-        println!("ready-keeper: process {} is asked to end", one.0);
+        tell(&format!("process {} is asked to end", one.0));
         send(one, first)?;
         // A stopped one can't hear it.
         send(one, Signal::CONT)?;
     }
     wait(&mut left, Duration::from_millis(stop.wait_ms));
     for &one in &left {
-        println!("ready-keeper: process {} is killed", one.0);
+        tell(&format!("process {} is killed", one.0));
         send(one, Signal::KILL)?;
     }
     wait(&mut left, AFTER_KILL);

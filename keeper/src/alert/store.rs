@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::policy::Desk;
@@ -52,7 +53,10 @@ impl Store {
         }
         let text = serde_json::to_string(desk).map_err(|e| e.to_string())?;
         let write = || -> io::Result<()> {
-            let mut file = File::create(self.dir.join(NEW))?;
+            // Topics are in it, and whoever knows one can read it.
+            let mut options = File::options();
+            options.create(true).truncate(true).write(true).mode(0o600);
+            let mut file = options.open(self.dir.join(NEW))?;
             file.write_all(text.as_bytes())?;
             file.sync_data()?;
             fs::rename(self.dir.join(NEW), self.dir.join(FILE))

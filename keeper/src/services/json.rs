@@ -155,8 +155,14 @@ fn service(
     let check = Fields::of(&format!("{name}: health_check"), check)?;
     check.note_unknown(&CHECK_KEYS, notes);
     let mut rules = Rules::of_passes();
-    if let Some(ms) = check.millis("interval_seconds", 1)? {
-        rules.interval_ms = ms;
+    match check.millis("interval_seconds", 1) {
+        Ok(Some(ms)) => rules.interval_ms = ms,
+        Ok(None) => {}
+        // Cron's script never read it.
+        Err(why) => notes.push(format!(
+            "{why}; it is asked every {} s",
+            rules.interval_ms / 1_000
+        )),
     }
     // Where nobody makes passes, they are as far apart.
     rules.hung.for_ms = rules.interval_ms;

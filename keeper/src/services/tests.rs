@@ -199,6 +199,24 @@ fn what_is_a_text_to_a_shell_may_be_a_text_here() {
 }
 
 #[test]
+fn an_interval_that_the_cron_script_never_read_refuses_nothing() {
+    for interval in ["0", "0.5", "\"often\""] {
+        let text = format!(
+            r#"{{"x": {{"enabled": true, "health_check":
+            {{"type": "tcp", "port": 1, "interval_seconds": {interval}}}}}}}"#
+        );
+        let services = parse(&text, None).unwrap();
+        assert_eq!(services.all[0].rules.interval_ms, 30_000);
+        assert_eq!(
+            services.notes,
+            [
+                "x: health_check: interval_seconds: a number of seconds, 1 to 86400, is expected; it is asked every 30 s"
+            ]
+        );
+    }
+}
+
+#[test]
 fn services_of_several_containers_are_not_all_here() {
     let text = |other: &str| {
         let service = |name: &str, container: &str| {
