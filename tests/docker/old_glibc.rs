@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::OnceLock, time::Duration};
 
 use ready_probe_test_support::{
     docker::{Engine, RunOptions},
-    process::workspace_root,
+    process::{wait_until, workspace_root},
 };
 
 use crate::fixture::LIMIT;
@@ -67,5 +67,8 @@ fn pip_installs_the_wheel_on_debian_11_and_its_agent_is_healthy() {
     let health = agent.wait_health("healthy", LIMIT);
     let said = &health.log.last().unwrap().output;
     assert!(said.starts_with("healthy: 1 check passes"), "{said}");
-    assert_eq!(agent.logs(), "glibc 2.31\nready\n");
+    // It is ready before it says so.
+    wait_until(LIMIT, "what it prints", || {
+        (agent.logs() == "glibc 2.31\nready\n").then_some(())
+    });
 }

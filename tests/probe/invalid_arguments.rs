@@ -300,7 +300,7 @@ fn an_invalid_argument_is_one_line_and_exit_64() {
             "a % in an option is written %25",
         ),
         (
-            &["agent:a#name=1%"],
+            &["agent:a#name=1%x"],
             "TARGET (command line)",
             "a % in an option is written %25",
         ),
