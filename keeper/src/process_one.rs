@@ -1,20 +1,29 @@
 //! Process 1 of this container: whether a TERM ends it, and with it the container; and sending one.
 
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// The first PID namespace, that of the machine: `PROC_PID_INIT_INO` in the kernel's proc_ns.h.
 const OF_THE_MACHINE: &str = "pid:[4026531836]";
 const TERM_BIT: u64 = 1 << 14;
+/// A shell that is process 1 blocks all signals for a moment while it starts a program, such as this one.
+const LOOKS: u32 = 6;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// Why process 1 must not, or can't, be ended.
 pub fn can_be_ended() -> Result<(), String> {
     let namespace = fs::read_link("/proc/self/ns/pid");
     let namespace = namespace.map_err(|e| format!("/proc/self/ns/pid: {e}"))?;
-    let status = fs::read_to_string("/proc/1/status");
-    let status = status.map_err(|e| format!("/proc/1/status: {e}"))?;
-    judge(&namespace.to_string_lossy(), &status)?;
+    for look in 0..LOOKS {
+        if look > 0 {
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+        let status = fs::read_to_string("/proc/1/status");
+        let status = status.map_err(|e| format!("/proc/1/status: {e}"))?;
+        judge(&namespace.to_string_lossy(), &status)?;
+    }
     test_kill_process(Pid::INIT)
         .map_err(|e| format!("process 1 belongs to another user, who alone may end it: {e}"))
 }
