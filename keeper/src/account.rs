@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::machine::{Phase, State};
+use crate::machine::State;
 use crate::question::Reply;
 use crate::seen::Seen;
 
@@ -57,8 +57,7 @@ impl Account {
         if before.phase != after.phase {
             self.since_ms = wall_ms;
         }
-        let was_restarted = matches!(before.phase, Phase::Restarting | Phase::Verifying);
-        if was_restarted && after.works() {
+        if before.phase.is_restart() && after.works() {
             self.helped += 1;
         }
         if after.attempts > before.attempts {
@@ -89,7 +88,7 @@ fn rate(yes: u64, no: u64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Now;
+    use crate::machine::{Now, Phase};
     use crate::seen::Cause;
 
     fn reply(seen: Seen) -> Reply {

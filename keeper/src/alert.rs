@@ -173,7 +173,7 @@ impl Office {
                 Some(Told::Pass(sightings)) => self.desk.hear(Round {
                     subjects: &self.subjects,
                     sightings: &sightings,
-                    wall_ms: wall_ms(),
+                    wall_ms: clock::wall_ms(),
                     time: &clock::wall_rfc3339(),
                 }),
                 Some(Told::Last(until)) => break until,
@@ -190,17 +190,17 @@ impl Office {
     /// Makes messages of what has waited long enough, and sends what is due. Returns in how long there is more to do.
     fn work(&mut self, is_last: bool, limit: Duration) -> Option<Duration> {
         self.desk
-            .compose(&self.subjects, &self.host, wall_ms(), is_last);
+            .compose(&self.subjects, &self.host, clock::wall_ms(), is_last);
         self.keep();
         self.send(limit);
         self.keep();
-        let next = self.desk.next_ms(wall_ms(), is_last);
+        let next = self.desk.next_ms(clock::wall_ms(), is_last);
         next.map(Duration::from_millis)
     }
 
     /// Tries what is due.
     fn send(&mut self, limit: Duration) {
-        let due = self.desk.due(wall_ms());
+        let due = self.desk.due(clock::wall_ms());
         let letters: Vec<(&Delivery, &Channel)> = due
             .iter()
             .filter_map(|delivery| Some((delivery, self.channels.get(&delivery.channel)?)))
@@ -216,7 +216,7 @@ impl Office {
         for ((delivery, channel), fate) in letters.into_iter().zip(fates) {
             if let Some((level, text)) =
                 self.desk
-                    .settle(delivery, fate, &channel.shown(), wall_ms())
+                    .settle(delivery, fate, &channel.shown(), clock::wall_ms())
             {
                 voice::say(level, &text);
             }
@@ -245,12 +245,6 @@ fn hear(hears: &Receiver<Told>, next: Option<Duration>) -> Option<Told> {
             Err(RecvTimeoutError::Disconnected) => Some(gone()),
         },
     }
-}
-
-fn wall_ms() -> u64 {
-    clock::wall()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, clock::millis)
 }
 
 fn host() -> String {

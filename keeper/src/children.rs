@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::patience;
-use crate::question::{Question, Reply};
+use crate::question::{OURS, Question, Reply};
 use crate::recovery::{Recovery, Shell};
 use crate::shell;
 use crate::stop;
@@ -30,8 +30,6 @@ pub const START: &str = "start";
 /// It sends alerts.
 pub const SEND: &str = "send";
 
-/// What begins so is between this program and its children, or its own secret.
-const OURS: &str = "READY_KEEPER_";
 /// The text of a restart command. In the environment, since `pkill -f NAME` in it would find a shell that has NAME among
 /// its arguments.
 const COMMAND: &str = "READY_KEEPER_COMMAND";

@@ -30,9 +30,9 @@ pub struct Cli {
 
 const AFTER: &str = "\
 Exit status: 0 done; of once: every service works, or was stopped by a person, or another keeper is at work; 1 of once: one
-does not work or could not be asked, of status: one is failed or held; 64 wrong usage; 75 another keeper is at work with the
-same folder, or an order has not been taken yet; 78 the file of services or the folder for its state can't be used, and
-nothing was restarted.
+does not work or could not be asked, or another pass is stuck, of status: one is failed or held, of restart: it is paused, of
+resume: a marker still stops it; 64 wrong usage; 75 another keeper is at work with the same folder, or an order has not been
+taken yet; 78 the file of services or the folder for its state can't be used, or it is process 1, and nothing was restarted.
 
 docs/keeper.md tells when a service is restarted, and when it is not.";
 
@@ -61,7 +61,7 @@ pub enum Verb {
     Restart(Named),
     /// Forget a service's restarts and failures: one that was given up is tried again
     Reset(Named),
-    /// Sends one message to every channel, and says what came of it
+    /// Sends one message to every channel that a service names, and says what came of it
     #[command(
         after_help = "Exit status: 0 all were delivered; 1 one was not; 78 there is no channel, or its settings can't be used."
     )]
@@ -74,10 +74,11 @@ pub struct Alert {
     /// Sends a message that says that nothing has happened
     #[arg(long, required = true)]
     pub test: bool,
-    /// The JSON of services
+    /// The file of services: JSON, or settings in TOML
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// The name of this container: services whose `container` is another are left alone. Without it all are here
+    /// The name of this container: services whose `container` is another are left alone. Without it all are here,
+    /// but a JSON file that names several is refused
     #[arg(long, value_name = "NAME")]
     pub container: Option<String>,
 }
@@ -85,13 +86,14 @@ pub struct Alert {
 /// Options of `run` and `once`.
 #[derive(Debug, Clone, Args)]
 pub struct Keep {
-    /// The JSON of services
+    /// The file of services: JSON, or settings in TOML
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The state's folder.
     #[command(flatten)]
     pub state: StateFolder,
-    /// The name of this container: services whose `container` is another are left alone. Without it all are here
+    /// The name of this container: services whose `container` is another are left alone. Without it all are here,
+    /// but a JSON file that names several is refused
     #[arg(long, value_name = "NAME")]
     pub container: Option<String>,
     /// Where the markers are.

@@ -19,7 +19,7 @@ use crate::account::Account;
 use crate::alert::Alerts;
 use crate::commands::Commands;
 use crate::machine::{self, Act, Barrier, Hold, Marker, Now, Observation, Phase, State, Wait};
-use crate::memory::{Kept, Memory, wall_ms};
+use crate::memory::{Kept, Memory};
 use crate::orders::{Order, Orders};
 use crate::people::People;
 use crate::question::Question;
@@ -69,7 +69,7 @@ pub struct Keeper {
 pub fn now() -> Now {
     Now {
         mono_ms: clock::mono_ms(),
-        wall_ms: wall_ms(),
+        wall_ms: clock::wall_ms(),
         dice: fastrand::u64(..),
     }
 }
@@ -367,7 +367,7 @@ impl Keeper {
         let named = |service: &Service| service.name.clone();
         let names = || self.services.iter().map(named);
         let mut kept = self.others.clone();
-        kept.written_ms = wall_ms();
+        kept.written_ms = clock::wall_ms();
         kept.services
             .extend(names().zip(self.states.iter().cloned()));
         kept.accounts

@@ -51,7 +51,7 @@ pub fn pass(
             Next::EndCommand => {
                 acts.push(Act::EndCommand(number));
                 // One that says meanwhile that it is starting denies the proof.
-                matches!(state.phase, Phase::Restarting | Phase::Verifying)
+                state.phase.is_restart()
             }
         };
         if is_proven || gates::is_due(rules, states, number, observation) {

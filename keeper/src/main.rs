@@ -23,6 +23,7 @@ mod process_one;
 mod processes;
 mod question;
 mod recovery;
+mod replace_file;
 mod rules;
 mod run;
 mod schedule;

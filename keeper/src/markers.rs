@@ -2,16 +2,21 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::machine::Marker;
 
 /// Where people put them.
 pub const FOLDER: &str = "/var/run/manual-stop";
 
-/// Looks for one.
+/// That of a service.
+pub fn file(folder: &Path, service: &str) -> PathBuf {
+    folder.join(format!("{service}.stopped"))
+}
+
+/// Looks for it.
 pub fn look(folder: &Path, service: &str) -> Marker {
-    match fs::symlink_metadata(folder.join(format!("{service}.stopped"))) {
+    match fs::symlink_metadata(file(folder, service)) {
         Ok(_) => Marker::Present,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Marker::Absent,
         Err(_) => Marker::Unreadable,

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ready_probe_sdk::clock;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::Account;
 use crate::children::Started;
 use crate::machine::{Now, State};
+use crate::replace_file::replace_file;
 
 const FILE: &str = "state.json";
 const HOLDER: &str = "holder.json";
@@ -246,26 +247,13 @@ fn sign(dir: &Path, keeps: Keeps) -> io::Result<()> {
     replace(dir, HOLDER, &text)
 }
 
-/// Whole, or not at all.
 fn replace(dir: &Path, name: &str, text: &str) -> io::Result<()> {
-    let new = dir.join(format!("{name}.new"));
-    let mut options = File::options();
-    options.create(true).truncate(true).write(true).mode(0o600);
-    let mut file = options.open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_data()?;
-    fs::rename(new, dir.join(name))
+    replace_file(&dir.join(format!("{name}.new")), &dir.join(name), text)
 }
 
 /// Where the output of a service's restart command goes.
 pub fn output_of(dir: &Path, service: &str) -> PathBuf {
     dir.join(format!("{service}.out"))
-}
-
-/// The time of day, since 1970.
-pub fn wall_ms() -> u64 {
-    let since_1970 = clock::wall().duration_since(std::time::UNIX_EPOCH);
-    since_1970.map_or(0, clock::millis)
 }
 
 fn epoch() -> String {

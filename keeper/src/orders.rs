@@ -1,9 +1,9 @@
 //! What people have ordered: a file each in a folder beside the keeper's memory, so that whoever comes next heeds it. A
 //! pause stays there until it is over; other orders are removed once they are carried out.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,6 +11,7 @@ use ready_probe_sdk::clock;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Marker;
+use crate::replace_file::replace_file;
 
 const FOLDER: &str = "orders";
 const PAUSE: &str = "pause";
@@ -145,7 +146,6 @@ impl Orders {
         }
     }
 
-    /// Whole, or not at all.
     fn write(&self, service: &str, end: &str, text: &str) -> io::Result<()> {
         DirBuilder::new()
             .recursive(true)
@@ -153,15 +153,7 @@ impl Orders {
             .create(&self.dir)?;
         // No service's name begins with a dot.
         let new = self.dir.join(format!(".{service}.{}", std::process::id()));
-        let mut file: File = File::options()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
-        fs::rename(new, self.file(service, end))
+        replace_file(&new, &self.file(service, end), text)
     }
 }
 

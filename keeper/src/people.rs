@@ -91,6 +91,5 @@ fn channel(topic: &str, ntfy: Option<&Hidden>) -> Result<Channel, String> {
 fn log(service: &Service, output_of: &impl Fn(&str) -> PathBuf) -> Option<String> {
     let output = || service.restart.as_ref().map(|_| output_of(&service.name));
     let own = service.log.as_deref().map(|log| Path::new(log).to_owned());
-    own.or_else(output)
-        .map(|path| format!("tail -50 {}", path.display()))
+    own.or_else(output).map(|path| shell::tail(path.display()))
 }

@@ -12,6 +12,7 @@ use crate::machine::{Marker, Phase};
 use crate::markers;
 use crate::memory::{self, Kept};
 use crate::orders::{Order, Orders, Pause};
+use crate::services::is_name;
 
 /// How long a keeper may take to take it: a second, unless its machine is busy.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub fn pause(options: &cli::PauseOptions) -> Result<u8, Refusal> {
     let (name, dir) = (&options.named.name, &options.named.state.dir);
     let (orders, is_known) = open(name, dir)?;
-    let now_ms = memory::wall_ms();
+    let now_ms = clock::wall_ms();
     let pause = Pause {
         until_ms: options
             .duration
@@ -46,7 +47,7 @@ pub fn resume(options: &cli::Resume) -> Result<u8, Refusal> {
     match markers::look(&options.markers.dir, name) {
         Marker::Absent => {}
         Marker::Present | Marker::Unreadable => {
-            let marker = options.markers.dir.join(format!("{name}.stopped"));
+            let marker = markers::file(&options.markers.dir, name);
             let marker = marker.display();
             println!("{name} is still stopped by a person: rm {marker}");
             return Ok(NOT_WORKING);
@@ -88,7 +89,7 @@ pub fn order(options: &cli::Named, order: Order) -> Result<u8, Refusal> {
 fn open(name: &str, dir: &Path) -> Result<(Orders, bool), Refusal> {
     memory::make_folder(dir)?;
     let Some(kept) = memory::look(dir)? else {
-        if !is_plain(name) {
+        if !is_name(name) {
             return Err(Refusal::usage(format!(
                 "{} is no name of a service",
                 shown(name)
@@ -105,12 +106,6 @@ fn open(name: &str, dir: &Path) -> Result<(Orders, bool), Refusal> {
         )));
     }
     Ok((Orders::beside(dir), true))
-}
-
-/// It becomes that of a file.
-fn is_plain(name: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    !name.is_empty() && !name.starts_with('.') && name.chars().all(is_plain)
 }
 
 fn unwritten(dir: &Path, e: &std::io::Error) -> Refusal {

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use ready_probe::check::process::{INIT_WRAPPERS, find, judge};
+use ready_probe::check::process::{INIT_WRAPPERS, ancestors, find, judge};
 use ready_probe::outcome::Outcome;
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::{self, Stat};
@@ -195,20 +195,6 @@ pub fn instance(pid: u32, start: u64) -> Instance {
         id: start << 22 | u64::from(pid),
         began_ms: clock::mono_ms().saturating_sub(age_ms),
     }
-}
-
-/// A process and all that led to it.
-fn ancestors(pid: u32) -> HashSet<u32> {
-    let mut ancestors = HashSet::from([pid]);
-    let mut next = host::stat_of(pid);
-    while let Some(stat) = next {
-        // The parent of what `docker exec` starts is outside of the namespace: 0.
-        if stat.ppid == 0 || !ancestors.insert(stat.ppid) {
-            break;
-        }
-        next = host::stat_of(stat.ppid);
-    }
-    ancestors
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use crate::recovery::Whose;
 use crate::seen::Seen;
 use crate::shell;
 
-/// The keeper's own secrets: no check sees them.
-const OURS: &str = "READY_KEEPER_";
+/// What begins so is between this program and its children, or its own secret: no check and no command sees it.
+pub const OURS: &str = "READY_KEEPER_";
 /// Longer addresses and patterns are cut where people read them.
 const MAX_SHOWN_CHARS: usize = 200;
 

@@ -68,14 +68,19 @@ pub fn read(path: &Path, container: Option<&str>) -> Result<Services, String> {
 }
 
 fn check_name(name: &str) -> Result<(), String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(is_plain) {
-        return Err(format!(
+    match is_name(name) {
+        true => Ok(()),
+        false => Err(format!(
             "{}: the name of a service is also that of a file: letters, digits, - _ . and no dot in front",
             shown(name)
-        ));
+        )),
     }
-    Ok(())
+}
+
+/// Whether a service may have it: it becomes that of a file.
+pub fn is_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=100).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_plain)
 }
 
 /// Each after those that it needs, and after those with which it is restarted; or the names of those that can't be.

@@ -1,5 +1,7 @@
 //! Which shell runs the commands of the JSON of services: bash, as their script did, since `&>` means something else to
-//! others; without it, sh. And what of a command is shown to people elsewhere.
+//! others; without it, sh. And the commands that people are shown elsewhere.
+
+use std::fmt::Display;
 
 use rustix::fs::{Access, access};
 
@@ -32,6 +34,11 @@ pub fn program(command: &str) -> String {
         Some(_) => format!("{program} …"),
         None => program,
     }
+}
+
+/// The command that shows the end of a log.
+pub fn tail(log: impl Display) -> String {
+    format!("tail -50 {log}")
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub fn run(options: &Status) -> Result<u8, Refusal> {
             format!("{state}: nothing is known yet: no ready-keeper has run with this folder");
         return Err(why.into());
     };
-    let (orders, now_ms) = (Orders::beside(dir), memory::wall_ms());
+    let (orders, now_ms) = (Orders::beside(dir), clock::wall_ms());
     let row = |(name, state): (&String, &State)| Row {
         name: name.clone(),
         state: state.clone(),

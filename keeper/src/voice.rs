@@ -135,13 +135,13 @@ pub fn change(
         GiveUp::Exit => ", but for a try every 30 minutes: the container was ended often enough",
     };
     let said = match after.phase {
-        Phase::Probation if is_restarted(before.phase) && after.attempts > before.attempts => (
+        Phase::Probation if before.phase.is_restart() && after.attempts > before.attempts => (
             Level::Warning,
             format!(
                 "The restart of {name} changed nothing: it works, in the process that it had before"
             ),
         ),
-        Phase::Probation if is_restarted(before.phase) => {
+        Phase::Probation if before.phase.is_restart() => {
             (Level::Info, format!("Successfully recovered {name}"))
         }
         _ if after.attempts > before.attempts => {
@@ -213,21 +213,6 @@ pub fn change(
         ),
     };
     Some(said)
-}
-
-fn is_restarted(phase: Phase) -> bool {
-    match phase {
-        Phase::Restarting | Phase::Verifying => true,
-        Phase::Starting
-        | Phase::Healthy
-        | Phase::Probation
-        | Phase::Suspect
-        | Phase::Waiting(_)
-        | Phase::Held(_)
-        | Phase::Backoff
-        | Phase::Failed
-        | Phase::Paused => false,
-    }
 }
 
 /// Why a restart would be wrong, if it would be.

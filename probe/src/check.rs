@@ -51,6 +51,14 @@ use crate::verdict::Scope;
 /// How long the reason for a missing answer may be.
 const MAX_CAUSE_CHARS: usize = 400;
 
+/// What is added to a word: nothing, or `: ` and the text.
+fn after_colon(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!(": {text}"),
+    }
+}
+
 /// Where checks are asked from.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
@@ -183,12 +191,7 @@ fn question<'a>(
                 Resource::Pids { used } => pids::ask(*used),
                 Resource::Zombies { max } => zombies::ask(*max),
             };
-            let path = match resource {
-                Resource::Disk { path, .. } => path,
-                Resource::Descriptors { .. } | Resource::Pids { .. } | Resource::Zombies { .. } => {
-                    Path::new("/proc")
-                }
-            };
+            let path = resource.path().unwrap_or(Path::new("/proc"));
             outside_stores(blocking(path, ask))
         }
         Kind::Supervisor(supervisor) => outside_stores(supervisor::ask(supervisor, secrets)),

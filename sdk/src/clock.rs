@@ -53,6 +53,14 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// The time of day in whole milliseconds since 1970, for what outlives a boot; 0 where a host believes that it is before that.
+#[must_use]
+pub fn wall_ms() -> u64 {
+    wall()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, millis)
+}
+
 /// Time since boot, suspended time included (`CLOCK_BOOTTIME`): what `/proc/PID/stat` counts from.
 #[must_use]
 pub fn since_boot() -> Duration {

@@ -158,7 +158,7 @@ impl Episode {
 
     /// Whether so many restarts have worked, each for a while only.
     fn flaps(&mut self, before: &State, after: &State, wall_ms: u64) -> bool {
-        let worked = was_restarted(before) && after.works();
+        let worked = before.phase.is_restart() && after.works();
         if worked {
             self.restarts_ms
                 .retain(|at| at.abs_diff(wall_ms) < FLAPS_WITHIN);
@@ -176,10 +176,6 @@ fn is_held(state: &State) -> bool {
 /// Whether it fails together with others.
 pub fn is_in_storm(state: &State) -> bool {
     state.phase == Phase::Held(Hold::Storm)
-}
-
-fn was_restarted(state: &State) -> bool {
-    matches!(state.phase, Phase::Restarting | Phase::Verifying)
 }
 
 #[cfg(test)]

@@ -263,10 +263,7 @@ async fn fate(response: Response<Incoming>, secrets: &Secrets) -> Fate {
         200..=299 => String::new(),
         _ => secrets.quote(&reason(response.into_body()).await, MAX_SAID_CHARS),
     };
-    let wall_ms = clock::wall()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, clock::millis);
-    judge(status, after, &said, wall_ms)
+    judge(status, after, &said, clock::wall_ms())
 }
 
 /// What an answer says: ntfy's has its words in a field.

@@ -2,12 +2,12 @@
 //!
 //! Losing it costs an alert that is told twice. So it stands in nobody's way: what can't be read is begun anew.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::policy::Desk;
+use crate::replace_file::replace_file;
 
 const FILE: &str = "alerts.json";
 const NEW: &str = "alerts.json.new";
@@ -52,19 +52,10 @@ impl Store {
             return Ok(());
         }
         let text = serde_json::to_string(desk).map_err(|e| e.to_string())?;
-        let write = || -> io::Result<()> {
-            // Topics are in it, and whoever knows one can read it.
-            let mut options = File::options();
-            options.create(true).truncate(true).write(true).mode(0o600);
-            let mut file = options.open(self.dir.join(NEW))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_data()?;
-            fs::rename(self.dir.join(NEW), self.dir.join(FILE))
-        };
-        write().map_err(|e| {
-            let at = self.dir.join(FILE);
-            format!("{}: {e}; alerts may be sent again", at.display())
-        })?;
+        let path = self.dir.join(FILE);
+        // Topics are in it, and whoever knows one can read it: nobody else may.
+        replace_file(&self.dir.join(NEW), &path, &text)
+            .map_err(|e| format!("{}: {e}; alerts may be sent again", path.display()))?;
         self.kept = desk.clone();
         Ok(())
     }

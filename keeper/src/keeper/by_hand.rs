@@ -1,9 +1,10 @@
 //! What people want: their orders are done, and what they have stopped is left alone.
 
+use ready_probe_sdk::clock;
+
 use super::Keeper;
 use crate::machine::{Act, Hold, Marker, Now};
 use crate::markers;
-use crate::memory::wall_ms;
 use crate::orders::Order;
 use crate::voice::{self, Level};
 
@@ -58,7 +59,7 @@ impl Keeper {
             return Marker::Unreadable;
         };
         let marker = markers::look(&self.manner.markers, &service.name);
-        let pause = self.orders.look(&service.name, wall_ms());
+        let pause = self.orders.look(&service.name, clock::wall_ms());
         match (marker, pause) {
             (Marker::Present, _) | (_, Marker::Present) => Marker::Present,
             (Marker::Unreadable, _) | (_, Marker::Unreadable) => Marker::Unreadable,

@@ -9,6 +9,7 @@ use crate::alert::events::Sighting;
 use crate::machine::State;
 use crate::schedule::Pace;
 use crate::seen::Seen;
+use crate::shell;
 use crate::voice::{self, Level};
 
 /// How much of a reason people are told.
@@ -33,7 +34,7 @@ impl Keeper {
                 voice::say(level, &text);
                 let log = service.log.as_ref().filter(|_| level == Level::Error);
                 if let Some(log) = log {
-                    voice::say(level, &format!("View logs: tail -50 {log}"));
+                    voice::say(level, &format!("View logs: {}", shell::tail(log)));
                 }
             }
         }

@@ -100,6 +100,24 @@ pub enum Phase {
     Paused,
 }
 
+impl Phase {
+    /// Whether it is being restarted, or has yet to prove itself after that.
+    pub fn is_restart(self) -> bool {
+        match self {
+            Self::Restarting | Self::Verifying => true,
+            Self::Starting
+            | Self::Healthy
+            | Self::Probation
+            | Self::Suspect
+            | Self::Waiting(_)
+            | Self::Held(_)
+            | Self::Backoff
+            | Self::Failed
+            | Self::Paused => false,
+        }
+    }
+}
+
 /// What has to happen first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode, Uri};
 
-use super::json_pointer;
+use super::{after_colon, json_pointer};
 use crate::link::http::ask_once;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
@@ -53,10 +53,7 @@ fn judge(asked: &str, status: StatusCode, body: &[u8], secrets: &Secrets) -> Out
     {
         return Outcome::fail("no such container");
     }
-    let message = match secrets.quote(&message, MAX_QUOTE_CHARS) {
-        message if message.is_empty() => message,
-        message => format!(": {message}"),
-    };
+    let message = after_colon(&secrets.quote(&message, MAX_QUOTE_CHARS));
     Outcome::unknown(format!("the engine says status {status}{message}"))
 }
 

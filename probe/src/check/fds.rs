@@ -58,12 +58,11 @@ fn judge(all: &[(Option<u32>, Share)], hidden: bool, limit: Option<u8>) -> Outco
         "{whose}{part} of {whole} descriptors open ({}%)",
         most.percent_used()
     );
-    match limit {
-        Some(limit) if most.is_above(limit) => Outcome::fail(format!("{said}, limit {limit}%")),
-        Some(_) | None if hidden => {
+    match most.judge_used(limit, said) {
+        Outcome::Pass(said) if hidden => {
             Outcome::unknown(format!("{said}, and others can't be looked at"))
         }
-        Some(_) | None => Outcome::Pass(said),
+        outcome => outcome,
     }
 }
 

@@ -63,10 +63,7 @@ fn judge(levels: &[(u64, Option<u64>)], limit: Option<u8>) -> Outcome {
         "{part} of {whole} processes and threads ({}%)",
         most.percent_used()
     );
-    match limit {
-        Some(limit) if most.is_above(limit) => Outcome::fail(format!("{said}, limit {limit}%")),
-        Some(_) | None => Outcome::Pass(said),
-    }
+    most.judge_used(limit, said)
 }
 
 /// Where the numbers are: the folder of this process's cgroup, then those around it, as far as they are mounted

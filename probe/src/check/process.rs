@@ -35,6 +35,7 @@ pub fn ask(pattern: &str, min: usize) -> Outcome {
 /// The processes whose command line contains `pattern`. The error says why none can be looked at.
 pub fn matching(pattern: &str) -> Result<Matching, String> {
     let us = our_name();
+    // The shell of a shell-form HEALTHCHECK has the pattern on its command line.
     find(&ancestors(std::process::id()), |pid, argv| {
         matches(argv, &us, pattern) && is_another(pid)
     })
@@ -159,9 +160,8 @@ fn is_another(pid: u32) -> bool {
     is_alive && !ancestors(pid).contains(&std::process::id())
 }
 
-/// A process and its ancestors. None of ours may match: the shell of a shell-form HEALTHCHECK has
-/// the pattern on its command line.
-fn ancestors(pid: u32) -> HashSet<u32> {
+/// A process and its ancestors, process 1 among them where it led to it.
+pub fn ancestors(pid: u32) -> HashSet<u32> {
     let mut ancestors = HashSet::from([pid]);
     let mut next = host::stat_of(pid);
     while let Some(Stat { ppid, .. }) = next {

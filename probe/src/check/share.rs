@@ -1,5 +1,7 @@
 //! A part of a whole, compared and shown in percent. Pure.
 
+use crate::outcome::Outcome;
+
 /// So much of so much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
@@ -28,6 +30,14 @@ impl Share {
     /// In percent, for what is used: rounded up.
     pub fn percent_used(self) -> u128 {
         self.hundredfold().div_ceil(u128::from(self.whole.max(1)))
+    }
+
+    /// Whether more is used than a limit allows; `said` tells how much is.
+    pub fn judge_used(self, limit: Option<u8>, said: String) -> Outcome {
+        match limit {
+            Some(limit) if self.is_above(limit) => Outcome::fail(format!("{said}, limit {limit}%")),
+            Some(_) | None => Outcome::Pass(said),
+        }
     }
 
     fn hundredfold(self) -> u128 {

@@ -5,6 +5,7 @@ use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 
+use super::after_colon;
 use crate::link::http::ask_once;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
@@ -50,10 +51,7 @@ fn judge(status: StatusCode, answer: &str, secrets: &Secrets) -> Outcome {
     let number = |name: &str| member(answer, name).and_then(|text| text.parse::<i64>().ok());
     let quoted = |name: &str| {
         let text = member(answer, name).unwrap_or_default();
-        match secrets.quote(&text, MAX_QUOTE_CHARS) {
-            text if text.is_empty() => text,
-            text => format!(": {text}"),
-        }
+        after_colon(&secrets.quote(&text, MAX_QUOTE_CHARS))
     };
     match (status, member(answer, "faultCode").as_deref()) {
         (StatusCode::OK, None) => {}

@@ -8,7 +8,7 @@ use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::host::Mounts;
 
 use crate::check::Context;
-use crate::target::{Body, Kind, Resource, Target};
+use crate::target::{Body, Kind, Target};
 
 /// Where the mount is that a question has to ask, if there is one.
 pub fn of_target(mounts: &Mounts, target: &Target, context: Context<'_>) -> Option<PathBuf> {
@@ -68,10 +68,8 @@ fn paths(target: &Target, context: Context<'_>) -> Vec<PathBuf> {
         Kind::Connect(endpoint) => socket(endpoint),
         Kind::Supervisor(supervisor) => socket(&supervisor.at),
         Kind::Container(container) => socket(&container.at),
-        Kind::Pid(path) | Kind::Resource(Resource::Disk { path, .. }) => vec![path.clone()],
-        Kind::Resource(
-            Resource::Descriptors { .. } | Resource::Pids { .. } | Resource::Zombies { .. },
-        ) => Vec::new(),
+        Kind::Pid(path) => vec![path.clone()],
+        Kind::Resource(resource) => resource.path().map(Path::to_owned).into_iter().collect(),
         Kind::File(file) => vec![file.path.clone()],
         Kind::Exec(argv) => {
             let mut paths = argv.first().map_or_else(Vec::new, |name| programs(name));

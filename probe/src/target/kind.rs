@@ -1,7 +1,7 @@
 //! The kinds of targets: what each of them asks, and what it expects.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ready_probe_sdk::connect::nats::NatsAddress;
@@ -200,6 +200,14 @@ impl Resource {
             Self::Disk { free, inodes, .. } => free.is_some() || inodes.is_some(),
             Self::Descriptors { used, .. } | Self::Pids { used } => used.is_some(),
             Self::Zombies { max } => max.is_some(),
+        }
+    }
+
+    /// The path that is looked at, where one was named.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Disk { path, .. } => Some(path),
+            Self::Descriptors { .. } | Self::Pids { .. } | Self::Zombies { .. } => None,
         }
     }
 }
