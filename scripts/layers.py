@@ -33,8 +33,9 @@ LAYERS = {
         exit cli typed verbose deadline hung_settings start run long_poll config install list mark run_command wait main
     """,
     "keeper/src/main.rs": """
-        exit rules seen machine markers shell recovery process_one processes stop question stood_still asking children
-        voice replace_file alert services account commands orders memory people schedule keeper askers once run cli person status main
+        exit rules seen machine markers shell recovery container engine process_one processes stop question stood_still
+        asking children discovery voice replace_file alert services account commands orders memory people schedule
+        keeper askers once run cli person status main
     """,
 }
 # What stands in the root of a crate, above all modules, for all of them.

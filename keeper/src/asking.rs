@@ -2,11 +2,14 @@
 //!
 //! What stands in the way of a restart is asked in a second round, of those that do not work.
 
+mod reply;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use futures_util::future::{join, join_all};
 use ready_probe::answer::Answer;
 use ready_probe::check::{self, Context, file};
 use ready_probe::event_loop;
@@ -16,7 +19,6 @@ use ready_probe::outcome::Outcome;
 use ready_probe::redact::Secrets;
 use ready_probe::target::{Kind, Target};
 use ready_probe::time_limit::TimeLimit;
-use ready_probe::verdict::Scope;
 use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::Endpoint;
 use ready_probe_sdk::folder::Folder;
@@ -24,11 +26,12 @@ use ready_probe_sdk::freshness::{self, Observed};
 use ready_probe_sdk::host::{Epoch, Process};
 use ready_probe_sdk::signal::Name;
 
-use crate::machine::{Barrier, Instance};
-use crate::processes::{Match, Pattern, Running, instance, youngest};
+use crate::container::Sight;
+use crate::engine;
+use crate::machine::Barrier;
+use crate::processes::{Match, Pattern, Running, youngest};
 use crate::question::{Question, Reply};
-use crate::recovery::Whose;
-use crate::seen::{self, Asked, Cause, Heard, Seen, judge, judge_agent};
+use crate::seen::{Asked, Cause, Heard, Seen, judge_agent};
 use crate::stood_still::Ticks;
 
 /// How long somebody who accepts connections takes to do so.
@@ -109,20 +112,32 @@ fn ask(questions: &[Question]) -> Result<Vec<Reply>, String> {
         || questions.iter().any(|question| question.of.is_some());
     let running = look(looks);
     let event_loop = event_loop::start()?;
-    let (words, running) = event_loop.block_on(hear(&checks, context, running, &ticks));
+    let heard = hear(&checks, context, running, &ticks);
+    let (sights, (words, running)) =
+        event_loop.block_on(join(look_at_containers(questions, &secrets), heard));
     let mut replies: Vec<Reply> = questions
         .iter()
+        .zip(&sights)
         .enumerate()
-        .map(|(number, question)| {
+        .map(|(number, (question, sight))| {
             let of_it = checks.iter().zip(&words);
             let of_it: Vec<_> = of_it.filter(|(check, _)| check.number == number).collect();
-            reply(question, &of_it, running.as_ref())
+            reply::all(question, sight.as_ref(), &of_it, running.as_ref())
         })
         .collect();
     let barriers = event_loop.block_on(barriers(questions, &mut replies, context));
     // What still waits, waits for nobody.
     event_loop.shutdown_background();
     barriers.map(|()| replies)
+}
+
+/// What their engines say of the containers of these services.
+async fn look_at_containers(questions: &[Question], secrets: &Secrets) -> Vec<Option<Sight>> {
+    let look = async |question: &Question| match &question.container {
+        Some(container) => Some(engine::look(container, question.timeout(), secrets).await),
+        None => None,
+    };
+    join_all(questions.iter().map(look)).await
 }
 
 /// Looks at all processes, beside everything else: a process in trouble may hold whoever looks at it.
@@ -328,67 +343,6 @@ fn endpoint(target: &Target) -> Option<&Endpoint> {
     }
 }
 
-/// What all checks of a service mean together.
-fn reply(question: &Question, checks: &[(&Asking<'_>, &Word)], running: Option<&Running>) -> Reply {
-    let judged: Vec<(&Asking<'_>, &Word, Seen)> = checks
-        .iter()
-        .map(|(check, word)| (*check, *word, judge(&word.heard)))
-        .collect();
-    let is_own = |check: &Asking<'_>| check.target.scope == Scope::Own;
-    let own = judged.iter().filter(|(check, ..)| is_own(check));
-    let own: Vec<Seen> = own.map(|(_, _, seen)| *seen).collect();
-    let seen = seen::all(&own);
-    let needs = judged
-        .iter()
-        .find(|(check, _, seen)| !is_own(check) && *seen != Seen::Pass);
-    let decides = judged
-        .iter()
-        .find(|(check, _, own)| is_own(check) && *own == seen);
-    let said = |(check, word, seen): &(&Asking<'_>, &Word, Seen)| {
-        let text = word.heard.outcome.text();
-        let still = word.heard.stood_still && *seen == Seen::CouldNotAsk;
-        let text = match still {
-            true => format!("{text}; meanwhile ready-keeper itself stood still"),
-            false => text.to_owned(),
-        };
-        match judged.len() {
-            1 => text,
-            _ => format!("{}: {text}", check.target.label()),
-        }
-    };
-    let barrier = match needs {
-        Some(_) => Barrier::Needs,
-        None => Barrier::Open,
-    };
-    let told = match (seen, needs) {
-        (Seen::Pass, Some(needs)) => Some(needs),
-        (Seen::Pass | Seen::Bad(_) | Seen::NotNow | Seen::CouldNotAsk, _) => decides,
-    };
-    let process = judged.iter().find_map(|(_, word, _)| word.process);
-    let process = match &question.of {
-        Some(of) => whose(of, running),
-        None => process,
-    };
-    Reply {
-        seen,
-        text: told.map(said).unwrap_or_default(),
-        process,
-        instance: process.map(|(pid, start)| -> Instance { instance(pid, start) }),
-        barrier,
-    }
-}
-
-/// The process that a restart would end.
-fn whose(of: &Whose, running: Option<&Running>) -> Option<(u32, u64)> {
-    match of {
-        Whose::Pidfile(path) => file::process_of(path).ok(),
-        Whose::Pattern(part) => {
-            let matching = running?.matching(&Pattern::Part(part.clone()));
-            youngest(&matching).map(|Match { pid, start, .. }| (pid, start))
-        }
-    }
-}
-
 /// Asks what stands in the way of a restart, of services that may need one.
 async fn barriers(
     questions: &[Question],
@@ -431,14 +385,17 @@ async fn barriers(
         let Some(reply) = replies.get_mut(number) else {
             continue;
         };
-        if reply.barrier == Barrier::Needs {
-            continue;
+        match reply.barrier {
+            Barrier::Open | Barrier::Inhibited => {}
+            Barrier::Needs | Barrier::Exited | Barrier::Absent => continue,
         }
         reply.barrier = barrier;
         if let Seen::Bad(Cause::Gone | Cause::SaysNo | Cause::Hung) = reply.seen {
             let what = match barrier {
                 Barrier::Needs => "it needs",
-                Barrier::Inhibited | Barrier::Open => "inhibited by",
+                Barrier::Inhibited | Barrier::Open | Barrier::Exited | Barrier::Absent => {
+                    "inhibited by"
+                }
             };
             reply.text = format!("{}; {what} {why}", reply.text);
         }

@@ -16,8 +16,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::patience;
+use crate::container::Life;
+use crate::engine;
 use crate::question::{OURS, Question, Reply};
-use crate::recovery::{Recovery, Shell};
+use crate::recovery::{Contained, Recovery, Script, Shell};
 use crate::shell;
 use crate::stop;
 
@@ -29,6 +31,8 @@ pub const ASK: &str = "ask";
 pub const START: &str = "start";
 /// It sends alerts.
 pub const SEND: &str = "send";
+/// It asks an engine which containers there are.
+pub const LIST: &str = "list";
 
 /// The text of a restart command. In the environment, since `pkill -f NAME` in it would find a shell that has NAME among
 /// its arguments.
@@ -166,22 +170,24 @@ pub struct Restart {
 impl Restart {
     /// Starts a process that becomes the command when it is told to [`go`](Self::go), and never if this process ends
     /// before that. Its output goes into a file: a service that it leaves behind would hold a pipe open.
-    pub fn prepare(recovery: &Recovery, output: &Path) -> Result<Self, String> {
+    /// Of a container it is the `life` that was decided on, and no other.
+    pub fn prepare(recovery: &Recovery, life: Option<Life>, output: &Path) -> Result<Self, String> {
         let file = open(output).map_err(|e| format!("{}: {e}", output.display()))?;
         let too = file
             .try_clone()
             .map_err(|e| format!("{}: {e}", output.display()))?;
-        let rest = Recovery {
-            command: String::new(),
-            ..recovery.clone()
+        let mut recovery = recovery.clone();
+        let command = match &mut recovery {
+            Recovery::Command(script) => std::mem::take(&mut script.command),
+            Recovery::Container(_) => String::new(),
         };
-        let rest = serde_json::to_string(&rest).map_err(|e| e.to_string())?;
+        let rest = serde_json::to_string(&(recovery, life)).map_err(|e| e.to_string())?;
         let mut child = myself(START);
         for name in NOT_FOR_SERVICES {
             child.env_remove(name);
         }
         let child = child
-            .env(COMMAND, &recovery.command)
+            .env(COMMAND, command)
             .env(RECOVERY, rest)
             .stdin(Stdio::piped())
             .stdout(file)
@@ -285,28 +291,40 @@ fn end_group(pid: u32) {
     }
 }
 
-/// In the child: becomes the command, in a session of its own, once it is told to. Returns why it did not.
-pub fn become_command() -> String {
-    if let Err(e) = rustix::process::setsid() {
-        return format!("no session of its own: {e}");
-    }
+/// In the child: becomes the command, in a session of its own, once it is told to; or restarts the container. The error is
+/// why it did not.
+pub fn carry_out() -> Result<(), String> {
+    rustix::process::setsid().map_err(|e| format!("no session of its own: {e}"))?;
     let mut word = [0; GO.len()];
     if io::stdin().read_exact(&mut word).is_err() || word != *GO {
-        return "it was not run: whoever wanted it has ended".to_owned();
+        return Err("it was not run: whoever wanted it has ended".to_owned());
     }
+    let recovery = std::env::var(RECOVERY).unwrap_or_default();
+    let recovery: (Recovery, Option<Life>) =
+        serde_json::from_str(&recovery).map_err(|e| format!("{RECOVERY}: {e}"))?;
+    match recovery {
+        (Recovery::Command(script), _) => Err(become_command(&script)),
+        (Recovery::Container(container), life) => restart_container(&container, life.as_ref()),
+    }
+}
+
+fn restart_container(container: &Contained, life: Option<&Life>) -> Result<(), String> {
+    let done = engine::restart(container, life)?;
+    // Nobody may read it, or its disk may be full: it is done all the same.
+    let _ = writeln!(io::stdout(), "ready-keeper: {done}");
+    Ok(())
+}
+
+/// Returns why it did not.
+fn become_command(script: &Script) -> String {
     let input = match File::open("/dev/null") {
         Ok(nothing) => Stdio::from(nothing),
         Err(e) => return format!("/dev/null: {e}"),
     };
-    let recovery = std::env::var(RECOVERY).unwrap_or_default();
-    let recovery: Recovery = match serde_json::from_str(&recovery) {
-        Ok(recovery) => recovery,
-        Err(e) => return format!("{RECOVERY}: {e}"),
-    };
-    if let Some(Err(why)) = recovery.stop.as_ref().map(stop::run) {
+    if let Some(Err(why)) = script.stop.as_ref().map(stop::run) {
         return why;
     }
-    let shell = match recovery.shell {
+    let shell = match script.shell {
         Shell::Sh => "/bin/sh".to_owned(),
         Shell::Bash => shell::find(),
     };

@@ -142,10 +142,11 @@ fn notice(state: &mut State, instance: Instance, now: Now) {
         // Its startup begins with it.
         Phase::Starting => true,
         Phase::Healthy | Phase::Probation => {
-            known.is_some_and(|known| instance.began_ms > known.began_ms)
+            known.is_some_and(|known| instance.is_alone || instance.began_ms > known.began_ms)
         }
         Phase::Suspect | Phase::Waiting(_) | Phase::Held(_) | Phase::Backoff | Phase::Failed => {
-            instance.began_ms > state.suspected_ms
+            let follows = instance.is_alone && known.is_some();
+            follows || instance.began_ms > state.suspected_ms
         }
         // That is our own doing.
         Phase::Restarting | Phase::Verifying | Phase::Paused => false,
@@ -153,7 +154,11 @@ fn notice(state: &mut State, instance: Instance, now: Now) {
     if is_new {
         state.trust();
         state.enter(Phase::Starting, now);
-        state.in_phase_ms = now.mono_ms.saturating_sub(instance.began_ms);
+        state.in_phase_ms = match known {
+            // It has come after the one that was seen last. Whose clock tells its age is not known.
+            Some(_) if instance.is_alone => 0,
+            Some(_) | None => now.mono_ms.saturating_sub(instance.began_ms),
+        };
         state.heard_ms = Some(now.mono_ms);
     }
 }

@@ -10,6 +10,9 @@ mod asking;
 mod children;
 mod cli;
 mod commands;
+mod container;
+mod discovery;
+mod engine;
 mod exit;
 mod keeper;
 mod machine;
@@ -35,6 +38,7 @@ mod stood_still;
 mod stop;
 mod voice;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,12 +49,14 @@ use ready_probe_sdk::clock;
 
 use alert::Alerts;
 use cli::{Alert, Cli, Keep, Verb};
+use discovery::Discovery;
+use engine::{Labelled, Listed};
 use exit::{LATER, NOT_RUN, NOT_WORKING, OK, Refusal, USAGE};
 use keeper::{Keeper, Manner};
 use memory::{Keeps, Memory, NoMemory};
 use people::People;
 use schedule::Pace;
-use services::Services;
+use services::{Services, Source};
 use voice::Level;
 
 fn main() -> ExitCode {
@@ -97,7 +103,14 @@ fn role_of(name: Option<&str>) -> u8 {
             Ok(()) => return OK,
             Err(why) => why,
         },
-        Some(children::START) => children::become_command(),
+        Some(children::START) => match children::carry_out() {
+            Ok(()) => return OK,
+            Err(why) => why,
+        },
+        Some(children::LIST) => match engine::answer(io::stdin(), io::stdout()) {
+            Ok(()) => return OK,
+            Err(why) => why,
+        },
         Some(_) | None => format!("{} is for its own children", children::ROLE),
     };
     eprintln!("ready-keeper: {why}");
@@ -116,8 +129,11 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
             "--config is missing: it names the file of services",
         ));
     };
-    let read = || services::read(config, options.container.as_deref());
-    let services = read()?;
+    let container = options.container.as_deref();
+    let source = Source::read(config)?;
+    let services = source.services(container, &Labelled::new())?;
+    let (labelled, is_listed) = labelled(services.engine.as_ref())?;
+    let services = source.services(container, &labelled)?;
     let memory = match Memory::open(&options.state.dir, keeps) {
         Ok(memory) => memory,
         Err(NoMemory::Unusable(why)) => return Err(why.into()),
@@ -126,7 +142,6 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
     for note in &services.notes {
         voice::say(Level::Warning, note);
     }
-    let container = options.container.as_deref();
     let output_of = |name: &str| memory::output_of(&options.state.dir, name);
     let find = |services: &Services| people(services, container, output_of);
     let told = find(&services)?;
@@ -146,26 +161,52 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
         markers: options.markers.dir.clone(),
         dry_run,
     };
+    let mut discovery = Discovery::new(services.engine.clone(), labelled, clock::mono_ms());
     let mut keeper = Keeper::open(services, memory, alerts, manner)?;
     let works = match keeps {
         Keeps::On => {
-            run::run(&mut keeper, || {
-                let services = read()?;
+            let read = || Source::read(config);
+            let parse = |source: &Source, labelled: &Labelled| {
+                let services = source.services(container, labelled)?;
                 let told = find(&services)?;
                 Ok((services, told))
-            })?;
+            };
+            run::run(&mut keeper, &mut discovery, source, read, parse)?;
             true
         }
-        Keeps::Once => once::run(&mut keeper),
+        Keeps::Once => once::run(&mut keeper) && is_listed,
     };
     keeper.finish();
     Ok(if works { OK } else { NOT_WORKING })
 }
 
+/// The containers that have a label which the settings name, and whether the engine has told them. An error if there is no
+/// engine at all.
+fn labelled(wanted: Option<&engine::Use>) -> Result<(Labelled, bool), Refusal> {
+    match wanted.map(discovery::look) {
+        None => Ok((Labelled::new(), true)),
+        Some(Listed::Found(labelled)) => Ok((labelled, true)),
+        Some(Listed::Trouble(why)) => {
+            let text = format!("which containers there are can't be told: {why}");
+            voice::say(Level::Warning, &text);
+            Ok((Labelled::new(), false))
+        }
+        Some(Listed::Nobody(why)) => Err(format!(
+            "the engine of the containers can't be reached: {why}: look at engine in the settings, or at DOCKER_HOST"
+        )
+        .into()),
+    }
+}
+
 /// Sends one message to each channel, and says what came of it.
 fn test_alerts(options: &Alert) -> Result<u8, Refusal> {
     let path = &options.config;
-    let services = services::read(path, options.container.as_deref())?;
+    let (source, container) = (Source::read(path)?, options.container.as_deref());
+    let services = source.services(container, &Labelled::new())?;
+    // Whoever is told of containers with a label, whether there are any now or not.
+    let labels = services.engine.iter().flat_map(|wanted| &wanted.labels);
+    let labelled = labels.map(|label| (label.clone(), BTreeSet::from(["any".to_owned()])));
+    let services = source.services(container, &labelled.collect())?;
     let people = people(&services, options.container.as_deref(), |name| {
         PathBuf::from(name)
     })?;

@@ -7,6 +7,7 @@ use ready_probe_sdk::connect::env_or_file::Lookup;
 
 use crate::alert::message::{Subject, Subjects};
 use crate::alert::settings::{Channel, ChannelFields, Hidden, NTFY_URL, ntfy_of_environment};
+use crate::recovery::Recovery;
 use crate::services::{Service, Services};
 use crate::shell;
 
@@ -56,10 +57,10 @@ pub fn find(
             channels: told,
             container: container.map(str::to_owned),
             check: service.question.shown(),
-            restart: service
-                .restart
-                .as_ref()
-                .map(|restart| shell::program(&restart.command)),
+            restart: service.restart.as_ref().map(|restart| match restart {
+                Recovery::Command(script) => shell::program(&script.command),
+                Recovery::Container(container) => format!("docker restart {}", container.name),
+            }),
             log: log(service, &output_of),
         };
         people.subjects.insert(service.name.clone(), subject);
@@ -87,8 +88,11 @@ fn channel(topic: &str, ntfy: Option<&Hidden>) -> Result<Channel, String> {
     Channel::of_topic(topic, url)
 }
 
-/// Its own log, else what its restart command said.
+/// Its own log, or its container's, else what its restart command said.
 fn log(service: &Service, output_of: &impl Fn(&str) -> PathBuf) -> Option<String> {
+    if let (None, Some(container)) = (&service.log, &service.question.container) {
+        return Some(format!("docker logs --tail 50 {}", container.name));
+    }
     let output = || service.restart.as_ref().map(|_| output_of(&service.name));
     let own = service.log.as_deref().map(|log| Path::new(log).to_owned());
     own.or_else(output).map(|path| shell::tail(path.display()))

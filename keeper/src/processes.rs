@@ -194,6 +194,8 @@ pub fn instance(pid: u32, start: u64) -> Instance {
         // Process ids have 22 bits: PID_MAX_LIMIT, see proc_sys_kernel(5).
         id: start << 22 | u64::from(pid),
         began_ms: clock::mono_ms().saturating_sub(age_ms),
+        // Workers come and go.
+        is_alone: false,
     }
 }
 

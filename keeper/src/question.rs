@@ -11,9 +11,10 @@ use ready_probe_sdk::connect::address::redacted_url;
 use regex_lite::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::container::Life;
 use crate::machine::{Barrier, Instance};
 use crate::processes::Pattern;
-use crate::recovery::Whose;
+use crate::recovery::{Contained, Whose};
 use crate::seen::Seen;
 use crate::shell;
 
@@ -27,6 +28,8 @@ const MAX_SHOWN_CHARS: usize = 200;
 pub struct Question {
     /// Whether it works.
     pub checks: Vec<What>,
+    /// Its container, whose engine is asked as well.
+    pub container: Option<Contained>,
     /// What it can't work without. Asked where it does not.
     pub needs: Vec<What>,
     /// What has to pass, or a restart would not help. Asked where it does not work.
@@ -73,6 +76,8 @@ pub struct Reply {
     pub process: Option<(u32, u64)>,
     /// Which life of the service was seen.
     pub instance: Option<Instance>,
+    /// The same of its container, for whoever restarts it.
+    pub life: Option<Life>,
     /// What stands in the way of a restart.
     pub barrier: Barrier,
 }
@@ -85,6 +90,7 @@ impl Reply {
             text: format!("it could not be asked: {why}"),
             process: None,
             instance: None,
+            life: None,
             barrier: Barrier::Open,
         }
     }
@@ -93,7 +99,7 @@ impl Reply {
 impl Question {
     /// Whether it can be asked at all.
     pub fn check(&self) -> Result<(), String> {
-        let mut own = 0;
+        let mut own = usize::from(self.container.is_some());
         for what in &self.checks {
             let target = self.parse(what).map_err(|e| what.placed(&e))?;
             if target.optional {
@@ -120,8 +126,14 @@ impl Question {
 
     /// For people, without secrets.
     pub fn shown(&self) -> String {
+        let container = self.container.as_ref();
+        let container = container.map(|container| format!("container {}", container.name));
         let shown = self.checks.iter().map(|what| what.shown(self.timeout_ms));
-        shown.collect::<Vec<String>>().join(", ")
+        container
+            .into_iter()
+            .chain(shown)
+            .collect::<Vec<String>>()
+            .join(", ")
     }
 
     fn parse(&self, what: &What) -> Result<Target, String> {
@@ -130,7 +142,14 @@ impl Question {
 
     /// The longest that its checks take.
     pub fn patience(&self) -> Duration {
+        let of_engine = self.container.as_ref().map(|_| self.timeout());
         self.longest(&self.checks)
+            .max(of_engine.unwrap_or_default())
+    }
+
+    /// Within which time each has to be answered that has no time limit of its own.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
     }
 
     /// The longest that it takes to ask what stands in the way of a restart.

@@ -1,4 +1,4 @@
-//! How a service is brought back: what is ended first, and which command is run.
+//! How a service is brought back: what is ended first and which command is run, or which container is restarted.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,38 @@ use serde::{Deserialize, Serialize};
 
 /// What it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recovery {
+#[serde(rename_all = "snake_case")]
+pub enum Recovery {
+    /// A command, run here.
+    Command(Script),
+    /// Its engine restarts the container.
+    Container(Contained),
+}
+
+impl Recovery {
+    /// The command, if that is what it takes.
+    pub fn script(&self) -> Option<&Script> {
+        match self {
+            Self::Command(script) => Some(script),
+            Self::Container(_) => None,
+        }
+    }
+}
+
+/// A container, and who runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contained {
+    /// Where the engine is.
+    pub engine: String,
+    /// Its name, or its id.
+    pub name: String,
+    /// It is started where it has ended, or was never started.
+    pub restart_exited: bool,
+}
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Script {
     /// What is ended before the command is run.
     pub stop: Option<Stop>,
     /// The text that a shell reads.

@@ -13,9 +13,11 @@ use rustix::process::Signal;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::askers;
+use crate::discovery::Discovery;
+use crate::engine::Labelled;
 use crate::keeper::Keeper;
 use crate::people::People;
-use crate::services::Services;
+use crate::services::{Services, Source};
 use crate::voice::{self, Level};
 
 /// How often markers, pauses and orders are looked at.
@@ -25,13 +27,16 @@ pub const AGENT: &str = "ready-keeper";
 /// A round takes milliseconds. One that does not end is told of by the probe.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
-/// Keeps services until TERM or INT. HUP reads their file again.
+/// Keeps services until TERM or INT. HUP reads their file again; with other containers it means other services.
 pub fn run(
     keeper: &mut Keeper,
-    read: impl Fn() -> Result<(Services, People), String>,
+    discovery: &mut Discovery,
+    source: Source,
+    read: impl Fn() -> Result<Source, String>,
+    parse: impl Fn(&Source, &Labelled) -> Result<(Services, People), String>,
 ) -> Result<(), String> {
     let event_loop = event_loop::start()?;
-    event_loop.block_on(go_on(keeper, read))?;
+    event_loop.block_on(go_on(keeper, discovery, source, read, parse))?;
     // Who still asks, asks for nobody.
     event_loop.shutdown_background();
     Ok(())
@@ -39,13 +44,17 @@ pub fn run(
 
 async fn go_on(
     keeper: &mut Keeper,
-    read: impl Fn() -> Result<(Services, People), String>,
+    discovery: &mut Discovery,
+    mut source: Source,
+    read: impl Fn() -> Result<Source, String>,
+    parse: impl Fn(&Source, &Labelled) -> Result<(Services, People), String>,
 ) -> Result<(), String> {
     let caught = [Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw);
     let mut signals =
         Signals::catch(&caught).map_err(|e| format!("signals can't be caught: {e}"))?;
     let mut watch = Watch::of_processes();
     let (sender, mut answers) = unbounded_channel();
+    let (lister, mut lists) = unbounded_channel();
     let agent = publish();
     loop {
         if let Some(agent) = &agent {
@@ -56,6 +65,10 @@ async fn go_on(
             let sender = sender.clone();
             askers::ask(ask, move |answered| drop(sender.send(answered)));
         }
+        if let Some(wanted) = discovery.due(clock::mono_ms()) {
+            let lister = lister.clone();
+            askers::list(wanted, move |listed| drop(lister.send(listed)));
+        }
         watch.follow(&keeper.processes());
         let mut answered = None;
         tokio::select! {
@@ -64,8 +77,28 @@ async fn go_on(
                     voice::say(Level::Info, "ready-keeper ends; what it has restarted goes on");
                     return Ok(());
                 }
-                reload(keeper, &read);
+                match read().and_then(|read| Ok((parse(&read, &discovery.labelled)?, read))) {
+                    Ok(((services, people), read)) => {
+                        source = read;
+                        discovery.want(services.engine.clone());
+                        take(keeper, services, people, "the services are read again");
+                    }
+                    Err(why) => stay(&why),
+                }
             }
+            Some(listed) = lists.recv() => match discovery.hear(listed) {
+                Ok(true) => match parse(&source, &discovery.labelled) {
+                    Ok((services, people)) => {
+                        take(keeper, services, people, "other containers have the label now");
+                    }
+                    Err(why) => stay(&why),
+                },
+                Ok(false) => {}
+                Err(why) => {
+                    let text = format!("which containers there are can't be told, and those that were there are looked after: {why}");
+                    voice::say(Level::Warning, &text);
+                }
+            },
             heard = answers.recv() => answered = heard,
             _ = watch.next() => keeper.look_for_ended(),
             () = tokio::time::sleep(pause(keeper)) => {}
@@ -80,20 +113,17 @@ fn pause(keeper: &Keeper) -> Duration {
     Duration::from_millis(left).min(LOOK)
 }
 
-fn reload(keeper: &mut Keeper, read: &impl Fn() -> Result<(Services, People), String>) {
-    match read() {
-        Ok((services, people)) => {
-            voice::say(Level::Info, "the services are read again");
-            for note in &services.notes {
-                voice::say(Level::Warning, note);
-            }
-            keeper.replace(services, people);
-        }
-        Err(why) => {
-            let text = format!("the services stay as they are, since they can't be read: {why}");
-            voice::say(Level::Error, &text);
-        }
+fn take(keeper: &mut Keeper, services: Services, people: People, why: &str) {
+    voice::say(Level::Info, why);
+    for note in &services.notes {
+        voice::say(Level::Warning, note);
     }
+    keeper.replace(services, people);
+}
+
+fn stay(why: &str) {
+    let text = format!("the services stay as they are, since they can't be read: {why}");
+    voice::say(Level::Error, &text);
 }
 
 /// Says that this program runs, so that it is watched itself.

@@ -4,10 +4,11 @@ mod file;
 mod json;
 mod toml;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ready_probe::redact::shown;
 
+use crate::engine::{Labelled, Use};
 use crate::process_one;
 use crate::question::Question;
 use crate::recovery::Recovery;
@@ -43,28 +44,57 @@ pub struct Services {
     pub dry_run: bool,
     /// The tables `[alert.NAME]`, as they are written.
     pub alerts: ::toml::Table,
+    /// The engine of their containers, if they have any.
+    pub engine: Option<Use>,
 }
 
-/// Reads a file. `container` is the one that this is, if somebody has said so.
-pub fn read(path: &Path, container: Option<&str>) -> Result<Services, String> {
-    let at = path.display();
-    let parse = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("json") => json::parse,
-        Some("toml") => toml::parse,
-        Some(_) | None => {
-            return Err(format!(
-                "{at}: the name of the file of services ends in .json or in .toml"
-            ));
-        }
-    };
-    let text = file::read(path)?;
-    let services = parse(&text, container).map_err(|e| format!("{at}: {e}"))?;
-    let ends = |service: &&Service| service.rules.give_up == GiveUp::Exit;
-    if let Some(service) = services.all.iter().find(ends) {
-        process_one::can_be_ended()
-            .map_err(|e| format!("{at}: service {}: give_up: exit: {e}", service.name))?;
+/// A file as it was read: which services it names may change with the containers that are there.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    text: String,
+    is_json: bool,
+}
+
+impl Source {
+    /// Reads it.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let is_json = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => true,
+            Some("toml") => false,
+            Some(_) | None => {
+                return Err(format!(
+                    "{}: the name of the file of services ends in .json or in .toml",
+                    path.display()
+                ));
+            }
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            text: file::read(path)?,
+            is_json,
+        })
     }
-    Ok(services)
+
+    /// Its services. `container` is the one that this is, if somebody has said so; `labelled` are those of an engine.
+    pub fn services(
+        &self,
+        container: Option<&str>,
+        labelled: &Labelled,
+    ) -> Result<Services, String> {
+        let at = self.path.display();
+        let parsed = match self.is_json {
+            true => json::parse(&self.text, container),
+            false => toml::parse(&self.text, container, labelled),
+        };
+        let services = parsed.map_err(|e| format!("{at}: {e}"))?;
+        let ends = |service: &&Service| service.rules.give_up == GiveUp::Exit;
+        if let Some(service) = services.all.iter().find(ends) {
+            process_one::can_be_ended()
+                .map_err(|e| format!("{at}: service {}: give_up: exit: {e}", service.name))?;
+        }
+        Ok(services)
+    }
 }
 
 fn check_name(name: &str) -> Result<(), String> {

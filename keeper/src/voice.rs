@@ -246,5 +246,9 @@ fn why(hold: Hold) -> &'static str {
         Hold::NoCommand => "it has no restart command",
         Hold::DryRun => "this is a dry run",
         Hold::NotRun => "its restart command can't be run",
+        Hold::Exited => {
+            "its container has ended, which somebody may have meant: docker start, or restart_exited = true"
+        }
+        Hold::Absent => "there is no such container, and nothing that could be restarted",
     }
 }

@@ -3,7 +3,7 @@
 mod after_answer;
 mod agent;
 mod ask_all;
-mod container;
+pub mod container;
 mod disk;
 mod exec;
 mod fds;

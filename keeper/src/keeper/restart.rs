@@ -44,7 +44,9 @@ impl Keeper {
         let name = service.name.clone();
         // One that an earlier restart has left.
         self.commands.end(&name);
-        let restart = Restart::prepare(command, &output_of(self.memory.dir(), &name))?;
+        let life = self.slots.get(number).and_then(Slot::last);
+        let life = life.and_then(|reply| reply.life.clone());
+        let restart = Restart::prepare(command, life, &output_of(self.memory.dir(), &name))?;
         self.commands.begin(&name, restart);
         if let Some(account) = self.accounts.get_mut(number) {
             account.restarts += 1;

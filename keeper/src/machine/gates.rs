@@ -52,7 +52,9 @@ pub fn is_due(rules: &[Rules], states: &[State], number: usize, observation: &Ob
             | Hold::Storm
             | Hold::NoCommand
             | Hold::DryRun
-            | Hold::NotRun,
+            | Hold::NotRun
+            | Hold::Exited
+            | Hold::Absent,
         )
         | Phase::Backoff
         | Phase::Failed => true,
@@ -149,8 +151,11 @@ fn gate(
     if !own.restarts && own.give_up != GiveUp::Exit {
         return Phase::Held(Hold::NoCommand);
     }
-    if barrier == Barrier::Inhibited {
-        return Phase::Held(Hold::Inhibited);
+    match barrier {
+        Barrier::Open | Barrier::Needs => {}
+        Barrier::Inhibited => return Phase::Held(Hold::Inhibited),
+        Barrier::Exited => return Phase::Held(Hold::Exited),
+        Barrier::Absent => return Phase::Held(Hold::Absent),
     }
     let is_over = |since: u64| now.mono_ms.saturating_sub(since) >= STORM_LASTS_MS;
     if storm && !state.storm_ms.is_some_and(is_over) {
@@ -174,7 +179,7 @@ fn waits(rules: &[Rules], states: &[State], number: usize, barrier: Barrier) -> 
     if needs_work(rules, states, number) {
         return match barrier {
             Barrier::Needs => Some(Phase::Waiting(Wait::Needs)),
-            Barrier::Open | Barrier::Inhibited => None,
+            Barrier::Open | Barrier::Inhibited | Barrier::Exited | Barrier::Absent => None,
         };
     }
     let phase = |need: usize| states.get(need).map(|state| state.phase);
@@ -273,7 +278,9 @@ fn is_storm(rules: &[Rules], states: &[State], number: usize) -> bool {
                 | Hold::Inhibited
                 | Hold::NoCommand
                 | Hold::DryRun
-                | Hold::NotRun,
+                | Hold::NotRun
+                | Hold::Exited
+                | Hold::Absent,
             )
             | Phase::Backoff
             | Phase::Restarting

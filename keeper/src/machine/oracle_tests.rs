@@ -74,6 +74,7 @@ impl Service {
             life: Instance {
                 id: 0,
                 began_ms: now.mono_ms - 1,
+                is_alone: false,
             },
             is_known,
             started_ms: None,
@@ -113,6 +114,7 @@ impl Service {
         self.life = Instance {
             id: self.life.id + 1,
             began_ms: now.mono_ms,
+            is_alone: false,
         };
     }
 

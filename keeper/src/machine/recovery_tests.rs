@@ -5,7 +5,11 @@ use super::*;
 
 /// A life that began then.
 fn life(id: u64, began_ms: u64) -> Option<Instance> {
-    Some(Instance { id, began_ms })
+    Some(Instance {
+        id,
+        began_ms,
+        is_alone: false,
+    })
 }
 
 pub(super) fn with_rules(change: impl Fn(&mut Rules)) -> World {
@@ -253,4 +257,50 @@ fn an_answer_denies_that_it_hangs() {
     world.hear(300 * SECOND, &[NO]);
     assert_eq!(world.hear(SECOND, &[HUNG]), []);
     assert_eq!(world.hear(300 * SECOND, &[HUNG]), [Act::Restart(0)]);
+}
+
+#[test]
+fn what_has_ended_or_is_not_there_is_told_after_its_startup_and_never_restarted() {
+    for (barrier, hold) in [
+        (Barrier::Exited, Hold::Exited),
+        (Barrier::Absent, Hold::Absent),
+    ] {
+        let mut world = with_rules(|rules| rules.startup_ms = 60 * SECOND);
+        let container = |id, seen, barrier| Observation {
+            // Its clock is not ours.
+            instance: Some(Instance {
+                id,
+                began_ms: 1,
+                is_alone: true,
+            }),
+            barrier,
+            ..saw(seen)
+        };
+        let runs = container(1, Seen::Pass, Barrier::Open);
+        world.see(0, &[runs]);
+        world.see(SECOND, &[runs]);
+        assert_eq!(world.phase(), Phase::Healthy);
+        // Whoever ended it may be about to start another one.
+        let ended = Observation {
+            instance: Some(Instance {
+                id: 2,
+                began_ms: world.now_ms,
+                is_alone: true,
+            }),
+            ..container(2, GONE, barrier)
+        };
+        for _ in 0..59 {
+            assert_eq!(world.see(SECOND, &[ended]), []);
+            assert_eq!(world.phase(), Phase::Starting);
+        }
+        for _ in 0..600 {
+            assert_eq!(world.see(SECOND, &[ended]), []);
+        }
+        assert_eq!(world.phase(), Phase::Held(hold));
+        // Another one, which is unhealthy at first.
+        let new = container(3, NO, Barrier::Open);
+        assert_eq!(world.see(SECOND, &[new]), []);
+        assert_eq!(world.phase(), Phase::Starting);
+        assert_eq!(world.states[0].attempts, 0);
+    }
 }

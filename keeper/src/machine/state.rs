@@ -43,6 +43,9 @@ pub struct Instance {
     pub id: u64,
     /// When it began, by the monotonic clock.
     pub began_ms: u64,
+    /// There is one at a time: another one has come after it, whatever the clocks say.
+    #[serde(default)]
+    pub is_alone: bool,
 }
 
 /// What stands in the way of a restart, outside of all services.
@@ -55,6 +58,10 @@ pub enum Barrier {
     Needs,
     /// A restart would not help, or whether it would can't be told.
     Inhibited,
+    /// Its container has ended, and whoever ended it may have meant it.
+    Exited,
+    /// There is no such container.
+    Absent,
 }
 
 /// What is known of one service in one pass.
@@ -148,6 +155,10 @@ pub enum Hold {
     DryRun,
     /// Its restart command could not be started, or not be remembered.
     NotRun,
+    /// Its container has ended, and whoever ended it may have meant it.
+    Exited,
+    /// There is no such container.
+    Absent,
 }
 
 /// One kind of failure, as long as nothing denies it.

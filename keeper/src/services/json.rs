@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Service, Services, check_name, in_order};
 use crate::question::{Question, What};
-use crate::recovery::{Recovery, Shell};
+use crate::recovery::{Recovery, Script, Shell};
 use crate::rules::Rules;
 
 const TIMEOUT_MS: u64 = 5_000;
@@ -110,6 +110,7 @@ pub fn parse(text: &str, container: Option<&str>) -> Result<Services, String> {
         notes,
         dry_run: false,
         alerts: toml::Table::new(),
+        engine: None,
     })
 }
 
@@ -186,10 +187,12 @@ fn service(
         service: Service {
             name: name.to_owned(),
             question,
-            restart: restart.map(|command| Recovery {
-                stop: None,
-                command,
-                shell: Shell::Bash,
+            restart: restart.map(|command| {
+                Recovery::Command(Script {
+                    stop: None,
+                    command,
+                    shell: Shell::Bash,
+                })
             }),
             log: fields.text("log_path")?,
             rules,

@@ -43,7 +43,7 @@ fn the_json_of_the_field_is_read_as_it_is() {
         );
         assert_eq!(minio.rules.delay_ms, 5_000);
         let restart = minio.restart.as_ref().unwrap();
-        assert!(restart.command.ends_with("2>&1 &"));
+        assert!(restart.script().unwrap().command.ends_with("2>&1 &"));
         assert_eq!(minio.alert, ["alerts"]);
     }
 }

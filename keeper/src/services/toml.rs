@@ -1,5 +1,6 @@
 //! The settings of services in TOML.
 
+mod contained;
 mod table;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,13 @@ use ready_probe::redact::shown;
 use ready_probe_sdk::freshness::Span;
 use toml::de::{DeTable, Error};
 
+use self::contained::Engine;
 use self::table::{Table, line};
 use super::{Service, Services, check_name, in_order};
+use crate::container::MAX_STOP_S;
+use crate::engine::{self, Labelled};
 use crate::question::{Question, What};
-use crate::recovery::{Recovery, Shell, Stop, Whose};
+use crate::recovery::{Contained, Recovery, Script, Shell, Stop, Whose};
 use crate::rules::{GiveUp, Rules};
 use crate::stop::signal;
 
@@ -24,13 +28,15 @@ const LEAST: Duration = Duration::from_millis(1);
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
 
 const KEYS: &[&str] = &["keeper", "service", "alert"];
-const KEEPER_KEYS: &[&str] = &["interval", "dry_run", "container"];
+const KEEPER_KEYS: &[&str] = &["interval", "dry_run", "container", "engine"];
 const SERVICE_KEYS: &[&str] = &[
     "name",
     "check",
     "timeout",
     "restart",
     "container",
+    "label",
+    "restart_exited",
     "stop",
     "needs",
     "inhibit",
@@ -56,27 +62,29 @@ struct Section<'a> {
     restart_with: Vec<String>,
 }
 
-/// What a text says. `container` is the one that this is, if somebody has said so.
-pub fn parse(text: &str, container: Option<&str>) -> Result<Services, String> {
+/// What a text says. `container` is the one that this is, if somebody has said so; `labelled` are those of an engine.
+pub fn parse(text: &str, container: Option<&str>, labelled: &Labelled) -> Result<Services, String> {
     let parsed = DeTable::parse(text).map_err(|e| at_line(text, &e))?;
     let root = Table::new(text, "", parsed.get_ref());
     root.only(KEYS)?;
     let keeper = keeper(root.table("keeper")?)?;
     let container = container.or(keeper.container.as_deref());
     let alerts = alerts(text, &root)?;
+    let mut engine = Engine::new(keeper.engine, keeper.interval_ms);
     let mut notes = Vec::new();
-    let mut found = Vec::new();
+    let mut found: Vec<Section<'_>> = Vec::new();
     let mut elsewhere = Vec::new();
-    for table in root.tables("service")? {
+    let tables = root.tables("service")?;
+    let (by_label, by_name): (Vec<_>, Vec<_>) =
+        tables.into_iter().partition(|table| table.has("label"));
+    for table in by_name {
         let name = name(&table)?;
         let table = table.called(format!("service {name}"));
-        if found
-            .iter()
-            .any(|one: &Section<'_>| one.service.name == name)
-        {
+        if found.iter().any(|one| one.service.name == name) {
             return Err(table.wrong("name", "another service has the same name"));
         }
-        let its = table.text("container")?;
+        let contained = engine.of_service(&table)?;
+        let its = table.text("container")?.filter(|_| contained.is_none());
         if let (Some(here), Some(its)) = (container, &its)
             && here != its
         {
@@ -84,7 +92,37 @@ pub fn parse(text: &str, container: Option<&str>) -> Result<Services, String> {
             elsewhere.push(name);
             continue;
         }
-        found.push(service(table, name, keeper.interval_ms, &alerts)?);
+        found.push(service(
+            table,
+            name,
+            keeper.interval_ms,
+            &alerts,
+            contained,
+        )?);
+    }
+    for table in by_label {
+        let label = engine.label(&table)?;
+        let table = table.called(format!("label {label}"));
+        let of_container = |engine: &mut Engine, name: &str| {
+            let contained = engine.contained(&table, "label", name.to_owned())?;
+            let (table, name) = (table.clone(), name.to_owned());
+            service(table, name, keeper.interval_ms, &alerts, Some(contained))
+        };
+        // Its settings are read whether it has any by now or not.
+        of_container(&mut engine, "any")?;
+        for name in labelled.get(&label).into_iter().flatten() {
+            let is_known = |one: &Section<'_>| {
+                let its = one.service.question.container.as_ref();
+                one.service.name == *name || its.is_some_and(|its| its.name == *name)
+            };
+            if found.iter().any(is_known) {
+                continue;
+            }
+            match check_name(name) {
+                Ok(()) => found.push(of_container(&mut engine, name)?),
+                Err(why) => notes.push(format!("label {label}: not looked after: {why}")),
+            }
+        }
     }
     let numbers: BTreeMap<String, usize> = found
         .iter()
@@ -127,6 +165,7 @@ pub fn parse(text: &str, container: Option<&str>) -> Result<Services, String> {
         notes,
         dry_run: keeper.dry_run,
         alerts,
+        engine: engine.wanted(),
     })
 }
 
@@ -140,6 +179,7 @@ struct OfKeeper {
     interval_ms: u64,
     dry_run: bool,
     container: Option<String>,
+    engine: Option<String>,
 }
 
 fn keeper(table: Option<Table<'_>>) -> Result<OfKeeper, String> {
@@ -147,6 +187,7 @@ fn keeper(table: Option<Table<'_>>) -> Result<OfKeeper, String> {
         interval_ms: Rules::of_loop().interval_ms,
         dry_run: false,
         container: None,
+        engine: None,
     };
     let Some(table) = table else {
         return Ok(keeper);
@@ -157,6 +198,10 @@ fn keeper(table: Option<Table<'_>>) -> Result<OfKeeper, String> {
     }
     keeper.dry_run = table.flag("dry_run")?.unwrap_or(false);
     keeper.container = table.text("container")?;
+    keeper.engine = table.text("engine")?;
+    if let Some(at) = &keeper.engine {
+        engine::check(at).map_err(|why| table.wrong("engine", &why))?;
+    }
     Ok(keeper)
 }
 
@@ -184,13 +229,11 @@ fn service<'a>(
     name: String,
     interval_ms: u64,
     alerts: &toml::Table,
+    contained: Option<Contained>,
 ) -> Result<Section<'a>, String> {
     table.only(SERVICE_KEYS)?;
-    let restart = recovery(&table)?;
-    if restart.is_none() && table.has("container") {
-        let why = "this version restarts by commands only: restart = \"…\" is missing";
-        return Err(table.wrong("container", why));
-    }
+    let of_engine = contained.clone().map(Recovery::Container);
+    let restart = recovery(&table)?.or(of_engine);
     let rules = rules(&table, interval_ms, restart.as_ref())?;
     // A service's name holds no colon.
     let (targets, needs): (Vec<String>, Vec<String>) = table
@@ -203,6 +246,7 @@ fn service<'a>(
         return Err(table.wrong("restart_on", "not_ready is all that there is"));
     }
     let question = Question {
+        container: contained,
         checks: table
             .texts("check")?
             .into_iter()
@@ -217,11 +261,11 @@ fn service<'a>(
         always: !restart_with.is_empty(),
         of: restart
             .as_ref()
-            .and_then(|restart| Some(restart.stop.as_ref()?.of.clone())),
+            .and_then(|restart| Some(restart.script()?.stop.as_ref()?.of.clone())),
         no_counts: !on.is_empty(),
         timeout_ms: table.millis("timeout", LEAST)?.unwrap_or(TIMEOUT_MS),
     };
-    if question.checks.is_empty() {
+    if question.checks.is_empty() && question.container.is_none() {
         return Err(table.wrong("check", "it is missing, [\"http://localhost:9000/health\"]"));
     }
     question.check().map_err(|e| {
@@ -260,11 +304,11 @@ fn recovery(table: &Table<'_>) -> Result<Option<Recovery>, String> {
             "it ends what restart = \"…\" starts anew, and that is missing",
         )),
         (None, None) => Ok(None),
-        (Some(command), stop) => Ok(Some(Recovery {
+        (Some(command), stop) => Ok(Some(Recovery::Command(Script {
             stop: stop.map(|stop| self::stop(&stop)).transpose()?,
             command,
             shell: Shell::Sh,
-        })),
+        }))),
     }
 }
 
@@ -317,10 +361,13 @@ fn rules(table: &Table<'_>, interval_ms: u64, restart: Option<&Recovery>) -> Res
     if let Some(hung_ms) = table.millis("hung_after", LEAST)? {
         rules.hung.for_ms = hung_ms;
     }
-    let wait_ms = restart
-        .and_then(|restart| restart.stop.as_ref())
-        .map_or(0, |stop| stop.wait_ms);
-    rules.command_ms += rules.delay_ms + wait_ms;
+    let stop_ms = match restart {
+        Some(Recovery::Command(script)) => script.stop.as_ref().map_or(0, |stop| stop.wait_ms),
+        // Whoever asks the engine knows how long its container has.
+        Some(Recovery::Container(_)) => MAX_STOP_S * 1_000,
+        None => 0,
+    };
+    rules.command_ms += rules.delay_ms + stop_ms;
     if rules.least_window_ms() > rules.window_ms {
         let why = format!(
             "{} restarts take {} at least, so that a window of {} never holds them: a longer one, or a smaller max_restarts",

@@ -1,7 +1,10 @@
-use super::toml::parse;
 use super::*;
 use crate::question::What;
-use crate::recovery::{Shell, Whose};
+use crate::recovery::{Contained, Recovery, Shell, Whose};
+
+fn parse(text: &str, container: Option<&str>) -> Result<Services, String> {
+    toml::parse(text, container, &Labelled::new())
+}
 
 fn target(text: &str) -> What {
     What::Target(text.to_owned())
@@ -82,7 +85,7 @@ check = "redis://localhost#scope=own"
     assert_eq!(question.inhibit, [target("file:/data/ready")]);
     assert!(question.no_counts && question.always);
     assert_eq!(question.timeout_ms, 2_000);
-    let restart = minio.restart.as_ref().unwrap();
+    let restart = minio.restart.as_ref().and_then(Recovery::script).unwrap();
     let stop = restart.stop.as_ref().unwrap();
     assert_eq!(stop.of, Whose::Pattern("minio server".to_owned()));
     assert_eq!((stop.signal, stop.wait_ms), (2, 20_000));
@@ -228,8 +231,32 @@ fn errors_say_where_and_what_is_expected() {
             "line 4: service x: window: 5 restarts take 2m28s at least, so that a window of 30s never holds them",
         ),
         (
-            with("container = \"x\""),
-            "line 4: service x: container: this version restarts by commands only",
+            with("container = \"x/y\""),
+            "line 4: service x: container: \"x/y\" is no name of a container",
+        ),
+        (
+            with("container = \"x\"\nrestart = \"y\"\nrestart_exited = true"),
+            "line 6: service x: restart_exited: it is about a container that its engine restarts",
+        ),
+        (
+            with("container = \"x\"\nstop = { wait = \"1s\" }"),
+            "line 5: service x: stop: it ends what restart",
+        ),
+        (
+            "[keeper]\nengine = \"ssh://x\"\n".to_owned(),
+            "line 2: [keeper]: engine: an engine is at unix:///PATH or tcp://HOST:PORT",
+        ),
+        (
+            with("label = \"x=y\""),
+            "line 2: [[service]] 1: name: it stands beside label",
+        ),
+        (
+            "[[service]]\nlabel = \"x\"\n".to_owned(),
+            "line 2: [[service]] 1: label: a label with its value is expected",
+        ),
+        (
+            "[[service]]\nlabel = \"x=y\"\nattempts = 0\n".to_owned(),
+            "line 3: label x=y: attempts: a number from 1",
         ),
         (
             format!("{}{}", with(""), with("")),
@@ -256,4 +283,66 @@ fn errors_say_where_and_what_is_expected() {
         let said = parse(&text, None).unwrap_err();
         assert!(said.starts_with(want), "{text}: {said}");
     }
+}
+
+#[test]
+fn a_container_without_a_command_is_what_its_engine_restarts() {
+    let text = "[keeper]\ncontainer = \"here\"\nengine = \"tcp://proxy:2375\"\n\
+        [[service]]\nname = \"db\"\ncontainer = \"shop-db-1\"\nrestart_exited = true\n\
+        [[service]]\nname = \"x\"\ncontainer = \"web\"\ncheck = [\"http://web/#scope=own\"]\n";
+    let services = parse(text, None).unwrap();
+    let [db, web] = &services.all[..] else {
+        panic!("{services:?}")
+    };
+    let contained = |name: &str, restart_exited| Contained {
+        engine: "tcp://proxy:2375".to_owned(),
+        name: name.to_owned(),
+        restart_exited,
+    };
+    let db_is = contained("shop-db-1", true);
+    assert_eq!(db.question.container.as_ref(), Some(&db_is));
+    assert_eq!(db.restart, Some(Recovery::Container(db_is)));
+    assert!(db.rules.restarts && db.question.checks.is_empty());
+    assert_eq!(web.question.container, Some(contained("web", false)));
+    assert_eq!(web.question.checks.len(), 1);
+    let engine = services.engine.unwrap();
+    assert_eq!(
+        (engine.at.as_str(), engine.every_ms),
+        ("tcp://proxy:2375", 30_000)
+    );
+    assert!(engine.labels.is_empty());
+    // A command is run here, and asks no engine.
+    let command = parse(&with("container = \"x\"\nrestart = \"y\""), None).unwrap();
+    assert!(command.engine.is_none() && command.all[0].question.container.is_none());
+}
+
+#[test]
+fn each_container_with_the_label_is_a_service() {
+    let text = "[keeper]\nengine = \"/run/docker.sock\"\n\
+        [[service]]\nlabel = \"ready-keeper=true\"\nstartup = \"20m\"\n\
+        [[service]]\nname = \"db\"\ncontainer = \"shop-db-1\"\n";
+    let label = "ready-keeper=true".to_owned();
+    let found = ["shop-db-1", "web", "db", "web-2"].map(str::to_owned);
+    let labelled = Labelled::from([(label.clone(), found.into())]);
+    let services = toml::parse(text, None, &labelled).unwrap();
+    let all = services.all.iter().map(|service| {
+        let container = service.question.container.as_ref().unwrap();
+        (
+            service.name.as_str(),
+            container.name.as_str(),
+            service.rules.startup_ms,
+        )
+    });
+    // Whoever is named has settings of its own.
+    assert_eq!(
+        Vec::from_iter(all),
+        [
+            ("db", "shop-db-1", 60_000),
+            ("web", "web", 1_200_000),
+            ("web-2", "web-2", 1_200_000)
+        ]
+    );
+    assert_eq!(services.engine.unwrap().labels, [label].into());
+    assert!(services.notes.is_empty(), "{:?}", services.notes);
+    assert_eq!(parse(text, None).unwrap().all.len(), 1);
 }

@@ -31,7 +31,8 @@ pub async fn ask(target: &ContainerTarget, secrets: &Secrets) -> Outcome {
     }
 }
 
-fn judge(asked: &str, status: StatusCode, body: &[u8], secrets: &Secrets) -> Outcome {
+/// What an engine's answer says about the container that was asked for.
+pub fn judge(asked: &str, status: StatusCode, body: &[u8], secrets: &Secrets) -> Outcome {
     let at = |pointer: &str| {
         json_pointer::find(body, pointer)
             .ok()
@@ -57,8 +58,9 @@ fn judge(asked: &str, status: StatusCode, body: &[u8], secrets: &Secrets) -> Out
     Outcome::unknown(format!("the engine says status {status}{message}"))
 }
 
-/// An engine takes a name that nobody has for the beginning of an id, and then tells of somebody else.
-fn is_meant(asked: &str, name: &str, id: &str) -> bool {
+/// Whether the container with this name and id was asked for. An engine takes a name that nobody has for the beginning
+/// of an id, and then tells of somebody else.
+pub fn is_meant(asked: &str, name: &str, id: &str) -> bool {
     let is_id = asked.len() >= SHORT_ID && id.starts_with(asked);
     name.strip_prefix('/').unwrap_or(name) == asked || is_id
 }

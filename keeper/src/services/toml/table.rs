@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// A table.
+#[derive(Clone)]
 pub struct Table<'a> {
     text: &'a str,
     /// Which one it is.
