@@ -149,6 +149,10 @@ chaos: setup probe example-agent
 	$(PYTHON) bench/oracle.py
 	$(PYTHON) bench/health_chaos.py --seconds $(SECONDS)
 
+# 24 agent containers under ready-keeper, while the Redis that they need is away for five minutes.
+keeper-fleet: setup probe keeper example-agent
+	$(PYTHON) bench/keeper_engine.py --check
+
 # Each set of features that docs/rust.md names. The workspace builds all features at once, and would not see
 # that one needs another.
 SDK_FEATURES := agent agent,tokio agent,redis agent,nats agent,redis,nats
@@ -174,4 +178,4 @@ clean: docker-stop
 	rm -rf target dist bindings-python/ready_probe.data bindings-python/THIRD-PARTY-LICENSES
 
 FORCE:
-.PHONY: probe keeper example-agent wheel dist dist-check python-venv python-test demo test test-programs setup debian-packages servers debian-11 bench chaos lint docker-stop clean FORCE
+.PHONY: probe keeper example-agent wheel dist dist-check python-venv python-test demo test test-programs setup debian-packages servers debian-11 bench chaos keeper-fleet lint docker-stop clean FORCE

@@ -21,7 +21,10 @@
 //! | [`old_glibc`] | does the wheel run on the glibc of Debian 11? |
 //! | [`recipes`] | do the other recipes of the documents do what they are for? |
 //! | [`recipes_others_images`] | and those for images that are somebody else's? |
+//! | [`recipes_keeper`] | and that for `ready-keeper` over an engine? |
 //! | [`recipes_python`] | and those for Celery and frozen programs? |
+//! | [`containers`] | does `container:` say what a real engine says, and ask it for no more than it may? |
+//! | [`keeper_containers`] | does `ready-keeper` restart containers that are unhealthy by themselves, and no others? |
 //! | [`readme`] | is what the README shows at its top true? |
 
 #![allow(
@@ -35,11 +38,13 @@
 mod commands;
 mod compose;
 mod confined;
+mod containers;
 mod events;
 mod fixture;
 mod grace;
 mod held;
 mod install;
+mod keeper_containers;
 mod lifecycle;
 mod long_poll;
 mod names;
@@ -52,6 +57,7 @@ mod python;
 mod readme;
 mod recipe_fixture;
 mod recipes;
+mod recipes_keeper;
 mod recipes_others_images;
 mod recipes_python;
 mod restart;

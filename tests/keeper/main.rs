@@ -13,6 +13,7 @@
 mod alerts;
 mod around;
 mod bad_input;
+mod engine;
 mod host;
 mod orders;
 mod proof;

@@ -122,6 +122,30 @@ const PAGES: [(&str, Blocks); 15] = [
             ("The services", "json", 1, "keeper/src/services/tests.rs"),
             ("What it says", "text", 1, "tests/keeper/scenarios.rs"),
             ("Alerts", "console", 1, "tests/keeper/alerts.rs"),
+            (
+                "Over Docker's socket",
+                "toml",
+                1,
+                "tests/docker/recipes_keeper.rs",
+            ),
+            (
+                "Over Docker's socket",
+                "nginx",
+                1,
+                "tests/docker/recipes_keeper.rs",
+            ),
+            (
+                "Over Docker's socket",
+                "dockerfile",
+                1,
+                "tests/docker/recipes_keeper.rs",
+            ),
+            (
+                "Over Docker's socket",
+                "yaml",
+                1,
+                "tests/docker/recipes_keeper.rs",
+            ),
             ("Orders", "console", 1, "tests/keeper/orders.rs"),
             (
                 "Where services stand",

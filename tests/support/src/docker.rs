@@ -20,6 +20,7 @@ mod network;
 mod private;
 mod python;
 mod run_options;
+mod socket_proxy;
 mod toolchain;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use health::{Health, HealthLog};
 pub use image::{ImageRoot, REDIS_INSTRUCTIONS};
 pub use network::{Network, Volume};
 pub use run_options::RunOptions;
+pub use socket_proxy::SocketProxy;
 
 use std::{
     ffi::OsStr,
