@@ -3,6 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use ready_probe::check::process::INIT_WRAPPERS;
+use ready_probe::child::descendants::children;
+use ready_probe::child::pid_of;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// The first PID namespace, that of the machine: `PROC_PID_INIT_INO` in the kernel's proc_ns.h.
@@ -22,15 +25,18 @@ pub fn can_be_ended() -> Result<(), String> {
         }
         let status = fs::read_to_string("/proc/1/status");
         let status = status.map_err(|e| format!("/proc/1/status: {e}"))?;
-        judge(&namespace.to_string_lossy(), &status)?;
+        // Not everybody may know.
+        let waits_in = fs::read_to_string("/proc/1/wchan").unwrap_or_default();
+        judge(&namespace.to_string_lossy(), &status, &waits_in)?;
     }
     test_kill_process(Pid::INIT)
         .map_err(|e| format!("process 1 belongs to another user, who alone may end it: {e}"))
 }
 
 /// The kernel drops a signal that the process 1 of a namespace has no handler for, unless it is blocked and fetched: see
-/// pid_namespaces(7).
-fn judge(namespace: &str, status: &str) -> Result<(), String> {
+/// pid_namespaces(7). An init that waits for signals in sigtimedwait(2), as tini does, has them unblocked for as long, and
+/// loses none.
+fn judge(namespace: &str, status: &str, waits_in: &str) -> Result<(), String> {
     if namespace == OF_THE_MACHINE {
         return Err(
             "here process 1 is the whole machine's: only a container can be ended".to_owned(),
@@ -41,17 +47,25 @@ fn judge(namespace: &str, status: &str) -> Result<(), String> {
         let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
         mask.is_some_and(|mask| mask & TERM_BIT != 0)
     };
-    if has_term("SigCgt:") || has_term("SigBlk:") {
+    let name = status.lines().find_map(|line| line.strip_prefix("Name:"));
+    let is_init = name.is_some_and(|name| INIT_WRAPPERS.contains(&name.trim()));
+    if is_init || waits_in.contains("sigtimedwait") || has_term("SigCgt:") || has_term("SigBlk:") {
         return Ok(());
     }
     Err("process 1 has no handler for TERM, and the kernel drops it: docker run --init has one, and so has ready-probe run"
         .to_owned())
 }
 
-/// Asks it to end.
+/// Asks it to end. An init passes that on, and waits for its child: one that was stopped has to go on to hear it.
 pub fn end() -> Result<(), String> {
     can_be_ended()?;
-    kill_process(Pid::INIT, Signal::TERM).map_err(|e| format!("process 1 can't be ended: {e}"))
+    kill_process(Pid::INIT, Signal::TERM).map_err(|e| format!("process 1 can't be ended: {e}"))?;
+    let stopped = children(1);
+    for one in std::iter::once(Pid::INIT).chain(stopped.into_iter().filter_map(pid_of)) {
+        // It has ended already, or is another user's.
+        let _ = kill_process(one, Signal::CONT);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -65,18 +79,42 @@ mod tests {
         };
         let (none, term) = ("0000000000000000", "0000000000004000");
         let table = [
-            ("pid:[4026531836]", status(none, term), false),
-            ("pid:[4026532198]", status(none, term), true),
-            ("pid:[4026532198]", status(term, none), true),
-            ("pid:[4026532198]", status(none, none), false),
-            ("pid:[4026532198]", status(none, "fffffffffffbfff"), false),
-            ("pid:[4026532198]", String::new(), false),
+            ("pid:[4026531836]", status(none, term), "0", false),
+            ("pid:[4026532198]", status(none, term), "0", true),
+            ("pid:[4026532198]", status(term, none), "0", true),
+            ("pid:[4026532198]", status(none, none), "0", false),
+            (
+                "pid:[4026532198]",
+                status(none, "fffffffffffbfff"),
+                "0",
+                false,
+            ),
+            ("pid:[4026532198]", String::new(), "", false),
+            // As tini stands there, whatever it is called, and where nobody may know what it waits for.
+            (
+                "pid:[4026532198]",
+                status(none, none),
+                "do_sigtimedwait.isra.0",
+                true,
+            ),
+            (
+                "pid:[4026531836]",
+                status(none, none),
+                "do_sigtimedwait.isra.0",
+                false,
+            ),
+            (
+                "pid:[4026532198]",
+                status(none, none).replace("\tx", "\tdocker-init"),
+                "0",
+                true,
+            ),
         ];
-        for (namespace, status, want) in table {
+        for (namespace, status, waits_in, want) in table {
             assert_eq!(
-                judge(namespace, &status).is_ok(),
+                judge(namespace, &status, waits_in).is_ok(),
                 want,
-                "{namespace} {status}"
+                "{namespace} {status} {waits_in}"
             );
         }
     }

@@ -19,6 +19,7 @@
 //! | [`python`] | do the agents of `examples/python` do in containers what they say? |
 //! | [`run_command`] | is a program under `ready-probe run` healthy when it says so, and ended with its container? |
 //! | [`old_glibc`] | does the wheel run on the glibc of Debian 11? |
+//! | [`keeper`] | are the services of `examples/keeper` brought back, and its container where they can't be? |
 //! | [`recipes`] | do the other recipes of the documents do what they are for? |
 //! | [`recipes_others_images`] | and those for images that are somebody else's? |
 //! | [`recipes_keeper`] | and that for `ready-keeper` over an engine? |
@@ -44,6 +45,7 @@ mod fixture;
 mod grace;
 mod held;
 mod install;
+mod keeper;
 mod keeper_containers;
 mod lifecycle;
 mod long_poll;

@@ -70,8 +70,14 @@ impl Host {
 
     /// The same in the foreground.
     pub fn foreground(&self, port: u16) -> String {
+        let log = self.path("server.log").display().to_string();
+        format!("{} >> {log} 2>&1", self.program(port))
+    }
+
+    /// The server's program, for whoever starts it without a shell.
+    pub fn program(&self, port: u16) -> String {
         let dir = self.dir.path().display();
-        format!("python3 {dir}/server.py {port} {dir} >> {dir}/server.log 2>&1")
+        format!("python3 {dir}/server.py {port} {dir}")
     }
 
     /// How often the server has been started.

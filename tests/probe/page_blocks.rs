@@ -146,6 +146,19 @@ const PAGES: [(&str, Blocks); 15] = [
                 1,
                 "tests/docker/recipes_keeper.rs",
             ),
+            (
+                "Beside supervisord",
+                "toml",
+                1,
+                "tests/keeper/failure_modes.rs",
+            ),
+            (
+                "Beside supervisord",
+                "sh",
+                2,
+                "tests/keeper/failure_modes.rs",
+            ),
+            ("Beside supervisord", "ini", 1, "- systemd is not here"),
             ("Orders", "console", 1, "tests/keeper/orders.rs"),
             (
                 "Where services stand",

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Supervisord {
     daemon: Daemon,
+    /// Somebody else starts it, and starts it again.
+    is_anothers: bool,
     dir: TempDir,
 }
 
@@ -29,6 +31,21 @@ impl Supervisord {
     /// # Panics
     /// When the program is missing, or does not start; with its log.
     pub fn start(server: &str, programs: &[(&str, &str)]) -> Self {
+        let mut this = Self::configure(server, programs);
+        this.is_anothers = false;
+        let mut command = this.program("supervisord");
+        let socket = this.socket();
+        this.daemon
+            .start(&mut command, |_| {
+                std::os::unix::net::UnixStream::connect(&socket).is_ok()
+            })
+            .expect("it has no port");
+        this
+    }
+
+    /// Writes the configuration for one that somebody else starts, with [`Self::command`]. Every process that has its
+    /// directory on its command line ends with it.
+    pub fn configure(server: &str, programs: &[(&str, &str)]) -> Self {
         let dir = TempDir::with_prefix("rp-supervisord-").expect("a temporary directory");
         let folder = dir.path().display();
         let mut configuration = format!(
@@ -43,18 +60,11 @@ impl Supervisord {
             configuration.push_str(&format!("[program:{name}]\n{lines}\n"));
         }
         fs::write(dir.path().join("supervisord.conf"), configuration).expect("it is ours");
-        let mut this = Self {
+        Self {
             daemon: Daemon::new("supervisord", dir.path()),
+            is_anothers: true,
             dir,
-        };
-        let mut command = this.program("supervisord");
-        let socket = this.socket();
-        this.daemon
-            .start(&mut command, |_| {
-                std::os::unix::net::UnixStream::connect(&socket).is_ok()
-            })
-            .expect("it has no port");
-        this
+        }
     }
 
     fn program(&self, name: &str) -> Command {
@@ -80,6 +90,14 @@ impl Supervisord {
     /// A path in its directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// What starts `supervisord` in the foreground, or what `supervisorctl` begins with: for a shell.
+    pub fn command(&self, name: &str) -> String {
+        let command = self.program(name);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
     }
 
     /// Runs `supervisorctl`.
@@ -148,5 +166,24 @@ impl Supervisord {
 impl Drop for Supervisord {
     fn drop(&mut self) {
         self.kill();
+        // Whoever starts it again may be among those that end only now.
+        while self.is_anothers && end_all_with(self.dir.path()) {}
     }
+}
+
+/// Kills all processes with this folder on their command lines. Returns whether there was one.
+fn end_all_with(folder: &Path) -> bool {
+    let folder = folder.display().to_string();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let has_it = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&folder)
+    };
+    let found: Vec<Pid> = pids.filter(has_it).filter_map(Pid::from_raw).collect();
+    for pid in &found {
+        // It has ended already.
+        let _ = kill_process(*pid, Signal::KILL);
+    }
+    !found.is_empty()
 }
