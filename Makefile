@@ -84,10 +84,11 @@ target/arq/installed: bindings-python/tests/arq.txt $(VENV)/installed
 python-test: python-venv
 	cd bindings-python && ../$(PYTHON_VENV)/bin/python -m pytest --numprocesses=4
 
-# Embedded: no server, no Docker. An agent starts, hangs, recovers and is killed; the probe says so.
-demo: probe
+# Embedded: no server, no Docker. An agent starts, hangs, recovers and is killed; the probe says so, and the keeper
+# brings it back.
+demo: probe keeper
 	$(CARGO) build --locked --workspace --all-features --bin rust-agent
-	$(PYTHON) examples/demo.py dist/ready-probe target/debug/rust-agent
+	$(PYTHON) examples/demo.py dist/ready-probe dist/ready-keeper target/debug/rust-agent
 
 # Every test, on real servers and a real Docker engine. Nothing is skipped: what can't be installed
 # is named by the test that needs it.
@@ -138,9 +139,11 @@ target/debian-11.tar: scripts/debian_11.py $(VENV)/installed | debian-packages
 	$(VENV)/bin/python scripts/debian_11.py $@
 
 # The probe and the Python package beside the least that they could cost, and beside what people use instead;
-# then how soon Docker learns of an agent's health from a probe that holds its answer, and from one that is polled.
-bench: setup wheel example-agent
+# then what the keeper costs, and how soon it brings back what crashes; then how soon Docker learns of an agent's health
+# from a probe that holds its answer, and from one that is polled.
+bench: setup wheel keeper example-agent
 	$(PYTHON) bench/run.py --check
+	$(PYTHON) bench/keeper.py --check
 	$(PYTHON) bench/health.py --check
 
 # Agents that die, hang, stop and come back at random under probes that hold their answers, and an oracle beside them.

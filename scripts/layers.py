@@ -35,7 +35,7 @@ LAYERS = {
     "keeper/src/main.rs": """
         exit rules seen machine markers shell recovery container engine process_one processes stop question stood_still
         asking children discovery voice replace_file alert services account commands orders memory people schedule
-        keeper askers once run cli person status main
+        keeper askers once run cli config person status main
     """,
 }
 # What stands in the root of a crate, above all modules, for all of them.

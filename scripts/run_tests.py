@@ -89,7 +89,11 @@ def rest() -> list[Suite]:
     return [
         Program("scripts/test_run_tests.py", [PYTHON, "-m", "unittest", "test_run_tests"], ROOT / "scripts"),
         DocTests("doc tests", [*CARGO_TEST, "--doc"], ROOT),
-        Program("examples/demo.py", [sys.executable, "examples/demo.py", "dist/ready-probe", "target/debug/rust-agent"], ROOT),
+        Program(
+            "examples/demo.py",
+            [sys.executable, "examples/demo.py", "dist/ready-probe", "dist/ready-keeper", "target/debug/rust-agent"],
+            ROOT,
+        ),
     ]
 
 

@@ -1,11 +1,13 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Id, Parser, Subcommand, ValueEnum};
 use ready_probe::duration::duration;
 
+use crate::exit::Refusal;
 use crate::markers;
 
 /// Brings back what is proven down.
@@ -61,6 +63,9 @@ pub enum Verb {
     Restart(Named),
     /// Forget a service's restarts and failures: one that was given up is tried again
     Reset(Named),
+    /// Print what would be looked after and how, and where each setting came from
+    #[command(after_help = "Example: ready-keeper config --config /etc/services.toml")]
+    Config(Config),
     /// Sends one message to every channel that a service names, and says what came of it
     #[command(
         after_help = "Exit status: 0 all were delivered; 1 one was not; 78 there is no channel, or its settings can't be used."
@@ -83,6 +88,41 @@ pub struct Alert {
     pub container: Option<String>,
 }
 
+/// Options of `config`: those of `run`, and how it is printed.
+#[derive(Debug, Args)]
+pub struct Config {
+    /// What would be done.
+    #[command(flatten)]
+    pub keep: Keep,
+    /// text or json
+    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
+    pub format: Format,
+}
+
+/// Which options were typed, and have no default value.
+#[derive(Debug, Default)]
+pub struct Typed(Vec<String>);
+
+impl Typed {
+    /// Those of the command.
+    pub fn of(matches: &ArgMatches) -> Self {
+        let Some((_, command)) = matches.subcommand() else {
+            return Self::default();
+        };
+        let is_typed = |id: &&str| command.value_source(id) == Some(ValueSource::CommandLine);
+        let ids = command.ids().map(Id::as_str).filter(is_typed);
+        Self(
+            ids.map(|id| format!("--{}", id.replace('_', "-")))
+                .collect(),
+        )
+    }
+
+    /// Whether that one was.
+    pub fn has(&self, option: &str) -> bool {
+        self.0.iter().any(|typed| typed == option)
+    }
+}
+
 /// Options of `run` and `once`.
 #[derive(Debug, Clone, Args)]
 pub struct Keep {
@@ -102,6 +142,15 @@ pub struct Keep {
     /// Restart nothing, and say what would be restarted
     #[arg(long)]
     pub dry_run: bool,
+}
+
+impl Keep {
+    /// The file of services.
+    pub fn file(&self) -> Result<&Path, Refusal> {
+        self.config
+            .as_deref()
+            .ok_or_else(|| Refusal::usage("--config is missing: it names the file of services"))
+    }
 }
 
 /// Where the state is.

@@ -25,7 +25,7 @@ use crate::recovery::Contained;
 /// Where Docker listens.
 const DOCKER: &str = "unix:///var/run/docker.sock";
 /// Where its client is told.
-const DOCKER_HOST: &str = "DOCKER_HOST";
+pub const DOCKER_HOST: &str = "DOCKER_HOST";
 /// What an engine may take to say that it is there, and to list.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// What a restart may take beyond the time that the container has to end.

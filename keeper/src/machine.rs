@@ -326,6 +326,8 @@ mod oracle_tests;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
+mod row_tests;
+#[cfg(test)]
 mod stream_tests;
 #[cfg(test)]
 mod table_tests;

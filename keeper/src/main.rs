@@ -10,6 +10,7 @@ mod asking;
 mod children;
 mod cli;
 mod commands;
+mod config;
 mod container;
 mod discovery;
 mod engine;
@@ -43,12 +44,12 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 use ready_probe_sdk::clock;
 
 use alert::Alerts;
-use cli::{Alert, Cli, Keep, Verb};
+use cli::{Alert, Cli, Keep, Typed, Verb};
 use discovery::Discovery;
 use engine::{Labelled, Listed};
 use exit::{LATER, NOT_RUN, NOT_WORKING, OK, Refusal, USAGE};
@@ -65,18 +66,22 @@ fn main() -> ExitCode {
         let role = args.next();
         return ExitCode::from(role_of(role.as_deref().and_then(|role| role.to_str())));
     }
-    ExitCode::from(match Cli::try_parse() {
-        Ok(cli) => obey(cli),
-        Err(e) => {
-            let is_help = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // Nobody reads it: the status says enough.
-            let _ = e.print();
-            if is_help { OK } else { USAGE }
-        }
-    })
+    let parsed = Cli::command().try_get_matches();
+    ExitCode::from(
+        match parsed.and_then(|typed| Ok((Cli::from_arg_matches(&typed)?, typed))) {
+            Ok((cli, typed)) => obey(cli, &Typed::of(&typed)),
+            Err(e) => {
+                let is_help =
+                    matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+                // Nobody reads it: the status says enough.
+                let _ = e.print();
+                if is_help { OK } else { USAGE }
+            }
+        },
+    )
 }
 
-fn obey(cli: Cli) -> u8 {
+fn obey(cli: Cli, typed: &Typed) -> u8 {
     let done = match cli.command.unwrap_or(Verb::Run(cli.run)) {
         Verb::Run(options) => keep(&options, Keeps::On),
         Verb::Once(options) => keep(&options, Keeps::Once),
@@ -85,6 +90,7 @@ fn obey(cli: Cli) -> u8 {
         Verb::Resume(options) => person::resume(&options),
         Verb::Restart(options) => person::order(&options, orders::Order::Restart),
         Verb::Reset(options) => person::order(&options, orders::Order::Reset),
+        Verb::Config(options) => config::run(&options, typed),
         Verb::Alert(options) => test_alerts(&options),
     };
     done.unwrap_or_else(|Refusal { status, why }| {
@@ -124,11 +130,7 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
             .to_owned()
             .into());
     }
-    let Some(config) = &options.config else {
-        return Err(Refusal::usage(
-            "--config is missing: it names the file of services",
-        ));
-    };
+    let config = options.file()?;
     let container = options.container.as_deref();
     let source = Source::read(config)?;
     let services = source.services(container, &Labelled::new())?;
@@ -143,7 +145,7 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
         voice::say(Level::Warning, note);
     }
     let output_of = |name: &str| memory::output_of(&options.state.dir, name);
-    let find = |services: &Services| people(services, container, output_of);
+    let find = |services: &Services| people(services, output_of);
     let told = find(&services)?;
     let mut alerts = Alerts::new(&options.state.dir);
     // What is only tried is nobody's concern.
@@ -202,14 +204,9 @@ fn labelled(wanted: Option<&engine::Use>) -> Result<(Labelled, bool), Refusal> {
 fn test_alerts(options: &Alert) -> Result<u8, Refusal> {
     let path = &options.config;
     let (source, container) = (Source::read(path)?, options.container.as_deref());
-    let services = source.services(container, &Labelled::new())?;
     // Whoever is told of containers with a label, whether there are any now or not.
-    let labels = services.engine.iter().flat_map(|wanted| &wanted.labels);
-    let labelled = labels.map(|label| (label.clone(), BTreeSet::from(["any".to_owned()])));
-    let services = source.services(container, &labelled.collect())?;
-    let people = people(&services, options.container.as_deref(), |name| {
-        PathBuf::from(name)
-    })?;
+    let services = source.services_of_any(container)?;
+    let people = people(&services, |name| PathBuf::from(name))?;
     if people.channels.is_empty() {
         let path = path.display();
         return Err(format!("{path}: there is no channel: nobody is ever told").into());
@@ -228,14 +225,8 @@ fn test_alerts(options: &Alert) -> Result<u8, Refusal> {
 }
 
 /// Who is told, and of what; those who can't be are named.
-fn people(
-    services: &Services,
-    container: Option<&str>,
-    output_of: impl Fn(&str) -> PathBuf,
-) -> Result<People, String> {
-    let people = people::find(services, container, output_of, &|name| {
-        std::env::var_os(name)
-    })?;
+fn people(services: &Services, output_of: impl Fn(&str) -> PathBuf) -> Result<People, String> {
+    let people = people::find(services, output_of, &|name| std::env::var_os(name))?;
     for note in &people.notes {
         voice::say(Level::Warning, note);
     }

@@ -1,12 +1,11 @@
 //! Who is told of which service, and what is said of it: from the settings, without secrets. It leaves this machine.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ready_probe_sdk::connect::env_or_file::Lookup;
 
 use crate::alert::message::{Subject, Subjects};
-use crate::alert::settings::{Channel, ChannelFields, Hidden, NTFY_URL, ntfy_of_environment};
+use crate::alert::settings::{Channel, Hidden, NTFY_URL, ntfy_of_environment};
 use crate::recovery::Recovery;
 use crate::services::{Service, Services};
 use crate::shell;
@@ -22,21 +21,18 @@ pub struct People {
     pub notes: Vec<String>,
 }
 
-/// Finds them. `container` is the one that this is, if it was named; `output_of` tells where the output of a service's
-/// restart command goes.
+/// Finds them. `output_of` tells where the output of a service's restart command goes.
 pub fn find(
     services: &Services,
-    container: Option<&str>,
     output_of: impl Fn(&str) -> PathBuf,
     lookup: Lookup<'_>,
 ) -> Result<People, String> {
     let ntfy = ntfy_of_environment(lookup)?;
     let mut people = People::default();
-    let named = named(services)?;
     for service in &services.all {
         let mut told = Vec::new();
         for name in service.alert.iter().filter(|name| !name.trim().is_empty()) {
-            let known = named.get(name).cloned();
+            let known = services.alerts.get(name).map(|table| table.channel.clone());
             match known.map_or_else(|| channel(name, ntfy.as_ref()), Ok) {
                 Ok(channel) => {
                     told.push(channel.name.clone());
@@ -55,7 +51,7 @@ pub fn find(
         let subject = Subject {
             needs: service.rules.needs.iter().filter_map(name).collect(),
             channels: told,
-            container: container.map(str::to_owned),
+            container: services.container.clone(),
             check: service.question.shown(),
             restart: service.restart.as_ref().map(|restart| match restart {
                 Recovery::Command(script) => shell::program(&script.command),
@@ -66,20 +62,6 @@ pub fn find(
         people.subjects.insert(service.name.clone(), subject);
     }
     Ok(people)
-}
-
-/// The tables `[alert.NAME]`.
-fn named(services: &Services) -> Result<BTreeMap<String, Channel>, String> {
-    let channel = |(name, table): (&String, &toml::Value)| {
-        let fields: ChannelFields = table
-            .clone()
-            .try_into()
-            .map_err(|e: toml::de::Error| format!("[alert.{name}]: {}", e.message()))?;
-        let channel = fields.channel(name);
-        let channel = channel.map_err(|e| format!("[alert.{name}]: {e}"))?;
-        Ok((name.clone(), channel))
-    };
-    services.alerts.iter().map(channel).collect()
 }
 
 /// A topic is one of the ntfy server that the environment names.

@@ -208,7 +208,7 @@ impl What {
     }
 
     /// For people, without secrets.
-    fn shown(&self, timeout_ms: u64) -> String {
+    pub fn shown(&self, timeout_ms: u64) -> String {
         match self {
             Self::Http(endpoint) => {
                 let sent = endpoint.split('#').next().unwrap_or_default();

@@ -4,15 +4,20 @@ mod file;
 mod json;
 mod toml;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ready_probe::redact::shown;
 
+use crate::alert::settings::Channel;
 use crate::engine::{Labelled, Use};
 use crate::process_one;
 use crate::question::Question;
 use crate::recovery::Recovery;
 use crate::rules::{GiveUp, Rules};
+
+/// Where settings stand in the file, by their names in TOML. What is not in it has its default.
+pub type Places = BTreeMap<String, String>;
 
 /// One service.
 #[derive(Debug, Clone)]
@@ -29,6 +34,17 @@ pub struct Service {
     pub rules: Rules,
     /// Who is told: names of `[alert.NAME]`, or the topic of `notify_on_fail`.
     pub alert: Vec<String>,
+    /// Where all that stands.
+    pub places: Places,
+}
+
+/// A table `[alert.NAME]`.
+#[derive(Debug, Clone)]
+pub struct AlertTable {
+    /// Where it leads.
+    pub channel: Channel,
+    /// Where its keys stand.
+    pub places: Places,
 }
 
 /// What a file says.
@@ -42,8 +58,12 @@ pub struct Services {
     pub notes: Vec<String>,
     /// Nothing is done, it is only told.
     pub dry_run: bool,
-    /// The tables `[alert.NAME]`, as they are written.
-    pub alerts: ::toml::Table,
+    /// The container that this is, if somebody has said so.
+    pub container: Option<String>,
+    /// Where the keeper's own settings stand.
+    pub places: Places,
+    /// The tables `[alert.NAME]`.
+    pub alerts: BTreeMap<String, AlertTable>,
     /// The engine of their containers, if they have any.
     pub engine: Option<Use>,
 }
@@ -74,6 +94,16 @@ impl Source {
             text: file::read(path)?,
             is_json,
         })
+    }
+
+    /// Its services, as if there were a container with each of its labels: the engine is not asked.
+    pub fn services_of_any(&self, container: Option<&str>) -> Result<Services, String> {
+        let services = self.services(container, &Labelled::new())?;
+        let labels = services.engine.iter().flat_map(|wanted| &wanted.labels);
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let name = |label: &str| format!("any-{}", label.chars().map(plain).collect::<String>());
+        let labelled = labels.map(|label| (label.clone(), BTreeSet::from([name(label)])));
+        self.services(container, &labelled.collect())
     }
 
     /// Its services. `container` is the one that this is, if somebody has said so; `labelled` are those of an engine.

@@ -37,6 +37,12 @@ pub fn signal(name: &str) -> Result<i32, String> {
         .ok_or_else(|| format!("it is one of {}", names.join(", ")))
 }
 
+/// The name of a signal by its number.
+pub fn name_of(number: i32) -> &'static str {
+    let found = SIGNALS.iter().find(|(_, signal)| signal.as_raw() == number);
+    found.map_or("TERM", |(name, _)| *name)
+}
+
 /// Nobody may read it, or its disk may be full: that keeps nothing from being ended.
 fn tell(text: &str) {
     let _ = writeln!(io::stdout(), "ready-keeper: {text}");
@@ -125,6 +131,7 @@ mod tests {
     fn signals_are_known_by_name() {
         assert_eq!(signal("TERM"), signal("SIGTERM"));
         assert_eq!(signal("QUIT"), Ok(3));
+        assert_eq!((name_of(3), name_of(9)), ("QUIT", "KILL"));
         assert!(signal("STOP").unwrap_err().contains("TERM, INT"));
     }
 

@@ -115,10 +115,15 @@ impl Host {
 
     /// `once` or `run`.
     pub fn keep(&self, command: &str) -> Command {
+        self.keep_file(command, "services.json")
+    }
+
+    /// The same over another file of services.
+    pub fn keep_file(&self, command: &str, file: &str) -> Command {
         let mut command = self.keeper(&[command]);
         command
             .arg("--config")
-            .arg(self.path("services.json"))
+            .arg(self.path(file))
             .arg("--manual-stop")
             .arg(self.path("stopped"));
         command
@@ -139,10 +144,15 @@ impl Host {
 
     /// A message to every channel.
     pub fn alert_test(&self) -> Command {
+        self.alert_test_of("services.json")
+    }
+
+    /// The same over another file of services.
+    pub fn alert_test_of(&self, file: &str) -> Command {
         let mut command = Command::new(keeper_binary());
         command
             .args(["alert", "--test", "--config"])
-            .arg(self.path("services.json"))
+            .arg(self.path(file))
             .env_clear();
         command
     }
@@ -154,12 +164,15 @@ impl Host {
 
     /// A keeper in a loop, which writes its log to a file of that name.
     pub fn loop_with(&self, log: &str, args: &[&str]) -> Guard {
-        let file = fs::File::create(self.path(log)).unwrap();
         let mut command = self.keep("run");
-        command
-            .args(args)
-            .stdout(file.try_clone().unwrap())
-            .stderr(file);
+        command.args(args);
+        self.logged(log, command)
+    }
+
+    /// A program that writes its log to a file of that name.
+    pub fn logged(&self, log: &str, mut command: Command) -> Guard {
+        let file = fs::File::create(self.path(log)).unwrap();
+        command.stdout(file.try_clone().unwrap()).stderr(file);
         Guard::spawn(&mut command)
     }
 

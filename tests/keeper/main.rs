@@ -13,11 +13,15 @@
 mod alerts;
 mod around;
 mod bad_input;
+mod bad_settings;
+mod channels;
+mod config;
 mod engine;
 mod failure_modes;
 mod host;
 mod orders;
 mod proof;
+mod reload;
 mod restart_command;
 mod scenarios;
 mod settings;

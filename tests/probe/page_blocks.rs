@@ -112,6 +112,7 @@ const PAGES: [(&str, Blocks); 15] = [
                 "keeper/src/services/toml_tests.rs",
             ),
             ("`stop`", "toml", 1, "keeper/src/services/toml_tests.rs"),
+            ("What would be done", "console", 1, "tests/keeper/config.rs"),
         ],
     ),
     (

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ready_probe_test_support::process::{self, example_agent, workspace_root};
+use ready_probe_test_support::process::{
+    self, example_agent, keeper_binary, probe_binary, workspace_root,
+};
 use ready_probe_test_support::servers::{Redis, RedisBinary};
 
 /// Everything a reader may open: the documents in the root, in `docs/`, and beside the examples.
@@ -98,8 +100,11 @@ fn without_numbers(line: &str) -> String {
 fn the_transcript_is_what_the_demo_prints() {
     let root = workspace_root();
     let mut demo = Command::new("python3");
-    demo.arg(root.join("examples/demo.py"))
-        .args([root.join("dist/ready-probe"), example_agent()]);
+    demo.arg(root.join("examples/demo.py")).args([
+        probe_binary(),
+        keeper_binary(),
+        example_agent(),
+    ]);
     let run = process::run_within(&mut demo, Duration::from_secs(90));
     assert_eq!(run.code(), 0, "{}{}", run.stdout, run.stderr);
 

@@ -8,11 +8,11 @@ use ready_probe::target::options::{Options, TLS};
 use ready_probe::target::{HttpTarget, Kind, Target};
 use ready_probe_sdk::connect::Secret;
 use ready_probe_sdk::connect::env_or_file::{Lookup, text};
-use serde::Deserialize;
 
 /// Where ntfy is, for services whose `notify_on_fail` names a topic.
 pub const NTFY_URL: &str = "READY_KEEPER_NTFY_URL";
-const NTFY_URL_FILE: &str = "READY_KEEPER_NTFY_URL_FILE";
+/// Or the file that holds it.
+pub const NTFY_URL_FILE: &str = "READY_KEEPER_NTFY_URL_FILE";
 /// What may stand behind the # of an address, beside the options of TLS.
 const HEADER: &str = "header";
 /// How much of a topic is shown: whoever knows a topic of a public server can read it.
@@ -56,8 +56,7 @@ pub enum Hidden {
 }
 
 /// A channel as a file of settings has it: `[alert.NAME]`. Not to be printed, it may hold secrets.
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Default)]
 pub struct ChannelFields {
     /// `ntfy` or `webhook`.
     pub kind: String,
@@ -76,7 +75,7 @@ pub struct ChannelFields {
 }
 
 impl ChannelFields {
-    /// The channel of that name. The error says what is wrong, without the address.
+    /// The channel of that name. The error begins with the key that is wrong, and holds no address.
     pub fn channel(self, name: &str) -> Result<Channel, String> {
         let kind = self.kind.as_str();
         let receiver = match kind {
@@ -92,7 +91,8 @@ impl ChannelFields {
                 return Err(format!("kind: {} is none of ntfy, webhook", shown(other)));
             }
         };
-        let url = hidden(self.url, self.url_file, "url")?.ok_or("url or url_file is missing")?;
+        let url = hidden(self.url, self.url_file, "url")?;
+        let url = url.ok_or("url: it is missing, and so is url_file")?;
         let token = hidden(self.token, self.token_file, "token")?;
         let channel = Channel {
             name: name.to_owned(),
@@ -111,9 +111,7 @@ fn hidden(
     key: &str,
 ) -> Result<Option<Hidden>, String> {
     match (text, file) {
-        (Some(_), Some(_)) => Err(format!(
-            "{key} and {key}_file are both set; set one of them"
-        )),
+        (Some(_), Some(_)) => Err(format!("{key}_file: {key} is set as well: set one of them")),
         (Some(text), None) if text.trim().is_empty() => Err(format!("{key}: it is empty")),
         (Some(text), None) => Ok(Some(Hidden::Text(Secret::new(text.trim())))),
         (None, Some(path)) if !path.is_absolute() => Err(format!(
@@ -142,10 +140,7 @@ impl Channel {
     /// What it is called where others may read it.
     pub fn shown(&self) -> String {
         match self.name.strip_prefix("ntfy:") {
-            Some(topic) => {
-                let begun: String = topic.chars().take(TOPIC_CHARS).collect();
-                format!("ntfy's topic {begun}…")
-            }
+            Some(topic) => format!("ntfy's topic {}", topic_shown(topic)),
             None => self.name.clone(),
         }
     }
@@ -169,6 +164,12 @@ impl Channel {
             Hidden::File(_) => Ok(()),
         }
     }
+}
+
+/// A topic where others may read it.
+pub fn topic_shown(topic: &str) -> String {
+    let begun: String = topic.chars().take(TOPIC_CHARS).collect();
+    format!("{begun}…")
 }
 
 /// Where ntfy is, by the environment.

@@ -7,7 +7,7 @@ use ready_probe::redact::shown;
 use ready_probe_sdk::clock;
 use serde_json::{Map, Value};
 
-use super::{Service, Services, check_name, in_order};
+use super::{Places, Service, Services, check_name, in_order};
 use crate::question::{Question, What};
 use crate::recovery::{Recovery, Script, Shell};
 use crate::rules::Rules;
@@ -25,6 +25,20 @@ const SERVICE_KEYS: [&str; 9] = [
     "log_path",
     "notify_on_fail",
     "dependencies",
+];
+/// What its keys are called in TOML, and in `health_check`.
+const NAMES: [(&str, &str); 7] = [
+    ("health_check", "check"),
+    ("container", "container"),
+    ("restart_cmd", "restart"),
+    ("startup_delay_seconds", "startup_delay"),
+    ("log_path", "log"),
+    ("notify_on_fail", "alert"),
+    ("dependencies", "needs"),
+];
+const NAMES_IN_CHECK: [(&str, &str); 2] = [
+    ("interval_seconds", "interval"),
+    ("timeout_seconds", "timeout"),
 ];
 const CHECK_KEYS: [&str; 8] = [
     "type",
@@ -109,7 +123,9 @@ pub fn parse(text: &str, container: Option<&str>) -> Result<Services, String> {
         order,
         notes,
         dry_run: false,
-        alerts: toml::Table::new(),
+        container: container.map(str::to_owned),
+        places: Places::new(),
+        alerts: BTreeMap::new(),
         engine: None,
     })
 }
@@ -155,15 +171,20 @@ fn service(
     let check = fields.need("health_check")?;
     let check = Fields::of(&format!("{name}: health_check"), check)?;
     check.note_unknown(&CHECK_KEYS, notes);
+    let mut places = fields.places(&NAMES, "");
+    places.extend(check.places(&NAMES_IN_CHECK, "health_check."));
     let mut rules = Rules::of_passes();
     match check.millis("interval_seconds", 1) {
         Ok(Some(ms)) => rules.interval_ms = ms,
         Ok(None) => {}
         // Cron's script never read it.
-        Err(why) => notes.push(format!(
-            "{why}; it is asked every {} s",
-            rules.interval_ms / 1_000
-        )),
+        Err(why) => {
+            places.remove("interval");
+            notes.push(format!(
+                "{why}; it is asked every {} s",
+                rules.interval_ms / 1_000
+            ));
+        }
     }
     // Where nobody makes passes, they are as far apart.
     rules.hung.for_ms = rules.interval_ms;
@@ -197,6 +218,7 @@ fn service(
             log: fields.text("log_path")?,
             rules,
             alert: fields.text("notify_on_fail")?.into_iter().collect(),
+            places,
         },
     }))
 }
@@ -268,6 +290,13 @@ impl<'a> Fields<'a> {
                 shown(key)
             ));
         }
+    }
+
+    /// Where the settings stand that are here.
+    fn places(&self, names: &[(&str, &str)], within: &str) -> Places {
+        let here = names.iter().filter(|(key, _)| self.value(key).is_some());
+        here.map(|(key, name)| ((*name).to_owned(), format!("{within}{key}")))
+            .collect()
     }
 
     fn wrong(&self, key: &str, expected: &str) -> String {

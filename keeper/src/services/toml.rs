@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ready_probe::redact::shown;
+use ready_probe::redact::{one_line, shown};
 use ready_probe_sdk::freshness::Span;
 use toml::de::{DeTable, Error};
 
 use self::contained::Engine;
 use self::table::{Table, line};
-use super::{Service, Services, check_name, in_order};
+use super::{AlertTable, Places, Service, Services, check_name, in_order};
+use crate::alert::settings::ChannelFields;
 use crate::container::MAX_STOP_S;
 use crate::engine::{self, Labelled};
 use crate::question::{Question, What};
@@ -22,6 +23,7 @@ use crate::rules::{GiveUp, Rules};
 use crate::stop::signal;
 
 const TIMEOUT_MS: u64 = 5_000;
+const MAX_NAME_CHARS: usize = 100;
 const STOP_WAIT_MS: u64 = 10_000;
 /// The shortest times that mean anything.
 const LEAST: Duration = Duration::from_millis(1);
@@ -53,6 +55,15 @@ const SERVICE_KEYS: &[&str] = &[
     "alert",
 ];
 const STOP_KEYS: &[&str] = &["process", "pidfile", "signal", "wait"];
+const ALERT_KEYS: &[&str] = &[
+    "kind",
+    "url",
+    "url_file",
+    "topic",
+    "token",
+    "token_file",
+    "field",
+];
 
 /// One service, and the names of others that it mentions.
 struct Section<'a> {
@@ -69,8 +80,8 @@ pub fn parse(text: &str, container: Option<&str>, labelled: &Labelled) -> Result
     root.only(KEYS)?;
     let keeper = keeper(root.table("keeper")?)?;
     let container = container.or(keeper.container.as_deref());
-    let alerts = alerts(text, &root)?;
-    let mut engine = Engine::new(keeper.engine, keeper.interval_ms);
+    let alerts = alerts(&root)?;
+    let mut engine = Engine::new(keeper.engine.clone(), keeper.interval_ms);
     let mut notes = Vec::new();
     let mut found: Vec<Section<'_>> = Vec::new();
     let mut elsewhere = Vec::new();
@@ -92,13 +103,7 @@ pub fn parse(text: &str, container: Option<&str>, labelled: &Labelled) -> Result
             elsewhere.push(name);
             continue;
         }
-        found.push(service(
-            table,
-            name,
-            keeper.interval_ms,
-            &alerts,
-            contained,
-        )?);
+        found.push(service(table, name, &keeper, &alerts, contained)?);
     }
     for table in by_label {
         let label = engine.label(&table)?;
@@ -106,7 +111,7 @@ pub fn parse(text: &str, container: Option<&str>, labelled: &Labelled) -> Result
         let of_container = |engine: &mut Engine, name: &str| {
             let contained = engine.contained(&table, "label", name.to_owned())?;
             let (table, name) = (table.clone(), name.to_owned());
-            service(table, name, keeper.interval_ms, &alerts, Some(contained))
+            service(table, name, &keeper, &alerts, Some(contained))
         };
         // Its settings are read whether it has any by now or not.
         of_container(&mut engine, "any")?;
@@ -164,6 +169,8 @@ pub fn parse(text: &str, container: Option<&str>, labelled: &Labelled) -> Result
         order,
         notes,
         dry_run: keeper.dry_run,
+        container: container.map(str::to_owned),
+        places: keeper.places,
         alerts,
         engine: engine.wanted(),
     })
@@ -180,6 +187,7 @@ struct OfKeeper {
     dry_run: bool,
     container: Option<String>,
     engine: Option<String>,
+    places: Places,
 }
 
 fn keeper(table: Option<Table<'_>>) -> Result<OfKeeper, String> {
@@ -188,6 +196,7 @@ fn keeper(table: Option<Table<'_>>) -> Result<OfKeeper, String> {
         dry_run: false,
         container: None,
         engine: None,
+        places: Places::new(),
     };
     let Some(table) = table else {
         return Ok(keeper);
@@ -202,19 +211,42 @@ fn keeper(table: Option<Table<'_>>) -> Result<OfKeeper, String> {
     if let Some(at) = &keeper.engine {
         engine::check(at).map_err(|why| table.wrong("engine", &why))?;
     }
+    keeper.places = table.places();
     Ok(keeper)
 }
 
-/// The tables of alerts, which are read by those who send them.
-fn alerts(text: &str, root: &Table<'_>) -> Result<toml::Table, String> {
-    if root.table("alert")?.is_none() {
-        return Ok(toml::Table::new());
-    }
-    let mut all: toml::Table = toml::from_str(text).map_err(|e| at_line(text, &e))?;
-    match all.remove("alert") {
-        Some(toml::Value::Table(alerts)) => Ok(alerts),
-        Some(_) | None => Ok(toml::Table::new()),
-    }
+fn alerts(root: &Table<'_>) -> Result<BTreeMap<String, AlertTable>, String> {
+    let Some(all) = root.table("alert")? else {
+        return Ok(BTreeMap::new());
+    };
+    let alert = |(name, table): (String, Table<'_>)| {
+        let table = table.called(format!("[alert.{}]", one_line(&name, MAX_NAME_CHARS)));
+        Ok((name.clone(), alert(&table, &name)?))
+    };
+    all.named()?.into_iter().map(alert).collect()
+}
+
+fn alert(table: &Table<'_>, name: &str) -> Result<AlertTable, String> {
+    table.only(ALERT_KEYS)?;
+    let path = |key: &str| Ok::<_, String>(table.text(key)?.map(PathBuf::from));
+    let kind = table.text("kind")?;
+    let fields = ChannelFields {
+        kind: kind.ok_or_else(|| table.wrong("kind", "it is missing: ntfy or webhook"))?,
+        url: table.text("url")?,
+        url_file: path("url_file")?,
+        topic: table.text("topic")?,
+        token: table.text("token")?,
+        token_file: path("token_file")?,
+        field: table.text("field")?,
+    };
+    let channel = fields.channel(name).map_err(|e| {
+        let (key, why) = e.split_once(": ").unwrap_or(("kind", &e));
+        table.wrong(key, why)
+    })?;
+    Ok(AlertTable {
+        channel,
+        places: table.places(),
+    })
 }
 
 fn name(table: &Table<'_>) -> Result<String, String> {
@@ -227,14 +259,14 @@ fn name(table: &Table<'_>) -> Result<String, String> {
 fn service<'a>(
     table: Table<'a>,
     name: String,
-    interval_ms: u64,
-    alerts: &toml::Table,
+    keeper: &OfKeeper,
+    alerts: &BTreeMap<String, AlertTable>,
     contained: Option<Contained>,
 ) -> Result<Section<'a>, String> {
     table.only(SERVICE_KEYS)?;
     let of_engine = contained.clone().map(Recovery::Container);
     let restart = recovery(&table)?.or(of_engine);
-    let rules = rules(&table, interval_ms, restart.as_ref())?;
+    let rules = rules(&table, keeper.interval_ms, restart.as_ref())?;
     // A service's name holds no colon.
     let (targets, needs): (Vec<String>, Vec<String>) = table
         .texts("needs")?
@@ -287,6 +319,7 @@ fn service<'a>(
         log: table.text("log")?,
         rules,
         alert,
+        places: places(&table, keeper)?,
     };
     Ok(Section {
         table,
@@ -294,6 +327,19 @@ fn service<'a>(
         needs,
         restart_with,
     })
+}
+
+/// Those of its own keys, and of what it has from others.
+fn places(table: &Table<'_>, keeper: &OfKeeper) -> Result<Places, String> {
+    let mut places = table.places();
+    if let Some(stop) = table.table("stop")? {
+        let keys = stop.places().into_iter();
+        places.extend(keys.map(|(key, place)| (format!("stop.{key}"), place)));
+    }
+    if let Some(place) = keeper.places.get("interval") {
+        places.insert("interval".to_owned(), place.clone());
+    }
+    Ok(places)
 }
 
 fn recovery(table: &Table<'_>) -> Result<Option<Recovery>, String> {

@@ -26,6 +26,8 @@ container = "here"
 [alert.ops]
 kind = "ntfy"
 url_file = "/run/secrets/ntfy"
+topic = "alerts"
+token_file = "/run/secrets/token"
 
 [[service]]
 name = "minio"
@@ -57,7 +59,7 @@ check = "redis://localhost#scope=own"
     };
     assert_eq!(services.order, [1, 0]);
     assert!(services.dry_run);
-    assert_eq!(services.alerts["ops"]["kind"].as_str(), Some("ntfy"));
+    assert_eq!(services.alerts["ops"].channel.name, "ops");
     assert_eq!(minio.alert, ["ops"]);
     assert_eq!(minio.log.as_deref(), Some("/var/log/minio.log"));
     let rules = Rules {

@@ -77,7 +77,7 @@ fn a_channel_is_what_its_fields_say_and_nothing_else() {
             kind: "ntfy".into(),
             ..ChannelFields::default()
         },
-        "url_file is missing",
+        "url: it is missing, and so is url_file",
     );
     wrong(
         ChannelFields {
@@ -105,7 +105,7 @@ fn a_channel_is_what_its_fields_say_and_nothing_else() {
             url_file: Some("/x".into()),
             ..fields("ntfy", "https://x/y")
         },
-        "both set",
+        "url_file: url is set as well",
     );
     wrong(
         ChannelFields {

@@ -6,7 +6,9 @@ use ready_probe::duration::duration;
 use ready_probe::redact::shown;
 use ready_probe_sdk::clock;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
+
+use crate::services::Places;
 
 /// A table.
 #[derive(Clone)]
@@ -50,6 +52,22 @@ impl<'a> Table<'a> {
             Some(byte) => format!("line {}: {why}", line(self.text, byte)),
             None => why,
         }
+    }
+
+    /// Where its keys stand.
+    pub fn places(&self) -> Places {
+        let place =
+            |key: &Spanned<DeString<'_>>| format!("line {}", line(self.text, key.span().start));
+        let keys = self.map.keys();
+        keys.map(|key| (key.get_ref().to_string(), place(key)))
+            .collect()
+    }
+
+    /// The tables in this one, by their names.
+    pub fn named(&self) -> Result<Vec<(String, Table<'a>)>, String> {
+        let names = self.map.keys().map(|key| key.get_ref().to_string());
+        let table = |name: String| Ok(self.table(&name)?.map(|table| (name, table)));
+        names.filter_map(|name| table(name).transpose()).collect()
     }
 
     /// Refuses keys that mean nothing.
