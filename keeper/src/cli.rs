@@ -65,7 +65,7 @@ pub enum Verb {
     Reset(Named),
     /// Print what would be looked after and how, and where each setting came from
     #[command(after_help = "Example: ready-keeper config --config /etc/services.toml")]
-    Config(Config),
+    Config(ConfigOptions),
     /// Sends one message to every channel that a service names, and says what came of it
     #[command(
         after_help = "Exit status: 0 all were delivered; 1 one was not; 78 there is no channel, or its settings can't be used."
@@ -90,7 +90,7 @@ pub struct Alert {
 
 /// Options of `config`: those of `run`, and how it is printed.
 #[derive(Debug, Args)]
-pub struct Config {
+pub struct ConfigOptions {
     /// What would be done.
     #[command(flatten)]
     pub keep: Keep,

@@ -54,7 +54,7 @@ struct Shown {
 }
 
 /// Prints it.
-pub fn run(options: &cli::Config, typed: &Typed) -> Result<u8, Refusal> {
+pub fn run(options: &cli::ConfigOptions, typed: &Typed) -> Result<u8, Refusal> {
     let file = options.keep.file()?;
     let services = Source::read(file)?.services_of_any(options.keep.container.as_deref())?;
     let output_of = |name: &str| memory::output_of(&options.keep.state.dir, name);
@@ -104,7 +104,7 @@ fn origin(file: &Path, places: &Places, name: &str) -> Origin {
 
 /// The settings of the keeper itself.
 fn own_rows(
-    options: &cli::Config,
+    options: &cli::ConfigOptions,
     typed: &Typed,
     file: &Path,
     services: &Services,
@@ -153,13 +153,12 @@ fn service_section(file: &Path, service: &Service, services: &Services) -> Chapt
         row(scope.word(), &what.shown(question.timeout_ms), origin)
     };
     let of_engine = question.container.as_ref().map(|container| {
-        let key = if service.places.contains_key("label") {
-            "label"
-        } else {
-            "container"
+        let (key, what) = match service.places.contains_key("label") {
+            true => ("label", "every container with this label".to_owned()),
+            false => ("container", format!("container {}", container.name)),
         };
-        let what = format!("container {}", container.name);
-        row(Scope::Own.word(), &what, origin(file, &service.places, key))
+        let origin = origin(file, &service.places, key);
+        row(Scope::Own.word(), &what, origin)
     });
     let rows = settings_of(service, services).into_iter();
     Chapter {
@@ -318,21 +317,21 @@ fn text(shown: &Shown) -> String {
     let mut text = String::new();
     // Writing to a String can't fail.
     for row in &shown.rows {
-        let _ = writeln!(text, "{:<14} {:<36} {}", row.name, row.value, row.origin);
+        let _ = writeln!(text, "{:<15} {:<36} {}", row.name, row.value, row.origin);
     }
     let services = shown.services.iter().map(|one| ("service", one));
     let alerts = shown.alerts.iter().map(|one| ("alert", one));
     for (what, section) in services.chain(alerts) {
-        let _ = writeln!(text, "{what:<14} {}", section.name);
+        let _ = writeln!(text, "{what:<15} {}", section.name);
         for row in section.checks.iter().chain(&section.rows) {
-            let _ = writeln!(text, " {:<13} {:<36} {}", row.name, row.value, row.origin);
+            let _ = writeln!(text, " {:<14} {:<36} {}", row.name, row.value, row.origin);
         }
     }
     let unknown = shown.unknown.iter();
     let unknown =
         unknown.map(|name| format!("{name} is set, but ready-keeper has no such variable"));
     for note in shown.notes.iter().cloned().chain(unknown) {
-        let _ = writeln!(text, "{:<14} {note}", "note");
+        let _ = writeln!(text, "{:<15} {note}", "note");
     }
     text
 }

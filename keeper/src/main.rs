@@ -39,7 +39,6 @@ mod stood_still;
 mod stop;
 mod voice;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -217,6 +217,30 @@ fn the_json_of_services_is_told_in_the_same_words() {
 }
 
 #[test]
+fn a_container_is_told_with_where_its_engine_is() {
+    let host = Host::new();
+    let text = "[[service]]\nname = \"web\"\ncontainer = \"shop-web-1\"\n[[service]]\nlabel = \"ready-keeper=true\"\n";
+    host.write("services.toml", text);
+    let mut command = Command::new(keeper_binary());
+    command
+        .arg("config")
+        .arg("--config")
+        .arg(host.path("services.toml"));
+    command.env_clear().env("DOCKER_HOST", "tcp://proxy:2375");
+    // The engine is not asked: nobody is there.
+    let told = lines(&host, &run(&mut command));
+    for line in [
+        "engine tcp://proxy:2375 DOCKER_HOST (environment)",
+        "own container shop-web-1 line 3 (services.toml)",
+        "own every container with this label line 5 (services.toml)",
+        "restart by its engine default",
+        "restart_exited false default",
+    ] {
+        assert!(told.iter().any(|it| it == line), "{line}: {told:#?}");
+    }
+}
+
+#[test]
 fn the_page_shows_what_is_printed() {
     let page = fs::read_to_string(workspace_root().join("docs/keeper-settings.md")).unwrap();
     let block = |language: &str, heading: &str| {

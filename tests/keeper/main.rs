@@ -27,3 +27,4 @@ mod scenarios;
 mod settings;
 mod status;
 mod supervised;
+mod told;
