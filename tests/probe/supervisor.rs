@@ -72,12 +72,12 @@ fn each_state_of_a_program_is_what_supervisorctl_shows() {
         (
             "many",
             "no such process",
-            "fail supervisord knows no such program",
+            "unknown supervisord knows no program of this name",
         ),
         (
             "nobody",
             "no such process",
-            "fail supervisord knows no such program",
+            "unknown supervisord knows no program of this name",
         ),
     ] {
         supervisord.wait_for(program, state);

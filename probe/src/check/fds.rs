@@ -32,11 +32,7 @@ pub fn ask(of: &Opener, limit: Option<u8>) -> Outcome {
                     .into_iter()
                     .filter_map(|(pid, open)| Some((Some(pid), open.ok()?)))
                     .collect();
-                judge(
-                    &open,
-                    hidden || (found.hidden && found.pids.is_empty()),
-                    limit,
-                )
+                judge(&open, hidden || found.hidden, limit)
             }
             Err(cause) => Outcome::Unknown(cause),
         },

@@ -14,13 +14,16 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// `pids:`
 pub fn ask(limit: Option<u8>) -> Outcome {
     match look() {
-        Ok(levels) => judge(&levels, limit),
+        Ok((levels, is_all)) => judge(&levels, is_all, limit),
         Err(cause) => Outcome::Unknown(cause),
     }
 }
 
-/// How many there are, and how many there may be, in the cgroup of this process and those around it.
-fn look() -> Result<Vec<(u64, Option<u64>)>, String> {
+/// How many there are, and how many there may be.
+type CgroupLevel = (u64, Option<u64>);
+
+/// The levels of the cgroup of this process and those around it, and whether these are all.
+fn look() -> Result<(Vec<CgroupLevel>, bool), String> {
     let read = |path: &Path| {
         file::read_text(path, MAX_BYTES).map_err(|e| format!("{}: {}", path.display(), plain(&e)))
     };
@@ -29,25 +32,28 @@ fn look() -> Result<Vec<(u64, Option<u64>)>, String> {
     let folders = folders(&cgroup, &mounts)
         .ok_or("its cgroup is not mounted here, so its limit can't be read")?;
     let mut levels = Vec::new();
+    let mut is_all = false;
     for folder in folders {
         let number = |name| match file::read_text(&folder.join(name), MAX_BYTES) {
             Ok(text) => Ok(Some(text)),
-            // The outermost cgroup has no limits.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(format!("{}: {}", folder.join(name).display(), plain(&e))),
         };
-        if let (Some(current), Some(max)) = (number("pids.current")?, number("pids.max")?) {
+        let (current, max) = (number("pids.current")?, number("pids.max")?);
+        // The outermost of all has no limit to set.
+        is_all = max.is_none();
+        if let (Some(current), Some(max)) = (current, max) {
             let current = current.trim().parse();
             let current = current.map_err(|_| format!("{} holds no number", folder.display()))?;
             // "max" is no number, and no limit.
             levels.push((current, max.trim().parse().ok()));
         }
     }
-    Ok(levels)
+    Ok((levels, is_all))
 }
 
 /// The one that is nearest to its limit counts; whichever is full, nothing can be started.
-fn judge(levels: &[(u64, Option<u64>)], limit: Option<u8>) -> Outcome {
+fn judge(levels: &[CgroupLevel], is_all: bool, limit: Option<u8>) -> Outcome {
     let limited = levels.iter().filter_map(|(part, whole)| {
         let (part, whole) = (*part, (*whole)?);
         Some(Share { part, whole })
@@ -56,7 +62,13 @@ fn judge(levels: &[(u64, Option<u64>)], limit: Option<u8>) -> Outcome {
         let said = levels.first().map_or_else(String::new, |(part, _)| {
             format!("{part} processes and threads, ")
         });
-        return Outcome::Pass(format!("{said}no limit is set"));
+        // A pod's is around its containers, and none of them sees it.
+        let from_here = if is_all {
+            ""
+        } else {
+            " that can be seen from here"
+        };
+        return Outcome::Pass(format!("{said}no limit is set{from_here}"));
     };
     let Share { part, whole } = most;
     let said = format!(
@@ -119,8 +131,8 @@ mod tests {
 
     #[test]
     fn truth_table() {
-        let judge = |levels: &[(u64, Option<u64>)], limit| {
-            let outcome = judge(levels, limit);
+        let judge = |levels: &[CgroupLevel], limit| {
+            let outcome = judge(levels, true, limit);
             format!("{} {}", outcome.word(), outcome.text())
         };
         let inner = (90, Some(100));
@@ -155,6 +167,11 @@ mod tests {
         ] {
             assert_eq!(judge(levels, limit), want);
         }
+        let within = super::judge(&[(7, None)], false, Some(90));
+        assert_eq!(
+            within.text(),
+            "7 processes and threads, no limit is set that can be seen from here"
+        );
     }
 
     /// As Docker, containerd and systemd show them to whom they contain.

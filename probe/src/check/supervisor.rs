@@ -56,7 +56,8 @@ fn judge(status: StatusCode, answer: &str, secrets: &Secrets) -> Outcome {
     match (status, member(answer, "faultCode").as_deref()) {
         (StatusCode::OK, None) => {}
         (StatusCode::OK, Some(BAD_NAME)) => {
-            return Outcome::fail("supervisord knows no such program");
+            // It may be misspelt: a program that is gone is FATAL, EXITED or STOPPED.
+            return Outcome::unknown("supervisord knows no program of this name");
         }
         (StatusCode::OK, Some(_)) => {
             let code = number("faultCode").map_or_else(String::new, |code| format!(" {code}"));
@@ -198,7 +199,7 @@ mod tests {
             (
                 200,
                 fault(10),
-                Outcome::fail("supervisord knows no such program"),
+                Outcome::unknown("supervisord knows no program of this name"),
             ),
             (
                 200,
