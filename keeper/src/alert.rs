@@ -31,6 +31,8 @@ use store::Store;
 
 /// How long a pass stays for its last alerts; what is left is sent in the next one.
 pub const STAY: Duration = Duration::from_secs(15);
+/// How long a loop does: whoever ends it kills it soon, Docker after 10 s.
+pub const STAY_OF_LOOP: Duration = Duration::from_secs(5);
 /// What the thread may take beyond that.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -106,12 +108,12 @@ impl Alerts {
     }
 
     /// Sends what is left, within a limit. What could not be sent is remembered.
-    pub fn finish(self) {
+    pub fn finish(self, stay: Duration) {
         let Some(thread) = self.thread else { return };
-        let last = thread.told.send(Told::Last(clock::instant() + STAY));
+        let last = thread.told.send(Told::Last(clock::instant() + stay));
         if last.is_ok() {
             // What hangs there is left behind.
-            let _ = thread.ended.recv_timeout(STAY + MARGIN);
+            let _ = thread.ended.recv_timeout(stay + MARGIN);
         }
     }
 }

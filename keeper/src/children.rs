@@ -11,8 +11,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use ready_probe_sdk::clock;
-use ready_probe_sdk::host::Process;
-use rustix::process::{Pid, Signal, kill_process_group};
+use ready_probe_sdk::host::{self, Process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, getpgid, kill_process_group, test_kill_process_group};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::patience;
@@ -156,6 +157,44 @@ impl Started {
     pub fn end(self) {
         if self.lives() {
             end_group(self.pid);
+        }
+    }
+
+    /// What still lives of its group, within the time that the kernel takes to end what was killed.
+    pub fn left(self) -> Option<u32> {
+        let by = clock::instant() + REAP;
+        loop {
+            let left = self.living();
+            if left.is_none() || clock::instant() >= by {
+                return left;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// One that lives of its group. As long as there is one, the kernel gives its number to nobody else.
+    pub fn living(self) -> Option<u32> {
+        let group = i32::try_from(self.pid).ok().and_then(Pid::from_raw)?;
+        let sent = test_kill_process_group(group);
+        if sent == Err(Errno::SRCH) {
+            return None;
+        }
+        if let Some(first) = host::stat_of(self.pid)
+            && first.start != self.start
+        {
+            return None;
+        }
+        let is_member = |pid: &u32| {
+            let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw);
+            pid.is_some_and(|pid| getpgid(Some(pid)) == Ok(group))
+        };
+        let all = host::pids().unwrap_or_default();
+        let members: Vec<u32> = all.into_iter().filter(is_member).collect();
+        let lives = |pid: &u32| host::stat_of(*pid).is_some_and(|stat| !stat.has_ended());
+        match members.iter().copied().find(lives) {
+            // Other users' processes may be hidden, see hidepid in proc(5).
+            None if members.is_empty() && sent == Err(Errno::PERM) => Some(self.pid),
+            found => found,
         }
     }
 }

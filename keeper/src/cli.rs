@@ -170,8 +170,18 @@ pub struct StateFolder {
 #[derive(Debug, Clone, Args)]
 pub struct Markers {
     /// Where a file NAME.stopped says that a person has stopped a service
-    #[arg(id = "manual-stop", long = "manual-stop", value_name = "DIR", default_value = markers::FOLDER)]
+    #[arg(id = "manual-stop", long = "manual-stop", value_name = "DIR", default_value = markers::FOLDER, value_parser = absolute)]
     pub dir: PathBuf,
+}
+
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    match path.starts_with('/') {
+        true => Ok(PathBuf::from(path)),
+        false => Err(
+            "an absolute path is needed: cron and a shell have different working directories"
+                .to_owned(),
+        ),
+    }
 }
 
 /// Options of `status`.

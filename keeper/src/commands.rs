@@ -19,17 +19,41 @@ pub struct Commands {
     under_way: BTreeMap<String, UnderWay>,
     /// Services in the foreground, which their commands have become: nothing of theirs is under way, and they are reaped.
     settled: Vec<(String, UnderWay)>,
+    /// Those that were killed, and live: another user's, or held by a file system.
+    unended: BTreeMap<String, Started>,
+}
+
+/// What became of a command that was to be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// There was none.
+    Nothing,
+    /// It has ended.
+    Ended,
+    /// This process of it, or of an earlier one, lives.
+    Lives(u32),
+}
+
+/// What is said of such a process.
+pub fn unended(service: &str, process: u32) -> String {
+    format!(
+        "{service}: process {process} of its restart command does not end, even after KILL: nothing is started beside it"
+    )
 }
 
 impl Commands {
-    /// Those that an earlier keeper has left and that still run.
-    pub fn left(remembered: impl Iterator<Item = (String, Started)>) -> Self {
-        let lives = remembered.filter(|(_, started)| started.lives());
+    /// Those that an earlier keeper has left and that still run, and those that it could not end.
+    pub fn left(
+        remembered: &BTreeMap<String, Started>,
+        unended: &BTreeMap<String, Started>,
+    ) -> Self {
+        let lives = remembered.iter().filter(|(_, started)| started.lives());
         Self {
             under_way: lives
-                .map(|(service, started)| (service, UnderWay::Left(started)))
+                .map(|(service, started)| (service.clone(), UnderWay::Left(*started)))
                 .collect(),
             settled: Vec::new(),
+            unended: unended.clone(),
         }
     }
 
@@ -69,30 +93,49 @@ impl Commands {
         }
     }
 
-    /// Settles all but those of these services: nobody looks after the others any more.
-    pub fn leave_all_but(&mut self, looked_after: impl Fn(&str) -> bool) {
-        let others = self.under_way.keys().filter(|name| !looked_after(name));
-        let others: Vec<String> = others.cloned().collect();
-        for service in others {
-            self.settle(&service);
+    /// Ends it, with all that it has started and that has not left its group. What lives all the same is remembered.
+    pub fn end(&mut self, service: &str) -> End {
+        let command = self.under_way.remove(service);
+        let was_there = command.is_some();
+        if let Some(command) = command {
+            let started = command.started();
+            match command {
+                UnderWay::Ours(restart, _) => restart.end(),
+                UnderWay::Left(started) => started.end(),
+            }
+            if let Some(started) = started {
+                self.unended.insert(service.to_owned(), started);
+            }
+        }
+        let lives = self
+            .unended
+            .get(service)
+            .and_then(|started| match was_there {
+                true => started.left(),
+                false => started.living(),
+            });
+        match lives {
+            Some(process) => End::Lives(process),
+            None => {
+                self.unended.remove(service);
+                match was_there {
+                    true => End::Ended,
+                    false => End::Nothing,
+                }
+            }
         }
     }
 
-    /// Ends it, with all that it has started and that has not left its group. Returns whether there was one.
-    pub fn end(&mut self, service: &str) -> bool {
-        let Some(command) = self.under_way.remove(service) else {
-            return false;
-        };
-        match command {
-            UnderWay::Ours(restart, _) => restart.end(),
-            UnderWay::Left(started) => started.end(),
-        }
-        true
-    }
-
-    /// Reaps what has ended of the settled ones.
-    pub fn reap(&mut self) {
+    /// Reaps what has ended of the settled ones, and of those whose services nobody looks after now.
+    pub fn reap(&mut self, is_looked_after: impl Fn(&str) -> bool) {
         self.settled.retain_mut(|(_, command)| command.runs());
+        self.under_way
+            .retain(|service, command| is_looked_after(service) || command.runs());
+    }
+
+    /// What could not be ended, to be remembered.
+    pub fn unended(&self) -> BTreeMap<String, Started> {
+        self.unended.clone()
     }
 
     /// What has to be remembered.

@@ -55,7 +55,7 @@ struct Inspection {
     name: String,
     state: Condition,
     host_config: HostConfig,
-    config: Config,
+    config: ContainerConfig,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,7 +94,7 @@ struct RestartPolicy {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-struct Config {
+struct ContainerConfig {
     stop_timeout: Option<u64>,
 }
 

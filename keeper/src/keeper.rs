@@ -16,8 +16,8 @@ use asked::Slot;
 pub use asked::{Answered, Ask};
 
 use crate::account::Account;
-use crate::alert::Alerts;
-use crate::commands::Commands;
+use crate::alert::{self, Alerts};
+use crate::commands::{Commands, End, unended};
 use crate::machine::{self, Act, Barrier, Hold, Marker, Now, Observation, Phase, State, Wait};
 use crate::memory::{Kept, Memory};
 use crate::orders::{Order, Orders};
@@ -96,7 +96,7 @@ impl Keeper {
             states: Vec::new(),
             accounts: Vec::new(),
             slots: Vec::new(),
-            commands: Commands::left(kept.commands.clone().into_iter()),
+            commands: Commands::left(&kept.commands, &kept.unended),
             alerts,
             others: Kept::default(),
             generation: 0,
@@ -112,15 +112,16 @@ impl Keeper {
     pub fn replace(&mut self, services: Services, people: People) {
         let kept = self.kept();
         // Never the other way: whoever typed --dry-run meant it.
-        self.manner.dry_run |= services.dry_run;
+        if services.dry_run && !self.manner.dry_run {
+            self.manner.dry_run = true;
+            self.memory.turn_dry();
+        }
         if self.manner.dry_run {
             self.alerts.tell_to(Vec::new(), BTreeMap::new());
         } else {
             self.alerts.tell_to(people.channels, people.subjects);
         }
         self.take(services, kept, now());
-        let (commands, services) = (&mut self.commands, &self.services);
-        commands.leave_all_but(|name| services.iter().any(|service| service.name == name));
         self.keep_or_say();
     }
 
@@ -143,14 +144,19 @@ impl Keeper {
             account.unwrap_or(Account::new(now.wall_ms))
         };
         self.accounts = names.iter().map(account).collect();
-        self.slots = names.iter().map(|_| Slot::default()).collect();
+        let slot = |service: &Service| Slot::of(&service.question);
+        self.slots = self.services.iter().map(slot).collect();
         kept.forget_old(now.wall_ms);
         self.others = kept;
     }
 
     /// Tells people what is left to tell. A restart command that runs goes on.
     pub fn finish(self) {
-        self.alerts.finish();
+        let stay = match self.manner.pace {
+            Pace::OnePass => alert::STAY,
+            Pace::Loop { .. } => alert::STAY_OF_LOOP,
+        };
+        self.alerts.finish(stay);
     }
 
     /// Whether every service works, or is meant not to.
@@ -162,8 +168,8 @@ impl Keeper {
         self.states.iter().zip(&self.slots).all(works)
     }
 
-    /// What has to be asked now, and by nobody else: what is calm together, what has to be known soon by itself, so that
-    /// it waits for nobody's answer.
+    /// What has to be asked now, and by nobody else: what works together; by itself what does not, or may take long, so that
+    /// nobody waits for its answer, and it waits for nobody's.
     pub fn due(&mut self) -> Vec<Ask> {
         let now_ms = clock::mono_ms();
         let mut asks = Vec::new();
@@ -181,8 +187,8 @@ impl Keeper {
                 slot.skip(now_ms);
                 continue;
             }
-            slot.begin();
-            if is_calm(state.phase) {
+            slot.begin(now_ms);
+            if is_calm(state.phase) && slot.is_quick() {
                 together.push(number);
             } else {
                 asks.push(vec![number]);
@@ -224,7 +230,9 @@ impl Keeper {
     /// What was heard, what becomes of it, and what is done.
     pub fn round(&mut self, answered: Option<Answered>) {
         let now = now();
-        self.commands.reap();
+        let services = &self.services;
+        let is_kept = |name: &str| services.iter().any(|service| service.name == name);
+        self.commands.reap(is_kept);
         let before = self.states.clone();
         let seen = self.hear(answered, now);
         let orders = self.obey();
@@ -233,14 +241,15 @@ impl Keeper {
                 let seen = seen.get(&number).copied();
                 let marker = self.marker(number);
                 let command = self.command(number);
-                let reply = self.slots.get(number).and_then(Slot::last);
-                let reply = reply.filter(|_| seen.is_some());
+                let slot = self.slots.get(number);
+                let reply = slot.and_then(Slot::last).filter(|_| seen.is_some());
                 Observation {
                     seen,
                     marker,
                     command,
                     instance: reply.and_then(|reply| reply.instance),
                     barrier: reply.map_or(Barrier::Open, |reply| reply.barrier),
+                    asked_ms: slot.map_or(0, Slot::begun_ms),
                 }
             })
             .collect();
@@ -321,20 +330,23 @@ impl Keeper {
                 self.commands.settle(name);
             } else if matches!(after.phase, Phase::Paused | Phase::Held(Hold::Marker))
                 && !self.manner.dry_run
-                && self.commands.end(name)
             {
                 let why = if after.phase == Phase::Paused {
                     "a person has stopped the service"
                 } else {
                     "whether a person has stopped the service can't be told"
                 };
-                let text = format!("{name}: its restart command is ended, since {why}");
-                voice::say(Level::Warning, &text);
+                match self.commands.end(name) {
+                    End::Nothing => {}
+                    End::Ended => {
+                        let text = format!("{name}: its restart command is ended, since {why}");
+                        voice::say(Level::Warning, &text);
+                    }
+                    End::Lives(process) => voice::say(Level::Error, &unended(name, process)),
+                }
             }
         }
-        if is_loop {
-            self.hurry_what_they_need(&suspects);
-        }
+        self.hurry_what_they_need(&suspects);
         self.hurry_those_that_waited(&back);
     }
 
@@ -367,12 +379,14 @@ impl Keeper {
         let named = |service: &Service| service.name.clone();
         let names = || self.services.iter().map(named);
         let mut kept = self.others.clone();
+        kept.others = kept.services.keys().cloned().collect();
         kept.written_ms = clock::wall_ms();
         kept.services
             .extend(names().zip(self.states.iter().cloned()));
         kept.accounts
             .extend(names().zip(self.accounts.iter().cloned()));
         kept.commands = self.commands.under_way();
+        kept.unended = self.commands.unended();
         kept
     }
 
@@ -400,10 +414,9 @@ impl Keeper {
 /// Whether it may wait for the answers of others.
 fn is_calm(phase: Phase) -> bool {
     match phase {
-        Phase::Starting | Phase::Healthy | Phase::Probation => true,
-        Phase::Held(_) | Phase::Failed | Phase::Paused => true,
+        Phase::Starting | Phase::Healthy | Phase::Probation | Phase::Paused => true,
         Phase::Suspect | Phase::Restarting | Phase::Verifying => false,
-        Phase::Waiting(_) | Phase::Backoff => false,
+        Phase::Waiting(_) | Phase::Held(_) | Phase::Backoff | Phase::Failed => false,
     }
 }
 

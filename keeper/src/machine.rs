@@ -11,7 +11,7 @@ pub use state::{
     Barrier, Calm, Command, Due, Hold, Instance, Marker, Now, Observation, Phase, State, Wait,
 };
 
-use crate::rules::{PROOF_HOLDS_MS, Rules};
+use crate::rules::Rules;
 use crate::seen::Seen;
 use gates::Candidate;
 
@@ -37,6 +37,7 @@ pub fn pass(
     let mut acts = Vec::new();
     let mut candidates = Vec::new();
     for &number in order {
+        gates::follow(rules, states, number);
         let needs_work = gates::needs_work(rules, states, number);
         let (Some(own), Some(state), Some(observation)) = (
             rules.get(number),
@@ -102,6 +103,9 @@ fn hear(
         return Next::Stay;
     };
     let passed = state.run_clocks(seen, now);
+    if seen == Seen::Pass {
+        state.passed_ms = observation.asked_ms;
+    }
     if (seen, observation.barrier) == (Seen::Pass, Barrier::Needs) {
         if state.phase != Phase::Verifying || state.in_phase_ms >= rules.delay_ms {
             state.passes();
@@ -224,6 +228,11 @@ fn hear_suspect(rules: &Rules, state: &mut State, seen: Seen, passed: u64, now: 
             );
             Next::Stay
         }
+        // It has waited for the word of what it needs, and meanwhile somebody may have mended it.
+        Seen::Bad(cause) if state.is_proven(rules) && state.is_proof_old(now) => {
+            state.suspect(cause, state.before, now);
+            Next::Stay
+        }
         Seen::Bad(cause) => {
             state.count(cause, passed, now);
             if state.is_proven(rules) {
@@ -250,7 +259,7 @@ fn hear_stopped(rules: &Rules, state: &mut State, seen: Seen, passed: u64, now: 
             Next::Stay
         }
         Seen::Bad(cause) => {
-            if now.mono_ms.saturating_sub(state.bad_ms) > PROOF_HOLDS_MS {
+            if state.is_proof_old(now) {
                 // Meanwhile somebody may have mended it.
                 state.suspect(cause, Calm::Probation, now);
                 return Next::Stay;

@@ -135,7 +135,8 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
     let services = source.services(container, &Labelled::new())?;
     let (labelled, is_listed) = labelled(services.engine.as_ref())?;
     let services = source.services(container, &labelled)?;
-    let memory = match Memory::open(&options.state.dir, keeps) {
+    let dry_run = options.dry_run || services.dry_run;
+    let memory = match Memory::open(&options.state.dir, keeps, dry_run) {
         Ok(memory) => memory,
         Err(NoMemory::Unusable(why)) => return Err(why.into()),
         Err(NoMemory::Taken) => return Ok(taken(options, keeps)),
@@ -148,7 +149,6 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
     let told = find(&services)?;
     let mut alerts = Alerts::new(&options.state.dir);
     // What is only tried is nobody's concern.
-    let dry_run = options.dry_run || services.dry_run;
     if !dry_run {
         alerts.tell_to(told.channels, told.subjects);
     }
@@ -236,8 +236,10 @@ fn people(services: &Services, output_of: impl Fn(&str) -> PathBuf) -> Result<Pe
 fn taken(options: &Keep, keeps: Keeps) -> u8 {
     let dir = &options.state.dir;
     let holder = memory::holder(dir);
-    let process = holder.as_ref().map(|holder| holder.process.pid);
-    let process = process.map_or(String::new(), |pid| format!(" (process {pid})"));
+    let process = holder.as_ref().map_or_else(String::new, |holder| {
+        let how = if holder.is_dry { ", a dry run" } else { "" };
+        format!(" (process {}{how})", holder.process.pid)
+    });
     let text = format!(
         "another ready-keeper is at work with {}{process}",
         dir.display()

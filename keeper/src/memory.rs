@@ -2,7 +2,7 @@
 //!
 //! The file is replaced by rename, so that it is whole whenever the keeper is killed, and whoever only looks needs no lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -20,6 +20,8 @@ use crate::machine::{Now, State};
 use crate::replace_file::replace_file;
 
 const FILE: &str = "state.json";
+/// What a dry run remembers: nothing of it counts later.
+const DRY_FILE: &str = "dry-run.json";
 const HOLDER: &str = "holder.json";
 const VERSION: u32 = 1;
 /// A pass that takes longer must be stuck.
@@ -33,6 +35,9 @@ pub struct Memory {
     dir: PathBuf,
     /// The folder itself, locked until it is closed.
     lock: File,
+    keeps: Keeps,
+    /// It is a dry run's.
+    is_dry: bool,
 }
 
 /// Why there is none.
@@ -60,6 +65,12 @@ pub struct Kept {
     /// Their restart commands that are under way.
     #[serde(default)]
     pub commands: BTreeMap<String, Started>,
+    /// Those that did not end when they were killed.
+    #[serde(default)]
+    pub unended: BTreeMap<String, Started>,
+    /// Services that are not looked after now: they are remembered for a while, in case they come back.
+    #[serde(default)]
+    pub others: BTreeSet<String>,
 }
 
 /// What a keeper is.
@@ -80,6 +91,9 @@ pub struct Holder {
     pub process: Started,
     /// What it does.
     pub keeps: Keeps,
+    /// It only says what it would do.
+    #[serde(default)]
+    pub is_dry: bool,
     /// Since when, by the monotonic clock.
     since_ms: u64,
 }
@@ -130,10 +144,16 @@ pub fn make_folder(dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// What is known, whether a keeper is at work or not; none before the first pass. A file that can't be understood is an
-/// error, since budgets would be lost with it.
-pub fn look(dir: &Path) -> Result<Option<Kept>, String> {
-    let path = dir.join(FILE);
+/// What the keeper knows that is at work, or what the last one knew; none before the first pass. Of a dry run nothing is
+/// left when it is over.
+pub fn look(dir: &Path, holder: Option<&Holder>) -> Result<Option<Kept>, String> {
+    let is_dry = holder.is_some_and(|holder| holder.is_dry);
+    read(dir, if is_dry { DRY_FILE } else { FILE })
+}
+
+/// A file that can't be understood is an error, since budgets would be lost with it.
+fn read(dir: &Path, name: &str) -> Result<Option<Kept>, String> {
+    let path = dir.join(name);
     let at = path.display();
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -160,6 +180,12 @@ pub fn holder(dir: &Path) -> Option<Holder> {
 }
 
 impl Kept {
+    /// The services that are looked after.
+    pub fn here(&self) -> impl Iterator<Item = (&String, &State)> {
+        let services = self.services.iter();
+        services.filter(|(name, _)| !self.others.contains(*name))
+    }
+
     /// Forgets services that nobody has looked after for long.
     pub fn forget_old(&mut self, now_ms: u64) {
         self.accounts
@@ -171,7 +197,7 @@ impl Kept {
 
 impl Memory {
     /// Opens it, and makes it if it is not there.
-    pub fn open(dir: &Path, keeps: Keeps) -> Result<Self, NoMemory> {
+    pub fn open(dir: &Path, keeps: Keeps, is_dry: bool) -> Result<Self, NoMemory> {
         make_folder(dir).map_err(NoMemory::Unusable)?;
         let at = dir.display();
         let unusable = |e: &dyn std::fmt::Display| NoMemory::Unusable(format!("{at}: {e}"));
@@ -181,7 +207,7 @@ impl Memory {
             Err(Errno::WOULDBLOCK) => return Err(NoMemory::Taken),
             Err(e) => return Err(unusable(&format!("it can't be locked: {e}"))),
         }
-        sign(dir, keeps).map_err(|e| {
+        sign(dir, keeps, is_dry).map_err(|e| {
             unusable(&format!(
                 "it can't be written: {e}; --state names another folder"
             ))
@@ -189,7 +215,16 @@ impl Memory {
         Ok(Self {
             dir: dir.to_owned(),
             lock,
+            keeps,
+            is_dry,
         })
+    }
+
+    /// From now on it is a dry run's.
+    pub fn turn_dry(&mut self) {
+        self.is_dry = true;
+        // Where it can't be written, nothing can be kept either, and that is said.
+        let _ = sign(&self.dir, self.keeps, true);
     }
 
     /// Where it is.
@@ -199,11 +234,19 @@ impl Memory {
 
     /// What is known, as far as it counts in this life of the container.
     pub fn recall(&self, now: Now) -> Result<Kept, String> {
-        let Some(mut kept) = look(&self.dir)? else {
+        let last = read(&self.dir, FILE)?;
+        let tried = match self.is_dry {
+            true => read(&self.dir, DRY_FILE)?,
+            false => None,
+        };
+        // A dry run goes on where the last one was, unless more is known since.
+        let newest = last.into_iter().chain(tried);
+        let Some(mut kept) = newest.max_by_key(|kept| kept.written_ms) else {
             return Ok(Kept::default());
         };
         if kept.epoch != epoch() {
             kept.commands.clear();
+            kept.unended.clear();
             let services = std::mem::take(&mut kept.services);
             let anew = |(name, state): (String, State)| (name, state.in_new_epoch(now));
             kept.services = services.into_iter().map(anew).collect();
@@ -219,20 +262,21 @@ impl Memory {
             ..kept
         };
         let text = serde_json::to_string(&kept).map_err(|e| e.to_string())?;
+        let name = if self.is_dry { DRY_FILE } else { FILE };
         let write = || -> io::Result<()> {
             let (ours, there) = (self.lock.metadata()?, fs::metadata(&self.dir)?);
             if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
                 return Err(io::Error::other("its folder was replaced by another"));
             }
-            replace(&self.dir, FILE, &text)?;
+            replace(&self.dir, name, &text)?;
             self.lock.sync_all()
         };
-        write().map_err(|e| format!("{}: {e}", self.dir.join(FILE).display()))
+        write().map_err(|e| format!("{}: {e}", self.dir.join(name).display()))
     }
 }
 
 /// For those who only look.
-fn sign(dir: &Path, keeps: Keeps) -> io::Result<()> {
+fn sign(dir: &Path, keeps: Keeps, is_dry: bool) -> io::Result<()> {
     let (pid, start) = host::myself();
     let holder = Holder {
         epoch: epoch(),
@@ -241,6 +285,7 @@ fn sign(dir: &Path, keeps: Keeps) -> io::Result<()> {
             start: start.unwrap_or_default(),
         },
         keeps,
+        is_dry,
         since_ms: clock::mono_ms(),
     };
     let text = serde_json::to_string(&holder)?;
@@ -271,7 +316,7 @@ mod tests {
     };
 
     fn open(dir: &Path) -> Result<Memory, NoMemory> {
-        Memory::open(dir, Keeps::Once)
+        Memory::open(dir, Keeps::Once, false)
     }
 
     fn one(state: &State) -> Kept {
@@ -340,5 +385,38 @@ mod tests {
             said.contains("not what ready-keeper writes") && said.contains("rm "),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_dry_run_goes_on_from_what_is_known_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |written_ms: u64, attempts: u32| {
+            let state = State {
+                attempts,
+                ..State::new(NOW)
+            };
+            Kept {
+                written_ms,
+                ..one(&state)
+            }
+        };
+        let attempts = |memory: &Memory| recalled(memory)["a"].attempts;
+        let real = open(dir.path()).unwrap();
+        real.keep(at(10, 1)).unwrap();
+        drop(real);
+        for (written_ms, begins_with) in [(20, 1), (30, 2)] {
+            let dry = Memory::open(dir.path(), Keeps::Once, true).unwrap();
+            assert_eq!(attempts(&dry), begins_with);
+            dry.keep(at(written_ms, 2)).unwrap();
+            let holder = holder(dir.path());
+            let known = look(dir.path(), holder.as_ref()).unwrap().unwrap();
+            assert_eq!(known.services["a"].attempts, 2);
+        }
+        let real = open(dir.path()).unwrap();
+        assert_eq!(attempts(&real), 1);
+        real.keep(at(40, 3)).unwrap();
+        drop(real);
+        let dry = Memory::open(dir.path(), Keeps::Once, true).unwrap();
+        assert_eq!(attempts(&dry), 3);
     }
 }

@@ -67,7 +67,8 @@ pub fn resume(options: &cli::Resume) -> Result<u8, Refusal> {
 pub fn order(options: &cli::Named, order: Order) -> Result<u8, Refusal> {
     let (name, dir) = (&options.name, &options.state.dir);
     let (orders, is_known) = open(name, dir)?;
-    let kept = memory::look(dir)?.unwrap_or_default();
+    let holder = memory::holder(dir);
+    let kept = memory::look(dir, holder.as_ref())?.unwrap_or_default();
     let is_paused = phase(&kept, name) == Some(Phase::Paused);
     if order == Order::Restart && is_paused {
         return Err(Refusal {
@@ -80,6 +81,10 @@ pub fn order(options: &cli::Named, order: Order) -> Result<u8, Refusal> {
         Order::Restart => format!("{name} is restarted, as soon as no other is"),
         Order::Reset => format!("restarts and failures of {name} so far are forgotten"),
     };
+    if holder.is_some_and(|holder| holder.is_dry) {
+        println!("{done}: written for the next ready-keeper, since the one at work is a dry run");
+        return Ok(OK);
+    }
     Ok(wait(dir, is_known, &done, &|_| {
         !orders.is_given(name, order)
     }))
@@ -88,7 +93,8 @@ pub fn order(options: &cli::Named, order: Order) -> Result<u8, Refusal> {
 /// Where orders for this service are written, and whether there is such a service.
 fn open(name: &str, dir: &Path) -> Result<(Orders, bool), Refusal> {
     memory::make_folder(dir)?;
-    let Some(kept) = memory::look(dir)? else {
+    let holder = memory::holder(dir);
+    let Some(kept) = memory::look(dir, holder.as_ref())? else {
         if !is_name(name) {
             return Err(Refusal::usage(format!(
                 "{} is no name of a service",
@@ -97,8 +103,8 @@ fn open(name: &str, dir: &Path) -> Result<(Orders, bool), Refusal> {
         }
         return Ok((Orders::beside(dir), false));
     };
-    if !kept.services.contains_key(name) {
-        let names: Vec<&str> = kept.services.keys().map(String::as_str).collect();
+    if !kept.here().any(|(known, _)| known == name) {
+        let names: Vec<&str> = kept.here().map(|(known, _)| known.as_str()).collect();
         return Err(Refusal::usage(format!(
             "there is no service {}; there are: {}",
             shown(name),
@@ -122,7 +128,7 @@ fn wait(dir: &Path, is_known: bool, done: &str, is_taken: &dyn Fn(&Kept) -> bool
     loop {
         // In this order: one that ends after it has taken an order has taken it.
         let holder = memory::holder(dir);
-        let kept = memory::look(dir).ok().flatten();
+        let kept = memory::look(dir, holder.as_ref()).ok().flatten();
         if kept.is_some_and(|kept| is_taken(&kept)) {
             println!("{done}");
             return OK;

@@ -73,11 +73,8 @@ const THREE_AT_ONCE: Proof = Proof {
     times: 3,
     for_ms: 2 * SECOND,
 };
-/// And what hangs in two passes is hung.
-const IN_TWO_PASSES: Proof = Proof {
-    times: 2,
-    for_ms: 0,
-};
+/// And what hangs in two passes is hung, unless a person has made one right after the other.
+const BETWEEN_PASSES_MS: u64 = 30 * SECOND;
 
 /// The first pauses between restarts that did not help; the last one stays.
 const BACKOFF_MS: [u64; 7] = [
@@ -135,7 +132,10 @@ impl Rules {
         Self {
             gone: THREE_AT_ONCE,
             says_no: THREE_AT_ONCE,
-            hung: IN_TWO_PASSES,
+            hung: Proof {
+                times: 2,
+                for_ms: BETWEEN_PASSES_MS.min(self.hung.for_ms),
+            },
             ..self
         }
     }

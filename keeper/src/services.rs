@@ -143,6 +143,22 @@ pub fn is_name(name: &str) -> bool {
     (1..=100).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_plain)
 }
 
+/// Where nobody says which container this is, all services must be in the same one.
+fn only_container<'a>(named: impl Iterator<Item = &'a str>) -> Result<Option<String>, String> {
+    let named: BTreeSet<&str> = named.collect();
+    let names: Vec<String> = named.iter().map(|name| shown(name)).collect();
+    match &names[..] {
+        [] => Ok(None),
+        [one] => Ok(Some(format!(
+            "taken for container {one}, in which all services are: --container says otherwise"
+        ))),
+        [_, ..] => Err(format!(
+            "the services are in several containers, and only those of this one can be looked after: --container is one of {}",
+            names.join(", ")
+        )),
+    }
+}
+
 /// Each after those that it needs, and after those with which it is restarted; or the names of those that can't be.
 fn in_order(all: &[Service]) -> Result<Vec<usize>, String> {
     let mut order: Vec<usize> = Vec::new();

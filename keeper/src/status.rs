@@ -32,7 +32,7 @@ struct Row {
 pub fn run(options: &Status) -> Result<u8, Refusal> {
     let dir = &options.state.dir;
     let holder = memory::holder(dir);
-    let Some(kept) = memory::look(dir)? else {
+    let Some(kept) = memory::look(dir, holder.as_ref())? else {
         let state = dir.display();
         let why =
             format!("{state}: nothing is known yet: no ready-keeper has run with this folder");
@@ -45,7 +45,7 @@ pub fn run(options: &Status) -> Result<u8, Refusal> {
         account: kept.accounts.get(name).cloned().unwrap_or_default(),
         pause: orders.pause(name, now_ms).ok().flatten(),
     };
-    let mut rows: Vec<Row> = kept.services.iter().map(row).collect();
+    let mut rows: Vec<Row> = kept.here().map(row).collect();
     if let Some(name) = &options.name {
         rows.retain(|row| row.name == *name);
         if rows.is_empty() {
@@ -70,7 +70,11 @@ pub fn run(options: &Status) -> Result<u8, Refusal> {
 
 fn text(rows: &[Row], holder: Option<&Holder>, written_ms: u64) -> String {
     let mut text = match holder {
-        Some(holder) => format!("ready-keeper is at work (process {})\n", holder.process.pid),
+        Some(holder) => {
+            let how = if holder.is_dry { ", as a dry run" } else { "" };
+            let pid = holder.process.pid;
+            format!("ready-keeper is at work (process {pid}){how}\n")
+        }
         None => format!(
             "no ready-keeper is at work; this was known at {}\n",
             time(written_ms)
@@ -143,6 +147,7 @@ fn json(rows: &[Row], holder: Option<&Holder>, written_ms: u64) -> Value {
             "at_work": holder.is_some(),
             "pid": holder.map(|holder| holder.process.pid),
             "loop": holder.map(|holder| holder.keeps == Keeps::On),
+            "dry_run": holder.map(|holder| holder.is_dry),
             "written": time(written_ms),
         },
         "services": rows.iter().map(service).collect::<Vec<_>>(),

@@ -1,12 +1,13 @@
 //! Who is told of what, and how often: the real program, and an ntfy server that enforces what its documentation says.
 
 use std::fs;
-use std::time::Duration;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
 use ready_probe_test_support::http::Response;
 use ready_probe_test_support::ntfy::NtfyServer;
-use ready_probe_test_support::process::{Run, Signal, free_port, run_within};
+use ready_probe_test_support::process::{Guard, Run, Signal, free_port, run_within};
 use serde_json::{Value, json};
 
 use crate::host::{Host, assert_says, http};
@@ -405,4 +406,28 @@ fn alert_test_sends_one_message_to_each_channel_and_says_what_came_of_it() {
     let run = run_within(&mut host.alert_test(), Duration::from_secs(60));
     assert_eq!(run.code(), 78, "{run:?}");
     assert!(run.stderr.contains("there is no channel"), "{run:?}");
+}
+
+/// Docker kills after 10 s.
+#[test]
+fn a_loop_that_is_ended_does_not_wait_for_long_until_its_alerts_are_sent() {
+    let host = Host::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    host.services(&[("svc", watched(&host, "up"))]);
+    let log = fs::File::create(host.path("log")).unwrap();
+    let mut keeper = Guard::spawn(host.keep("run").env(URL, url).stdout(log));
+    host.wait_for("log", "svc is not restarted: it has no restart command");
+    let told = Instant::now();
+    keeper.signal(Signal::TERM);
+    assert_eq!(keeper.wait_within(Duration::from_secs(60)).code(), Some(0));
+    assert!(
+        told.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        told.elapsed()
+    );
+    assert!(
+        host.read("state/alerts.json")
+            .contains("svc is down and not restarted")
+    );
 }

@@ -153,6 +153,38 @@ fn one_that_hangs_does_not_delay_the_recovery_of_another() {
     assert_eq!(host.starts(slow), 1);
 }
 
+/// It is only watched, and held: what works is asked without it.
+#[test]
+fn one_that_hangs_for_good_does_not_delay_those_that_work() {
+    let (host, slow, port) = (Host::new(), free_port(), free_port());
+    let mut hangs = every_second(slow);
+    hangs["timeout_seconds"] = json!(10);
+    host.services(&[
+        ("slow", json!({"health_check": hangs})),
+        (
+            "svc",
+            json!({"health_check": every_second(port), "restart_cmd": host.server(port)}),
+        ),
+    ]);
+    assert_eq!(host.once().code(), 1);
+    assert_eq!(host.status("slow")["services"][0]["state"], "held");
+    let mut server = Command::new("sh");
+    assert_eq!(run(server.arg("-c").arg(host.server(slow))).code(), 0);
+    host.signal(slow, Signal::STOP);
+    let keeper = host.loop_with(LOG, &[]);
+    host.wait_for(LOG, "Health check passed for svc");
+    let killed = Instant::now();
+    host.signal(port, Signal::KILL);
+    host.wait_for(LOG, "Successfully recovered svc");
+    assert!(
+        killed.elapsed() < Duration::from_secs(13),
+        "{:?}: {}",
+        killed.elapsed(),
+        host.read(LOG)
+    );
+    end(keeper);
+}
+
 #[test]
 fn a_second_one_leaves_at_once() {
     let (host, _) = works();

@@ -98,6 +98,16 @@ fn wrong_usage_is_64_and_help_is_0() {
         (&["twice"][..], 64),
         (&["once"][..], 64),
         (&["once", "--config"][..], 64),
+        (
+            &[
+                "once",
+                "--config",
+                "/nowhere.json",
+                "--manual-stop",
+                "run/stopped",
+            ][..],
+            64,
+        ),
         (&["--help"][..], 0),
         (&["once", "--help"][..], 0),
         (&["--version"][..], 0),

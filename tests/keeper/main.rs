@@ -28,3 +28,4 @@ mod settings;
 mod status;
 mod supervised;
 mod told;
+mod under_way;

@@ -190,3 +190,35 @@ fn a_marker_outlives_resume_and_is_named() {
         &format!("svc is still stopped by a person: rm {stopped}/svc.stopped"),
     );
 }
+
+#[test]
+fn a_dry_run_obeys_no_order_and_nothing_of_it_counts() {
+    let (host, port, mut keeper) = kept();
+    keeper.signal(Signal::TERM);
+    keeper.wait_within(SOON);
+    let before = host.read("state/state.json");
+    host.signal(port, Signal::KILL);
+    let mut keeper = host.loop_with(LOG, &["--dry-run"]);
+    host.wait_for(LOG, "This is a dry run, in which svc is not restarted");
+    assert_eq!(host.status("svc")["services"][0]["state"], "held");
+    let restart = host.order(&["restart", "svc"]);
+    assert_eq!(restart.code(), 0, "{restart:?}");
+    assert_says(
+        &restart,
+        "written for the next ready-keeper, since the one at work is a dry run",
+    );
+    // What it leaves alone, it knows.
+    assert_eq!(host.order(&["pause", "svc"]).code(), 0);
+    assert_eq!(host.status("svc")["services"][0]["state"], "paused");
+    assert_eq!(host.order(&["resume", "svc"]).code(), 0);
+    keeper.signal(Signal::TERM);
+    keeper.wait_within(SOON);
+    assert_eq!(
+        (host.read("state/state.json"), host.starts(port)),
+        (before, 1)
+    );
+    // Whoever acts heeds the order.
+    let run = host.once();
+    assert_eq!((run.code(), host.starts(port)), (0, 2), "{run:?}");
+    assert_says(&run, "svc: a person wants it restarted");
+}

@@ -90,6 +90,7 @@ fn what_hangs_and_is_deaf_to_term_is_killed_before_its_successor_starts() {
     // What hangs in one pass may only be slow.
     assert_eq!(once(&host, &keys).code(), 1);
     host.signal(port, Signal::STOP);
+    host.age(60_000);
     let second = once(&host, &keys);
     assert_eq!((second.code(), host.starts(port)), (0, 2), "{second:?}");
     assert_ne!(host.pid(port), Some(old));

@@ -67,7 +67,7 @@ fn it_tells_what_was_asked_and_what_helped_with_a_keeper_and_without() {
     );
     assert_eq!(
         host.status("svc")["keeper"],
-        json!({"at_work": true, "loop": true, "pid": keeper.pid(), "written": host.status("svc")["keeper"]["written"]})
+        json!({"at_work": true, "dry_run": false, "loop": true, "pid": keeper.pid(), "written": host.status("svc")["keeper"]["written"]})
     );
     assert_eq!(host.order(&["status", "nosuch"]).code(), 64);
 }
@@ -106,4 +106,21 @@ fn another_file_of_services_leaves_what_is_known_of_the_first() {
     host.services(&first);
     let run = host.once();
     assert_eq!((run.code(), host.read("tries").len()), (1, 6), "{run:?}");
+}
+
+#[test]
+fn what_is_no_longer_in_the_file_is_not_told() {
+    let host = Host::new();
+    let check = |command: &str| json!({"health_check": {"type": "custom", "command": command}});
+    host.services(&[("fails", check("false")), ("works", check("true"))]);
+    assert_eq!(host.once().code(), 1);
+    assert_eq!(host.order(&["status"]).code(), 1);
+    host.services(&[("works", check("true"))]);
+    assert_eq!(host.once().code(), 0);
+    let status = host.order(&["status"]);
+    assert_eq!(status.code(), 0, "{status:?}");
+    assert!(!status.stdout.contains("fails"), "{status:?}");
+    let pause = host.order(&["pause", "fails"]);
+    assert_eq!(pause.code(), 64, "{pause:?}");
+    assert!(pause.stderr.contains("there are: works"), "{pause:?}");
 }

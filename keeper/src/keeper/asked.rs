@@ -1,8 +1,13 @@
 //! Questions that are under way, and the answers so far. Not remembered: whoever begins, asks.
 
+use std::time::Duration;
+
 use crate::question::{Question, Reply};
 use crate::schedule::LastAsked;
 use crate::seen::Seen;
+
+/// What may take longer is asked by itself.
+const MAX_TOGETHER: Duration = Duration::from_secs(10);
 
 /// Questions for whoever asks them.
 #[derive(Debug)]
@@ -39,6 +44,11 @@ pub(super) struct Slot {
     is_void: bool,
     /// Something has happened: it is asked at once.
     hurries: bool,
+    /// Its answer takes no longer than others can wait.
+    is_short: bool,
+    /// When it was asked last.
+    begun_ms: u64,
+    /// When its last answer came.
     asked_ms: Option<u64>,
     last: Option<Reply>,
     /// It is another than the one before.
@@ -47,6 +57,14 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// That of a service which is asked this.
+    pub(super) fn of(question: &Question) -> Self {
+        Self {
+            is_short: question.patience() <= MAX_TOGETHER,
+            ..Self::default()
+        }
+    }
+
     /// As the schedule wants it; none while it is asked.
     pub(super) fn asking(&self, interval_ms: u64) -> Option<LastAsked> {
         (!self.is_asked).then(|| LastAsked {
@@ -63,7 +81,8 @@ impl Slot {
     }
 
     /// It is asked from now on.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, now_ms: u64) {
+        self.begun_ms = now_ms;
         (self.is_asked, self.is_void, self.hurries) = (true, false, false);
     }
 
@@ -100,6 +119,21 @@ impl Slot {
         self.hurries = true;
     }
 
+    /// When it was asked last.
+    pub(super) fn begun_ms(&self) -> u64 {
+        self.begun_ms
+    }
+
+    /// Whether it may be asked together with others, all of whom wait for the slowest answer: one that may be slow keeps
+    /// nobody waiting.
+    pub(super) fn is_quick(&self) -> bool {
+        let is_well = match self.last.as_ref().map(|reply| reply.seen) {
+            None | Some(Seen::Pass | Seen::NotNow) => true,
+            Some(Seen::Bad(_) | Seen::CouldNotAsk) => false,
+        };
+        is_well && self.is_short
+    }
+
     /// Its last answer.
     pub(super) fn last(&self) -> Option<&Reply> {
         self.last.as_ref()
@@ -121,5 +155,40 @@ impl Slot {
             last.process = None;
         }
         self.hurry();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::question::What;
+    use crate::seen::Cause;
+
+    #[test]
+    fn who_may_be_slow_is_asked_by_itself() {
+        let quick = [Seen::Pass, Seen::NotNow].map(|seen| (Some(seen), 5, true));
+        let others = [
+            Seen::Bad(Cause::Hung),
+            Seen::Bad(Cause::Gone),
+            Seen::CouldNotAsk,
+        ];
+        let others = others.map(|seen| (Some(seen), 5, false));
+        let never = [
+            (None, 10, true),
+            (None, 11, false),
+            (Some(Seen::Pass), 86_400, false),
+        ];
+        for (last, seconds, want) in quick.into_iter().chain(others).chain(never) {
+            let mut slot = Slot::of(&Question {
+                checks: vec![What::Target("tcp://localhost:9#scope=own".to_owned())],
+                timeout_ms: seconds * 1_000,
+                ..Question::default()
+            });
+            if let Some(seen) = last {
+                let reply = Reply::unasked("");
+                slot.hear(Reply { seen, ..reply }, 1);
+            }
+            assert_eq!(slot.is_quick(), want, "{last:?} {seconds}");
+        }
     }
 }

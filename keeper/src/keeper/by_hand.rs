@@ -11,6 +11,10 @@ use crate::voice::{self, Level};
 impl Keeper {
     /// Does what people have ordered. Returns what has been done.
     pub(super) fn obey(&mut self) -> Vec<(String, Order)> {
+        // They are left to whoever acts.
+        if self.manner.dry_run {
+            return Vec::new();
+        }
         let mut given = self.orders.given();
         self.obeyed.retain(|obeyed| given.contains(obeyed));
         given.retain(|order| !self.obeyed.contains(order));

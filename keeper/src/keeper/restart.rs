@@ -3,6 +3,7 @@
 use super::Keeper;
 use super::asked::Slot;
 use crate::children::{Restart, Started, bound_output};
+use crate::commands::{End, unended};
 use crate::machine::{Command, Hold, Marker, Now, Phase, State};
 use crate::memory::output_of;
 use crate::process_one;
@@ -43,7 +44,11 @@ impl Keeper {
         }
         let name = service.name.clone();
         // One that an earlier restart has left.
-        self.commands.end(&name);
+        if let End::Lives(process) = self.commands.end(&name) {
+            return Err(format!(
+                "process {process} of an earlier one does not end, even after KILL: nothing is started beside it"
+            ));
+        }
         let life = self.slots.get(number).and_then(Slot::last);
         let life = life.and_then(|reply| reply.life.clone());
         let restart = Restart::prepare(command, life, &output_of(self.memory.dir(), &name))?;
@@ -62,7 +67,8 @@ impl Keeper {
     /// Takes back a restart that was decided, and not begun.
     fn take_back(&mut self, number: usize, take: impl FnOnce(&mut State)) {
         let service = self.services.get(number);
-        if service.is_some_and(|service| self.commands.end(&service.name)) {
+        let ended = service.map(|service| self.commands.end(&service.name));
+        if ended == Some(End::Ended) {
             self.count_back(number);
         }
         if let Some(state) = self.states.get_mut(number) {
@@ -108,8 +114,10 @@ impl Keeper {
 
     /// Ends a command that takes too long.
     pub(super) fn end_command(&mut self, number: usize) {
-        if let Some(service) = self.services.get(number) {
-            self.commands.end(&service.name);
+        if let Some(service) = self.services.get(number)
+            && let End::Lives(process) = self.commands.end(&service.name)
+        {
+            voice::say(Level::Error, &unended(&service.name, process));
         }
     }
 

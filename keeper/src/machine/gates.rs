@@ -1,6 +1,6 @@
 //! Whether one that is proven not to work may be restarted now.
 
-use super::{Act, Barrier, Due, Hold, Now, Observation, Phase, State, Wait};
+use super::{Act, Barrier, Calm, Due, Hold, Now, Observation, Phase, State, Wait};
 use crate::rules::{DAY_MS, GiveUp, MAX_EXITS, Rules};
 use crate::seen::{Cause, Seen};
 
@@ -105,9 +105,6 @@ pub fn open(
         if next == Phase::Failed {
             give_up(rules, states, number, now, acts);
         }
-        if next == Phase::Restarting {
-            follow(rules, states, number);
-        }
         let (Some(rules), Some(state)) = (rules.get(number), states.get_mut(number)) else {
             continue;
         };
@@ -117,12 +114,13 @@ pub fn open(
             state.restarted_ms = Some(now.mono_ms);
             state.replaced = observation.and_then(|observation| observation.instance);
             state.due = None;
-            state.given_up = false;
-            state.storm_ms = None;
             acts.push(Act::Restart(number));
         }
         if next == Phase::Held(Hold::Storm) {
             state.storm_ms.get_or_insert(now.mono_ms);
+        }
+        if next == Phase::Suspect && state.phase != Phase::Suspect {
+            state.before = Calm::Probation;
         }
         state.enter(next, now);
     }
@@ -146,6 +144,14 @@ fn gate(
     }
     if let Some(wait) = waits(rules, states, number, barrier) {
         return wait;
+    }
+    // What it needs may have gone before it: what that said before says nothing of now.
+    let has_worked = |need| {
+        let need: Option<&State> = states.get(need);
+        need.is_some_and(|need| need.has_worked_since(state.suspected_ms))
+    };
+    if !needed(rules, number).all(has_worked) {
+        return Phase::Suspect;
     }
     // The container can be ended all the same.
     if !own.restarts && own.give_up != GiveUp::Exit {
@@ -200,8 +206,17 @@ fn waits(rules: &[Rules], states: &[State], number: usize, barrier: Barrier) -> 
     )
 }
 
-/// What is restarted with this one is next, once this one works.
-fn follow(rules: &[Rules], states: &mut [State], number: usize) {
+/// What follows from a restart that has begun, which one that was decided may not have: what is restarted with this
+/// one is next, once this one works.
+pub fn follow(rules: &[Rules], states: &mut [State], number: usize) {
+    let Some(state) = states
+        .get_mut(number)
+        .filter(|state| state.phase == Phase::Restarting)
+    else {
+        return;
+    };
+    state.given_up = false;
+    state.storm_ms = None;
     for (rules, state) in rules.iter().zip(states) {
         if rules.restart_with.contains(&number) {
             state.due.get_or_insert(Due::With);

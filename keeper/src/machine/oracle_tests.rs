@@ -273,5 +273,6 @@ pub(super) fn live(
         },
         instance: (service.is_known && service.truth != Truth::Gone).then_some(service.life),
         barrier,
+        asked_ms: now.mono_ms,
     }
 }

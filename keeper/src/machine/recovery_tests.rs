@@ -246,6 +246,7 @@ fn another_cause_needs_its_own_proof() {
     let now = world.now();
     world.states[0].enter(Phase::Held(Hold::Storm), now);
     assert_eq!(world.hear(SECOND, &[HUNG]), []);
+    assert_eq!(world.hear(29 * SECOND, &[HUNG]), []);
     assert_eq!(world.hear(SECOND, &[HUNG]), [Act::Restart(0)]);
 }
 
@@ -303,4 +304,121 @@ fn what_has_ended_or_is_not_there_is_told_after_its_startup_and_never_restarted(
         assert_eq!(world.phase(), Phase::Starting);
         assert_eq!(world.states[0].attempts, 0);
     }
+}
+
+/// A service and one that is restarted with it.
+fn followed() -> World {
+    let follower = Rules {
+        restart_with: vec![0],
+        ..Rules::of_passes()
+    };
+    World::new(vec![Rules::of_passes(), follower])
+}
+
+#[test]
+fn only_a_restart_that_has_begun_is_followed_by_others() {
+    for begins in [true, false] {
+        let mut world = followed();
+        world.hear(0, &[Seen::Pass; 2]);
+        world.hear(SECOND, &[GONE, Seen::Pass]);
+        world.hear(SECOND, &[GONE, Seen::Pass]);
+        let acts = world.hear(SECOND, &[GONE, Seen::Pass]);
+        assert_eq!(acts, [Act::Restart(0)]);
+        if !begins {
+            let now = world.now();
+            world.states[0].hold_back(Hold::NotRun, now);
+        }
+        // It comes back, by its restart or by itself.
+        let mut acts = world.hear(SECOND, &[Seen::Pass; 2]);
+        acts.extend(world.hear(5 * SECOND, &[Seen::Pass; 2]));
+        assert!(world.states[0].works());
+        acts.extend(world.hear(SECOND, &[Seen::Pass; 2]));
+        assert_eq!(acts.contains(&Act::Restart(1)), begins);
+    }
+}
+
+#[test]
+fn one_that_was_given_up_stays_so_when_its_restart_does_not_begin() {
+    for begins in [true, false] {
+        let mut world = World::restarted();
+        let now = world.now();
+        world.states[0].given_up = true;
+        world.states[0].storm_ms = Some(5);
+        if !begins {
+            world.states[0].hold_back(Hold::NotRun, now);
+        }
+        world.hear(0, &[GONE]);
+        let state = &world.states[0];
+        assert_eq!(
+            (state.given_up, state.storm_ms.is_some()),
+            (!begins, !begins)
+        );
+    }
+}
+
+/// One that needs the other, and is gone; the other passed last before that.
+fn needs_one_that_passed_before() -> World {
+    let needs = Rules {
+        needs: vec![0],
+        ..Rules::of_passes()
+    };
+    let mut world = World::new(vec![Rules::of_passes(), needs]);
+    world.hear(0, &[Seen::Pass; 2]);
+    let before = Observation {
+        asked_ms: world.now_ms,
+        ..saw(Seen::Pass)
+    };
+    assert_eq!(world.see(SECOND, &[before, saw(GONE)]), []);
+    world
+}
+
+/// It was not asked.
+const UNASKED: Observation = Observation {
+    seen: None,
+    marker: Marker::Absent,
+    command: Command::Ended,
+    instance: None,
+    barrier: Barrier::Open,
+    asked_ms: 0,
+};
+
+#[test]
+fn what_it_needs_has_to_pass_after_it_was_suspected() {
+    let mut world = needs_one_that_passed_before();
+    for _ in 0..5 {
+        assert_eq!(world.see(SECOND, &[UNASKED, saw(GONE)]), []);
+        assert_eq!(world.states[1].phase, Phase::Suspect);
+    }
+    let fresh = Observation {
+        asked_ms: world.now_ms,
+        ..saw(Seen::Pass)
+    };
+    assert_eq!(world.see(SECOND, &[fresh, saw(GONE)]), [Act::Restart(1)]);
+    // Or it has gone as well.
+    let mut world = needs_one_that_passed_before();
+    world.see(SECOND, &[UNASKED, saw(GONE)]);
+    world.see(SECOND, &[UNASKED, saw(GONE)]);
+    assert_eq!(world.see(SECOND, &[saw(GONE), saw(GONE)]), []);
+    assert_eq!(world.states[1].phase, Phase::Waiting(Wait::Needs));
+}
+
+#[test]
+fn a_restart_that_did_not_help_counts_once_while_what_it_needs_is_not_heard() {
+    let mut world = needs_one_that_passed_before();
+    world.see(SECOND, &[UNASKED, saw(GONE)]);
+    assert_eq!(
+        world.see(SECOND, &[saw(Seen::Pass), saw(GONE)]),
+        [Act::Restart(1)]
+    );
+    world.states[0].passed_ms = world.now_ms;
+    world.see(SECOND, &[UNASKED, saw(GONE)]);
+    for _ in 0..3 {
+        assert_eq!(world.see(5 * SECOND, &[UNASKED, saw(GONE)]), []);
+        assert_eq!(
+            (world.states[1].phase, world.states[1].attempts),
+            (Phase::Suspect, 1)
+        );
+    }
+    world.see(SECOND, &[saw(Seen::Pass), saw(Seen::Pass)]);
+    assert_eq!(world.states[1].phase, Phase::Probation);
 }

@@ -77,6 +77,8 @@ pub struct Observation {
     pub instance: Option<Instance>,
     /// What else was seen, if it was asked.
     pub barrier: Barrier,
+    /// When it was asked for that answer.
+    pub asked_ms: u64,
 }
 
 /// Where a service stands.
@@ -198,6 +200,9 @@ pub struct State {
     /// What it was last seen to be.
     #[serde(default)]
     pub last: Option<Seen>,
+    /// When it was asked for the answer that said last that it works.
+    #[serde(default)]
+    pub passed_ms: u64,
     /// When it was last seen not to work.
     #[serde(default)]
     pub bad_ms: u64,
@@ -257,6 +262,7 @@ impl State {
             not_before_ms: 0,
             heard_ms: Some(now.mono_ms),
             last: None,
+            passed_ms: 0,
             bad_ms: now.mono_ms,
             storm_ms: None,
             instance: None,
@@ -298,6 +304,11 @@ impl State {
     /// Whether it works, and said so when it was asked last.
     pub(super) fn is_known_to_work(&self) -> bool {
         self.works() && self.last == Some(Seen::Pass)
+    }
+
+    /// The same, and was asked after that time.
+    pub(super) fn has_worked_since(&self, ms: u64) -> bool {
+        self.is_known_to_work() && self.passed_ms > ms
     }
 
     /// Takes back a restart that was decided, and not begun: a person was faster.
@@ -412,6 +423,10 @@ impl State {
             streak.times >= proof.times && streak.lasted_ms >= proof.for_ms
         };
         self.streaks.iter().zip(proofs).any(is_met)
+    }
+
+    pub(super) fn is_proof_old(&self, now: Now) -> bool {
+        now.mono_ms.saturating_sub(self.bad_ms) > PROOF_HOLDS_MS
     }
 
     pub(super) fn suspect(&mut self, cause: Cause, before: Calm, now: Now) {

@@ -66,6 +66,15 @@ fn stream(seed: u64) -> usize {
                 live(service, is_ours, &mut random, passed, now)
             })
             .collect();
+        for (leader, _) in states
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| state.phase == Phase::Restarting)
+        {
+            for (follower, rules) in world.iter_mut().zip(&rules) {
+                follower.is_due |= rules.restart_with.contains(&leader) && !follower.is_paused;
+            }
+        }
         let before = states.clone();
         let acts = pass(&rules, &mut states, &observed, &[0, 1, 2], now);
         let context = || format!("stream {seed}, step {step}: {acts:?} {observed:?} {before:?}");

@@ -15,6 +15,8 @@ pub(super) fn saw(seen: Seen) -> Observation {
         command: Command::Ended,
         instance: None,
         barrier: Barrier::Open,
+        // Later than whatever was suspected.
+        asked_ms: u64::MAX,
     }
 }
 
@@ -136,6 +138,9 @@ fn each_cause_has_its_own_proof() {
             assert_eq!(world.hear(SECOND, &[seen]), [], "{seen:?} {nth}");
             assert_eq!(world.phase(), Phase::Suspect);
         }
+        // Passes are apart, unless a person makes them.
+        let apart = if seen == HUNG { 30 } else { 1 };
+        assert_eq!(world.hear((apart - 1) * SECOND, &[]), []);
         assert_eq!(world.hear(SECOND, &[seen]), [Act::Restart(0)], "{seen:?}");
     }
 }
@@ -383,7 +388,9 @@ fn several_that_fail_at_once_but_are_not_gone_are_a_storm() {
         let mut seen = vec![Seen::Pass; services];
         world.hear(0, &seen);
         (seen[0], seen[1]) = (first, second);
-        let acts: Vec<Act> = (0..5).flat_map(|_| world.hear(SECOND, &seen)).collect();
+        let acts: Vec<Act> = (0..5)
+            .flat_map(|_| world.hear(10 * SECOND, &seen))
+            .collect();
         assert_eq!(acts.is_empty(), is_storm, "{first:?} {second:?} {services}");
         assert_eq!(world.states[0].phase == Phase::Held(Hold::Storm), is_storm);
     }

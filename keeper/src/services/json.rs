@@ -7,7 +7,7 @@ use ready_probe::redact::shown;
 use ready_probe_sdk::clock;
 use serde_json::{Map, Value};
 
-use super::{Places, Service, Services, check_name, in_order};
+use super::{Places, Service, Services, check_name, in_order, only_container};
 use crate::question::{Question, What};
 use crate::recovery::{Recovery, Script, Shell};
 use crate::rules::Rules;
@@ -81,7 +81,8 @@ pub fn parse(text: &str, container: Option<&str>) -> Result<Services, String> {
         }
     }
     if container.is_none() {
-        notes.extend(only_container(&found)?);
+        let named = found.iter().filter_map(|found| found.container.as_deref());
+        notes.extend(only_container(named)?);
     }
     let numbers: BTreeMap<String, usize> = found
         .iter()
@@ -128,25 +129,6 @@ pub fn parse(text: &str, container: Option<&str>) -> Result<Services, String> {
         alerts: BTreeMap::new(),
         engine: None,
     })
-}
-
-/// Where nobody says which container this is, all services must be in the same one.
-fn only_container(found: &[Entry]) -> Result<Option<String>, String> {
-    let named: BTreeSet<&str> = found
-        .iter()
-        .filter_map(|found| found.container.as_deref())
-        .collect();
-    let names: Vec<String> = named.iter().map(|name| shown(name)).collect();
-    match &names[..] {
-        [] => Ok(None),
-        [one] => Ok(Some(format!(
-            "taken for container {one}, in which all services are: --container says otherwise"
-        ))),
-        [_, ..] => Err(format!(
-            "the services are in several containers, and only those of this one can be looked after: --container is one of {}",
-            names.join(", ")
-        )),
-    }
 }
 
 fn service(

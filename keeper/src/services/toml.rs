@@ -13,7 +13,7 @@ use toml::de::{DeTable, Error};
 
 use self::contained::Engine;
 use self::table::{Table, line};
-use super::{AlertTable, Places, Service, Services, check_name, in_order};
+use super::{AlertTable, Places, Service, Services, check_name, in_order, only_container};
 use crate::alert::settings::ChannelFields;
 use crate::container::MAX_STOP_S;
 use crate::engine::{self, Labelled};
@@ -85,6 +85,7 @@ pub fn parse(text: &str, container: Option<&str>, labelled: &Labelled) -> Result
     let mut notes = Vec::new();
     let mut found: Vec<Section<'_>> = Vec::new();
     let mut elsewhere = Vec::new();
+    let mut containers = Vec::new();
     let tables = root.tables("service")?;
     let (by_label, by_name): (Vec<_>, Vec<_>) =
         tables.into_iter().partition(|table| table.has("label"));
@@ -103,7 +104,11 @@ pub fn parse(text: &str, container: Option<&str>, labelled: &Labelled) -> Result
             elsewhere.push(name);
             continue;
         }
+        containers.extend(its);
         found.push(service(table, name, &keeper, &alerts, contained)?);
+    }
+    if container.is_none() {
+        notes.extend(only_container(containers.iter().map(String::as_str))?);
     }
     for table in by_label {
         let label = engine.label(&table)?;

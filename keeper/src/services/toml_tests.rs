@@ -348,3 +348,22 @@ fn each_container_with_the_label_is_a_service() {
     assert!(services.notes.is_empty(), "{:?}", services.notes);
     assert_eq!(parse(text, None).unwrap().all.len(), 1);
 }
+
+#[test]
+fn services_with_commands_are_in_the_container_that_is_named_or_all_in_the_same() {
+    let service = |name: &str, container: &str| {
+        format!(
+            "[[service]]\nname = \"{name}\"\ncheck = [\"process:x\"]\nrestart = \"x\"\ncontainer = \"{container}\"\n"
+        )
+    };
+    let several = service("a", "one") + &service("b", "two");
+    let why = parse(&several, None).unwrap_err();
+    assert!(
+        why.contains("several containers") && why.contains("--container is one of"),
+        "{why}"
+    );
+    assert_eq!(parse(&several, Some("two")).unwrap().all.len(), 1);
+    let same = parse(&(service("a", "one") + &service("b", "one")), None).unwrap();
+    assert_eq!(same.all.len(), 2);
+    assert!(same.notes[0].contains("taken for container"), "{same:?}");
+}
