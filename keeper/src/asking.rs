@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use ready_probe::answer::Answer;
-use ready_probe::check::{self, Context, file};
+use ready_probe::check::{self, Context, file, supervisor};
 use ready_probe::event_loop;
 use ready_probe::link::connect;
 use ready_probe::link::http::CLOSED;
@@ -230,7 +230,8 @@ fn of_engine(check: &Asking<'_>, answer: Option<Answer>, context: Context<'_>) -
         Kind::Http(_) | Kind::Redis(_) | Kind::Nats(_) => (Asked::Server, None),
         Kind::Connect(_) => (Asked::Door, None),
         // Whoever says FATAL or EXITED knows.
-        Kind::Process { .. } | Kind::Supervisor(_) => (Asked::Process, None),
+        Kind::Supervisor(_) => (Asked::Process, supervisor::process_of(&answer.outcome)),
+        Kind::Process { .. } => (Asked::Process, None),
         Kind::Pid(path) => (Asked::Process, file::process_of(path).ok()),
         Kind::Exec(_) => (Asked::Command, None),
         Kind::Agent { name, .. } => agent(name, check.question.no_counts, context),

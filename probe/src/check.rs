@@ -17,7 +17,7 @@ mod pids;
 pub mod process;
 mod redis;
 mod share;
-mod supervisor;
+pub mod supervisor;
 mod zombies;
 
 use std::path::Path;

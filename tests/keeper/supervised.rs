@@ -36,15 +36,15 @@ fn wait_for_answers(host: &Host, service: &str, count: &str, more: u64) {
 }
 
 /// Services that are asked every second, each with checks, whose restarts are counted.
-fn services(host: &Host, supervisord: &Supervisord, checks: &[(&str, &[String])]) -> String {
+fn services(host: &Host, supervisord: &Supervisord, checks: &[(&str, &str, &[String])]) -> String {
     let ctl = supervisord.command("supervisorctl");
     let tries = host.path("tries").display().to_string();
     let mut text = "[keeper]\ninterval = \"1s\"\n".to_owned();
-    for (name, checks) in checks {
+    for (name, startup, checks) in checks {
         write!(
             text,
             "[[service]]\nname = \"{name}\"\ncheck = {checks:?}\nrestart = \"echo {name} >> {tries}; {ctl} restart {name}\"\n\
-             startup = \"1s\"\nstartup_delay = \"0s\"\ntimeout = \"1s\"\n"
+             startup = \"{startup}\"\nstartup_delay = \"0s\"\ntimeout = \"1s\"\n"
         )
         .unwrap();
     }
@@ -61,10 +61,15 @@ fn what_supervisord_has_given_up_is_restarted_and_what_it_restarts_or_a_person_h
         "command=sh -c \"test -e {mended} && exec {}\"\nstartretries=0",
         host.program(fatal)
     );
+    let again = host.path("again").display().to_string();
+    let slow = format!(
+        "command=sh -c \"test -e {again} && sleep 5; exec {}\"\nstartsecs=0",
+        host.program(crashes)
+    );
     let supervisord = Supervisord::start(
         "",
         &[
-            ("crashes", &at_once(crashes)),
+            ("crashes", &slow),
             ("exits", &format!("{}\nautorestart=false", at_once(exits))),
             ("fatal", &broken),
             ("stays", "command=sleep 1000\nstartsecs=0"),
@@ -80,16 +85,18 @@ fn what_supervisord_has_given_up_is_restarted_and_what_it_restarts_or_a_person_h
             supervisord.socket().display()
         )
     };
+    // supervisord says at once that it runs again, and for a while nobody listens.
+    let answers = format!("tcp://127.0.0.1:{crashes}");
     let services = services(
         &host,
         &supervisord,
         &[
-            ("crashes", &[program("crashes")]),
-            ("exits", &[program("exits")]),
-            ("fatal", &[program("fatal")]),
-            ("stays", &[program("stays")]),
-            ("again", &[program("again")]),
-            ("starts", &[program("starts")]),
+            ("crashes", "30s", &[program("crashes"), answers]),
+            ("exits", "1s", &[program("exits")]),
+            ("fatal", "1s", &[program("fatal")]),
+            ("stays", "1s", &[program("stays")]),
+            ("again", "1s", &[program("again")]),
+            ("starts", "1s", &[program("starts")]),
         ],
     );
     let _keeper = keep(&host, &services);
@@ -97,6 +104,7 @@ fn what_supervisord_has_given_up_is_restarted_and_what_it_restarts_or_a_person_h
         host.wait_for(LOG, &format!("Health check passed for {service}"));
     }
     supervisord.ctl(&["stop", "stays"]);
+    host.write("again", "");
     host.signal(crashes, Signal::KILL);
     host.signal(exits, Signal::KILL);
     for service in ["fatal", "exits"] {
@@ -105,6 +113,7 @@ fn what_supervisord_has_given_up_is_restarted_and_what_it_restarts_or_a_person_h
     for service in ["stays", "again", "starts"] {
         wait_for_answers(&host, service, "failed", 5);
     }
+    wait_for_answers(&host, "crashes", "passed", 1);
     let tries = host.read("tries");
     let mut tries: Vec<&str> = tries.lines().collect();
     tries.sort_unstable();
@@ -132,9 +141,9 @@ fn a_supervisord_that_can_not_be_asked_restarts_nothing_and_counts_for_nothing()
         &host,
         &supervisord,
         &[
-            ("x", &[by_socket]),
-            ("forbidden", &[forbidden]),
-            ("missing", &[missing]),
+            ("x", "1s", &[by_socket]),
+            ("forbidden", "1s", &[forbidden]),
+            ("missing", "1s", &[missing]),
         ],
     );
     let _keeper = keep(&host, &services);

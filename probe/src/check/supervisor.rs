@@ -4,6 +4,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
+use ready_probe_sdk::host::Process;
 
 use super::after_colon;
 use crate::link::http::ask_once;
@@ -15,6 +16,17 @@ use crate::target::SupervisorTarget;
 const MAX_QUOTE_CHARS: usize = 200;
 /// The code of its fault for a name that it does not know: BAD_NAME of supervisor/xmlrpc.py.
 const BAD_NAME: &str = "10";
+/// What it says of a program that runs.
+const OF_PROCESS: &str = "process ";
+
+/// Whose process it has told, and its start, if that process is here and lives.
+pub fn process_of(told: &Outcome) -> Option<(u32, u64)> {
+    let pid = match told {
+        Outcome::Pass(note) => note.strip_prefix(OF_PROCESS)?.parse().ok()?,
+        Outcome::Blemished(_) | Outcome::Fail(_) | Outcome::Unknown(_) => return None,
+    };
+    Some((pid, Process::of(pid).start()?))
+}
 
 /// `supervisor:`
 pub async fn ask(target: &SupervisorTarget, secrets: &Secrets) -> Outcome {
@@ -75,7 +87,10 @@ fn judge(status: StatusCode, answer: &str, secrets: &Secrets) -> Outcome {
     }
     let state = member(answer, "statename").unwrap_or_default();
     match state.as_str() {
-        "RUNNING" => Outcome::pass(),
+        "RUNNING" => match number("pid") {
+            Some(pid) => Outcome::Pass(format!("{OF_PROCESS}{pid}")),
+            None => Outcome::pass(),
+        },
         "STARTING" => Outcome::starting(state),
         "BACKOFF" => Outcome::starting(format!("{state}{}", quoted("spawnerr"))),
         // Only a person stops it, or starts what is not started by itself.
@@ -140,6 +155,7 @@ mod tests {
             told(&[
                 ("description", "<string>Nov 28 09:13 AM</string>"),
                 ("exitstatus", "<int>3</int>"),
+                ("pid", "<int>71</int>"),
                 ("spawnerr", "<string>can't find command &lt;x&gt;</string>"),
                 ("statename", &format!("<string>{state}</string>")),
             ])
@@ -152,7 +168,16 @@ mod tests {
             ])
         };
         for (status, answer, want) in [
-            (200, state("RUNNING"), Outcome::pass()),
+            (
+                200,
+                state("RUNNING"),
+                Outcome::Pass("process 71".to_owned()),
+            ),
+            (
+                200,
+                told(&[("statename", "<string>RUNNING</string>")]),
+                Outcome::pass(),
+            ),
             (200, state("STARTING"), Outcome::starting("STARTING")),
             (
                 200,
