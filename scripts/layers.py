@@ -26,16 +26,16 @@ LAYERS = {
         watchdog outbox publisher announce heartbeat agents agent mark lib
     """,
     "probe/src/lib.rs": """
-        outcome fleet redact duration time_limit verdict grace hold answer stuck_child role event_loop child signals
+        exposition outcome fleet redact duration time_limit verdict grace hold answer stuck_child role event_loop child signals
         target settings link newest check memory hung_mount watch plan report confirm judge probe lib
     """,
     "probe/src/main.rs": """
-        exit cli typed verbose deadline hung_settings start run long_poll config install list mark run_command wait main
+        exit cli typed verbose deadline hung_settings start instances metrics tell run long_poll config install list mark run_command wait main
     """,
     "keeper/src/main.rs": """
         exit rules seen machine markers shell recovery container engine process_one processes stop question stood_still
         asking children discovery voice replace_file alert services account commands orders memory people schedule
-        keeper askers once run cli config person status main
+        metrics keeper askers once scrapes run cli config person status main
     """,
 }
 # What stands in the root of a crate, above all modules, for all of them.

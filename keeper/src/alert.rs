@@ -17,6 +17,7 @@ mod webhook;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
@@ -41,6 +42,18 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub struct Alerts {
     dir: PathBuf,
     thread: Option<Thread>,
+    counts: Arc<Mutex<AlertCounts>>,
+}
+
+/// What became of messages since the keeper began.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AlertCounts {
+    /// A channel has taken them.
+    pub sent: u64,
+    /// Tries that failed.
+    pub failed: u64,
+    /// Messages and news that were given up.
+    pub dropped: u64,
 }
 
 #[derive(Debug)]
@@ -61,6 +74,7 @@ impl Alerts {
         Self {
             dir: dir.to_owned(),
             thread: None,
+            counts: Arc::default(),
         }
     }
 
@@ -78,9 +92,9 @@ impl Alerts {
     fn start(&self) -> Option<Thread> {
         let (told, hears) = channel();
         let (ends, ended) = channel();
-        let dir = self.dir.clone();
+        let (dir, counts) = (self.dir.clone(), Arc::clone(&self.counts));
         let thread = std::thread::Builder::new().spawn(move || {
-            Office::open(&dir).run(&hears);
+            Office::open(&dir, counts).run(&hears);
             // Nobody waits for it any longer.
             let _ = ends.send(());
         });
@@ -92,6 +106,11 @@ impl Alerts {
                 None
             }
         }
+    }
+
+    /// What became of messages so far.
+    pub fn counts(&self) -> AlertCounts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether anybody is told.
@@ -140,10 +159,11 @@ struct Office {
     store: Store,
     /// What could not be kept, as it was said last.
     trouble: Option<String>,
+    counts: Arc<Mutex<AlertCounts>>,
 }
 
 impl Office {
-    fn open(dir: &Path) -> Self {
+    fn open(dir: &Path, counts: Arc<Mutex<AlertCounts>>) -> Self {
         let (store, said) = Store::open(dir);
         if let Some(said) = said {
             voice::say(Level::Warning, &said);
@@ -155,6 +175,7 @@ impl Office {
             desk: store.desk(),
             store,
             trouble: None,
+            counts,
         }
     }
 
@@ -216,6 +237,10 @@ impl Office {
             .collect();
         let fates = sender::send(&sent, limit);
         for ((delivery, channel), fate) in letters.into_iter().zip(fates) {
+            self.count(|counts| match fate {
+                Fate::Delivered => counts.sent += 1,
+                Fate::Refused(_) | Fate::Later { .. } => counts.failed += 1,
+            });
             if let Some((level, text)) =
                 self.desk
                     .settle(delivery, fate, &channel.shown(), clock::wall_ms())
@@ -225,7 +250,13 @@ impl Office {
         }
     }
 
+    fn count(&self, count: impl FnOnce(&mut AlertCounts)) {
+        count(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn keep(&mut self) {
+        let dropped = self.desk.take_dropped();
+        self.count(|counts| counts.dropped += dropped);
         let trouble = self.store.keep(&self.desk).err();
         if trouble != self.trouble
             && let Some(why) = &trouble

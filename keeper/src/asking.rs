@@ -80,6 +80,7 @@ struct Asking<'a> {
 struct Word {
     heard: Heard,
     process: Option<(u32, u64)>,
+    took: Option<Duration>,
 }
 
 fn ask(questions: &[Question]) -> Result<Vec<Reply>, String> {
@@ -148,8 +149,7 @@ fn look(is_needed: bool) -> Option<Receiver<Result<Running, String>>> {
     let (sender, found) = channel();
     // Nobody listens when time is up.
     let look = move || drop(sender.send(Running::look()));
-    std::thread::Builder::new().spawn(look).ok()?;
-    Some(found)
+    std::thread::Builder::new().spawn(look).ok().map(|_| found)
 }
 
 async fn hear(
@@ -217,6 +217,7 @@ fn of_processes(
             door: None,
         },
         process: found.map(|Match { pid, start, .. }| (pid, start)),
+        took: None,
     }
 }
 
@@ -243,6 +244,7 @@ fn of_engine(check: &Asking<'_>, answer: Option<Answer>, context: Context<'_>) -
         | Kind::Any(_) => (Asked::Other, None),
     };
     Word {
+        took: Some(answer.elapsed),
         heard: Heard {
             asked,
             timed_out: answer.elapsed >= limit,

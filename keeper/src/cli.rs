@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub struct Cli {
     pub command: Option<Verb>,
     /// Without a command.
     #[command(flatten)]
-    pub run: Keep,
+    pub run: RunOptions,
 }
 
 const AFTER: &str = "\
@@ -43,7 +44,7 @@ docs/keeper.md tells when a service is restarted, and when it is not.";
 pub enum Verb {
     /// Ask on and on, until TERM or INT; HUP reads the file of services again
     #[command(after_help = "Example: ready-keeper run --config /etc/services.json")]
-    Run(Keep),
+    Run(RunOptions),
     /// One pass over all services, for cron
     #[command(
         after_help = "Example: */5 * * * * ready-keeper once --config /etc/services.json >> /var/log/keeper.log 2>&1"
@@ -88,7 +89,7 @@ pub struct Alert {
     pub container: Option<String>,
 }
 
-/// Options of `config`: those of `run`, and how it is printed.
+/// Options of `config`: those of `once`, and how it is printed.
 #[derive(Debug, Args)]
 pub struct ConfigOptions {
     /// What would be done.
@@ -121,6 +122,26 @@ impl Typed {
     pub fn has(&self, option: &str) -> bool {
         self.0.iter().any(|typed| typed == option)
     }
+}
+
+/// Options of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// Those of `once`.
+    #[command(flatten)]
+    pub keep: Keep,
+    /// Serve metrics for Prometheus at /metrics, and /readyz: 9464, which is 127.0.0.1:9464, or another address
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen)]
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+/// A port alone is one of this machine's own.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let local = text
+        .parse()
+        .map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let at = local.or_else(|_| text.parse());
+    at.map_err(|_| "a port, or an address with one: 127.0.0.1:9464, [::1]:9464".to_owned())
 }
 
 /// Options of `run` and `once`.

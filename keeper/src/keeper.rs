@@ -4,6 +4,7 @@
 
 mod asked;
 mod by_hand;
+mod measure;
 mod restart;
 mod tell;
 
@@ -14,6 +15,7 @@ use ready_probe_sdk::clock;
 
 use asked::Slot;
 pub use asked::{Answered, Ask};
+use measure::Measures;
 
 use crate::account::Account;
 use crate::alert::{self, Alerts};
@@ -63,6 +65,8 @@ pub struct Keeper {
     unkept: Option<String>,
     /// Orders that are done, and whose files can't be removed.
     obeyed: Vec<(String, Order)>,
+    /// What is told to whoever wants metrics.
+    measures: Measures,
 }
 
 /// The time.
@@ -102,6 +106,7 @@ impl Keeper {
             generation: 0,
             unkept: None,
             obeyed: Vec::new(),
+            measures: Measures::new(now.wall_ms),
         };
         keeper.take(services, kept, now);
         keeper.keep()?;
@@ -121,6 +126,7 @@ impl Keeper {
         } else {
             self.alerts.tell_to(people.channels, people.subjects);
         }
+        self.measures.is_read = true;
         self.take(services, kept, now());
         self.keep_or_say();
     }
@@ -146,6 +152,7 @@ impl Keeper {
         self.accounts = names.iter().map(account).collect();
         let slot = |service: &Service| Slot::of(&service.question);
         self.slots = self.services.iter().map(slot).collect();
+        self.measures.accounts.clone_from(&self.accounts);
         kept.forget_old(now.wall_ms);
         self.others = kept;
     }
@@ -229,6 +236,7 @@ impl Keeper {
 
     /// What was heard, what becomes of it, and what is done.
     pub fn round(&mut self, answered: Option<Answered>) {
+        let began = clock::instant();
         let now = now();
         let services = &self.services;
         let is_kept = |name: &str| services.iter().any(|service| service.name == name);
@@ -284,6 +292,7 @@ impl Keeper {
         if is_new {
             self.alert(&seen, &before);
         }
+        self.measures.count(began);
     }
 
     fn hear(&mut self, answered: Option<Answered>, now: Now) -> BTreeMap<usize, Seen> {
@@ -407,6 +416,9 @@ impl Keeper {
             Some(_) | None => {}
         }
         self.unkept = why;
+        if self.unkept.is_none() {
+            self.measures.accounts.clone_from(&self.accounts);
+        }
         self.unkept.is_none()
     }
 }

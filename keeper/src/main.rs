@@ -19,6 +19,7 @@ mod keeper;
 mod machine;
 mod markers;
 mod memory;
+mod metrics;
 mod once;
 mod orders;
 mod people;
@@ -31,6 +32,7 @@ mod replace_file;
 mod rules;
 mod run;
 mod schedule;
+mod scrapes;
 mod seen;
 mod services;
 mod shell;
@@ -40,6 +42,7 @@ mod stop;
 mod voice;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -82,8 +85,8 @@ fn main() -> ExitCode {
 
 fn obey(cli: Cli, typed: &Typed) -> u8 {
     let done = match cli.command.unwrap_or(Verb::Run(cli.run)) {
-        Verb::Run(options) => keep(&options, Keeps::On),
-        Verb::Once(options) => keep(&options, Keeps::Once),
+        Verb::Run(options) => keep(&options.keep, Keeps::On, options.metrics_listen),
+        Verb::Once(options) => keep(&options, Keeps::Once, None),
         Verb::Status(options) => status::run(&options),
         Verb::Pause(options) => person::pause(&options),
         Verb::Resume(options) => person::resume(&options),
@@ -122,7 +125,7 @@ fn role_of(name: Option<&str>) -> u8 {
     NOT_RUN
 }
 
-fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
+fn keep(options: &Keep, keeps: Keeps, listen: Option<SocketAddr>) -> Result<u8, Refusal> {
     if keeps == Keeps::On && std::process::id() == 1 {
         return Err("it never is process 1, with which the container ends and which reaps nobody's children: start the \
                     container with --init, or by ready-probe run"
@@ -141,8 +144,14 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
         Err(NoMemory::Unusable(why)) => return Err(why.into()),
         Err(NoMemory::Taken) => return Ok(taken(options, keeps)),
     };
+    let bound = listen.map(scrapes::bind).transpose()?;
     for note in &services.notes {
         voice::say(Level::Warning, note);
+    }
+    if let Some(at) = listen.filter(|at| !at.ip().is_loopback()) {
+        let text =
+            format!("--metrics-listen {at}: whoever reaches this address can read the metrics");
+        voice::say(Level::Warning, &text);
     }
     let output_of = |name: &str| memory::output_of(&options.state.dir, name);
     let find = |services: &Services| people(services, output_of);
@@ -172,7 +181,7 @@ fn keep(options: &Keep, keeps: Keeps) -> Result<u8, Refusal> {
                 let told = find(&services)?;
                 Ok((services, told))
             };
-            run::run(&mut keeper, &mut discovery, source, read, parse)?;
+            run::run(&mut keeper, bound, &mut discovery, source, read, parse)?;
             true
         }
         Keeps::Once => once::run(&mut keeper) && is_listed,

@@ -80,6 +80,8 @@ pub struct Reply {
     pub life: Option<Life>,
     /// What stands in the way of a restart.
     pub barrier: Barrier,
+    /// How long the slowest check took, of those that ask somebody.
+    pub took: Option<Duration>,
 }
 
 impl Reply {
@@ -92,6 +94,7 @@ impl Reply {
             instance: None,
             life: None,
             barrier: Barrier::Open,
+            took: None,
         }
     }
 }

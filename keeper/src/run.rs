@@ -3,6 +3,7 @@
 //! It never waits for an answer, so that whatever happens is heard at once. What it has begun is left to whoever comes
 //! next: a restart command goes on when this ends, and is remembered.
 
+use std::net::TcpListener as Bound;
 use std::time::Duration;
 
 use ready_probe::event_loop;
@@ -17,6 +18,7 @@ use crate::discovery::Discovery;
 use crate::engine::Labelled;
 use crate::keeper::Keeper;
 use crate::people::People;
+use crate::scrapes::{Page, Scrapes, Wanted};
 use crate::services::{Services, Source};
 use crate::voice::{self, Level};
 
@@ -30,13 +32,14 @@ const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// Keeps services until TERM or INT. HUP reads their file again; with other containers it means other services.
 pub fn run(
     keeper: &mut Keeper,
+    bound: Option<Bound>,
     discovery: &mut Discovery,
     source: Source,
     read: impl Fn() -> Result<Source, String>,
     parse: impl Fn(&Source, &Labelled) -> Result<(Services, People), String>,
 ) -> Result<(), String> {
     let event_loop = event_loop::start()?;
-    event_loop.block_on(go_on(keeper, discovery, source, read, parse))?;
+    event_loop.block_on(go_on(keeper, bound, discovery, source, read, parse))?;
     // Who still asks, asks for nobody.
     event_loop.shutdown_background();
     Ok(())
@@ -44,6 +47,7 @@ pub fn run(
 
 async fn go_on(
     keeper: &mut Keeper,
+    bound: Option<Bound>,
     discovery: &mut Discovery,
     mut source: Source,
     read: impl Fn() -> Result<Source, String>,
@@ -55,6 +59,7 @@ async fn go_on(
     let mut watch = Watch::of_processes();
     let (sender, mut answers) = unbounded_channel();
     let (lister, mut lists) = unbounded_channel();
+    let mut scrapes = bound.map(Scrapes::new).transpose()?;
     let agent = publish();
     loop {
         if let Some(agent) = &agent {
@@ -70,40 +75,79 @@ async fn go_on(
             askers::list(wanted, move |listed| drop(lister.send(listed)));
         }
         watch.follow(&keeper.processes());
-        let mut answered = None;
-        tokio::select! {
-            caught = signals.next() => {
-                if caught.number != Signal::HUP.as_raw() {
-                    voice::say(Level::Info, "ready-keeper ends; what it has restarted goes on");
-                    return Ok(());
-                }
-                match read().and_then(|read| Ok((parse(&read, &discovery.labelled)?, read))) {
-                    Ok(((services, people), read)) => {
-                        source = read;
-                        discovery.want(services.engine.clone());
-                        take(keeper, services, people, "the services are read again");
+        let until = clock::instant() + pause(keeper);
+        let answered = loop {
+            tokio::select! {
+                // Whoever wants metrics comes last, and changes nothing.
+                biased;
+                caught = signals.next() => {
+                    if caught.number != Signal::HUP.as_raw() {
+                        voice::say(Level::Info, "ready-keeper ends; what it has restarted goes on");
+                        return Ok(());
                     }
-                    Err(why) => stay(&why),
-                }
-            }
-            Some(listed) = lists.recv() => match discovery.hear(listed) {
-                Ok(true) => match parse(&source, &discovery.labelled) {
-                    Ok((services, people)) => {
-                        take(keeper, services, people, "other containers have the label now");
+                    match read().and_then(|read| Ok((parse(&read, &discovery.labelled)?, read))) {
+                        Ok(((services, people), read)) => {
+                            source = read;
+                            discovery.want(services.engine.clone());
+                            take(keeper, services, people, "the services are read again");
+                        }
+                        Err(why) => stay(keeper, &why),
                     }
-                    Err(why) => stay(&why),
+                    break None;
+                }
+                Some(listed) = lists.recv() => {
+                    relist(keeper, discovery.hear(listed), || parse(&source, &discovery.labelled));
+                    break None;
+                }
+                heard = answers.recv() => break heard,
+                _ = watch.next() => {
+                    keeper.look_for_ended();
+                    break None;
+                }
+                () = tokio::time::sleep_until(until.into()) => break None,
+                wanted = wanted(&mut scrapes) => match wanted.page {
+                    Page::Metrics => wanted.give(Ok(keeper.metrics())),
+                    Page::Ready => wanted.give(keeper.ready()),
                 },
-                Ok(false) => {}
-                Err(why) => {
-                    let text = format!("which containers there are can't be told, and those that were there are looked after: {why}");
-                    voice::say(Level::Warning, &text);
-                }
-            },
-            heard = answers.recv() => answered = heard,
-            _ = watch.next() => keeper.look_for_ended(),
-            () = tokio::time::sleep(pause(keeper)) => {}
-        }
+            }
+        };
         keeper.round(answered);
+    }
+}
+
+/// For ever where nobody can ask.
+async fn wanted(scrapes: &mut Option<Scrapes>) -> Wanted {
+    match scrapes {
+        Some(scrapes) => scrapes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether other containers have the label now; then there are other services.
+fn relist(
+    keeper: &mut Keeper,
+    heard: Result<bool, String>,
+    parse: impl FnOnce() -> Result<(Services, People), String>,
+) {
+    match heard {
+        Ok(true) => match parse() {
+            Ok((services, people)) => {
+                take(
+                    keeper,
+                    services,
+                    people,
+                    "other containers have the label now",
+                );
+            }
+            Err(why) => stay(keeper, &why),
+        },
+        Ok(false) => {}
+        Err(why) => {
+            let text = format!(
+                "which containers there are can't be told, and those that were there are looked after: {why}"
+            );
+            voice::say(Level::Warning, &text);
+        }
     }
 }
 
@@ -121,7 +165,8 @@ fn take(keeper: &mut Keeper, services: Services, people: People, why: &str) {
     keeper.replace(services, people);
 }
 
-fn stay(why: &str) {
+fn stay(keeper: &mut Keeper, why: &str) {
+    keeper.stay();
     let text = format!("the services stay as they are, since they can't be read: {why}");
     voice::say(Level::Error, &text);
 }

@@ -30,6 +30,9 @@ pub struct Cli {
     /// Whether the answer may be held.
     #[command(flatten)]
     pub long_poll: LongPoll,
+    /// Where it goes, too.
+    #[command(flatten)]
+    pub output: OutputFile,
     /// How to check it.
     #[command(flatten)]
     pub options: Flags,
@@ -136,6 +139,15 @@ pub struct LongPoll {
     /// What HEALTHCHECK's --retries says: so many failures are told at once before one is held back
     #[arg(long, value_name = "N", default_value = "3", requires = "long_poll")]
     pub retries: String,
+}
+
+/// Where a report goes, too.
+#[derive(Debug, Default, Args)]
+pub struct OutputFile {
+    /// Write the report to this file in the format of --format, whole or not at all, and print it as text: for
+    /// the textfile collector of node_exporter
+    #[arg(long = "output", value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// The commands besides the bare one.

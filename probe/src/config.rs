@@ -46,7 +46,7 @@ pub fn run(args: &cli::Config, options: &Flags, start: &Start) -> Exit {
     };
     let unknown = unknown_variables(std::env::vars_os().map(|(name, _)| name));
     Exit::Done(match settings.format.value {
-        Format::Text => text(&settings, &unknown),
+        Format::Text | Format::Prometheus => text(&settings, &unknown),
         Format::Json => json(&settings, &unknown).to_string() + "\n",
     })
 }
@@ -62,6 +62,7 @@ fn settings_shown(settings: &Settings) -> Vec<(&'static str, String, String)> {
     let format = match settings.format.value {
         Format::Text => "text",
         Format::Json => "json",
+        Format::Prometheus => "prometheus",
     };
     let mut shown = vec![
         (

@@ -16,6 +16,7 @@
 //! | [`memory`] | what is remembered from one probe to the next |
 //! | [`watch`] | what wakes whoever waits for agents |
 //! | [`report`] | what is printed |
+//! | [`exposition`] | the format of metrics |
 
 pub mod answer;
 pub mod check;
@@ -23,6 +24,7 @@ pub mod child;
 pub mod confirm;
 pub mod duration;
 pub mod event_loop;
+pub mod exposition;
 pub mod fleet;
 pub mod grace;
 pub mod hold;

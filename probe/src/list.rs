@@ -3,19 +3,15 @@
 
 mod expected;
 mod json;
-mod rows;
 mod text;
 
-use ready_probe_sdk::clock;
 use ready_probe_sdk::connect::place::Place;
-use ready_probe_sdk::folder::Folder;
-use ready_probe_sdk::freshness::Observed;
-use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::Name;
 use ready_probe_sdk::store::{Failure, Seen, Store};
 
 use crate::cli;
 use crate::exit::Exit;
+use crate::instances::{self, ListRow, ListStanding};
 use crate::run;
 use crate::start::Start;
 use expected::Unmet;
@@ -24,7 +20,6 @@ use ready_probe::link::store::{self, LinkedStore};
 use ready_probe::newest::newest;
 use ready_probe::settings::{Flags, Format, Invalid, Origin, Settings};
 use ready_probe::time_limit::TimeLimit;
-use rows::{ListRow, ListStanding};
 
 /// How much of what others say is quoted.
 const MAX_QUOTE_CHARS: usize = 300;
@@ -75,7 +70,7 @@ pub fn run(args: &cli::List, options: &Flags, start: &Start) -> Exit {
         Ok(listing) => listing,
         Err(why) => return Exit::failed(settings.secrets.quote(&why, MAX_QUOTE_CHARS)),
     };
-    rows::sort(&mut listing.rows);
+    instances::sort(&mut listing.rows);
     listing.only_not_ready = args.not_ready;
     // While the store is away, nobody knows who else is ready.
     if listing.away.is_none() {
@@ -84,12 +79,19 @@ pub fn run(args: &cli::List, options: &Flags, start: &Start) -> Exit {
     let text = match settings.format.value {
         Format::Text => text::text(&listing, args.wide, &settings),
         Format::Json => json::json(&listing, &settings),
+        Format::Prometheus => return no_metrics(&settings),
     };
     if listing.away.is_none() && listing.unmet.is_empty() {
         Exit::Done(text)
     } else {
         Exit::Failed(text)
     }
+}
+
+/// What is to be listed is a report of nothing that was asked.
+fn no_metrics(settings: &Settings) -> Exit {
+    let why = "list has no metrics; a probe has them: ready-probe --format prometheus";
+    Invalid::new(&settings.format.origin, why).into()
 }
 
 fn names(origin: &'static str, typed: &[String]) -> Result<Vec<Name>, Invalid> {
@@ -102,14 +104,14 @@ fn list(names: &[Name], settings: &Settings, start: &Start) -> Result<Listing, S
     let folder = &settings.folder.value;
     let Some(place) = &settings.place else {
         return Ok(Listing {
-            rows: list_local(folder, names)?,
+            rows: instances::of_folder(folder, names)?,
             ..Listing::default()
         });
     };
     match list_remote(&place.value, names, settings, start) {
         Ok(listing) => Ok(listing),
         Err(why) => Ok(Listing {
-            rows: list_local(folder, names).map_err(|e| format!("{why}; {e}"))?,
+            rows: instances::of_folder(folder, names).map_err(|e| format!("{why}; {e}"))?,
             away: Some(why),
             ..Listing::default()
         }),
@@ -164,29 +166,6 @@ async fn read_all(
         seen.extend(store.read(some).await?);
     }
     Ok((agents, seen))
-}
-
-fn list_local(folder: &Folder, names: &[Name]) -> Result<Vec<ListRow>, String> {
-    let unreadable = |e| format!("the folder of signals can't be read: {e}");
-    let all = match names {
-        [] => folder.agents().map_err(unreadable)?,
-        names => names.to_vec(),
-    };
-    let epoch = Epoch::current();
-    let mut rows = Vec::new();
-    for agent in all {
-        let found = folder.read(&agent).map_err(unreadable)?;
-        let now_ms = clock::mono_ms();
-        rows.extend(found.believed.into_iter().map(|record| {
-            let observed = Observed {
-                epoch: &epoch,
-                process: record.process,
-                now_ms,
-            };
-            ListRow::local(agent.clone(), record.pid, record.signal, &observed)
-        }));
-    }
-    Ok(rows)
 }
 
 /// The place that was searched, for people.

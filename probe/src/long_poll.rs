@@ -11,6 +11,7 @@ mod standing;
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock::{self, millis};
@@ -23,6 +24,7 @@ use crate::cli::LongPoll;
 use crate::exit::Exit;
 use crate::run;
 use crate::start::Start;
+use crate::tell;
 use files::Files;
 use ready_probe::event_loop;
 use ready_probe::grace::Grace;
@@ -49,17 +51,22 @@ const LOOK_AROUND: Duration = Duration::from_secs(15);
 const RECENT_MS: u64 = 60_000;
 const MAX_RETRIES: u32 = 1_000;
 
-/// What was typed beside another command.
-pub fn refused() -> Exit {
-    Exit::Usage(
-        "ready-probe: --long-poll is an option of the health check alone, not of a command; see \
+/// An option that was typed beside another command.
+pub fn refused(option: &str) -> Exit {
+    Exit::Usage(format!(
+        "ready-probe: {option} is an option of the health check alone, not of a command; see \
          ready-probe --help\n"
-            .to_owned(),
-    )
+    ))
 }
 
 /// `ready-probe --long-poll DURATION [TARGET...]`
-pub fn run(targets: &[String], typed: &LongPoll, options: &Flags, start: &Start) -> Exit {
+pub fn run(
+    targets: &[String],
+    typed: &LongPoll,
+    file: Option<&Path>,
+    options: &Flags,
+    start: &Start,
+) -> Exit {
     let hold = match parse(typed) {
         Ok(hold) => hold,
         Err(invalid) => return invalid.into(),
@@ -84,6 +91,7 @@ pub fn run(targets: &[String], typed: &LongPoll, options: &Flags, start: &Start)
         settings: &settings,
         hold,
         files,
+        file,
     };
     held.run(options, start)
 }
@@ -117,6 +125,8 @@ struct Held<'a> {
     hold: Hold,
     /// What the settings were read from.
     files: Files,
+    /// Where the answer goes, too.
+    file: Option<&'a Path>,
 }
 
 /// How the last round has ended.
@@ -160,7 +170,10 @@ impl Held<'_> {
         // The hold may have left the deadline far away.
         start.end_by(start.elapsed() + self.settings.timeout.value);
         let class = Class::from(report.verdict);
-        let (exit, is_whole) = start.say(run::finish(&report, self.settings, start));
+        let (exit, is_whole) = match self.file {
+            None => start.say(tell::finish(&report, self.settings, start)),
+            Some(file) => tell::in_file(&report, self.settings, file, start),
+        };
         if let Some((me, begun)) = begun {
             let ending = if is_whole { ending } else { Ending::Doubtful };
             // Then the next one answers at once.

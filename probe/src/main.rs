@@ -6,12 +6,15 @@ mod deadline;
 mod exit;
 mod hung_settings;
 mod install;
+mod instances;
 mod list;
 mod long_poll;
 mod mark;
+mod metrics;
 mod run;
 mod run_command;
 mod start;
+mod tell;
 mod typed;
 mod verbose;
 mod wait;
@@ -28,16 +31,19 @@ fn main() -> ExitCode {
             command,
             targets,
             long_poll,
+            output,
             options,
         }) => match command {
             None if long_poll.long_poll.is_some() => {
-                long_poll::run(&targets.targets, &long_poll, &options, &start)
+                let file = output.file.as_deref();
+                long_poll::run(&targets.targets, &long_poll, file, &options, &start)
             }
-            None => run::probe(&targets.targets, &options, &start),
+            None => run::probe(&targets.targets, output.file.as_deref(), &options, &start),
             Some(command) => {
                 start.watch();
                 match command {
-                    _ if long_poll.long_poll.is_some() => long_poll::refused(),
+                    _ if long_poll.long_poll.is_some() => long_poll::refused("--long-poll"),
+                    _ if output.file.is_some() => long_poll::refused("--output"),
                     Command::Wait(args) => wait::run(&args, &options, &start),
                     Command::Mark(args) => mark::run(&args, &options, &start),
                     Command::Run(args) => run_command::run(&args, &options, &start),

@@ -1,6 +1,5 @@
 //! One probe from settings to exit, and what every command needs on that way.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,12 +9,13 @@ use ready_probe_sdk::trimmed_variable;
 
 use crate::exit::Exit;
 use crate::hung_settings::{self, Relayed, Task};
+use crate::metrics;
 use crate::start::Start;
+use crate::tell;
 use crate::verbose;
 use ready_probe::event_loop;
 use ready_probe::hung_mount;
 use ready_probe::probe::Probe;
-use ready_probe::report::limit::MAX_BYTES;
 use ready_probe::report::{Report, Row};
 use ready_probe::settings::env::Env;
 use ready_probe::settings::{
@@ -23,7 +23,7 @@ use ready_probe::settings::{
 };
 use ready_probe::target::Kind;
 use ready_probe::time_limit::{LATER, TimeLimit};
-use ready_probe::verdict::{self, Verdict};
+use ready_probe::verdict;
 
 /// A deadline that can't be missed by reading one agent's records.
 const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ impl From<Invalid> for Exit {
 }
 
 /// `ready-probe [TARGET...]`
-pub fn probe(targets: &[String], options: &Flags, start: &Start) -> Exit {
+pub fn probe(targets: &[String], file: Option<&Path>, options: &Flags, start: &Start) -> Exit {
     if let Err(exit) = relay_probe(options, start) {
         return exit;
     }
@@ -71,7 +71,10 @@ pub fn probe(targets: &[String], options: &Flags, start: &Start) -> Exit {
         },
     };
     let report = probe.judge(plan, answers);
-    finish(&report, &settings, start)
+    match file {
+        None => tell::finish(&report, &settings, start),
+        Some(file) => tell::in_file(&report, &settings, file, start).0,
+    }
 }
 
 /// Leaves a probe to a child, if the files that its settings are in may hang. The error is how it has ended then.
@@ -195,29 +198,11 @@ pub fn unanswered(why: &str, options: &Flags, start: &Start) -> Exit {
         notes: Vec::new(),
         epoch: Epoch::current().file_stem(),
     };
-    Exit::Failed(
-        if without_file::format(options, &Env::new(&lookup)) == Format::Json {
-            report.json(start.elapsed())
-        } else {
-            report.text()
-        },
-    )
-}
-
-/// What is printed of a report, and how the run ends.
-pub fn finish(report: &Report, settings: &Settings, start: &Start) -> Exit {
-    let healthy = report.verdict.is_healthy();
-    let text = match (settings.quiet.value, settings.format.value) {
-        (true, Format::Text | Format::Json) if healthy => String::new(),
-        (true, Format::Text) => report.first_line() + "\n",
-        (false, Format::Text) => coloured(report.text(), report.verdict),
-        (true | false, Format::Json) => report.json(start.elapsed()),
-    };
-    if healthy {
-        Exit::Done(text)
-    } else {
-        Exit::Failed(text)
-    }
+    Exit::Failed(match without_file::format(options, &Env::new(&lookup)) {
+        Format::Text => report.text(),
+        Format::Json => report.json(start.elapsed()),
+        Format::Prometheus => metrics::of_checks(&report, start),
+    })
 }
 
 /// Resolves the settings, and puts those in force that concern the whole run.
@@ -273,19 +258,4 @@ fn reads_one_record(settings: &Settings) -> bool {
         && !settings.verbose.value
         && settings.folder.origin == Origin::Default
         && settings.timeout.value >= QUICK_TIMEOUT
-}
-
-/// Colours the verdict where a person looks at it.
-fn coloured(text: String, verdict: Verdict) -> String {
-    if !std::io::stdout().is_terminal() || trimmed_variable::read("NO_COLOR").is_some() {
-        debug_assert!(text.len() <= MAX_BYTES);
-        return text;
-    }
-    let colour = match verdict {
-        Verdict::Healthy => 32,
-        Verdict::Degraded | Verdict::Starting => 33,
-        Verdict::Unhealthy => 31,
-    };
-    let word = verdict.word();
-    text.replacen(word, &format!("\u{1b}[{colour}m{word}\u{1b}[0m"), 1)
 }

@@ -85,6 +85,8 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+    /// For Prometheus.
+    Prometheus,
 }
 
 impl Settings {
@@ -268,8 +270,9 @@ fn format(text: &str) -> Result<Format, String> {
     match text {
         "text" => Ok(Format::Text),
         "json" => Ok(Format::Json),
+        "prometheus" => Ok(Format::Prometheus),
         _ => Err(format!(
-            "{} is no format; there are text and json",
+            "{} is no format; there are text, json and prometheus",
             shown(text)
         )),
     }

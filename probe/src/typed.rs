@@ -8,7 +8,7 @@ use clap::{FromArgMatches, Parser};
 use ready_probe::redact;
 use ready_probe::settings::Flags;
 
-use crate::cli::{self, Cli, LongPoll, Targets};
+use crate::cli::{self, Cli, LongPoll, OutputFile, Targets};
 use crate::exit::Exit;
 
 /// How long a message may be.
@@ -25,6 +25,7 @@ pub fn parse() -> Result<Cli, Exit> {
             command: None,
             targets: Targets { targets },
             long_poll: LongPoll::default(),
+            output: OutputFile::default(),
             options: Flags::default(),
         });
     }
@@ -110,7 +111,7 @@ mod tests {
             if let Some(targets) = only_targets(typed.iter().map(OsString::from)) {
                 let all = std::iter::once("ready-probe".to_owned()).chain(typed.clone());
                 let cli = Cli::try_parse_from(all).expect("clap takes them, too");
-                prop_assert!(cli.command.is_none() && cli.long_poll.long_poll.is_none());
+                prop_assert!(cli.command.is_none() && cli.long_poll.long_poll.is_none() && cli.output.file.is_none());
                 prop_assert_eq!(&cli.targets.targets, &targets);
                 prop_assert_eq!(format!("{:?}", cli.options), format!("{:?}", Flags::default()));
             }

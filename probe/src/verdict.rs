@@ -35,6 +35,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [
+        Self::Healthy,
+        Self::Degraded,
+        Self::Starting,
+        Self::Unhealthy,
+    ];
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {

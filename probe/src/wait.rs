@@ -20,6 +20,7 @@ use crate::cli;
 use crate::exit::Exit;
 use crate::run;
 use crate::start::Start;
+use crate::tell;
 use news::AgentNews;
 use ready_probe::event_loop;
 use ready_probe::probe::Probe;
@@ -59,14 +60,14 @@ pub fn run(args: &cli::Wait, options: &Flags, start: &Start) -> Exit {
     match waited {
         Ok(Waited::Interrupted(number)) => Exit::Signal(number),
         Ok(Waited::Healthy(report)) if args.command.is_empty() => {
-            run::finish(&report, &settings, start)
+            tell::finish(&report, &settings, start)
         }
         Ok(Waited::Healthy(_)) => replace_myself(&args.command),
         Ok(Waited::TimeIsUp(mut report)) => {
             report
                 .notes
                 .push(format!("gave up after {}", Span(millis(limit))));
-            run::finish(&report, &settings, start)
+            tell::finish(&report, &settings, start)
         }
         Err(why) => Exit::failed(why),
     }

@@ -64,7 +64,7 @@ fn an_invalid_argument_is_one_line_and_exit_64() {
         (
             &["--format", "yaml"],
             "--format (command line)",
-            "there are text and json",
+            "there are text, json and prometheus",
         ),
         (
             &["--config", "/no/such.toml"],
@@ -408,7 +408,7 @@ fn an_invalid_argument_is_one_line_and_exit_64() {
         (
             &["config", "--format", "xml"],
             "--format (command line)",
-            "there are text and json",
+            "there are text, json and prometheus",
         ),
     ];
     let container = Container::new();

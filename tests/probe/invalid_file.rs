@@ -20,7 +20,11 @@ fn an_invalid_file_is_one_line_with_its_path() {
         ("agent = \"\"", "agent (", "it names no agent"),
         ("agent = 5", "/", "a text or a list of texts"),
         ("dir = \"x\"", "dir (", "absolute path"),
-        ("format = \"xml\"", "format (", "there are text and json"),
+        (
+            "format = \"xml\"",
+            "format (",
+            "there are text, json and prometheus",
+        ),
         (
             "quiet = \"hUnTeR2\"",
             "/",

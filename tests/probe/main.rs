@@ -54,6 +54,7 @@ mod long_poll_untold;
 mod long_poll_wakes;
 mod mark;
 mod memory;
+mod metrics;
 mod names;
 mod nats;
 mod nats_auth;

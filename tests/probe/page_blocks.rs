@@ -9,7 +9,7 @@ use ready_probe_test_support::process::workspace_root;
 /// Each document, and its blocks of code: heading, language, how many, and which tests run them. Behind a dash
 /// stands why none does.
 type Blocks = &'static [(&'static str, &'static str, usize, &'static str)];
-const PAGES: [(&str, Blocks); 15] = [
+const PAGES: [(&str, Blocks); 16] = [
     (
         "README.md",
         &[
@@ -191,6 +191,19 @@ const PAGES: [(&str, Blocks); 15] = [
                 1,
                 "tests/podman/schema.rs",
             ),
+        ],
+    ),
+    (
+        "docs/monitoring.md",
+        &[
+            ("From the probe", "sh", 1, "tests/probe/metrics.rs"),
+            (
+                "From the probe",
+                "dockerfile",
+                1,
+                "- the command above, as the line of examples/Dockerfile",
+            ),
+            ("From the keeper", "sh", 1, "tests/keeper/metrics.rs"),
         ],
     ),
     (

@@ -226,6 +226,11 @@ impl Desk {
         tray.settle(delivery.number, fate, shown, wall_ms)
     }
 
+    /// How much was given up since this was asked last.
+    pub fn take_dropped(&mut self) -> u64 {
+        self.trays.values_mut().map(Tray::take_dropped).sum()
+    }
+
     /// Forgets what is for channels that are no more.
     pub fn keep_channels(&mut self, is_known: impl Fn(&str) -> bool) {
         self.trays.retain(|channel, _| is_known(channel));

@@ -35,6 +35,9 @@ pub struct Tray {
     queue: VecDeque<Queued>,
     next: u64,
     lost: u32,
+    /// The same, for whoever counts.
+    #[serde(skip)]
+    dropped: u64,
     shut: Option<Lull>,
 }
 
@@ -68,7 +71,7 @@ impl Tray {
         self.pending.push(item);
         if self.pending.len() > MAX_PENDING {
             self.pending.remove(0);
-            self.lost += 1;
+            self.give_up();
         }
     }
 
@@ -102,7 +105,7 @@ impl Tray {
         self.next += 1;
         if self.queue.len() > MAX_QUEUE {
             self.queue.pop_front();
-            self.lost += 1;
+            self.give_up();
         }
     }
 
@@ -177,9 +180,19 @@ impl Tray {
         Some((Level::Warning, said))
     }
 
+    /// How many were given up since this was asked last.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    fn give_up(&mut self) {
+        self.lost += 1;
+        self.dropped += 1;
+    }
+
     fn lose(&mut self, at: usize) {
         self.queue.remove(at);
-        self.lost += 1;
+        self.give_up();
     }
 
     /// In how long the next message may be made.

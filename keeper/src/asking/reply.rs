@@ -71,6 +71,7 @@ pub(super) fn all(
             (None, Some(sight)) => sight.barrier,
             (None, None) => Barrier::Open,
         },
+        took: checks.iter().filter_map(|(_, word)| word.took).max(),
     }
 }
 

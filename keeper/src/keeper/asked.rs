@@ -50,6 +50,7 @@ pub(super) struct Slot {
     begun_ms: u64,
     /// When its last answer came.
     asked_ms: Option<u64>,
+    heard_ms: Option<u64>,
     last: Option<Reply>,
     /// It is another than the one before.
     is_other: bool,
@@ -99,6 +100,7 @@ impl Slot {
             return None;
         }
         self.asked_ms = Some(now_ms);
+        self.heard_ms = Some(now_ms);
         let seen = reply.seen;
         self.unasked = match seen {
             Seen::CouldNotAsk => self.unasked.saturating_add(1),
@@ -132,6 +134,11 @@ impl Slot {
             Some(Seen::Bad(_) | Seen::CouldNotAsk) => false,
         };
         is_well && self.is_short
+    }
+
+    /// When its last answer came; none before.
+    pub(super) fn heard_ms(&self) -> Option<u64> {
+        self.heard_ms
     }
 
     /// Its last answer.

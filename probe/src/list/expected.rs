@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ready_probe_sdk::signal::Name;
 
-use super::rows::{ListRow, ListStanding};
+use crate::instances::{ListRow, ListStanding};
 
 /// The expected agents without a ready instance.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,8 +42,8 @@ impl Unmet {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::tests::{row, stalled};
     use super::*;
+    use crate::instances::tests::{row, stalled};
 
     #[test]
     fn expected_is_an_agent_with_an_instance_that_is_ready() {

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::rows::{ListRow, ListStanding, Summary};
 use super::text::state_age_ms;
 use super::{Listing, MAX_QUOTE_CHARS};
+use crate::instances::{ListRow, ListStanding, Summary};
 use ready_probe::redact::Secrets;
 use ready_probe::settings::Settings;
 use ready_probe_sdk::signal::Signal;

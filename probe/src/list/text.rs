@@ -6,8 +6,8 @@ use ready_probe_sdk::clock::{self, millis};
 use ready_probe_sdk::freshness::Span;
 use ready_probe_sdk::signal::Name;
 
-use super::rows::{ListRow, ListStanding, Summary};
 use super::{Listing, MAX_QUOTE_CHARS, place};
+use crate::instances::{ListRow, ListStanding, Summary};
 use ready_probe::settings::Settings;
 
 const HEAD: [&str; 6] = ["AGENT", "STATE", "FOR", "BEAT", "INSTANCE", "REASON"];

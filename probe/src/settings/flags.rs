@@ -31,7 +31,7 @@ pub struct Flags {
     /// The configuration file, by default /etc/ready-probe.toml if it exists [env: READY_CONFIG]
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<String>,
-    /// How to report: text or json [env: READY_FORMAT]
+    /// How to report: text, json, or prometheus, as its metrics [env: READY_FORMAT]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub format: Option<String>,
     /// Print nothing when healthy or degraded, and one line otherwise [env: READY_QUIET]

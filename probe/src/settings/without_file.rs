@@ -46,6 +46,7 @@ pub fn format(options: &Flags, env: &Env<'_>) -> Format {
     let in_env = || Some(env.variable("READY_FORMAT").ok()??.value);
     match options.format.clone().or_else(in_env).as_deref() {
         Some("json") => Format::Json,
+        Some("prometheus") => Format::Prometheus,
         Some(_) | None => Format::Text,
     }
 }

@@ -4,7 +4,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`process`] | running a program to its end, waiting with a deadline, ports, the probe's path |
-//! | [`servers`] | Redis, Valkey, nats-server, OpenSSL's and supervisord, each with its own port and directory |
+//! | [`servers`] | Redis, Valkey, nats-server, OpenSSL's, supervisord and Prometheus, each with its own port and directory |
 //! | [`operator`] | an operator of NATS and the credentials of a user |
 //! | [`tls`] | a certificate authority and what it signs; certificates that sign themselves |
 //! | [`hostile`] | listeners that are silent, drip, flood, reset or refuse |

@@ -1,4 +1,4 @@
-//! Redis, Valkey, nats-server, OpenSSL's and supervisord: the real ones, each with its own port and directory.
+//! Redis, Valkey, nats-server, OpenSSL's, supervisord and Prometheus: the real ones, each with its own port and directory.
 //!
 //! Owns finding the binaries, starting them until they answer, and ending them. Every server listens
 //! on 127.0.0.1 or a unix socket, keeps nothing on disk that outlives it, and is killed on drop by its own pid.
@@ -6,6 +6,7 @@
 mod daemon;
 mod nats;
 pub(crate) mod openssl;
+pub mod prometheus;
 mod redis;
 mod resp;
 mod supervisord;

@@ -1,7 +1,10 @@
-//! What is listed: one row an instance, the worst first, and the sum of all. Pure.
+//! Who publishes: one row an instance, the worst first, and the sum of all. Pure, but for reading this container's
+//! folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ready_probe_sdk::clock;
+use ready_probe_sdk::folder::Folder;
 use ready_probe_sdk::freshness::{self, Observed};
 use ready_probe_sdk::host::Epoch;
 use ready_probe_sdk::signal::{DecodeError, Name, Signal, State};
@@ -44,6 +47,17 @@ pub enum ListStanding {
 }
 
 impl ListStanding {
+    /// Each of them, the worst first.
+    pub const ALL: [Self; 7] = [
+        Self::Stale,
+        Self::Malformed,
+        Self::Stalled,
+        Self::NotReady,
+        Self::Stopping,
+        Self::Starting,
+        Self::Ready,
+    ];
+
     /// The word for it, for people.
     pub fn word(self) -> &'static str {
         match self {
@@ -97,7 +111,7 @@ impl ListRow {
     }
 
     /// A row of this container's folder.
-    pub fn local(
+    fn local(
         agent: Name,
         pid: u32,
         signal: Result<Signal, DecodeError>,
@@ -163,6 +177,30 @@ fn shares_clock(signal: &Signal, epoch: &Epoch) -> bool {
     signal.boot_id == epoch.boot_id && same_time
 }
 
+/// The instances of these agents, or of all, in this container's folder.
+pub fn of_folder(folder: &Folder, names: &[Name]) -> Result<Vec<ListRow>, String> {
+    let unreadable = |e| format!("the folder of signals can't be read: {e}");
+    let all = match names {
+        [] => folder.agents().map_err(unreadable)?,
+        names => names.to_vec(),
+    };
+    let epoch = Epoch::current();
+    let mut rows = Vec::new();
+    for agent in all {
+        let found = folder.read(&agent).map_err(unreadable)?;
+        let now_ms = clock::mono_ms();
+        rows.extend(found.believed.into_iter().map(|record| {
+            let observed = Observed {
+                epoch: &epoch,
+                process: record.process,
+                now_ms,
+            };
+            ListRow::local(agent.clone(), record.pid, record.signal, &observed)
+        }));
+    }
+    Ok(rows)
+}
+
 /// Sorts the worst to the front.
 pub fn sort(rows: &mut [ListRow]) {
     rows.sort_by(|a, b| a.place().cmp(&b.place()));
@@ -217,15 +255,10 @@ impl Summary {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub mod tests {
     use super::*;
 
-    pub(in crate::list) fn row(
-        agent: &str,
-        instance: &str,
-        state: &str,
-        reason: Option<&str>,
-    ) -> ListRow {
+    pub fn row(agent: &str, instance: &str, state: &str, reason: Option<&str>) -> ListRow {
         let record = serde_json::json!({
             "v": 1, "agent": agent, "instance": instance, "state": state, "reason": reason,
             "ttl_ms": 60_000,
@@ -239,7 +272,7 @@ pub(super) mod tests {
         })
     }
 
-    pub(in crate::list) fn stalled(agent: &str) -> ListRow {
+    pub fn stalled(agent: &str) -> ListRow {
         let reason = "stalled: no progress for 12s (limit 10s)";
         row(agent, "x", "not_ready", Some(reason))
     }

@@ -1,0 +1,83 @@
+//! What a keeper tells whoever wants metrics, and whether it does its work.
+
+use std::time::{Duration, Instant};
+
+use ready_probe_sdk::clock;
+
+use super::Keeper;
+use crate::account::Account;
+use crate::metrics::{self, Itself, Measured};
+
+/// What is counted for metrics alone.
+#[derive(Debug)]
+pub(super) struct Measures {
+    began_ms: u64,
+    rounds: u64,
+    took: Duration,
+    /// The file of services could be read when it was read last.
+    pub(super) is_read: bool,
+    /// What services have been through, as it was remembered last.
+    pub(super) accounts: Vec<Account>,
+}
+
+impl Measures {
+    pub(super) fn new(wall_ms: u64) -> Self {
+        Self {
+            began_ms: wall_ms,
+            rounds: 0,
+            took: Duration::ZERO,
+            is_read: true,
+            accounts: Vec::new(),
+        }
+    }
+
+    /// Counts a round that has begun then.
+    pub(super) fn count(&mut self, began: Instant) {
+        self.rounds += 1;
+        self.took += clock::instant().saturating_duration_since(began);
+    }
+}
+
+impl Keeper {
+    /// The services can't be read again, and stay as they are.
+    pub fn stay(&mut self) {
+        self.measures.is_read = false;
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> String {
+        let (now_ms, wall_ms) = (clock::mono_ms(), clock::wall_ms());
+        let of_each = self.services.iter().zip(&self.states).zip(&self.slots);
+        let of_each = of_each.zip(&self.measures.accounts);
+        let services: Vec<Measured<'_>> = of_each
+            .map(|(((service, state), slot), account)| Measured {
+                name: &service.name,
+                state,
+                account,
+                asked_ms: slot
+                    .heard_ms()
+                    .map(|heard| wall_ms.saturating_sub(now_ms.saturating_sub(heard))),
+                took: slot.last().and_then(|reply| reply.took),
+            })
+            .collect();
+        let itself = Itself {
+            began_ms: self.measures.began_ms,
+            rounds: (self.measures.rounds, self.measures.took),
+            alerts: self.alerts.counts(),
+            remembers: self.unkept.is_none(),
+            dry_run: self.manner.dry_run,
+            is_read: self.measures.is_read,
+        };
+        metrics::text(itself, &services)
+    }
+
+    /// Whether it does its work, and why not.
+    pub fn ready(&self) -> Result<String, String> {
+        match &self.unkept {
+            None => Ok("ready\n".to_owned()),
+            Some(why) => Err(format!(
+                "nothing is restarted, since it could not be remembered: {why}\n"
+            )),
+        }
+    }
+}
