@@ -204,6 +204,8 @@ impl Started {
 pub struct Restart {
     child: Child,
     output: PathBuf,
+    /// It asks an engine, and says in one line what came of it.
+    asks_engine: bool,
 }
 
 impl Restart {
@@ -216,9 +218,9 @@ impl Restart {
             .try_clone()
             .map_err(|e| format!("{}: {e}", output.display()))?;
         let mut recovery = recovery.clone();
-        let command = match &mut recovery {
-            Recovery::Command(script) => std::mem::take(&mut script.command),
-            Recovery::Container(_) => String::new(),
+        let (command, asks_engine) = match &mut recovery {
+            Recovery::Command(script) => (std::mem::take(&mut script.command), false),
+            Recovery::Container(_) => (String::new(), true),
         };
         let rest = serde_json::to_string(&(recovery, life)).map_err(|e| e.to_string())?;
         let mut child = myself(START);
@@ -236,6 +238,7 @@ impl Restart {
         Ok(Self {
             child,
             output: output.to_owned(),
+            asks_engine,
         })
     }
 
@@ -262,6 +265,10 @@ impl Restart {
     /// How it ended, for people, if it did not end well.
     pub fn trouble(&mut self) -> Option<String> {
         match self.child.try_wait() {
+            Ok(Some(status)) if !status.success() && self.asks_engine => {
+                let why = last_line(&self.output);
+                Some(format!("the engine has not restarted it: {why}"))
+            }
             Ok(Some(status)) if !status.success() => Some(format!(
                 "the command ended with {status}; what it said is in {}",
                 self.output.display()
@@ -294,6 +301,13 @@ fn reap(mut child: Child) {
     }
     // Without a thread it waits for the end of this process.
     let _ = std::thread::Builder::new().spawn(move || child.wait());
+}
+
+/// What this program has said last there.
+fn last_line(output: &Path) -> String {
+    let said = fs::read_to_string(output).unwrap_or_default();
+    let last = said.lines().last().unwrap_or("nothing is known of it");
+    last.trim_start_matches("ready-keeper: ").to_owned()
 }
 
 fn open(path: &Path) -> io::Result<File> {

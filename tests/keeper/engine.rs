@@ -2,14 +2,16 @@
 
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
 use ready_probe_test_support::http::{HttpServer, Request, Response};
-use ready_probe_test_support::process::{Guard, run_within, wait_until};
+use ready_probe_test_support::process::{Guard, Run, run_within, wait_until};
 use serde_json::{Value, json};
 
-use crate::host::Host;
+use crate::host::{Host, assert_says};
 
 const SOON: Duration = Duration::from_secs(40);
 const LOG: &str = "log";
@@ -120,11 +122,7 @@ fn survives(name: &str, socket: &std::path::Path) {
         !log.contains("Executing") && !log.contains("Health check failed"),
         "{name}: {log}"
     );
-    let posts = engine
-        .requests()
-        .into_iter()
-        .filter(|request| request.method != "GET");
-    assert_eq!(posts.count(), 0, "{name}");
+    assert_eq!(posts(&engine), 0, "{name}");
     assert_eq!(host.status("web")["services"][0]["state"], "healthy");
 }
 
@@ -227,40 +225,143 @@ fn an_engine_that_is_not_there_is_one_line_and_nothing_is_kept() {
     assert!(!host.path("state").exists());
 }
 
-/// An unhealthy container, of which the engine tells each time that it was started another time.
+/// A pass over an unhealthy container of this engine, whose second question about an id is that of whoever restarts it.
+fn pass_over(engine: &HttpServer) -> (Host, Run) {
+    let host = Host::new();
+    let text = format!(
+        "[keeper]\nengine = \"{}\"\n[[service]]\nname = \"web\"\ncontainer = \"web\"\nstartup = \"0s\"\nstartup_delay = \"0s\"\n",
+        engine.socket_path().display()
+    );
+    host.write("services.toml", &text);
+    let mut keeper = host.keeper(&["once"]);
+    let run = run_within(keeper.arg("--config").arg(host.path("services.toml")), SOON);
+    (host, run)
+}
+
+fn posts(engine: &HttpServer) -> usize {
+    let requests = engine.requests().into_iter();
+    requests.filter(|request| request.method == "POST").count()
+}
+
 #[test]
 fn what_somebody_else_has_started_meanwhile_is_not_restarted() {
-    let host = Host::new();
-    let count = std::sync::atomic::AtomicU32::new(0);
+    let count = AtomicU32::new(0);
     let engine = HttpServer::unix(move |request| {
         if request.path == "/_ping" {
             return Response::new(200);
         }
         let mut body = inspection("running", Some("unhealthy"));
-        // The second question about an id is that of whoever restarts it.
         if request.path.contains("4d8e0c1b2a3f") {
-            let n = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let n = count.fetch_add(1, Ordering::SeqCst);
             body["State"]["StartedAt"] = json!(format!("2026-11-28T05:00:0{n}Z"));
         }
         Response::new(200).body(body.to_string())
     });
+    let (_host, run) = pass_over(&engine);
+    assert_eq!((run.code(), posts(&engine)), (1, 0), "{run:?}");
+    assert_says(
+        &run,
+        "web: the engine has not restarted it: somebody else has started it meanwhile",
+    );
+}
+
+#[test]
+fn why_an_engine_restarts_nothing_is_said() {
+    let engine = HttpServer::unix(|request| match request.method.as_str() {
+        "POST" => Response::new(403).body("Forbidden by the proxy"),
+        _ if request.path == "/_ping" => Response::new(200),
+        _ => Response::new(200).body(inspection("running", Some("unhealthy")).to_string()),
+    });
+    let (_host, run) = pass_over(&engine);
+    assert_eq!((run.code(), posts(&engine)), (1, 1), "{run:?}");
+    assert_says(
+        &run,
+        "web: the engine has not restarted it: the engine says status 403 Forbidden: Forbidden by the proxy",
+    );
+}
+
+#[test]
+fn containers_with_the_label_come_and_go() {
+    let names = Arc::new(Mutex::new(Some(vec!["/web", "/web-2"])));
+    let engine = {
+        let names = Arc::clone(&names);
+        HttpServer::unix(move |request| {
+            let names = names.lock().unwrap();
+            let name = request.path.trim_start_matches("/containers");
+            let body = match (name, &*names) {
+                ("/_ping", _) => json!("OK"),
+                (name, None) if name.starts_with("/json?") => return Response::new(500),
+                (name, Some(names)) if name.starts_with("/json?") => {
+                    let one = |name: &&str| json!({"Names": [name]});
+                    Value::from_iter(names.iter().map(one))
+                }
+                (name, _) => {
+                    let mut body = inspection("running", Some("healthy"));
+                    body["Name"] = json!(name.trim_end_matches("/json"));
+                    body
+                }
+            };
+            Response::new(200).body(body.to_string())
+        })
+    };
+    let host = Host::new();
     point(&host, &engine.socket_path());
-    let mut keeper = host.keeper(&["once"]);
-    let text = format!(
-        "[keeper]\nengine = \"{}\"\n[[service]]\nname = \"web\"\ncontainer = \"web\"\nstartup = \"0s\"\nstartup_delay = \"0s\"\n",
-        host.path("engine.sock").display()
+    let _keeper = keeper(&host, "label = \"ready-keeper=true\"");
+    let services = || -> Vec<String> {
+        let kept: Value = serde_json::from_str(&host.read("state/state.json")).unwrap_or_default();
+        let accounts = kept["accounts"].as_object().into_iter().flatten();
+        // Whoever was asked within the last seconds.
+        let written = kept["written_ms"].as_u64().unwrap_or(0);
+        let is_asked = |account: &Value| account["seen_ms"].as_u64().unwrap_or(0) + 1_500 > written;
+        accounts
+            .filter(|(_, account)| is_asked(account))
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    let become_these = |wanted: &[&str]| {
+        wait_until(SOON, &format!("{wanted:?}"), || {
+            (services() == wanted).then_some(())
+        });
+    };
+    become_these(&["web", "web-2"]);
+    *names.lock().unwrap() = Some(vec!["/web-2", "/web-3"]);
+    become_these(&["web-2", "web-3"]);
+    // Where nobody knows, they are looked after as before.
+    *names.lock().unwrap() = None;
+    host.wait_for(
+        LOG,
+        "which containers there are can't be told, and those that were there are looked after",
     );
-    host.write("services.toml", &text);
-    let run = run_within(keeper.arg("--config").arg(host.path("services.toml")), SOON);
-    assert_eq!(run.code(), 1, "{run:?}");
-    let said = host.read("state/web.out");
-    assert!(
-        said.contains("somebody else has started it meanwhile"),
-        "{run:?}: {said}"
+    become_these(&["web-2", "web-3"]);
+    *names.lock().unwrap() = Some(vec![]);
+    wait_until(SOON, "them to be gone", || {
+        let told = host
+            .read(LOG)
+            .matches("other containers have the label now")
+            .count();
+        (told == 2).then_some(())
+    });
+    let asked = |part: &str| {
+        let requests = engine.requests().into_iter();
+        requests
+            .filter(|request| request.path.contains(part))
+            .count()
+    };
+    let listings = |more: usize| {
+        let wanted = asked("/json?") + more;
+        wait_until(SOON, "more lists", || {
+            (asked("/json?") >= wanted).then_some(())
+        });
+        asked("/web-")
+    };
+    // A question may have been under way.
+    assert_eq!(listings(1), listings(2));
+    let log = host.read(LOG);
+    assert_eq!(
+        log.matches("other containers have the label now").count(),
+        2,
+        "{log}"
     );
-    let posts = engine
-        .requests()
-        .into_iter()
-        .filter(|request| request.method == "POST");
-    assert_eq!(posts.count(), 0);
+    assert_eq!(log.matches("can't be told").count(), 1, "{log}");
+    assert_eq!(posts(&engine), 0);
 }
