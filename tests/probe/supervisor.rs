@@ -184,6 +184,9 @@ fn user_and_password_are_sent_and_never_printed() {
     );
     let supervisord = Supervisord::start(&server, &[RUNS]);
     let container = Container::new();
+    // Whether supervisord itself works can be told without them.
+    let run = container.ask(format!("http://127.0.0.1:{port}/#status=200-499"));
+    assert_said(&run, 0, "healthy: 1 check passes");
     for place in [
         format!("socket={}", supervisord.socket().display()),
         format!("inet=127.0.0.1:{port}"),
