@@ -197,7 +197,7 @@ fn of_processes(
     running: &Result<Running, String>,
 ) -> Word {
     let (outcome, found) = match running {
-        Ok(running) => running.ask(pattern, min),
+        Ok(running) => running.ask(pattern, min, check.question.restart),
         Err(why) => (Outcome::unknown(why.as_str()), Vec::new()),
     };
     let (outcome, asked) = if check.target.not {

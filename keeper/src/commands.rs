@@ -86,6 +86,11 @@ impl Commands {
         (false, trouble)
     }
 
+    /// The session of the one that runs.
+    pub fn session(&self, service: &str) -> Option<u32> {
+        Some(self.under_way.get(service)?.started()?.pid)
+    }
+
     /// The service works while its command runs: that is the service itself, and is left alone.
     pub fn settle(&mut self, service: &str) {
         if let Some(command) = self.under_way.remove(service) {

@@ -207,9 +207,14 @@ impl Keeper {
     }
 
     fn ask(&self, numbers: Vec<usize>) -> Ask {
-        let question = |&number: &usize| self.services.get(number);
-        let asked = numbers.iter().filter_map(question);
-        let questions: Vec<Question> = asked.map(|service| service.question.clone()).collect();
+        let question = |&number: &usize| {
+            let (service, state) = (self.services.get(number)?, self.states.get(number)?);
+            Some(Question {
+                restart: self.restart_script(service, state),
+                ..service.question.clone()
+            })
+        };
+        let questions = numbers.iter().filter_map(question).collect();
         Ask {
             generation: self.generation,
             numbers,

@@ -12,6 +12,7 @@ use ready_probe::outcome::Outcome;
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::{self, Stat};
 use regex_lite::Regex;
+use rustix::process::{Pid, getsid};
 
 use crate::machine::Instance;
 
@@ -65,8 +66,19 @@ enum Role {
     Candidate,
     /// It has another's command line in its own.
     Repeats,
-    /// It started this program: the service, or a script that looks after it.
+    /// A script that started this program, or that restarts the service; or the service itself.
     Doubtful,
+}
+
+/// Where a process comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It started this program.
+    Ours,
+    /// The restart command that runs has started it.
+    Restart,
+    /// Elsewhere.
+    Other,
 }
 
 impl Running {
@@ -88,9 +100,9 @@ impl Running {
         })
     }
 
-    /// Those that match and live.
-    pub fn matching(&self, pattern: &Pattern) -> Vec<Match> {
-        self.of_role(pattern, Role::Candidate)
+    /// Those that match and live, without scripts of the session `restart`.
+    pub fn matching(&self, pattern: &Pattern, restart: Option<u32>) -> Vec<Match> {
+        self.of_role(pattern, restart, Role::Candidate)
     }
 
     /// Whether this program was started by it.
@@ -98,10 +110,15 @@ impl Running {
         self.ancestors.contains(&pid)
     }
 
-    fn of_role(&self, pattern: &Pattern, wanted: Role) -> Vec<Match> {
+    fn of_role(&self, pattern: &Pattern, restart: Option<u32>, wanted: Role) -> Vec<Match> {
         let me = std::process::id();
+        let origin = |pid: u32| match restart {
+            _ if self.started_us(pid) => Origin::Ours,
+            Some(restart) if is_in_session(pid, restart) => Origin::Restart,
+            Some(_) | None => Origin::Other,
+        };
         let candidates = self.all.iter().filter(|(pid, argv)| {
-            pattern.is_in(&argv.join(" ")) && role(argv, self.started_us(*pid), pattern) == wanted
+            pattern.is_in(&argv.join(" ")) && role(argv, origin(*pid), pattern) == wanted
         });
         candidates
             .filter_map(|(pid, _)| {
@@ -118,27 +135,34 @@ impl Running {
             .collect()
     }
 
-    /// Whether so many match, and which they are.
-    pub fn ask(&self, pattern: &Pattern, min: usize) -> (Outcome, Vec<Match>) {
-        let matching = self.matching(pattern);
+    /// Whether so many match, and which they are. In the session `restart` the service is restarted.
+    pub fn ask(
+        &self,
+        pattern: &Pattern,
+        min: usize,
+        restart: Option<u32>,
+    ) -> (Outcome, Vec<Match>) {
+        let matching = self.matching(pattern, restart);
         let outcome = match matching.first() {
             Some(first) if min == 1 => Outcome::Pass(format!("process {}", first.pid)),
             Some(_) | None => judge(matching.len(), self.hidden, min),
         };
         let is_no = !outcome.passes();
         let doubtful = if is_no {
-            self.of_role(pattern, Role::Doubtful)
+            self.of_role(pattern, restart, Role::Doubtful)
         } else {
             Vec::new()
         };
         match doubtful.first() {
-            Some(one) => (
-                Outcome::unknown(format!(
-                    "no process matches but {}, a script that started ready-keeper",
-                    one.pid
-                )),
-                matching,
-            ),
+            Some(one) => {
+                let script = match self.started_us(one.pid) {
+                    true => "a script that started ready-keeper",
+                    false => "a script that restarts it",
+                };
+                let pid = one.pid;
+                let text = format!("no process matches but {pid}, {script}");
+                (Outcome::unknown(text), matching)
+            }
             None => (outcome, matching),
         }
     }
@@ -146,7 +170,7 @@ impl Running {
 
 /// Only of what started this program can be said that it repeats the command line of another by accident: cron's shell
 /// does, and whatever else has this program's arguments among its own.
-fn role(argv: &[String], started_us: bool, pattern: &Pattern) -> Role {
+fn role(argv: &[String], origin: Origin, pattern: &Pattern) -> Role {
     let Some(program) = argv.first() else {
         return Role::Repeats;
     };
@@ -156,14 +180,17 @@ fn role(argv: &[String], started_us: bool, pattern: &Pattern) -> Role {
     if is_wrapper && !pattern.is_in(program) {
         return Role::Repeats;
     }
-    if !started_us {
-        return Role::Candidate;
+    let is_shell = SHELLS.contains(&name.trim_start_matches('-'));
+    match origin {
+        Origin::Other => return Role::Candidate,
+        Origin::Restart if is_shell => return Role::Doubtful,
+        Origin::Restart => return Role::Candidate,
+        Origin::Ours => {}
     }
     let names_us = argv
         .iter()
         .skip(1)
         .any(|word| OURS.contains(&base_name(word)));
-    let is_shell = SHELLS.contains(&name.trim_start_matches('-'));
     let reads_text = argv.iter().skip(1).any(|word| word == "-c");
     match (names_us, is_shell, reads_text) {
         (true, false, _) if pattern.is_in(program) => Role::Candidate,
@@ -175,6 +202,11 @@ fn role(argv: &[String], started_us: bool, pattern: &Pattern) -> Role {
 
 fn base_name(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
+}
+
+fn is_in_session(pid: u32, session: u32) -> bool {
+    let raw = |pid: u32| i32::try_from(pid).ok().and_then(Pid::from_raw);
+    raw(pid).is_some_and(|pid| getsid(Some(pid)).ok() == raw(session))
 }
 
 /// The youngest of them that none of the others has started: workers come and go.
@@ -263,7 +295,20 @@ mod tests {
         ];
         for (line, started_us, pattern, want) in table {
             let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            assert_eq!(role(&argv, started_us, &part(pattern)), want, "{line}");
+            let origin = match started_us {
+                true => Origin::Ours,
+                false => Origin::Other,
+            };
+            assert_eq!(role(&argv, origin, &part(pattern)), want, "{line}");
+        }
+        for (line, want) in [
+            ("bash /opt/restart-minio.sh", Role::Doubtful),
+            ("minio server /data", Role::Candidate),
+            ("python3 minio.py", Role::Candidate),
+        ] {
+            let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let role = role(&argv, Origin::Restart, &part("minio"));
+            assert_eq!(role, want, "{line}");
         }
     }
 
@@ -274,8 +319,8 @@ mod tests {
             .spawn()
             .unwrap();
         let running = Running::look().unwrap();
-        let found = running.matching(&Pattern::Part("sleep 61.5".to_owned()));
-        let any = running.matching(&Pattern::Regex(Regex::new("").unwrap()));
+        let found = running.matching(&Pattern::Part("sleep 61.5".to_owned()), None);
+        let any = running.matching(&Pattern::Regex(Regex::new("").unwrap()), None);
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(found, []);

@@ -38,6 +38,8 @@ pub struct Question {
     pub always: bool,
     /// Whose life it is, where that is configured.
     pub of: Option<Whose>,
+    /// The session of its restart command, as long as a script in it need not be the service.
+    pub restart: Option<u32>,
     /// An agent that says `not_ready` is taken at its word.
     pub no_counts: bool,
     /// Within which time each has to be answered that has no time limit of its own.

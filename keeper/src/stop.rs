@@ -76,7 +76,7 @@ fn found(of: &Whose) -> Result<Vec<(u32, u64)>, String> {
     let running = Running::look()?;
     let found: Vec<(u32, u64)> = match of {
         Whose::Pattern(part) => {
-            let matching = running.matching(&Pattern::Part(part.clone()));
+            let matching = running.matching(&Pattern::Part(part.clone()), None);
             matching.iter().map(|one| (one.pid, one.start)).collect()
         }
         Whose::Pidfile(path) => file::process_of(path).into_iter().collect(),

@@ -7,7 +7,7 @@ use ready_probe_test_support::fuse::Fuse;
 use ready_probe_test_support::process::{Guard, Signal, free_port, wait_until};
 use serde_json::json;
 
-use crate::host::{Host, http};
+use crate::host::{Host, assert_says, http};
 
 const SOON: Duration = Duration::from_secs(40);
 const LOG: &str = "log";
@@ -104,4 +104,24 @@ fn a_service_that_leaves_the_file_in_mid_restart_and_comes_back_is_not_restarted
         "{log}"
     );
     assert!(!log.contains("Failed to recover"), "{log}");
+}
+
+#[test]
+fn a_script_that_restarts_a_service_is_not_taken_for_it() {
+    let host = Host::new();
+    let word = format!("worker-{}", std::process::id());
+    let script = host
+        .path(&format!("restart-{word}.sh"))
+        .display()
+        .to_string();
+    host.write(&format!("restart-{word}.sh"), "sleep 3; exit 1");
+    let check = json!({"type": "process", "process_name": word});
+    host.services(&[(
+        "svc",
+        json!({"health_check": check, "restart_cmd": format!("bash {script}")}),
+    )]);
+    let run = host.once();
+    assert_eq!(run.code(), 1, "{run:?}");
+    assert!(!run.stdout.contains("Successfully recovered"), "{run:?}");
+    assert_says(&run, "Failed to recover svc: no process matches");
 }

@@ -56,7 +56,7 @@ pub(super) fn all(
     });
     let process = checks.iter().find_map(|(_, word)| word.process);
     let process = match &question.of {
-        Some(of) => whose(of, running),
+        Some(of) => whose(of, question.restart, running),
         None => process,
     };
     let of_process = process.map(|(pid, start)| -> Instance { instance(pid, start) });
@@ -90,11 +90,11 @@ fn said(check: &Asking<'_>, word: &Word) -> Said {
 }
 
 /// The process that a restart would end.
-fn whose(of: &Whose, running: Option<&Running>) -> Option<(u32, u64)> {
+fn whose(of: &Whose, restart: Option<u32>, running: Option<&Running>) -> Option<(u32, u64)> {
     match of {
         Whose::Pidfile(path) => file::process_of(path).ok(),
         Whose::Pattern(part) => {
-            let matching = running?.matching(&Pattern::Part(part.clone()));
+            let matching = running?.matching(&Pattern::Part(part.clone()), restart);
             youngest(&matching).map(|Match { pid, start, .. }| (pid, start))
         }
     }

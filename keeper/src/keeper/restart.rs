@@ -1,5 +1,7 @@
 //! Restart commands: when they begin, whether they run, and whose ends are news.
 
+use ready_probe_sdk::clock;
+
 use super::Keeper;
 use super::asked::Slot;
 use crate::children::{Restart, Started, bound_output};
@@ -7,7 +9,11 @@ use crate::commands::{End, unended};
 use crate::machine::{Command, Hold, Marker, Now, Phase, State};
 use crate::memory::output_of;
 use crate::process_one;
+use crate::services::Service;
 use crate::voice::{self, Level};
+
+/// A command that takes longer is ended after a minute, unless its service works: it must be known by then.
+const SCRIPT_MS: u64 = 30_000;
 
 impl Keeper {
     /// Restarts a service. Its command begins when its process is remembered, so that there is never a second beside it.
@@ -119,6 +125,15 @@ impl Keeper {
         {
             voice::say(Level::Error, &unended(&service.name, process));
         }
+    }
+
+    /// The session of a restart command that has not run for long: what has the service's name in it may be a script that
+    /// starts it. One that stays is the service.
+    pub(super) fn restart_script(&self, service: &Service, state: &State) -> Option<u32> {
+        let began_ms = state.restarted_ms?;
+        let is_short = clock::mono_ms().saturating_sub(began_ms) < SCRIPT_MS;
+        let session = self.commands.session(&service.name);
+        session.filter(|_| is_short && state.phase == Phase::Restarting)
     }
 
     /// Whether one is being restarted.

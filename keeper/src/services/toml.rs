@@ -299,6 +299,7 @@ fn service<'a>(
         of: restart
             .as_ref()
             .and_then(|restart| Some(restart.script()?.stop.as_ref()?.of.clone())),
+        restart: None,
         no_counts: !on.is_empty(),
         timeout_ms: table.millis("timeout", LEAST)?.unwrap_or(TIMEOUT_MS),
     };
