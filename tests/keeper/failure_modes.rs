@@ -33,14 +33,15 @@ struct Stack {
 }
 
 impl Stack {
-    /// As the page has it, with other lines for the program, and other services.
-    fn start(program: &str, more: &str) -> Self {
+    /// As the page has it, with more lines for the program.
+    fn start(lines: &str) -> Self {
         let (host, port) = (Host::new(), free_port());
-        let command = format!("command={}\n{program}", host.program(port));
+        let command = format!("command={}\n{lines}", host.program(port));
         let supervisord = Supervisord::configure("", &[("web", &command)]);
-        Self::around(host, port, supervisord, more)
+        Self::around(host, port, supervisord, "")
     }
 
+    /// With other programs, and more services.
     fn around(host: Host, port: u16, supervisord: Supervisord, more: &str) -> Self {
         let path = |of: std::path::PathBuf| of.display().to_string();
         let socket = path(supervisord.socket());
@@ -196,7 +197,7 @@ fn processes(wanted: impl Fn(&[String]) -> bool) -> Vec<Pid> {
 
 #[test]
 fn a_server_that_crashes_is_started_again_by_supervisord_alone() {
-    let stack = Stack::start("startsecs=0", "");
+    let stack = Stack::start("startsecs=0");
     stack.outage("a program crashes, and supervisord starts it again", || {
         stack.host.signal(stack.port, Signal::KILL);
     });
@@ -238,7 +239,7 @@ fn a_server_that_supervisord_has_given_up_is_started_again() {
 
 #[test]
 fn a_server_that_hangs_is_started_again() {
-    let stack = Stack::start("stopwaitsecs=2", "");
+    let stack = Stack::start("stopwaitsecs=2");
     stack.outage("a program hangs", || {
         stack.host.signal(stack.port, Signal::STOP);
     });
@@ -252,7 +253,7 @@ fn a_server_that_hangs_is_started_again() {
 
 #[test]
 fn a_supervisord_that_is_killed_comes_back_without_what_it_has_left() {
-    let stack = Stack::start("", "");
+    let stack = Stack::start("");
     let old = stack.pid();
     stack.outage("supervisord is killed", || {
         kill_process(old, Signal::KILL).unwrap();
@@ -268,7 +269,7 @@ fn a_supervisord_that_is_killed_comes_back_without_what_it_has_left() {
 
 #[test]
 fn a_supervisord_that_hangs_is_ended_with_its_programs_and_comes_back() {
-    let stack = Stack::start("", "");
+    let stack = Stack::start("");
     let old = stack.pid();
     // Its programs work on meanwhile.
     stack.outage("supervisord hangs", || {
@@ -299,14 +300,13 @@ fn what_a_supervisord_has_left_is_told_where_nobody_ends_it() {
         ),
     )
     .unwrap();
-    for pid in processes(|line| {
-        line.iter().any(|word| word == "run") && line.contains(&"supervisord".to_owned())
-    }) {
-        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if line.contains(&stack.supervisord.path("").display().to_string()) {
-            // It may have ended with another one.
-            let _ = kill_process(pid, Signal::KILL);
-        }
+    let folder = stack.supervisord.path("").display().to_string();
+    let is_run = |line: &[String]| {
+        line.contains(&"run".to_owned()) && line.iter().any(|word| word.contains(&folder))
+    };
+    for pid in processes(is_run) {
+        // It may have ended with another one.
+        let _ = kill_process(pid, Signal::KILL);
     }
     kill_process(stack.pid(), Signal::KILL).unwrap();
     stack.wait_for_recovery("supervisord");
