@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs every test in three lanes beside each other: those of Docker, those of the SDKs and of Podman, which wait
-most of the time, and all others. `make test` calls it when everything that they need has been built and installed.
+"""Runs every test in four lanes beside each other: those of Docker that build images for minutes; those of Docker that
+wait for health checks, and those of the keeper; those of the SDKs and of Podman; and all others. `make test` calls it when everything that they need has been built and installed.
 
 A test that fails is run again alone; CONTRIBUTING.md says what is made of that. The output of everything is kept
 in target/test-logs.
@@ -25,8 +25,11 @@ PYTHON = str(ROOT / "target/python-venv/bin/python")
 CARGO_TEST = [os.environ.get("CARGO", "cargo"), "test", "--locked", "--workspace", "--all-features"]
 # Tests of containers; those of what all tests stand on need Docker in part.
 DOCKER, PODMAN, SUPPORT = "tests/docker/main.rs", "tests/podman/main.rs", "tests/support/src/lib.rs"
+KEEPER = "tests/keeper/main.rs"
+# Tests of Docker that build images, by the module that they are in.
+IMAGES = "images::"
 # On two cores. Tests of containers mostly wait for health checks, and give way to those that are timed.
-CONTAINER_THREADS, THREADS, WORKERS = 5, 3, 4
+CONTAINER_THREADS, IMAGE_THREADS, THREADS, WORKERS = 5, 3, 3, 4
 CONTAINER_NICE = 5
 BUILD_S, LANES_S = 1800.0, 1800.0
 
@@ -44,10 +47,19 @@ def build_and_run(children: Children) -> bool:
     docker, podman, support = (
         [of_containers(suite) for suite in programs if suite.title == title] for title in (DOCKER, PODMAN, SUPPORT)
     )
+    images = [replace(suite, title=f"{DOCKER}, images", threads=IMAGE_THREADS, which=(IMAGES,)) for suite in docker]
+    docker = [replace(suite, which=("--skip", IMAGES)) for suite in docker]
     others = [without_containers(suite) for suite in programs if suite.title not in (DOCKER, PODMAN)]
     of_sdk = [suite for suite in others if suite.title.startswith("sdk/")]
-    others = [suite for suite in others if suite not in of_sdk]
-    account = run_all(children, [docker, [*of_sdk, of_python(), *support, *podman], [*others, *rest()]], LANES_S)
+    of_keeper = [suite for suite in others if suite.title == KEEPER]
+    others = [suite for suite in others if suite not in of_sdk + of_keeper]
+    lanes = [
+        images,
+        [*docker, *support, *of_keeper],
+        [*of_sdk, of_python(), *podman],
+        [*others, *rest()],
+    ]
+    account = run_all(children, lanes, LANES_S)
     print("\n" + report(account), flush=True)
     return account.good
 

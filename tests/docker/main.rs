@@ -12,18 +12,13 @@
 //! | [`names`] | are host names found whatever `/etc/nsswitch.conf` says? |
 //! | [`commands`] | `mark` by `docker exec`, `wait` as process 1, `process:` and `exec:` |
 //! | [`operations`] | does Docker do what docs/operations.md says of it? |
-//! | [`packaging`] | is what `Dockerfile.probe` builds the probe? |
-//! | [`install`] | does every way into an image that `docs/install.md` names end in a health check? |
 //! | [`peers`] | do others see an agent, wait for it, and follow what it says? |
-//! | [`compose`] | does the fleet of `examples/compose.yml` come up in order? |
-//! | [`python`] | do the agents of `examples/python` do in containers what they say? |
+//! | [`images`] | do the ways in which readers build images end in what they are for? |
 //! | [`run_command`] | is a program under `ready-probe run` healthy when it says so, and ended with its container? |
-//! | [`old_glibc`] | does the wheel run on the glibc of Debian 11? |
 //! | [`keeper`] | are the services of `examples/keeper` brought back, and its container where they can't be? |
 //! | [`recipes`] | do the other recipes of the documents do what they are for? |
 //! | [`recipes_others_images`] | and those for images that are somebody else's? |
 //! | [`recipes_keeper`] | and that for `ready-keeper` over an engine? |
-//! | [`recipes_python`] | and those for Celery and frozen programs? |
 //! | [`containers`] | does `container:` say what a real engine says, and ask it for no more than it may? |
 //! | [`keeper_containers`] | does `ready-keeper` restart containers that are unhealthy by themselves, and no others? |
 //! | [`readme`] | is what the README shows at its top true? |
@@ -37,31 +32,26 @@
 )]
 
 mod commands;
-mod compose;
 mod confined;
 mod containers;
 mod events;
 mod fixture;
 mod grace;
 mod held;
-mod install;
+mod images;
 mod keeper;
 mod keeper_containers;
 mod lifecycle;
 mod long_poll;
 mod names;
-mod old_glibc;
 mod operations;
-mod packaging;
 mod peers;
 mod probes;
-mod python;
 mod readme;
 mod recipe_fixture;
 mod recipes;
 mod recipes_keeper;
 mod recipes_others_images;
-mod recipes_python;
 mod restart;
 mod run_command;
 mod users;

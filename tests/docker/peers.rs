@@ -1,67 +1,10 @@
 //! Agents that others can see: announced in a store, waited for, taken back, succeeded.
 
-use std::path::PathBuf;
-
 use ready_probe_test_support::docker::{Container, Engine, Network, RunOptions};
-use ready_probe_test_support::process::{wait_until, workspace_root};
+use ready_probe_test_support::process::wait_until;
 use serde_json::Value;
 
-use crate::compose::build;
 use crate::fixture::{LIMIT, Probes, agent, says, tell};
-
-fn example() -> PathBuf {
-    workspace_root().join("examples/peers.yml")
-}
-
-#[test]
-fn agents_wait_for_their_peers_and_follow_what_these_say() {
-    let engine = Engine::shared();
-    let fleet = build(engine, &example(), "peers");
-    fleet.up();
-    for service in ["redis", "memory-system", "translator"] {
-        fleet.service(service).wait_health("healthy", LIMIT);
-    }
-    let (memory, translator) = (fleet.service("memory-system"), fleet.service("translator"));
-    let waited = translator.logs();
-    assert!(
-        waited.contains("waiting: unhealthy: dependency peer:memory-system: "),
-        "{waited}"
-    );
-    let output = translator.health().log.last().unwrap().output.clone();
-    for target in ["agent:translator", "peer:memory-system"] {
-        assert!(output.contains(&format!(" pass     {target} ")), "{output}");
-    }
-    let listed = memory.exec(&["/ready-probe", "list"]);
-    let rows: Vec<&str> = listed.stdout.lines().collect();
-    assert_eq!(rows.len(), 4, "{listed:?}");
-    assert_eq!(rows[0], "2 agents: 2 ready");
-    assert!(rows[2].starts_with("memory-system  ready "), "{listed:?}");
-    assert!(rows[3].starts_with("translator     ready "), "{listed:?}");
-
-    let ask = || translator.exec(&["/ready-probe"]);
-    tell(&memory, "reload new weights");
-    wait_until(LIMIT, "the peer's word to be heard", || {
-        let asked = ask();
-        let said = "unhealthy: dependency peer:memory-system: not_ready: new weights";
-        (asked.code() == 1 && asked.stdout.starts_with(said)).then_some(())
-    });
-    tell(&memory, "resume");
-    wait_until(LIMIT, "the peer to be ready again", || {
-        (ask().code() == 0).then_some(())
-    });
-    // The store comes back empty, and the beats bring the signals back.
-    fleet.service("redis").restart();
-    wait_until(LIMIT, "both to be announced again", || {
-        let listed = memory.exec(&["/ready-probe", "list"]);
-        listed
-            .stdout
-            .starts_with("2 agents: 2 ready\n")
-            .then_some(())
-    });
-    wait_until(LIMIT, "nothing to be wrong any more", || {
-        ask().stdout.starts_with("healthy: ").then_some(())
-    });
-}
 
 /// A store, and containers that announce there under one host name: it proves nothing.
 fn announcing(name: &str, network: &Network) -> Container {

@@ -138,7 +138,7 @@ fn named_agents_are_missed_when_they_never_came_up() {
     assert_said(
         &ask("present,absent"),
         1,
-        "starting: agent absent: no signal published",
+        "starting: agent absent: no signal published; others have: present",
     );
     agent.mark_not_ready("no").unwrap();
     assert_said(
@@ -149,13 +149,41 @@ fn named_agents_are_missed_when_they_never_came_up() {
     assert_said(
         &container.run(["--agent", "absent"]),
         1,
-        "starting: agent absent: no signal published",
+        "starting: agent absent: no signal published; others have: present",
     );
     assert_said(
         &container.run(["agent:absent"]),
         1,
-        "starting: agent absent: no signal published",
+        "starting: agent absent: no signal published; others have: present",
     );
+}
+
+#[test]
+fn whoever_looks_for_a_misspelt_name_is_told_who_is_there() {
+    let container = Container::new();
+    let said = |others: &str| {
+        let reason = "starting: agent translater: no signal published";
+        assert_said(
+            &container.ask("agent:translater"),
+            1,
+            &format!("{reason}{others}"),
+        );
+    };
+    said("");
+    let mut agents = Vec::new();
+    for (name, others) in [
+        ("translator", "; others have: translator"),
+        ("asr", "; others have: asr, translator"),
+        ("tts", "; others have: asr, translator, tts"),
+        ("vad", "; others have: asr, translator, tts and more"),
+        ("mt", "; others have: asr, mt, translator and more"),
+    ] {
+        agents.push(agent(&container, name).register().unwrap());
+        said(others);
+    }
+    // Whoever has left is no help.
+    drop(agents);
+    said("");
 }
 
 #[test]

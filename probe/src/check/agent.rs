@@ -14,12 +14,37 @@ use crate::redact::Secrets;
 
 /// How much is said of an agent, what it says itself included.
 const MAX_TEXT_CHARS: usize = 400;
+/// How many agents are named instead of the one that is missing.
+const MAX_OTHERS: usize = 3;
 
-/// Asks the folder of signals.
+/// Asks the folder of signals for the agent of that name.
 pub fn ask(folder: &Folder, epoch: &Epoch, secrets: &Secrets, name: &Name, min: usize) -> Outcome {
     match folder.read(name) {
+        Ok(found) if found.believed.is_empty() => judge_found(&found, epoch, secrets, min)
+            .with_text(|text| text + &others(folder, epoch, name)),
         Ok(found) => judge_found(&found, epoch, secrets, min),
         Err(e) => unreadable(&e),
+    }
+}
+
+/// Who has published in this life of the container, for whoever looks for a name that has not: it may be misspelt.
+fn others(folder: &Folder, epoch: &Epoch, missing: &Name) -> String {
+    let names = folder.agents().unwrap_or_default();
+    let has_published = |name: &&Name| {
+        let found = folder.read(name).unwrap_or_default();
+        *name != missing && !found.believed.iter().all(|r| is_other_epoch(r, epoch))
+    };
+    // One more than is named, to know that there are more.
+    let published: Vec<&str> = names
+        .iter()
+        .filter(has_published)
+        .take(MAX_OTHERS + 1)
+        .map(Name::as_str)
+        .collect();
+    match published.split_at_checked(MAX_OTHERS) {
+        Some((named, [_, ..])) => format!("; others have: {} and more", named.join(", ")),
+        _ if published.is_empty() => String::new(),
+        _ => format!("; others have: {}", published.join(", ")),
     }
 }
 

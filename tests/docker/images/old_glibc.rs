@@ -7,8 +7,8 @@ use ready_probe_test_support::{
     process::{wait_until, workspace_root},
 };
 
+use super::python::wheel;
 use crate::fixture::LIMIT;
-use crate::python::wheel;
 
 /// What `make setup` has packed.
 fn image() -> &'static str {

@@ -5,6 +5,7 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::Path,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -17,11 +18,28 @@ use ready_probe_test_support::{
 };
 use tempfile::TempDir;
 
+use super::python;
 use crate::fixture::{LIMIT, agent_image, debian_image};
-use crate::packaging::probe_image;
-use crate::python;
 
 const PAGE: &str = "docs/install.md";
+
+/// An image like that of `Dockerfile.probe`, which packaging.rs builds from source, but of dist/ready-probe.
+fn probe_image() -> &'static str {
+    static IMAGE: OnceLock<()> = OnceLock::new();
+    let tag = "ready-probe-test/probe-of-dist";
+    IMAGE.get_or_init(|| {
+        let built = fs::read_to_string(workspace_root().join("Dockerfile.probe")).unwrap();
+        let (_, last_stage) = built.rsplit_once("\nFROM ").unwrap();
+        let from = "--from=build /src/dist/ready-probe ";
+        assert!(last_stage.contains(from), "{last_stage}");
+        let dockerfile = format!("FROM {}", last_stage.replace(from, "ready-probe "));
+        let context = folder(&[(&probe_binary(), "ready-probe")]);
+        let path = context.path().join("Dockerfile");
+        fs::write(&path, dockerfile).unwrap();
+        Engine::shared().build(tag, context.path(), &path, &[]);
+    });
+    tag
+}
 
 /// The `nth` block of that language below `heading`, with some of its words replaced by others.
 #[track_caller]
@@ -87,7 +105,6 @@ fn an_image_is_made_over_the_file_in_dist() {
 
 #[test]
 fn a_dockerfile_copies_the_probe_from_its_image() {
-    // As packaging.rs has built it.
     let build = recipe("Copy it from an image", "sh", 0, &[]);
     assert_eq!(
         build,

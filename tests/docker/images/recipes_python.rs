@@ -8,8 +8,8 @@ use ready_probe_test_support::{
     process::{run_within, workspace_root},
 };
 
+use super::python;
 use crate::fixture::{LIMIT, debian_image};
-use crate::python;
 use crate::recipe_fixture::{INTERVAL, assert_healthy, build, folder, redis};
 
 #[test]
