@@ -61,11 +61,14 @@ impl Host {
     }
 
     /// The command that starts the server, as people write it: in the background, with its output somewhere. It ends
-    /// once the server listens, however long that takes here.
+    /// once the server listens, however long that takes here, or the test is over.
     pub fn server(&self, port: u16) -> String {
+        let dir = self.dir.path().display();
         let pid = self.path(&format!("pid.{port}")).display().to_string();
         let foreground = self.foreground(port);
-        format!("rm -f {pid}; {foreground} & until [ -s {pid} ]; do sleep 0.02; done")
+        format!(
+            "rm -f {pid}; {foreground} & until [ -s {pid} ] || [ ! -d {dir} ]; do sleep 0.02; done"
+        )
     }
 
     /// The same in the foreground.

@@ -42,7 +42,7 @@ pub async fn ask_each(
         .iter()
         .any(|target| target.asks(|kind| matches!(kind, Kind::Exec(_))));
     // Dropped once the answers are there, or nobody waits for them any longer.
-    let _reaper = commands.then(|| Reaper::begin(context.supervises));
+    let _reaper = commands.then(|| Reaper::begin(context.supervises, limit.at));
     let rests = Rests::default();
     let numbered = async |number, target: &Target| {
         let kept = context.kept.map(|kept| kept.of(&target.redacted));

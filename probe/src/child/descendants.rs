@@ -1,15 +1,19 @@
 //! What our commands have left: who they are, down to the last grandchild, their killing and their reaping.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ready_probe_sdk::{clock, host};
+use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, kill_process};
 
-use super::{MARK, POLL_LAST, pid_of};
+use super::{MARK, POLL_FIRST, POLL_LAST, pid_of};
 
 /// How long what our commands have left may take to end, after the deadline.
-const REAP_MS: u64 = 20;
+const REAP: Duration = Duration::from_millis(20);
+/// And before it, if it has been killed: on a busy machine that takes effect late, and whoever we leave it to may
+/// never reap it.
+const REAP_EARLY: Duration = Duration::from_millis(500);
 /// How many rounds it takes at least, however late it is: the first one may miss what starts meanwhile.
 const MIN_ROUNDS: u32 = 3;
 
@@ -23,14 +27,17 @@ pub struct Reaper {
     before: Vec<u32>,
     /// Somebody else in this process reaps what ends.
     supervised: bool,
+    /// By when there is to be an answer.
+    deadline: Instant,
 }
 
 impl Reaper {
     /// Notes which children are there before the first command is started.
-    pub fn begin(supervised: bool) -> Self {
+    pub fn begin(supervised: bool, deadline: Instant) -> Self {
         Self {
             before: children(std::process::id()),
             supervised,
+            deadline,
         }
     }
 
@@ -59,24 +66,32 @@ impl Reaper {
 
 impl Drop for Reaper {
     fn drop(&mut self) {
-        let until_ms = clock::mono_ms() + REAP_MS;
+        let now = clock::instant();
+        let at_once = now + REAP;
+        let in_time = at_once.max(self.deadline.min(now + REAP_EARLY));
         for round in 1_u32.. {
             if !self.supervised {
                 reap_zombies(&self.before);
             }
             let left = self.left();
-            for pid in left.iter().copied().filter_map(pid_of) {
-                // It ends by itself meanwhile, or belongs to another user: counted below.
-                let _ = kill_process(pid, Signal::KILL);
-            }
             if left.is_empty() {
                 return;
             }
-            if round >= MIN_ROUNDS && clock::mono_ms() >= until_ms {
+            let mut all_die = true;
+            for pid in left.iter().copied().filter_map(pid_of) {
+                // It ends by itself meanwhile, or belongs to another user: counted below.
+                all_die &= kill_process(pid, Signal::KILL) != Err(Errno::PERM);
+            }
+            let now = clock::instant();
+            if round >= MIN_ROUNDS && now >= if all_die { in_time } else { at_once } {
                 tracing::warn!(left = left.len(), "processes of exec: could not be ended");
                 return;
             }
-            std::thread::yield_now();
+            if now < at_once {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(POLL_FIRST);
+            }
         }
     }
 }
