@@ -28,7 +28,8 @@ DOCKER, PODMAN, SUPPORT = "tests/docker/main.rs", "tests/podman/main.rs", "tests
 KEEPER = "tests/keeper/main.rs"
 # Tests of Docker that build images, by the module that they are in.
 IMAGES = "images::"
-# On two cores. Tests of containers mostly wait for health checks, and give way to those that are timed.
+# On two cores. Tests of containers mostly wait for health checks, and give way to those that are timed; those of the
+# keeper wait as well.
 CONTAINER_THREADS, IMAGE_THREADS, THREADS, WORKERS = 5, 3, 3, 4
 CONTAINER_NICE = 5
 BUILD_S, LANES_S = 1800.0, 1800.0
@@ -51,8 +52,9 @@ def build_and_run(children: Children) -> bool:
     docker = [replace(suite, which=("--skip", IMAGES)) for suite in docker]
     others = [without_containers(suite) for suite in programs if suite.title not in (DOCKER, PODMAN)]
     of_sdk = [suite for suite in others if suite.title.startswith("sdk/")]
-    of_keeper = [suite for suite in others if suite.title == KEEPER]
-    others = [suite for suite in others if suite not in of_sdk + of_keeper]
+    others = [suite for suite in others if suite not in of_sdk]
+    of_keeper = [replace(suite, threads=CONTAINER_THREADS) for suite in others if suite.title == KEEPER]
+    others = [suite for suite in others if suite.title != KEEPER]
     lanes = [
         images,
         [*docker, *support, *of_keeper],
