@@ -246,6 +246,19 @@ fn what_a_person_or_the_engine_has_in_hand_is_left_alone() {
     keeper.assert_asked_no_more_than_it_may();
     let told = keeper.told().join("\n");
     assert!(told.contains("ended") && told.contains("ghost"), "{told}");
+    let bodies = keeper
+        .ntfy
+        .messages()
+        .iter()
+        .map(Value::to_string)
+        .collect::<String>();
+    for said in [
+        format!("View logs: docker logs --tail 50 {}", name_of(&ended)),
+        format!("Restart command: docker restart {}", name_of(&ended)),
+        "its container has ended, which somebody may have meant".to_owned(),
+    ] {
+        assert!(bodies.contains(&said), "{said}: {bodies}");
+    }
     for quiet in ["paused", "stopped", "crashes", "healthy", "opted"] {
         assert!(!told.contains(quiet), "{told}");
     }
