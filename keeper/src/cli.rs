@@ -89,12 +89,12 @@ pub struct Alert {
     pub container: Option<String>,
 }
 
-/// Options of `config`: those of `once`, and how it is printed.
+/// Options of `config`: those of `run`, and how it is printed.
 #[derive(Debug, Args)]
 pub struct ConfigOptions {
     /// What would be done.
     #[command(flatten)]
-    pub keep: Keep,
+    pub run: RunOptions,
     /// text or json
     #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     pub format: Format,

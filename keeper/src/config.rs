@@ -55,9 +55,9 @@ struct Shown {
 
 /// Prints it.
 pub fn run(options: &cli::ConfigOptions, typed: &Typed) -> Result<u8, Refusal> {
-    let file = options.keep.file()?;
-    let services = Source::read(file)?.services_of_any(options.keep.container.as_deref())?;
-    let output_of = |name: &str| memory::output_of(&options.keep.state.dir, name);
+    let file = options.run.keep.file()?;
+    let services = Source::read(file)?.services_of_any(options.run.keep.container.as_deref())?;
+    let output_of = |name: &str| memory::output_of(&options.run.keep.state.dir, name);
     let people = people::find(&services, output_of, &|name| std::env::var_os(name))?;
     let notes = services.notes.iter().chain(&people.notes);
     let shown = Shown {
@@ -109,13 +109,15 @@ fn own_rows(
     file: &Path,
     services: &Services,
 ) -> Vec<Setting> {
-    let keep = &options.keep;
+    let keep = &options.run.keep;
     let typed_or = |option: &'static str, name: &str| match typed.has(option) {
         true => Origin::Flag(option),
         false => origin(file, &services.places, name),
     };
     let container = services.container.as_deref().unwrap_or(NONE);
     let dry_run = keep.dry_run || services.dry_run;
+    let listen = options.run.metrics_listen;
+    let listen = listen.map_or(NONE.to_owned(), |at| at.to_string());
     let engine = services.engine.as_ref().map(|engine| {
         let origin = match origin(file, &services.places, "engine") {
             Origin::Default if std::env::var_os(DOCKER_HOST).is_some_and(|at| !at.is_empty()) => {
@@ -139,6 +141,7 @@ fn own_rows(
             &dry_run.to_string(),
             typed_or("--dry-run", "dry_run"),
         ),
+        row("metrics_listen", &listen, typed_or("--metrics-listen", "")),
     ];
     all.extend(engine);
     all

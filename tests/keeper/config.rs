@@ -71,7 +71,13 @@ fn each_setting_is_told_with_its_origin_and_no_secret() {
     let text = ask(
         &host,
         "services.toml",
-        &["--dry-run", "--state", "/var/lib/other"],
+        &[
+            "--dry-run",
+            "--state",
+            "/var/lib/other",
+            "--metrics-listen",
+            "9464",
+        ],
     );
     assert_eq!((text.code(), text.stderr.as_str()), (0, ""), "{text:?}");
     let want = "\
@@ -80,6 +86,7 @@ state /var/lib/other --state (command line)
 manual_stop /var/run/manual-stop default
 container here line 3 (services.toml)
 dry_run true --dry-run (command line)
+metrics_listen 127.0.0.1:9464 --metrics-listen (command line)
 service api
 own http://***@localhost:8080/health?*** line 17 (services.toml)
 dependency tcp://db:5432 line 17 (services.toml)
