@@ -110,7 +110,7 @@ debian-packages:
 	@missing=""; \
 	for pair in redis-server:redis-server nats-server:nats-server nginx:nginx-light dockerd:docker.io docker:docker.io \
 		docker-compose:docker-compose iptables:iptables unshare:util-linux cc:gcc openssl:openssl \
-		debootstrap:debootstrap prometheus:prometheus prometheus-node-exporter:prometheus-node-exporter zsh:zsh fish:fish podman:podman catatonit:catatonit \
+		debootstrap:debootstrap prometheus:prometheus prometheus-node-exporter:prometheus-node-exporter zsh:zsh fish:fish podman:podman catatonit:catatonit strace:strace \
 		/usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \

@@ -293,7 +293,7 @@ def print_crashes(title: str, found: Sequence[Crash]) -> None:
 
 
 def measure_all(keeper: Keeper, args: argparse.Namespace) -> list[Limit]:
-    limits = []
+    limits = [at_most("size", Path(keeper.binary).stat().st_size / MB, 5.5, " MB")]
     with healthy_server() as port, bystander(keeper) as processes:
         servers = [f"http://127.0.0.1:{port}/health", f"tcp://127.0.0.1:{port}"]
         file = twenty(keeper, "twenty.toml", [*servers, *processes])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -67,15 +68,14 @@ def show_keeper(probe: str, keeper: str, agent: str, environment: dict[str, str]
     print("\nready-keeper looks after one service: the agent, with the command that starts it. The log of ready-keeper:")
     services = folder / "services.toml"
     # A text in JSON is one in TOML.
-    command = json.dumps(f"{agent} & echo $! > {folder}/pid")
+    command = json.dumps(f"{shlex.quote(agent)} & echo $! > {shlex.quote(f'{folder}/pid')}")
     services.write_text(
         f'[[service]]\nname = "translator"\ncheck = ["agent:translator"]\nrestart = {command}\nstartup = "0s"\n'
     )
     services.chmod(0o600)
     log = (folder / "log").open("w")
-    process = subprocess.Popen(
-        [keeper, "run", "--config", services, "--state", folder / "state"], env=environment, stdout=log, stderr=log
-    )
+    options = ["--config", services, "--state", folder / "state", "--manual-stop", folder / "stopped"]
+    process = subprocess.Popen([keeper, "run", *options], env=environment, stdout=log, stderr=log)
     try:
         for phrase in ("Health check failed", "Executing restart command", "Successfully recovered"):
             say(folder / "log", phrase)
