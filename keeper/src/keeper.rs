@@ -338,6 +338,9 @@ impl Keeper {
             } else if is_stopped(before.phase) && is_loop {
                 slot.hurry();
             }
+            if before.phase == Phase::Restarting {
+                slot.begin_anew();
+            }
             let name = &service.name;
             if after.works() {
                 back.push(number);

@@ -114,7 +114,7 @@ fn a_script_that_restarts_a_service_is_not_taken_for_it() {
         .path(&format!("restart-{word}.sh"))
         .display()
         .to_string();
-    host.write(&format!("restart-{word}.sh"), "sleep 3; exit 1");
+    host.write(&format!("restart-{word}.sh"), "sleep 5; exit 1");
     let check = json!({"type": "process", "process_name": word});
     host.services(&[(
         "svc",

@@ -116,6 +116,11 @@ impl Slot {
         self.is_void = self.is_asked;
     }
 
+    /// That it could not be asked so far says nothing of what comes: its restart command has ended.
+    pub(super) fn begin_anew(&mut self) {
+        self.unasked = 0;
+    }
+
     /// It has to be asked again, whatever the schedule says; after the answer that is still to come, if there is one.
     pub(super) fn hurry(&mut self) {
         self.hurries = true;
