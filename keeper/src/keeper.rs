@@ -126,14 +126,13 @@ impl Keeper {
         } else {
             self.alerts.tell_to(people.channels, people.subjects);
         }
-        self.measures.is_read = true;
         self.take(services, kept, now());
         self.keep_or_say();
     }
 
     fn take(&mut self, services: Services, mut kept: Kept, now: Now) {
         self.generation += 1;
-        self.services = services.all;
+        let before = std::mem::replace(&mut self.services, services.all);
         self.order = services.order;
         let named = |service: &Service| service.name.clone();
         let names: Vec<String> = self.services.iter().map(named).collect();
@@ -152,7 +151,7 @@ impl Keeper {
         self.accounts = names.iter().map(account).collect();
         let slot = |service: &Service| Slot::of(&service.question);
         self.slots = self.services.iter().map(slot).collect();
-        self.measures.accounts.clone_from(&self.accounts);
+        self.measures.take(&before, &names, &self.accounts);
         kept.forget_old(now.wall_ms);
         self.others = kept;
     }

@@ -89,9 +89,13 @@ async fn go_on(
                         Ok(((services, people), read)) => {
                             source = read;
                             discovery.want(services.engine.clone());
+                            keeper.has_read(true);
                             take(keeper, services, people, "the services are read again");
                         }
-                        Err(why) => stay(keeper, &why),
+                        Err(why) => {
+                            keeper.has_read(false);
+                            stay(&why);
+                        }
                     }
                     break None;
                 }
@@ -139,7 +143,7 @@ fn relist(
                     "other containers have the label now",
                 );
             }
-            Err(why) => stay(keeper, &why),
+            Err(why) => stay(&why),
         },
         Ok(false) => {}
         Err(why) => {
@@ -165,8 +169,7 @@ fn take(keeper: &mut Keeper, services: Services, people: People, why: &str) {
     keeper.replace(services, people);
 }
 
-fn stay(keeper: &mut Keeper, why: &str) {
-    keeper.stay();
+fn stay(why: &str) {
     let text = format!("the services stay as they are, since they can't be read: {why}");
     voice::say(Level::Error, &text);
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ready_probe_test_support::hostile::{Behaviour, Hostile};
 use ready_probe_test_support::http::{HttpServer, Request, Response};
-use ready_probe_test_support::process::{Guard, Run, run_within, wait_until};
+use ready_probe_test_support::process::{Guard, Run, Signal, free_port, run_within, wait_until};
+use ready_probe_test_support::servers::prometheus::http_get;
 use serde_json::{Value, json};
 
 use crate::host::{Host, assert_says};
@@ -39,6 +40,10 @@ fn inspection(status: &str, health: Option<&str>) -> Value {
 
 /// A keeper of one container, whose engine is behind a path that a test can point elsewhere.
 fn keeper(host: &Host, keys: &str) -> Guard {
+    keeper_with(host, keys, &[])
+}
+
+fn keeper_with(host: &Host, keys: &str, args: &[&str]) -> Guard {
     let text = format!(
         "[keeper]\ninterval = \"1s\"\nengine = \"unix://{}\"\n[[service]]\n{keys}\ntimeout = \"500ms\"\nstartup = \"1s\"\nhung_after = \"1s\"\nrestart_exited = true\n",
         host.path("engine.sock").display()
@@ -51,6 +56,7 @@ fn keeper(host: &Host, keys: &str) -> Guard {
         .arg(host.path("services.toml"))
         .arg("--manual-stop")
         .arg(host.path("stopped"))
+        .args(args)
         .stdout(log.try_clone().unwrap())
         .stderr(log);
     Guard::spawn(&mut command)
@@ -306,7 +312,13 @@ fn containers_with_the_label_come_and_go() {
     };
     let host = Host::new();
     point(&host, &engine.socket_path());
-    let _keeper = keeper(&host, "label = \"ready-keeper=true\"");
+    let at = free_port().to_string();
+    let args = ["--metrics-listen", &at];
+    let mut keeper = keeper_with(&host, "label = \"ready-keeper=true\"", &args);
+    let is_unread = || {
+        let (_, metrics) = http_get(at.parse().unwrap(), "/metrics").unwrap();
+        metrics.contains("\nready_keeper_services_file_readable{} 0\n")
+    };
     let services = || -> Vec<String> {
         let kept: Value = serde_json::from_str(&host.read("state/state.json")).unwrap_or_default();
         let accounts = kept["accounts"].as_object().into_iter().flatten();
@@ -324,8 +336,14 @@ fn containers_with_the_label_come_and_go() {
         });
     };
     become_these(&["web", "web-2"]);
+    host.wait_for(LOG, "Health check passed for web-2");
+    // Other containers make no file readable.
+    host.write("services.toml", "[");
+    keeper.signal(Signal::HUP);
+    wait_until(SOON, "the file to be read", || is_unread().then_some(()));
     *names.lock().unwrap() = Some(vec!["/web-2", "/web-3"]);
     become_these(&["web-2", "web-3"]);
+    assert!(is_unread());
     // Where nobody knows, they are looked after as before.
     *names.lock().unwrap() = None;
     host.wait_for(

@@ -251,6 +251,25 @@ fn whether_it_can_remember_is_told() {
         "{why:?}"
     );
     assert!(writable() < 0.5);
+    // Meanwhile what is counted stands still, also when the file is read again: it would fall with the next keeper.
+    let of_unasked = |name: &str| {
+        value(
+            &metrics(at),
+            &format!("ready_keeper_service_{name}{{service=\"unasked\"}}"),
+        )
+    };
+    let asked = "check_timestamp_seconds";
+    let count = || {
+        let sample = r#"ready_keeper_service_checks_total{service="unasked",outcome="unknown"}"#;
+        value(&metrics(at), sample)
+    };
+    let (counted, since) = (count(), of_unasked(asked));
+    wait_until(SOON, "more answers", || {
+        (of_unasked(asked) > since + 1.5).then_some(())
+    });
+    keeper.signal(Signal::HUP);
+    host.wait_for(LOG, "the services are read again");
+    assert!((count() - counted).abs() < 0.5);
     fs::rename(host.path("moved"), &state).unwrap();
     wait_until(SOON, "it to be ready again", || {
         http_get(at, "/readyz").filter(|ready| *ready == (200, "ready\n".to_owned()))

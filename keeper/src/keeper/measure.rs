@@ -1,5 +1,6 @@
 //! What a keeper tells whoever wants metrics, and whether it does its work.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ready_probe_sdk::clock;
@@ -7,6 +8,7 @@ use ready_probe_sdk::clock;
 use super::Keeper;
 use crate::account::Account;
 use crate::metrics::{self, Itself, Measured};
+use crate::services::Service;
 
 /// What is counted for metrics alone.
 #[derive(Debug)]
@@ -31,6 +33,18 @@ impl Measures {
         }
     }
 
+    /// There are other services. Those that were there before stay as they were remembered last: that may be impossible now.
+    pub(super) fn take(&mut self, before: &[Service], names: &[String], accounts: &[Account]) {
+        let before = before.iter().map(|service| &service.name);
+        let mut remembered: BTreeMap<_, _> = before.zip(self.accounts.drain(..)).collect();
+        let of_each = names.iter().zip(accounts).map(|(name, account)| {
+            let remembered = remembered.remove(name);
+            remembered.unwrap_or_else(|| account.clone())
+        });
+        let of_each = of_each.collect();
+        self.accounts = of_each;
+    }
+
     /// Counts a round that has begun then.
     pub(super) fn count(&mut self, began: Instant) {
         self.rounds += 1;
@@ -39,9 +53,9 @@ impl Measures {
 }
 
 impl Keeper {
-    /// The services can't be read again, and stay as they are.
-    pub fn stay(&mut self) {
-        self.measures.is_read = false;
+    /// The file of services was read again, or could not be.
+    pub fn has_read(&mut self, is_read: bool) {
+        self.measures.is_read = is_read;
     }
 
     /// Its metrics.
