@@ -231,7 +231,10 @@ fn of_engine(check: &Asking<'_>, answer: Option<Answer>, context: Context<'_>) -
         Kind::Http(_) | Kind::Redis(_) | Kind::Nats(_) => (Asked::Server, None),
         Kind::Connect(_) => (Asked::Door, None),
         // Whoever says FATAL or EXITED knows.
-        Kind::Supervisor(_) => (Asked::Process, supervisor::process_of(&answer.outcome)),
+        Kind::Supervisor(supervisor) => {
+            let process = supervisor::process_of(supervisor, &answer.outcome);
+            (Asked::Process, process)
+        }
         Kind::Process { .. } => (Asked::Process, None),
         Kind::Pid(path) => (Asked::Process, file::process_of(path).ok()),
         Kind::Exec(_) => (Asked::Command, None),

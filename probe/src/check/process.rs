@@ -121,6 +121,12 @@ fn base_name(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
 }
 
+/// Whether a process is this program, which an interpreter may run: by one of these names among its arguments.
+pub fn is_called(pid: u32, names: &[&str]) -> bool {
+    let is_named = |argument: &String| names.contains(&base_name(argument));
+    command_line(pid).is_ok_and(|argv| argv.iter().any(is_named))
+}
+
 fn command_line(pid: u32) -> io::Result<Vec<String>> {
     let argv = arguments(&format!("/proc/{pid}/cmdline"))?;
     let has_lost_main_thread =

@@ -4,9 +4,9 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
-use ready_probe_sdk::host::Process;
+use ready_probe_sdk::host;
 
-use super::after_colon;
+use super::{after_colon, process};
 use crate::link::http::ask_once;
 use crate::outcome::Outcome;
 use crate::redact::Secrets;
@@ -18,14 +18,21 @@ const MAX_QUOTE_CHARS: usize = 200;
 const BAD_NAME: &str = "10";
 /// What it says of a program that runs.
 const OF_PROCESS: &str = "process ";
+/// What it is called, as a program and as a module of Python.
+const SUPERVISORD: [&str; 2] = ["supervisord", "supervisor.supervisord"];
 
 /// Whose process it has told, and its start, if that process is here and lives.
-pub fn process_of(told: &Outcome) -> Option<(u32, u64)> {
+///
+/// A supervisord elsewhere tells a number of its own PID namespace, which is another process here. An address does not
+/// rule that out, since containers share sockets and networks; that a supervisord here is its parent does.
+pub fn process_of(target: &SupervisorTarget, told: &Outcome) -> Option<(u32, u64)> {
     let pid = match told {
         Outcome::Pass(note) => note.strip_prefix(OF_PROCESS)?.parse().ok()?,
         Outcome::Blemished(_) | Outcome::Fail(_) | Outcome::Unknown(_) => return None,
     };
-    Some((pid, Process::of(pid).start()?))
+    let stat = host::stat_of(pid)?;
+    (target.at.is_loopback() && process::is_called(stat.ppid, &SUPERVISORD))
+        .then_some((pid, stat.start))
 }
 
 /// `supervisor:`
@@ -130,7 +137,47 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use ready_probe_sdk::connect::Endpoint;
+
     use super::*;
+
+    #[test]
+    fn a_number_is_a_process_of_ours_only_below_a_supervisord_that_is_here() {
+        let at = |host: &str| SupervisorTarget {
+            program: "web".to_owned(),
+            at: Endpoint::Tcp {
+                host: host.to_owned(),
+                port: 9001,
+            },
+            authorization: None,
+        };
+        let (here, elsewhere) = (at("127.0.0.1"), at("web-1"));
+        for (name, is_supervisord) in [("/usr/bin/supervisord", true), ("not-supervisord", false)] {
+            let mut shell = Command::new("/bin/sh");
+            shell.arg0(name).args(["-c", "sleep 60 & echo $!; wait; :"]);
+            let mut parent = shell.stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            let mut stdout = BufReader::new(parent.stdout.take().unwrap());
+            stdout.read_line(&mut line).unwrap();
+            let pid: u32 = line.trim().parse().unwrap();
+            let told = Outcome::Pass(format!("process {pid}"));
+            let found = process_of(&here, &told);
+            let of_another = process_of(&elsewhere, &told);
+            let untold = process_of(&here, &Outcome::pass());
+            let started = host::stat_of(pid).unwrap().start;
+            for pid in [pid, parent.id()] {
+                let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            parent.wait().unwrap();
+            assert_eq!(found, is_supervisord.then_some((pid, started)), "{name}");
+            assert_eq!((of_another, untold), (None, None));
+        }
+    }
 
     /// As xmlrpc.client writes it for supervisord.
     fn told(members: &[(&str, &str)]) -> String {
