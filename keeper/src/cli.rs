@@ -35,7 +35,8 @@ const AFTER: &str = "\
 Exit status: 0 done; of once: every service works, or was stopped by a person, or another keeper is at work; 1 of once: one
 does not work or could not be asked, or another pass is stuck, of status: one is failed or held, of restart: it is paused, of
 resume: a marker still stops it; 64 wrong usage; 75 another keeper is at work with the same folder, or an order has not been
-taken yet; 78 the file of services or the folder for its state can't be used, or it is process 1, and nothing was restarted.
+taken yet; 78 nothing was restarted: the file of services, the folder for its state, the port for metrics or
+the engine of its containers can't be used, give_up = \"exit\" is refused, or it is process 1.
 
 docs/keeper.md tells when a service is restarted, and when it is not.";
 
@@ -67,7 +68,7 @@ pub enum Verb {
     /// Print what would be looked after and how, and where each setting came from
     #[command(after_help = "Example: ready-keeper config --config /etc/services.toml")]
     Config(ConfigOptions),
-    /// Sends one message to every channel that a service names, and says what came of it
+    /// Send one message to every channel that a service names, and say what came of it
     #[command(
         after_help = "Exit status: 0 all were delivered; 1 one was not; 78 there is no channel, or its settings can't be used."
     )]
@@ -77,7 +78,7 @@ pub enum Verb {
 /// Options of `alert`.
 #[derive(Debug, Args)]
 pub struct Alert {
-    /// Sends a message that says that nothing has happened
+    /// Send a message that says that nothing has happened
     #[arg(long, required = true)]
     pub test: bool,
     /// The file of services: JSON, or settings in TOML

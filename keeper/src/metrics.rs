@@ -79,7 +79,7 @@ fn of_itself(metrics: &mut Exposition, itself: Itself) {
     let gauges = [
         (
             "start_timestamp_seconds",
-            "When it began, since 1970.",
+            "When ready-keeper started, in seconds since 1970.",
             seconds(itself.began_ms),
         ),
         (
@@ -149,7 +149,7 @@ fn of_services(metrics: &mut Exposition, services: &[Measured<'_>]) {
         services,
         (
             "service_state_timestamp_seconds",
-            "Since when it does, since 1970.",
+            "When the service entered this state, in seconds since 1970.",
         ),
         |service| Some(seconds(service.account.since_ms)),
     );
@@ -164,7 +164,7 @@ fn of_services(metrics: &mut Exposition, services: &[Measured<'_>]) {
         services,
         (
             "service_check_timestamp_seconds",
-            "When it was asked last, since 1970.",
+            "When it was asked last, in seconds since 1970.",
         ),
         |service| service.asked_ms.map(seconds),
     );
