@@ -8,11 +8,12 @@
 use std::cell::OnceCell;
 use std::io;
 use std::process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use ready_probe::settings::Format;
 use ready_probe_sdk::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -37,7 +38,7 @@ struct Watched {
     at_ms: AtomicU64,
     status: AtomicU8,
     decided: AtomicBool,
-    json: AtomicBool,
+    format: OnceLock<Format>,
     /// How long it gets once more if the whole process has stood still beyond its deadline; 0 for none.
     resumed_ms: AtomicU64,
 }
@@ -50,7 +51,7 @@ impl Deadline {
                 at_ms: AtomicU64::new(in_future(timeout)),
                 status: AtomicU8::new(1),
                 decided: AtomicBool::new(false),
-                json: AtomicBool::new(false),
+                format: OnceLock::new(),
                 resumed_ms: AtomicU64::new(0),
             }),
             watcher: OnceCell::new(),
@@ -85,9 +86,9 @@ impl Deadline {
         self.watched.resumed_ms.store(timeout_ms, Ordering::Release);
     }
 
-    /// If anything is said, it is JSON.
-    pub fn speak_json(&self) {
-        self.watched.json.store(true, Ordering::Release);
+    /// If anything is said, it is in this format; what was set first counts.
+    pub fn speak(&self, format: Format) {
+        let _ = self.watched.format.set(format);
     }
 
     /// The answer is known: the process ends with this status, however long it takes to say it.
@@ -130,13 +131,14 @@ impl Watched {
 
     /// Says why, if stdout takes it at once.
     fn say(&self) {
-        let line = if self.json.load(Ordering::Acquire) {
-            format!(
+        let line = match self.format.get() {
+            Some(Format::Json) => format!(
                 "{{\"verdict\":\"unhealthy\",\"reason\":\"{REASON}\",\"schema\":1,\"epoch\":\"\",\
                  \"elapsed_ms\":0,\"checks\":[]}}\n"
-            )
-        } else {
-            format!("unhealthy: {REASON}\n")
+            ),
+            // A comment: whoever reads metrics has none.
+            Some(Format::Prometheus) => format!("# unhealthy: {REASON}\n"),
+            Some(Format::Text) | None => format!("unhealthy: {REASON}\n"),
         };
         if is_heard_at_once() {
             // Nobody is left to be told when it fails.

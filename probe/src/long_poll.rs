@@ -71,7 +71,7 @@ pub fn run(
         Ok(hold) => hold,
         Err(invalid) => return invalid.into(),
     };
-    if let Err(exit) = run::relay_probe(options, start) {
+    if let Err(exit) = run::relay_probe(file, options, start) {
         return exit;
     }
     start.watch();
@@ -141,7 +141,7 @@ impl Held<'_> {
     fn run(self, options: &Flags, start: &Start) -> Exit {
         let event_loop = match event_loop::start() {
             Ok(event_loop) => event_loop,
-            Err(cause) => return run::unanswered(&cause, options, start),
+            Err(cause) => return run::unanswered(&cause, self.file, options, start),
         };
         let key = key(self.settings, self.hold);
         let mounts = start.far_mounts();

@@ -21,18 +21,18 @@ const OUTCOMES: [&str; 3] = ["pass", "fail", "unknown"];
 type Standings = BTreeMap<Name, Vec<ListRow>>;
 
 /// All metrics of a probe.
-pub fn of(report: &Report, settings: &Settings, start: &Start) -> String {
-    now(report, &agents(report, settings, start), start)
+pub fn of(report: &Report, settings: &Settings, took: Duration, start: &Start) -> String {
+    now(report, &agents(report, settings, start), took)
 }
 
 /// The same where nobody knows what the settings are.
-pub fn of_checks(report: &Report, start: &Start) -> String {
-    now(report, &Standings::new(), start)
+pub fn of_checks(report: &Report, took: Duration) -> String {
+    now(report, &Standings::new(), took)
 }
 
-fn now(report: &Report, agents: &Standings, start: &Start) -> String {
+fn now(report: &Report, agents: &Standings, took: Duration) -> String {
     let now = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-    write(report, agents, &host::name(), now, start.elapsed())
+    write(report, agents, &host::name(), now, took)
 }
 
 /// Looks once more how the agents stand. Where that may hang, the checks alone tell.
@@ -57,14 +57,14 @@ fn write(report: &Report, agents: &Standings, host: &str, now: Duration, took: D
     let mut metrics = Exposition::new("ready_probe_", &[("host", host)]);
     metrics.gauge("info", "The version of ready-probe.");
     metrics.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    metrics.gauge("timestamp_seconds", "When it answered, since 1970.");
+    metrics.gauge(
+        "timestamp_seconds",
+        "When it answered, in seconds since 1970.",
+    );
     metrics.sample(&[], seconds(now));
     metrics.gauge("duration_seconds", "How long it took to answer.");
     metrics.sample(&[], took.as_secs_f64());
-    metrics.gauge(
-        "verdict",
-        "What it says of the container: 1 for the state that holds.",
-    );
+    metrics.gauge("verdict", "The probe's verdict: 1 for the one that holds.");
     metrics.states(&[], &Verdict::ALL.map(Verdict::word), report.verdict.word());
     let checks = labelled(report);
     if !checks.is_empty() {
@@ -102,7 +102,7 @@ fn write(report: &Report, agents: &Standings, host: &str, now: Duration, took: D
         if number == 0 {
             metrics.gauge(
                 "agent_beat_timestamp_seconds",
-                "When the last beat of an agent came, since 1970.",
+                "When the last beat of an agent came, in seconds since 1970.",
             );
         }
         let beat = now.saturating_sub(Duration::from_millis(age_ms));

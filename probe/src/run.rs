@@ -41,7 +41,7 @@ impl From<Invalid> for Exit {
 
 /// `ready-probe [TARGET...]`
 pub fn probe(targets: &[String], file: Option<&Path>, options: &Flags, start: &Start) -> Exit {
-    if let Err(exit) = relay_probe(options, start) {
+    if let Err(exit) = relay_probe(file, options, start) {
         return exit;
     }
     let settings = match resolve(options, targets, start) {
@@ -78,11 +78,15 @@ pub fn probe(targets: &[String], file: Option<&Path>, options: &Flags, start: &S
 }
 
 /// Leaves a probe to a child, if the files that its settings are in may hang. The error is how it has ended then.
-pub fn relay_probe(options: &Flags, start: &Start) -> Result<(), Exit> {
+pub fn relay_probe(file: Option<&Path>, options: &Flags, start: &Start) -> Result<(), Exit> {
+    if file.is_some() {
+        // What is printed beside a file is text.
+        start.speak(Format::Text);
+    }
     match relay(Task::Whole, options, start) {
         Relayed::No => Ok(()),
         Relayed::Done(exit) => Err(exit),
-        Relayed::Failed(why) => Err(unanswered(&why, options, start)),
+        Relayed::Failed(why) => Err(unanswered(&why, file, options, start)),
     }
 }
 
@@ -189,7 +193,7 @@ pub fn resolve_named_tried(
 }
 
 /// A probe that could not ask anything.
-pub fn unanswered(why: &str, options: &Flags, start: &Start) -> Exit {
+pub fn unanswered(why: &str, file: Option<&Path>, options: &Flags, start: &Start) -> Exit {
     let lookup = trimmed_variable::read;
     let row = Row::unknown(why);
     let report = Report {
@@ -198,11 +202,16 @@ pub fn unanswered(why: &str, options: &Flags, start: &Start) -> Exit {
         notes: Vec::new(),
         epoch: Epoch::current().file_stem(),
     };
-    Exit::Failed(match without_file::format(options, &Env::new(&lookup)) {
+    let took = start.elapsed();
+    let whole = || match without_file::format(options, &Env::new(&lookup)) {
         Format::Text => report.text(),
-        Format::Json => report.json(start.elapsed()),
-        Format::Prometheus => metrics::of_checks(&report, start),
-    })
+        Format::Json => report.json(took),
+        Format::Prometheus => metrics::of_checks(&report, took),
+    };
+    match file {
+        None => Exit::Failed(whole()),
+        Some(file) => tell::then_write(Exit::Failed(report.text()), file, whole, start).0,
+    }
 }
 
 /// Resolves the settings, and puts those in force that concern the whole run.
@@ -237,9 +246,7 @@ fn resolve_with(
     }
     let settings = resolve(&env)?;
     start.end_by(settings.timeout.value);
-    if settings.format.value == Format::Json {
-        start.speak_json();
-    }
+    start.speak(settings.format.value);
     if settings.verbose.value {
         verbose::begin();
     }

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ready_probe::settings::DEFAULT_TIMEOUT;
+use ready_probe::settings::{DEFAULT_TIMEOUT, Format};
 use ready_probe::time_limit::TimeLimit;
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::Mounts;
@@ -76,17 +76,28 @@ impl Start {
         self.deadline.resume_with(timeout);
     }
 
-    /// Makes the deadline speak JSON, too.
-    pub fn speak_json(&self) {
-        self.deadline.speak_json();
+    /// What the deadline says is in this format; what was set first counts.
+    pub fn speak(&self, format: Format) {
+        self.deadline.speak(format);
     }
 
     /// Says it before the run is over; tells whether somebody has taken all of it. What is left to be ended
     /// with is its status.
     pub fn say(&self, exit: Exit) -> (Exit, bool) {
+        self.say_within(exit, self.deadline.left())
+    }
+
+    /// The same, with so much more time for what comes after it.
+    pub fn say_first(&self, exit: Exit, more: Duration) -> (Exit, bool) {
+        let patience = self.deadline.left();
+        self.deadline.reset(patience + more);
+        self.say_within(exit, patience)
+    }
+
+    fn say_within(&self, exit: Exit, patience: Duration) -> (Exit, bool) {
         let status = exit.status();
         self.deadline.decide(status);
-        let whole = exit.say(self.deadline.left());
+        let whole = exit.say(patience);
         (Exit::Said(status), whole)
     }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ready_probe::report::Report;
 use ready_probe::report::limit::MAX_BYTES;
@@ -18,6 +19,8 @@ use crate::start::Start;
 
 /// Everybody may read it, also who collects metrics as another user.
 const MODE: u32 = 0o644;
+/// What a file gets beyond the deadline, when people have been told.
+const FOR_FILE: Duration = Duration::from_secs(1);
 
 /// What is printed of a report, and how the run ends.
 pub fn finish(report: &Report, settings: &Settings, start: &Start) -> Exit {
@@ -31,7 +34,9 @@ fn finish_as(format: Format, report: &Report, settings: &Settings, start: &Start
         (true, Format::Text | Format::Json) if healthy => String::new(),
         (true, Format::Text) => report.first_line() + "\n",
         (false, Format::Text) => coloured(report.text(), report.verdict),
-        (true | false, Format::Json | Format::Prometheus) => whole(report, settings, start),
+        (true | false, Format::Json | Format::Prometheus) => {
+            whole(report, settings, start.elapsed(), start)
+        }
     };
     if healthy {
         Exit::Done(text)
@@ -41,14 +46,14 @@ fn finish_as(format: Format, report: &Report, settings: &Settings, start: &Start
 }
 
 /// All of a report, in the format that is set.
-fn whole(report: &Report, settings: &Settings, start: &Start) -> String {
+fn whole(report: &Report, settings: &Settings, took: Duration, start: &Start) -> String {
     match settings.format.value {
         Format::Text => report.text(),
-        Format::Json => report.json(start.elapsed()),
+        Format::Json => report.json(took),
         Format::Prometheus => {
             // They are more than what a reader takes at once.
             start.watch();
-            metrics::of(report, settings, start)
+            metrics::of(report, settings, took, start)
         }
     }
 }
@@ -58,10 +63,21 @@ fn whole(report: &Report, settings: &Settings, start: &Start) -> String {
 ///
 /// People are told first: whatever becomes of the file, the health check is answered.
 pub fn in_file(report: &Report, settings: &Settings, file: &Path, start: &Start) -> (Exit, bool) {
+    let took = start.elapsed();
+    let told = finish_as(Format::Text, report, settings, start);
+    then_write(told, file, || whole(report, settings, took, start), start)
+}
+
+/// The same of what is printed and what is written.
+pub fn then_write(
+    told: Exit,
+    file: &Path,
+    whole: impl FnOnce() -> String,
+    start: &Start,
+) -> (Exit, bool) {
     start.watch();
-    let whole = whole(report, settings, start);
-    let (exit, is_told) = start.say(finish_as(Format::Text, report, settings, start));
-    let Err(e) = write(file, &whole, start) else {
+    let (exit, is_told) = start.say_first(told, FOR_FILE);
+    let Err(e) = write(file, &whole(), start) else {
         return (exit, is_told);
     };
     let file = file.display();
@@ -81,6 +97,12 @@ fn write(path: &Path, text: &str, start: &Start) -> io::Result<()> {
         let point = mount.point().display();
         let why = format!("{point} may hang, and nothing here may wait for it; name a local file");
         return Err(io::Error::other(why));
+    }
+    // A rename would put a file in the place of a device such as /dev/stdout.
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() => return Err(io::Error::other("it is no regular file")),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        Ok(_) | Err(_) => {}
     }
     let mut new = path.as_os_str().to_owned();
     new.push(format!(".{}", std::process::id()));

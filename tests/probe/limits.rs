@@ -177,6 +177,20 @@ fn a_reader_that_does_not_read_holds_nobody_beyond_the_deadline() {
     }
 }
 
+#[test]
+fn a_reader_that_does_not_read_costs_no_file() {
+    let container = Container::new();
+    let file = container.path("report");
+    let (_reader, mut writer) = pipe().unwrap();
+    fill(&mut writer);
+    let mut probe = container.probe(["--output", file.to_str().unwrap(), "file:/"]);
+    probe.env("READY_TIMEOUT", "500ms");
+    let mut guard = Guard::spawn(probe.stdout(writer).stderr(Stdio::null()));
+    assert_eq!(guard.wait_within(Duration::from_secs(5)).code(), Some(0));
+    let report = fs::read_to_string(file).unwrap();
+    assert!(report.starts_with(HEALTHY), "{report}");
+}
+
 /// Writes until nothing more fits.
 fn fill(pipe: &mut (impl Write + AsFd)) {
     rustix::io::ioctl_fionbio(pipe.as_fd(), true).unwrap();

@@ -1,15 +1,17 @@
 //! `--format prometheus`, and `--output`: a report as metrics, in a file of node_exporter's textfile collector.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ready_probe_test_support::pages::block;
-use ready_probe_test_support::process::{Run, probe_binary, run};
+use ready_probe_test_support::process::{Guard, Run, probe_binary, run};
 use ready_probe_test_support::servers::prometheus::assert_lints;
 
-use crate::container::{Container, assert_said, assert_starts};
+use crate::container::{Container, assert_mentions, assert_said, assert_starts, through};
 use crate::hung_mount::World;
 use crate::records::publish;
 
@@ -59,8 +61,11 @@ fn whatever_is_asked_becomes_metrics_without_a_secret() {
     let metrics = &said.stdout;
     assert_lints(metrics);
     assert!(!metrics.contains("seCret"), "{metrics}");
+    let version = container.run(["--version"]).stdout;
+    let version = version.split_whitespace().nth(1).unwrap();
+    let version = format!(",version=\"{version}\"}} 1");
     for (start, end) in [
-        ("ready_probe_info{host=\"", ",version=\"0.1.0\"} 1"),
+        ("ready_probe_info{host=\"", version.as_str()),
         ("ready_probe_verdict{", ",state=\"unhealthy\"} 1"),
         ("ready_probe_verdict{", ",state=\"healthy\"} 0"),
         (
@@ -168,18 +173,27 @@ fn a_file_that_can_not_be_written_changes_no_answer() {
     let folder = container.path("folder");
     fs::create_dir_all(folder.join("x")).unwrap();
     let folder = folder.display().to_string();
+    // As a device is, such as /dev/stdout, which is a link.
+    let [fifo, link] = ["fifo", "link"].map(|name| container.path(name).display().to_string());
+    let made = run(Command::new("mkfifo").arg(&fifo));
+    assert_eq!(made.code(), 0, "{made:?}");
+    symlink("fifo", &link).unwrap();
     for (file, why) in [
         (&missing, "No such file or directory"),
-        (&folder, "Is a directory"),
+        (&folder, "it is no regular file"),
+        (&fifo, "it is no regular file"),
+        (&link, "it is no regular file"),
     ] {
         let told = container.run(["--output", file, "exec:true"]);
         assert_unwritten(&told, file, why);
     }
+    assert!(fs::metadata(&fifo).unwrap().file_type().is_fifo());
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("fifo"));
     // Nor does the half of a file stay.
     assert!(
         files(&container.path(""))
             .iter()
-            .all(|name| !name.contains("folder."))
+            .all(|name| !name.contains("."))
     );
 }
 
@@ -195,6 +209,56 @@ fn nobody_waits_for_a_file_system_that_may_hang() {
     );
     assert_unwritten(&told, &file, &why);
     assert!(world.left().is_empty());
+}
+
+#[test]
+fn why_nothing_could_be_asked_is_said_beside_the_file_too() {
+    let world = World::new();
+    let config = world.file("toml", "");
+    let file = world.container.path("a.prom").display().to_string();
+    world.fuse.hang();
+    let args = ["--format", "prometheus", "--output", &file];
+    let args = [&args[..], &["--config", &config, "exec:true"]].concat();
+    let told = run(&mut world.probe(&args));
+    let says = format!("{} does not answer", world.point());
+    assert_mentions(&told, 1, &["unhealthy: ", &says]);
+    let metrics = fs::read_to_string(file).unwrap();
+    assert_lints(&metrics);
+    assert!(has(
+        &metrics,
+        "ready_probe_verdict{",
+        ",state=\"unhealthy\"} 1"
+    ));
+}
+
+#[test]
+fn what_the_deadline_says_in_the_place_of_metrics_is_a_comment() {
+    let world = World::new();
+    let file = world.container.path("a.prom").display().to_string();
+    // Without /proc nobody knows that the folder may hang.
+    let script = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
+    for (more, want) in [
+        (&[][..], "# unhealthy: no answer by the deadline: "),
+        (
+            &["--output", &file],
+            "unhealthy: no answer by the deadline: ",
+        ),
+    ] {
+        world.fuse.hang();
+        let args = [&["--format", "prometheus", "agent:a"], more].concat();
+        let mut probe = world.probe(&args);
+        probe.env("READY_DIR", world.far("ready"));
+        probe.env("READY_TIMEOUT", "500ms");
+        let mut probe = through("unshare", &["--mount", "sh", "-c", script], &probe);
+        let mut probe = Guard::spawn(probe.stdout(Stdio::piped()).stderr(Stdio::null()));
+        let mut line = String::new();
+        let mut stdout = BufReader::new(probe.child().stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        // It ends once nothing hangs any more.
+        world.fuse.go_on();
+        assert!(line.starts_with(want), "{line}");
+        assert_eq!(probe.wait_within(Duration::from_secs(10)).code(), Some(1));
+    }
 }
 
 #[test]

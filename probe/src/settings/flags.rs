@@ -34,7 +34,7 @@ pub struct Flags {
     /// How to report: text, json, or prometheus, as its metrics [env: READY_FORMAT]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// Print nothing when healthy or degraded, and one line otherwise [env: READY_QUIET]
+    /// Print nothing when healthy or degraded, and one line otherwise; metrics are printed all the same [env: READY_QUIET]
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Say on stderr what happens [env: READY_VERBOSE]
