@@ -195,7 +195,7 @@ const PAGES: [(&str, Blocks); 16] = [
             ("Targets", "sh", 1, "tests/probe/pages.rs"),
             ("Variables", "sh", 1, "tests/probe/pages.rs"),
             ("redis", "sh", 1, "tests/probe/pages.rs"),
-            ("tcp and unix", "text", 1, "- there is no MariaDB here"),
+            ("tcp and unix", "text", 1, "- tried by hand with MariaDB 10.11, which takes 110 MB"),
             ("any", "toml", 1, "tests/probe/pages.rs"),
         ],
     ),
