@@ -19,6 +19,7 @@ def main() -> int:
     if changed := output("git", "status", "--porcelain"):
         print(f"dist-check: what is built again is the last commit, without these changes:\n{changed}", file=sys.stderr)
         return 1
+    subprocess.run(["make", "dist"], cwd=ROOT, check=True)
     packed()
     with tempfile.TemporaryDirectory(dir=ROOT / "target", prefix="a-folder-of-another-length-") as folder:
         again = Path(folder, "ready-probe")
