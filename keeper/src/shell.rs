@@ -10,6 +10,9 @@ use ready_probe::redact::one_line;
 /// Longer paths are cut.
 const MAX_PROGRAM_CHARS: usize = 80;
 
+/// What makes a blank part of a word: where such a word ends is not guessed at.
+const JOINS: [char; 6] = ['"', '\'', '\\', '`', '(', '{'];
+
 /// Its path.
 pub fn find() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
@@ -22,13 +25,19 @@ pub fn find() -> String {
         .unwrap_or_else(|| "/bin/sh".to_owned())
 }
 
-/// A command without its arguments, which may hold secrets: only its program is shown.
+/// A command without its arguments, which may hold secrets: only its program is shown, and not even that where it may be part
+/// of a value.
 pub fn program(command: &str) -> String {
     let is_assignment = |word: &&str| {
         let name = word.split_once('=').map_or("", |(name, _)| name);
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
-    let mut words = command.split_whitespace().skip_while(is_assignment);
+    let mut words = command.split_whitespace().peekable();
+    while let Some(assignment) = words.next_if(is_assignment) {
+        if assignment.contains(JOINS) {
+            return "…".to_owned();
+        }
+    }
     let program = one_line(words.next().unwrap_or_default(), MAX_PROGRAM_CHARS);
     match words.next() {
         Some(_) => format!("{program} …"),
@@ -53,6 +62,13 @@ mod tests {
                 "/usr/local/bin/minio …",
             ),
             ("PGPASSWORD=Sesam01 X= psql -c 'select 1'", "psql …"),
+            ("AUTH=\"Bearer Sesam02\" curl -s localhost", "…"),
+            ("A=1 AUTH='Bearer Sesam03' curl", "…"),
+            ("AUTH=Bearer\\ Sesam04 curl", "…"),
+            ("AUTH=$(cat a Sesam05) curl", "…"),
+            ("AUTH=`cat a Sesam06` curl", "…"),
+            ("AUTH=${A:-a Sesam07} curl", "…"),
+            ("AUTH=(a Sesam08) curl", "…"),
             ("start", "start"),
             ("  ", ""),
             ("A=1", ""),

@@ -229,7 +229,7 @@ fn a_dry_run_restarts_nothing_and_tells_nobody() {
 #[test]
 fn a_message_names_no_password_of_a_target_and_no_argument_of_a_command() {
     let (host, ntfy, hooks) = (Host::new(), ntfy(), webhooks());
-    let restart = "restart = \"SECRET=Sesam05 false --token=Sesam06\"\nattempts = 1";
+    let restart = "restart = '''SECRET=Sesam05 AUTH=\"Bearer Sesam07\" false --token=Sesam06'''\nattempts = 1";
     let text = services(&host, &ntfy, &hooks, restart).replace(
         "check = [",
         "check = [\"http://user:Sesam02@127.0.0.1:1/x?key=Sesam03\", ",
@@ -242,7 +242,7 @@ fn a_message_names_no_password_of_a_target_and_no_argument_of_a_command() {
     assert_eq!(all["title"], "svc is down and given up", "{run:?}");
     let text = all["message"].as_str().unwrap();
     assert!(
-        text.contains("http://***@127.0.0.1:1/x?***") && text.contains("false …"),
+        text.contains("http://***@127.0.0.1:1/x?***") && text.contains("Restart command: …"),
         "{text}"
     );
     assert_no_secret(&all.to_string());
