@@ -95,7 +95,8 @@ struct RestartPolicy {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct ContainerConfig {
-    stop_timeout: Option<u64>,
+    /// Without an end if it is negative.
+    stop_timeout: Option<i64>,
 }
 
 /// The headline of a report as JSON.
@@ -262,7 +263,9 @@ pub fn may_be_restarted(
         }
         Some(_) | None => {}
     }
-    let stop_s = now.config.stop_timeout.unwrap_or(STOP_S).min(MAX_STOP_S);
+    let stop_s = now.config.stop_timeout.map_or(STOP_S, |asked| {
+        u64::try_from(asked).map_or(MAX_STOP_S, |asked| asked.min(MAX_STOP_S))
+    });
     Ok((now.id, stop_s))
 }
 

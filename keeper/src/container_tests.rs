@@ -269,7 +269,7 @@ fn only_the_life_that_was_decided_on_is_restarted() {
     let said = may_be_restarted("4d8e0c1b2a3f", Some(&decided), gone);
     assert_eq!(said, Err("no such container".to_owned()));
     // As long as it says itself that it needs, up to ten minutes.
-    for (stop_timeout, stop_s) in [(90, 90), (86_400, 600)] {
+    for (stop_timeout, stop_s) in [(90, 90), (86_400, 600), (-1, 600), (0, 0)] {
         let mut body: Value = serde_json::from_slice(&inspection(&state("running"), "no")).unwrap();
         body["Config"]["StopTimeout"] = json!(stop_timeout);
         let body = body.to_string().into_bytes();
