@@ -14,7 +14,7 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode, Uri};
 use ready_probe::event_loop;
 use ready_probe::link::connect::{self, NoConnection};
-use ready_probe::link::http::ask_once;
+use ready_probe::link::http::{MAX_ANSWER_BYTES, ask_for_much};
 use ready_probe::redact::{Secrets, shown};
 use ready_probe_sdk::connect::{Endpoint, address};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ pub const DOCKER_HOST: &str = "DOCKER_HOST";
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// What a restart may take beyond the time that the container has to end.
 const RESTART: Duration = Duration::from_secs(45);
+/// The most that is read of a list: each container in it is described with its labels, mounts and networks, in some 2 KiB.
+const MAX_LIST_BYTES: usize = 64 * MAX_ANSWER_BYTES;
 /// How much of an error is told.
 const MAX_QUOTE_CHARS: usize = 200;
 
@@ -96,7 +98,17 @@ fn request(method: Method, path: &str) -> Result<Request<Full<Bytes>>, String> {
 type Spoken = Result<(StatusCode, Vec<u8>), String>;
 
 async fn ask(at: &Endpoint, method: Method, path: &str, limit: Duration) -> Spoken {
-    let asked = ask_once(at, request(method, path)?);
+    ask_within(at, method, path, limit, MAX_ANSWER_BYTES).await
+}
+
+async fn ask_within(
+    at: &Endpoint,
+    method: Method,
+    path: &str,
+    limit: Duration,
+    most_bytes: usize,
+) -> Spoken {
+    let asked = ask_for_much(at, request(method, path)?, most_bytes);
     match tokio::time::timeout(limit, asked).await {
         Ok(answered) => answered,
         Err(_) => Err(format!("{at}: no answer within {} s", limit.as_secs_f32())),
@@ -161,7 +173,9 @@ async fn list(at: &Endpoint, labels: &BTreeSet<String>) -> Listed {
         expect(ask(at, Method::GET, "/_ping", PATIENCE).await)?;
         let mut found = Labelled::new();
         for label in labels {
-            let body = expect(ask(at, Method::GET, &listing(label), PATIENCE).await)?;
+            let path = listing(label);
+            let listed = ask_within(at, Method::GET, &path, PATIENCE, MAX_LIST_BYTES).await;
+            let body = expect(listed)?;
             found.insert(label.clone(), names(&body)?);
         }
         Ok(found)

@@ -26,6 +26,7 @@ pub struct HttpLink {
     sender: SendRequest<Full<Bytes>>,
     driver: Driver,
     allowance: Allowance,
+    most_bytes: usize,
     left: Left,
 }
 
@@ -50,7 +51,12 @@ struct Driver {
 impl HttpLink {
     /// Speaks HTTP on a connection. The error is for people.
     pub async fn open(stream: Stream) -> Result<Self, String> {
-        let stream = Limited::new(stream, MAX_ANSWER_BYTES);
+        Self::bounded(stream, MAX_ANSWER_BYTES).await
+    }
+
+    /// The same, where so much is read of an answer.
+    async fn bounded(stream: Stream, most_bytes: usize) -> Result<Self, String> {
+        let stream = Limited::new(stream, most_bytes);
         let allowance = stream.allowance();
         let (sender, connection) = Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
@@ -64,6 +70,7 @@ impl HttpLink {
                 has_ended: false,
             },
             allowance,
+            most_bytes,
             left: Left::Nothing,
         })
     }
@@ -75,7 +82,7 @@ impl HttpLink {
         request: Request<Full<Bytes>>,
         read: impl AsyncFnOnce(Response<Incoming>) -> (T, Left),
     ) -> Result<T, String> {
-        self.allowance.set(MAX_ANSWER_BYTES);
+        self.allowance.set(self.most_bytes);
         let sender = &mut self.sender;
         let conversation = async {
             match sender.send_request(request).await {
@@ -124,14 +131,23 @@ impl HttpLink {
 /// Asks once, on a connection of its own. The error says which server gave no answer, and why.
 pub async fn ask_once(
     at: &Endpoint,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Vec<u8>), String> {
+    ask_for_much(at, request, MAX_ANSWER_BYTES).await
+}
+
+/// The same, where so much is read of the answer.
+pub async fn ask_for_much(
+    at: &Endpoint,
     mut request: Request<Full<Bytes>>,
+    most_bytes: usize,
 ) -> Result<(StatusCode, Vec<u8>), String> {
     let headers = request.headers_mut();
     headers.insert(HOST, HeaderValue::from_static("localhost"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     let answered = async {
         let stream = connect::open(at).await.map_err(NoConnection::text)?;
-        let mut link = HttpLink::open(stream).await?;
+        let mut link = HttpLink::bounded(stream, most_bytes).await?;
         stage::lacks(|| "answer".to_owned());
         let read = async |response: Response<Incoming>| {
             let status = response.status();
