@@ -178,7 +178,7 @@ fn hear_starting(rules: &Rules, state: &mut State, seen: Seen, now: Now) {
             };
             state.enter(works, now);
         }
-        Seen::Bad(cause) if state.in_phase_ms >= rules.startup_ms => {
+        Seen::Bad(cause) if state.in_phase_ms >= rules.startup_ms.max(rules.unseen_ms) => {
             let before = if state.attempts > 0 {
                 Calm::Probation
             } else {

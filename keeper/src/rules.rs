@@ -33,6 +33,8 @@ pub struct Rules {
     pub interval_ms: u64,
     /// How long it may take until it works.
     pub startup_ms: u64,
+    /// The same of one that nobody here has started, where the loop may have begun together with it.
+    pub unseen_ms: u64,
     /// How long after a restart it is asked first.
     pub delay_ms: u64,
     /// How long it has to work until earlier failures are forgotten.
@@ -105,6 +107,7 @@ impl Rules {
             },
             interval_ms: 30 * SECOND,
             startup_ms: MINUTE,
+            unseen_ms: 0,
             delay_ms: 5 * SECOND,
             stable_ms: 10 * MINUTE,
             attempts: 3,
@@ -136,6 +139,7 @@ impl Rules {
                 times: 2,
                 for_ms: BETWEEN_PASSES_MS.min(self.hung.for_ms),
             },
+            unseen_ms: 0,
             ..self
         }
     }

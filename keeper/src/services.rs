@@ -16,6 +16,9 @@ use crate::question::Question;
 use crate::recovery::Recovery;
 use crate::rules::{GiveUp, Rules};
 
+/// Within which time an answer has to come, unless the file says otherwise.
+const TIMEOUT_MS: u64 = 5_000;
+
 /// Where settings stand in the file, by their names in TOML. What is not in it has its default.
 pub type Places = BTreeMap<String, String>;
 

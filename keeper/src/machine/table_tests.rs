@@ -115,18 +115,21 @@ impl World {
 
 #[test]
 fn starting_has_its_startup_before_anything_is_suspected() {
-    let mut world = World::new(vec![Rules {
-        startup_ms: 60 * SECOND,
-        ..Rules::of_passes()
-    }]);
-    for _ in 0..59 {
+    for (startup_ms, unseen_ms) in [(60 * SECOND, 0), (0, 60 * SECOND)] {
+        let mut world = World::new(vec![Rules {
+            startup_ms,
+            unseen_ms,
+            ..Rules::of_passes()
+        }]);
+        for _ in 0..59 {
+            world.hear(SECOND, &[GONE]);
+            assert_eq!(world.phase(), Phase::Starting);
+        }
         world.hear(SECOND, &[GONE]);
-        assert_eq!(world.phase(), Phase::Starting);
+        assert_eq!(world.phase(), Phase::Suspect);
+        world.hear(SECOND, &[Seen::Pass]);
+        assert_eq!(world.phase(), Phase::Healthy);
     }
-    world.hear(SECOND, &[GONE]);
-    assert_eq!(world.phase(), Phase::Suspect);
-    world.hear(SECOND, &[Seen::Pass]);
-    assert_eq!(world.phase(), Phase::Healthy);
 }
 
 #[test]

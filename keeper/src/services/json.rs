@@ -7,12 +7,11 @@ use ready_probe::redact::shown;
 use ready_probe_sdk::clock;
 use serde_json::{Map, Value};
 
-use super::{Places, Service, Services, check_name, in_order, only_container};
+use super::{Places, Service, Services, TIMEOUT_MS, check_name, in_order, only_container};
 use crate::question::{Question, What};
 use crate::recovery::{Recovery, Script, Shell};
 use crate::rules::Rules;
 
-const TIMEOUT_MS: u64 = 5_000;
 const MAX_SECONDS: u64 = 86_400;
 
 const SERVICE_KEYS: [&str; 9] = [
@@ -156,6 +155,7 @@ fn service(
     let mut places = fields.places(&NAMES, "");
     places.extend(check.places(&NAMES_IN_CHECK, "health_check."));
     let mut rules = Rules::of_passes();
+    rules.unseen_ms = Rules::of_loop().startup_ms;
     match check.millis("interval_seconds", 1) {
         Ok(Some(ms)) => rules.interval_ms = ms,
         Ok(None) => {}
@@ -171,7 +171,7 @@ fn service(
     // Where nobody makes passes, they are as far apart.
     rules.hung.for_ms = rules.interval_ms;
     if let Some(ms) = fields.millis("startup_delay_seconds", 0)? {
-        rules.delay_ms = ms;
+        (rules.delay_ms, rules.unseen_ms) = (ms, ms);
     }
     rules.command_ms += rules.delay_ms;
     let restart = fields

@@ -192,6 +192,9 @@ fn what_is_a_text_to_a_shell_may_be_a_text_here() {
     };
     assert_eq!((x.rules.delay_ms, x.rules.interval_ms), (30_000, 60_000));
     assert_eq!(x.rules.command_ms, 90_000);
+    // What has begun together with the loop comes up within that; a pass takes it for started long ago.
+    assert_eq!((x.rules.unseen_ms, z.rules.unseen_ms), (30_000, 60_000));
+    assert_eq!(z.rules.clone().in_passes().unseen_ms, 0);
     assert_eq!(x.question.timeout_ms, 2_500);
     assert_eq!(z.question.timeout_ms, 86_400_000);
     let http = What::Http("http://localhost:9000/health".to_owned());

@@ -13,7 +13,9 @@ use toml::de::{DeTable, Error};
 
 use self::contained::Engine;
 use self::table::{Table, line};
-use super::{AlertTable, Places, Service, Services, check_name, in_order, only_container};
+use super::{
+    AlertTable, Places, Service, Services, TIMEOUT_MS, check_name, in_order, only_container,
+};
 use crate::alert::settings::ChannelFields;
 use crate::container::MAX_STOP_S;
 use crate::engine::{self, Labelled};
@@ -22,7 +24,6 @@ use crate::recovery::{Contained, Recovery, Script, Shell, Stop, Whose};
 use crate::rules::{GiveUp, Rules};
 use crate::stop::signal;
 
-const TIMEOUT_MS: u64 = 5_000;
 const MAX_NAME_CHARS: usize = 100;
 const STOP_WAIT_MS: u64 = 10_000;
 /// The shortest times that mean anything.
@@ -110,6 +111,7 @@ pub fn parse(text: &str, container: Option<&str>, labelled: &Labelled) -> Result
     if container.is_none() {
         notes.extend(only_container(containers.iter().map(String::as_str))?);
     }
+    let has_labels = !by_label.is_empty();
     for table in by_label {
         let label = engine.label(&table)?;
         let table = table.called(format!("label {label}"));
@@ -123,9 +125,14 @@ pub fn parse(text: &str, container: Option<&str>, labelled: &Labelled) -> Result
         for name in labelled.get(&label).into_iter().flatten() {
             let is_known = |one: &Section<'_>| {
                 let its = one.service.question.container.as_ref();
-                one.service.name == *name || its.is_some_and(|its| its.name == *name)
+                its.is_some_and(|its| its.name == *name)
             };
             if found.iter().any(is_known) {
+                continue;
+            }
+            if found.iter().any(|one| one.service.name == *name) {
+                let why = format!("another service is called {name}");
+                notes.push(format!("label {label}: not looked after: {why}"));
                 continue;
             }
             match check_name(name) {
@@ -159,7 +166,13 @@ pub fn parse(text: &str, container: Option<&str>, labelled: &Labelled) -> Result
                     )),
                     None => {
                         let why = format!("there is no service {}", shown(&name));
-                        return Err(one.table.wrong(key, &why));
+                        if !has_labels {
+                            return Err(one.table.wrong(key, &why));
+                        }
+                        notes.push(format!(
+                            "{}: {key}: {why}, and it is not waited for until a container with the label is called so",
+                            service.name
+                        ));
                     }
                 }
             }

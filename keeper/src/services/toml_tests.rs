@@ -335,6 +335,18 @@ fn each_container_with_the_label_is_a_service() {
             service.rules.startup_ms,
         )
     });
+    // One that is not there is not waited for; it may come.
+    let names_others = format!("{text}needs = [\"web\", \"x\"]\n");
+    let others = toml::parse(&names_others, None, &labelled).unwrap();
+    assert_eq!(others.all[0].rules.needs, [1]);
+    assert_eq!(
+        others.notes,
+        [
+            "label ready-keeper=true: not looked after: another service is called db",
+            "db: needs: there is no service \"x\", and it is not waited for until a container with the label is called so"
+        ]
+    );
+    assert!(toml::parse(&names_others, None, &Labelled::new()).is_ok());
     // Whoever is named has settings of its own.
     assert_eq!(
         Vec::from_iter(all),
