@@ -33,10 +33,11 @@ pub struct Cli {
 
 const AFTER: &str = "\
 Exit status: 0 done; of once: every service works, or was stopped by a person, or another keeper is at work; 1 of once: one
-does not work or could not be asked, or another pass is stuck, of status: one is failed or held, of restart: it is paused, of
-resume: a marker still stops it; 64 wrong usage; 75 another keeper is at work with the same folder, or an order has not been
-taken yet; 78 nothing was restarted: the file of services, the folder for its state, the port for metrics or
-the engine of its containers can't be used, give_up = \"exit\" is refused, or it is process 1.
+does not work or could not be asked, or another pass is stuck, of status: one is failed or held, or which containers have the
+label can't be told, of restart: it is paused, of resume: a marker still stops it; 64 wrong usage; 74 standard output can't be
+written; 75 another keeper is at work with the same folder, or an order has not been taken yet; 78 nothing was restarted: the
+file of services, the folder for its state, the port for metrics or the engine of its containers can't be used,
+give_up = \"exit\" is refused, or run is process 1.
 
 docs/keeper.md tells when a service is restarted, and when it is not.";
 
@@ -235,11 +236,19 @@ pub struct PauseOptions {
     #[command(flatten)]
     pub named: Named,
     /// For how long: 30m, 2h
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = pause)]
     pub duration: Option<Duration>,
     /// Why, for whoever asks for the status
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    let least = Duration::from_secs(1);
+    match duration(text)? {
+        short if short < least => Err("at least 1s is needed: 30m, 2h".to_owned()),
+        duration => Ok(duration),
+    }
 }
 
 /// Options of `resume`.

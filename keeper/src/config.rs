@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::alert::settings::{Channel, Hidden, NTFY_URL, NTFY_URL_FILE, Receiver, topic_shown};
 use crate::cli::{self, Format, Typed};
 use crate::engine::DOCKER_HOST;
-use crate::exit::{OK, Refusal};
+use crate::exit::{OK, Refusal, print};
 use crate::memory;
 use crate::people::{self, People};
 use crate::question::What;
@@ -75,7 +75,7 @@ pub fn run(options: &cli::ConfigOptions, typed: &Typed) -> Result<u8, Refusal> {
         Format::Text => text(&shown),
         Format::Json => json(&shown).to_string() + "\n",
     };
-    print!("{text}");
+    print(&text)?;
     Ok(OK)
 }
 

@@ -30,10 +30,16 @@ pub struct Discovery {
 
 impl Discovery {
     /// As it is at the start.
-    pub fn new(wanted: Option<Use>, labelled: Labelled, now_ms: u64) -> Self {
+    pub fn new(
+        wanted: Option<Use>,
+        labelled: Labelled,
+        trouble: Option<String>,
+        now_ms: u64,
+    ) -> Self {
         Self {
             wanted,
             labelled,
+            trouble,
             asked_ms: now_ms,
             ..Self::default()
         }
@@ -44,7 +50,14 @@ impl Discovery {
         if self.wanted != wanted {
             self.wanted = wanted;
             self.asked_ms = 0;
+            // Of another engine, or of none.
+            self.trouble = None;
         }
+    }
+
+    /// Why nobody knows which containers there are, if nobody does.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// What is to be asked now, and by nobody else.

@@ -59,8 +59,8 @@ pub struct Keeper {
     alerts: Alerts,
     /// What is remembered of services that are not looked after now.
     others: Kept,
-    /// Answers to the questions of earlier settings are nobody's.
-    generation: u64,
+    /// So many slots there have been.
+    slots_so_far: u64,
     /// Why it can't remember, if it can't.
     unkept: Option<String>,
     /// Orders that are done, and whose files can't be removed.
@@ -103,7 +103,7 @@ impl Keeper {
             commands: Commands::left(&kept.commands, &kept.unended),
             alerts,
             others: Kept::default(),
-            generation: 0,
+            slots_so_far: 0,
             unkept: None,
             obeyed: Vec::new(),
             measures: Measures::new(now.wall_ms),
@@ -131,8 +131,9 @@ impl Keeper {
     }
 
     fn take(&mut self, services: Services, mut kept: Kept, now: Now) {
-        self.generation += 1;
         let before = std::mem::replace(&mut self.services, services.all);
+        let slots = before.iter().zip(self.slots.drain(..));
+        self.slots = asked::slots_of(&self.services, slots, &mut self.slots_so_far);
         self.order = services.order;
         let named = |service: &Service| service.name.clone();
         let names: Vec<String> = self.services.iter().map(named).collect();
@@ -149,8 +150,6 @@ impl Keeper {
             account.unwrap_or(Account::new(now.wall_ms))
         };
         self.accounts = names.iter().map(account).collect();
-        let slot = |service: &Service| Slot::of(&service.question);
-        self.slots = self.services.iter().map(slot).collect();
         self.measures.take(&before, &names, &self.accounts);
         kept.forget_old(now.wall_ms);
         self.others = kept;
@@ -202,10 +201,10 @@ impl Keeper {
         }
         asks.push(together);
         let asks = asks.into_iter().filter(|numbers| !numbers.is_empty());
-        asks.map(|numbers| self.ask(numbers)).collect()
+        asks.map(|numbers| self.ask(&numbers)).collect()
     }
 
-    fn ask(&self, numbers: Vec<usize>) -> Ask {
+    fn ask(&self, numbers: &[usize]) -> Ask {
         let question = |&number: &usize| {
             let (service, state) = (self.services.get(number)?, self.states.get(number)?);
             Some(Question {
@@ -214,9 +213,9 @@ impl Keeper {
             })
         };
         let questions = numbers.iter().filter_map(question).collect();
+        let slots = numbers.iter().filter_map(|&number| self.slots.get(number));
         Ask {
-            generation: self.generation,
-            numbers,
+            slots: slots.map(Slot::id).collect(),
             questions,
         }
     }
@@ -301,10 +300,9 @@ impl Keeper {
 
     fn hear(&mut self, answered: Option<Answered>, now: Now) -> BTreeMap<usize, Seen> {
         let mut seen = BTreeMap::new();
-        let answered = answered.filter(|answered| answered.generation == self.generation);
-        for (number, reply) in answered.into_iter().flat_map(|answered| answered.replies) {
-            let (slot, account) = (self.slots.get_mut(number), self.accounts.get_mut(number));
-            if let (Some(slot), Some(account)) = (slot, account)
+        for (id, reply) in answered.into_iter().flat_map(|answered| answered.replies) {
+            let mut slots = self.slots.iter_mut().zip(&mut self.accounts).enumerate();
+            if let Some((number, (slot, account))) = slots.find(|(_, (slot, _))| slot.id() == id)
                 && let Some(heard) = slot.hear(reply, now.mono_ms)
             {
                 if let Some(reply) = slot.last() {
@@ -403,6 +401,7 @@ impl Keeper {
             .extend(names().zip(self.accounts.iter().cloned()));
         kept.commands = self.commands.under_way();
         kept.unended = self.commands.unended();
+        kept.unlisted.clone_from(&self.measures.unlisted);
         kept
     }
 

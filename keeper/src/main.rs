@@ -54,7 +54,7 @@ use alert::Alerts;
 use cli::{Alert, Cli, Keep, Typed, Verb};
 use discovery::Discovery;
 use engine::{Labelled, Listed};
-use exit::{LATER, NOT_RUN, NOT_WORKING, OK, Refusal, USAGE};
+use exit::{LATER, NOT_RUN, NOT_WORKING, OK, Refusal, USAGE, print};
 use keeper::{Keeper, Manner};
 use memory::{Keeps, Memory, NoMemory};
 use people::People;
@@ -136,7 +136,7 @@ fn keep(options: &Keep, keeps: Keeps, listen: Option<SocketAddr>) -> Result<u8, 
     let container = options.container.as_deref();
     let source = Source::read(config)?;
     let services = source.services(container, &Labelled::new())?;
-    let (labelled, is_listed) = labelled(services.engine.as_ref())?;
+    let (labelled, unlisted) = labelled(services.engine.as_ref())?;
     let services = source.services(container, &labelled)?;
     let dry_run = options.dry_run || services.dry_run;
     let memory = match Memory::open(&options.state.dir, keeps, dry_run) {
@@ -171,8 +171,11 @@ fn keep(options: &Keep, keeps: Keeps, listen: Option<SocketAddr>) -> Result<u8, 
         markers: options.markers.dir.clone(),
         dry_run,
     };
-    let mut discovery = Discovery::new(services.engine.clone(), labelled, clock::mono_ms());
+    let is_listed = unlisted.is_none();
+    let wanted = services.engine.clone();
+    let mut discovery = Discovery::new(wanted, labelled, unlisted, clock::mono_ms());
     let mut keeper = Keeper::open(services, memory, alerts, manner)?;
+    keeper.know_listing(discovery.trouble());
     let works = match keeps {
         Keeps::On => {
             let read = || Source::read(config);
@@ -190,16 +193,16 @@ fn keep(options: &Keep, keeps: Keeps, listen: Option<SocketAddr>) -> Result<u8, 
     Ok(if works { OK } else { NOT_WORKING })
 }
 
-/// The containers that have a label which the settings name, and whether the engine has told them. An error if there is no
+/// The containers that have a label which the settings name, and why the engine has not told them, if so. An error if there is no
 /// engine at all.
-fn labelled(wanted: Option<&engine::Use>) -> Result<(Labelled, bool), Refusal> {
+fn labelled(wanted: Option<&engine::Use>) -> Result<(Labelled, Option<String>), Refusal> {
     match wanted.map(discovery::look) {
-        None => Ok((Labelled::new(), true)),
-        Some(Listed::Found(labelled)) => Ok((labelled, true)),
+        None => Ok((Labelled::new(), None)),
+        Some(Listed::Found(labelled)) => Ok((labelled, None)),
         Some(Listed::Trouble(why)) => {
             let text = format!("which containers there are can't be told: {why}");
             voice::say(Level::Warning, &text);
-            Ok((Labelled::new(), false))
+            Ok((Labelled::new(), Some(why)))
         }
         Some(Listed::Nobody(why)) => Err(format!(
             "the engine of the containers can't be reached: {why}: look at engine in the settings, or at DOCKER_HOST"
@@ -222,9 +225,9 @@ fn test_alerts(options: &Alert) -> Result<u8, Refusal> {
     let mut status = OK;
     for (channel, came) in alert::test(&people.channels) {
         match came {
-            Ok(()) => println!("{channel}: delivered"),
+            Ok(()) => print(&format!("{channel}: delivered\n"))?,
             Err(why) => {
-                println!("{channel}: not delivered: {why}");
+                print(&format!("{channel}: not delivered: {why}\n"))?;
                 status = NOT_WORKING;
             }
         }

@@ -68,6 +68,9 @@ pub struct Kept {
     /// Those that did not end when they were killed.
     #[serde(default)]
     pub unended: BTreeMap<String, Started>,
+    /// Why nobody knows which containers have the label, if nobody does.
+    #[serde(default)]
+    pub unlisted: Option<String>,
     /// Services that are not looked after now: they are remembered for a while, in case they come back.
     #[serde(default)]
     pub others: BTreeSet<String>,
@@ -108,8 +111,17 @@ impl Holder {
     }
 }
 
+/// Who wants the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// A keeper.
+    ToKeep,
+    /// Somebody with an order for the keeper whose folder it is.
+    ToOrder,
+}
+
 /// Makes sure of a folder that nobody else can write.
-pub fn make_folder(dir: &Path) -> Result<(), String> {
+pub fn make_folder(dir: &Path, wants: Wants) -> Result<(), String> {
     let at = dir.display();
     let unusable = |e: &dyn std::fmt::Display| format!("{at}: {e}");
     if !dir.is_absolute() {
@@ -131,9 +143,14 @@ pub fn make_folder(dir: &Path) -> Result<(), String> {
     }
     let me = rustix::process::geteuid().as_raw();
     if meta.uid() != me {
+        let owner = meta.uid();
+        let what = match wants {
+            Wants::ToKeep => format!("chown {me} {at}"),
+            // The keeper that is at work would lose it.
+            Wants::ToOrder => format!("run this as user {owner}"),
+        };
         return Err(unusable(&format!(
-            "it belongs to user {}, and this is user {me}: chown {me} {at}",
-            meta.uid()
+            "it belongs to user {owner}, and this is user {me}: {what}"
         )));
     }
     if meta.permissions().mode() & 0o022 != 0 {
@@ -198,7 +215,7 @@ impl Kept {
 impl Memory {
     /// Opens it, and makes it if it is not there.
     pub fn open(dir: &Path, keeps: Keeps, is_dry: bool) -> Result<Self, NoMemory> {
-        make_folder(dir).map_err(NoMemory::Unusable)?;
+        make_folder(dir, Wants::ToKeep).map_err(NoMemory::Unusable)?;
         let at = dir.display();
         let unusable = |e: &dyn std::fmt::Display| NoMemory::Unusable(format!("{at}: {e}"));
         let lock = File::open(dir).map_err(|e| unusable(&e))?;

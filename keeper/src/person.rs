@@ -7,10 +7,10 @@ use ready_probe::redact::shown;
 use ready_probe_sdk::clock;
 
 use crate::cli;
-use crate::exit::{LATER, NOT_WORKING, OK, Refusal};
+use crate::exit::{LATER, NOT_WORKING, OK, Refusal, print};
 use crate::machine::{Marker, Phase};
 use crate::markers;
-use crate::memory::{self, Kept};
+use crate::memory::{self, Kept, Wants};
 use crate::orders::{Order, Orders, Pause};
 use crate::services::is_name;
 
@@ -34,9 +34,9 @@ pub fn pause(options: &cli::PauseOptions) -> Result<u8, Refusal> {
         .write_pause(name, &pause)
         .map_err(|e| unwritten(dir, &e))?;
     let done = format!("{name} is paused{until}");
-    Ok(wait(dir, is_known, &done, &|kept| {
+    wait(dir, is_known, &done, &|kept| {
         phase(kept, name) == Some(Phase::Paused)
-    }))
+    })
 }
 
 /// Looks after it again.
@@ -49,18 +49,20 @@ pub fn resume(options: &cli::Resume) -> Result<u8, Refusal> {
         Marker::Present | Marker::Unreadable => {
             let marker = markers::file(&options.markers.dir, name);
             let marker = marker.display();
-            println!("{name} is still stopped by a person: rm {marker}");
+            print(&format!(
+                "{name} is still stopped by a person: rm {marker}\n"
+            ))?;
             return Ok(NOT_WORKING);
         }
     }
     if !was_paused {
-        println!("{name} was not paused");
+        print(&format!("{name} was not paused\n"))?;
         return Ok(OK);
     }
     let done = format!("{name} is looked after again");
-    Ok(wait(dir, is_known, &done, &|kept| {
+    wait(dir, is_known, &done, &|kept| {
         phase(kept, name) != Some(Phase::Paused)
-    }))
+    })
 }
 
 /// Has something done once.
@@ -82,17 +84,17 @@ pub fn order(options: &cli::Named, order: Order) -> Result<u8, Refusal> {
         Order::Reset => format!("restarts and failures of {name} so far are forgotten"),
     };
     if holder.is_some_and(|holder| holder.is_dry) {
-        println!("{done}: written for the next ready-keeper, since the one at work is a dry run");
+        print(&format!(
+            "{done}: written for the next ready-keeper, since the one at work is a dry run\n"
+        ))?;
         return Ok(OK);
     }
-    Ok(wait(dir, is_known, &done, &|_| {
-        !orders.is_given(name, order)
-    }))
+    wait(dir, is_known, &done, &|_| !orders.is_given(name, order))
 }
 
 /// Where orders for this service are written, and whether there is such a service.
 fn open(name: &str, dir: &Path) -> Result<(Orders, bool), Refusal> {
-    memory::make_folder(dir)?;
+    memory::make_folder(dir, Wants::ToOrder)?;
     let holder = memory::holder(dir);
     let Some(kept) = memory::look(dir, holder.as_ref())? else {
         if !is_name(name) {
@@ -123,15 +125,20 @@ fn phase(kept: &Kept, name: &str) -> Option<Phase> {
 }
 
 /// Waits until a keeper has taken it, if one is at work.
-fn wait(dir: &Path, is_known: bool, done: &str, is_taken: &dyn Fn(&Kept) -> bool) -> u8 {
+fn wait(
+    dir: &Path,
+    is_known: bool,
+    done: &str,
+    is_taken: &dyn Fn(&Kept) -> bool,
+) -> Result<u8, Refusal> {
     let by = clock::instant() + PATIENCE;
     loop {
         // In this order: one that ends after it has taken an order has taken it.
         let holder = memory::holder(dir);
         let kept = memory::look(dir, holder.as_ref()).ok().flatten();
         if kept.is_some_and(|kept| is_taken(&kept)) {
-            println!("{done}");
-            return OK;
+            print(&format!("{done}\n"))?;
+            return Ok(OK);
         }
         let Some(holder) = holder else {
             let doubt = if is_known {
@@ -139,15 +146,17 @@ fn wait(dir: &Path, is_known: bool, done: &str, is_taken: &dyn Fn(&Kept) -> bool
             } else {
                 ", if there is such a service"
             };
-            println!("{done}: written for the next ready-keeper, since none is at work now{doubt}");
-            return OK;
+            print(&format!(
+                "{done}: written for the next ready-keeper, since none is at work now{doubt}\n"
+            ))?;
+            return Ok(OK);
         };
         if clock::instant() > by {
             let (pid, seconds) = (holder.process.pid, PATIENCE.as_secs());
-            println!(
-                "it is written, and ready-keeper (process {pid}) has not taken it within {seconds} s: look at that"
-            );
-            return LATER;
+            print(&format!(
+                "it is written, and ready-keeper (process {pid}) has not taken it within {seconds} s: look at that\n"
+            ))?;
+            return Ok(LATER);
         }
         std::thread::sleep(LOOK);
     }

@@ -24,7 +24,7 @@ pub const OURS: &str = "READY_KEEPER_";
 const MAX_SHOWN_CHARS: usize = 200;
 
 /// All that one service is asked in one pass.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     /// Whether it works.
     pub checks: Vec<What>,

@@ -90,6 +90,7 @@ async fn go_on(
                             source = read;
                             discovery.want(services.engine.clone());
                             keeper.has_read(true);
+                            keeper.know_listing(discovery.trouble());
                             take(keeper, services, people, "the services are read again");
                         }
                         Err(why) => {
@@ -100,7 +101,9 @@ async fn go_on(
                     break None;
                 }
                 Some(listed) = lists.recv() => {
-                    relist(keeper, discovery.hear(listed), || parse(&source, &discovery.labelled));
+                    let heard = discovery.hear(listed);
+                    keeper.know_listing(discovery.trouble());
+                    relist(keeper, heard, || parse(&source, &discovery.labelled));
                     break None;
                 }
                 heard = answers.recv() => break heard,

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::cli::{Format, Status};
-use crate::exit::{NOT_WORKING, OK, Refusal};
+use crate::exit::{NOT_WORKING, OK, Refusal, print};
 use crate::machine::{Phase, State};
-use crate::memory::{self, Holder, Keeps};
+use crate::memory::{self, Holder, Keeps, Kept};
 use crate::orders::{Orders, Pause};
 use crate::voice::word;
 
@@ -56,19 +56,20 @@ pub fn run(options: &Status) -> Result<u8, Refusal> {
         }
     }
     let text = match options.format {
-        Format::Text => text(&rows, holder.as_ref(), kept.written_ms),
-        Format::Json => json(&rows, holder.as_ref(), kept.written_ms).to_string() + "\n",
+        Format::Text => text(&rows, holder.as_ref(), &kept),
+        Format::Json => json(&rows, holder.as_ref(), &kept).to_string() + "\n",
     };
-    print!("{text}");
+    print(&text)?;
     let is_bad = |row: &Row| matches!(row.state.phase, Phase::Failed | Phase::Held(_));
-    Ok(if rows.iter().any(is_bad) {
+    let is_blind = options.name.is_none() && kept.unlisted.is_some();
+    Ok(if is_blind || rows.iter().any(is_bad) {
         NOT_WORKING
     } else {
         OK
     })
 }
 
-fn text(rows: &[Row], holder: Option<&Holder>, written_ms: u64) -> String {
+fn text(rows: &[Row], holder: Option<&Holder>, kept: &Kept) -> String {
     let mut text = match holder {
         Some(holder) => {
             let how = if holder.is_dry { ", as a dry run" } else { "" };
@@ -77,9 +78,14 @@ fn text(rows: &[Row], holder: Option<&Holder>, written_ms: u64) -> String {
         }
         None => format!(
             "no ready-keeper is at work; this was known at {}\n",
-            time(written_ms)
+            time(kept.written_ms)
         ),
     };
+    if let Some(why) = &kept.unlisted {
+        let why = one_line(why, MAX_REASON_CHARS);
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "which containers have the label can't be told: {why}");
+    }
     let cells = |row: &Row| {
         let account = &row.account;
         let restarts = match account.restart_rate() {
@@ -115,7 +121,7 @@ fn text(rows: &[Row], holder: Option<&Holder>, written_ms: u64) -> String {
     text
 }
 
-fn json(rows: &[Row], holder: Option<&Holder>, written_ms: u64) -> Value {
+fn json(rows: &[Row], holder: Option<&Holder>, kept: &Kept) -> Value {
     let service = |row: &Row| {
         let (state, account) = (&row.state, &row.account);
         json!({
@@ -148,7 +154,8 @@ fn json(rows: &[Row], holder: Option<&Holder>, written_ms: u64) -> Value {
             "pid": holder.map(|holder| holder.process.pid),
             "loop": holder.map(|holder| holder.keeps == Keeps::On),
             "dry_run": holder.map(|holder| holder.is_dry),
-            "written": time(written_ms),
+            "written": time(kept.written_ms),
+            "unlisted": kept.unlisted,
         },
         "services": rows.iter().map(service).collect::<Vec<_>>(),
     })

@@ -337,6 +337,13 @@ fn a_state_that_can_not_be_trusted_or_read_restarts_nothing() {
         KEEPS,
         "state: it belongs to user 65534, and this is user 0: chown 0",
     );
+    // Who runs there would lose it.
+    let pause = host.order(&["pause", "x"]);
+    let why = "state: it belongs to user 65534, and this is user 0: run this as user 65534\n";
+    assert!(
+        pause.code() == 78 && pause.stderr.ends_with(why),
+        "{pause:?}"
+    );
     fs::remove_dir_all(&state).unwrap();
     host.write("state", "");
     refused(&host, "a file", KEEPS, "--state names another folder");

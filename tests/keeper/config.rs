@@ -1,7 +1,9 @@
 //! `config`: what would be done, and where each setting came from.
 
 use std::fs;
-use std::process::Command;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ready_probe_test_support::process::{Run, keeper_binary, run, run_within, workspace_root};
@@ -37,6 +39,7 @@ alert = ["ops", "chat"]
 [[service]]
 name = "db"
 check = ["process:postgres"]
+restart = """AUTH="Bearer Sesam09" curl -X POST localhost/start"""
 "#;
 
 fn ask(host: &Host, file: &str, args: &[&str]) -> Run {
@@ -114,7 +117,7 @@ service db
 own process:postgres line 28 (services.toml)
 interval 15s line 2 (services.toml)
 timeout 5s default
-restart none default
+restart … line 29 (services.toml)
 stop none default
 needs none default
 inhibit none default
@@ -270,6 +273,33 @@ fn the_page_shows_what_is_printed() {
     assert_eq!(
         lines(&host, &run),
         shown.lines().map(words).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn whoever_stops_reading_makes_no_failure_and_a_full_disk_is_told() {
+    let host = Host::new();
+    host.write("services.toml", TOML);
+    let told = |stdout: Stdio| {
+        let mut command = Command::new(keeper_binary());
+        command
+            .args(["config", "--config"])
+            .arg(host.path("services.toml"));
+        let child = command.stdout(stdout).stderr(Stdio::piped()).spawn();
+        let output = child.unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), said)
+    };
+    let (reader, writer) = UnixStream::pair().unwrap();
+    drop(reader);
+    let closed = told(Stdio::from(OwnedFd::from(writer)));
+    assert_eq!(closed, (Some(0), String::new()));
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let (status, said) = told(Stdio::from(full));
+    assert_eq!(status, Some(74), "{said}");
+    assert!(
+        said.starts_with("ready-keeper: standard output can't be written: No space left"),
+        "{said}"
     );
 }
 

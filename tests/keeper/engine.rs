@@ -298,7 +298,8 @@ fn containers_with_the_label_come_and_go() {
                 ("/_ping", _) => json!("OK"),
                 (name, None) if name.starts_with("/json?") => return Response::new(500),
                 (name, Some(names)) if name.starts_with("/json?") => {
-                    let one = |name: &&str| json!({"Names": [name]});
+                    // Together more than any other answer may be.
+                    let one = |name: &&str| json!({"Names": [name], "Labels": {"a": "x".repeat(200_000)}});
                     Value::from_iter(names.iter().map(one))
                 }
                 (name, _) => {
@@ -351,6 +352,10 @@ fn containers_with_the_label_come_and_go() {
         "which containers there are can't be told, and those that were there are looked after",
     );
     become_these(&["web-2", "web-3"]);
+    let status = host.order(&["status"]);
+    assert_eq!(status.code(), 1, "{status:?}");
+    assert_says(&status, "which containers have the label can't be told: ");
+    assert_says(&status, "the engine says status 500");
     *names.lock().unwrap() = Some(vec![]);
     wait_until(SOON, "them to be gone", || {
         let told = host
@@ -359,6 +364,8 @@ fn containers_with_the_label_come_and_go() {
             .count();
         (told == 2).then_some(())
     });
+    let status = host.order(&["status"]);
+    assert_eq!(status.code(), 0, "{status:?}");
     let asked = |part: &str| {
         let requests = engine.requests().into_iter();
         requests
@@ -381,5 +388,9 @@ fn containers_with_the_label_come_and_go() {
         "{log}"
     );
     assert_eq!(log.matches("can't be told").count(), 1, "{log}");
+    // It was there all the time: what it has answered is not forgotten with the others.
+    let (passed, unasked) = ("Health check passed for web-2", "web-2 could not be asked");
+    let unasked = log.matches(unasked).count();
+    assert!(log.matches(passed).count() <= 1 + unasked, "{log}");
     assert_eq!(posts(&engine), 0);
 }

@@ -1,10 +1,12 @@
 //! Questions that are under way, and the answers so far. Not remembered: whoever begins, asks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::question::{Question, Reply};
 use crate::schedule::LastAsked;
 use crate::seen::Seen;
+use crate::services::Service;
 
 /// What may take longer is asked by itself.
 const MAX_TOGETHER: Duration = Duration::from_secs(10);
@@ -12,8 +14,7 @@ const MAX_TOGETHER: Duration = Duration::from_secs(10);
 /// Questions for whoever asks them.
 #[derive(Debug)]
 pub struct Ask {
-    pub(super) generation: u64,
-    pub(super) numbers: Vec<usize>,
+    pub(super) slots: Vec<u64>,
     /// The questions.
     pub questions: Vec<Question>,
 }
@@ -21,16 +22,14 @@ pub struct Ask {
 /// Their answers.
 #[derive(Debug)]
 pub struct Answered {
-    pub(super) generation: u64,
-    pub(super) replies: Vec<(usize, Reply)>,
+    pub(super) replies: Vec<(u64, Reply)>,
 }
 
 impl Ask {
     /// The answers, in the order of the questions.
     pub fn answered(self, replies: Vec<Reply>) -> Answered {
         Answered {
-            generation: self.generation,
-            replies: self.numbers.into_iter().zip(replies).collect(),
+            replies: self.slots.into_iter().zip(replies).collect(),
         }
     }
 }
@@ -38,6 +37,8 @@ impl Ask {
 /// One service's.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
+    /// No other has it, also under later settings: an answer to a question that is asked no more is nobody's.
+    id: u64,
     /// It is being asked.
     is_asked: bool,
     /// What it is asked about is over: that answer says nothing of what is now.
@@ -57,13 +58,38 @@ pub(super) struct Slot {
     unasked: u32,
 }
 
+/// Those of these services. Who is asked the same as before keeps its own, with the answer that is still to come.
+pub(super) fn slots_of<'a>(
+    services: &[Service],
+    before: impl Iterator<Item = (&'a Service, Slot)>,
+    so_far: &mut u64,
+) -> Vec<Slot> {
+    let mut before: BTreeMap<&str, (&Question, Slot)> = before
+        .map(|(service, slot)| (service.name.as_str(), (&service.question, slot)))
+        .collect();
+    let slot = |service: &Service| match before.remove(service.name.as_str()) {
+        Some((question, slot)) if *question == service.question => slot,
+        Some(_) | None => {
+            *so_far += 1;
+            Slot::of(&service.question, *so_far)
+        }
+    };
+    services.iter().map(slot).collect()
+}
+
 impl Slot {
     /// That of a service which is asked this.
-    pub(super) fn of(question: &Question) -> Self {
+    pub(super) fn of(question: &Question, id: u64) -> Self {
         Self {
+            id,
             is_short: question.patience() <= MAX_TOGETHER,
             ..Self::default()
         }
+    }
+
+    /// Whose answers are its own.
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 
     /// As the schedule wants it; none while it is asked.
@@ -173,8 +199,34 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Labelled;
     use crate::question::What;
     use crate::seen::Cause;
+    use crate::services::Source;
+
+    #[test]
+    fn who_is_asked_the_same_as_before_keeps_its_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let services = |names: &[(&str, &str)]| {
+            let tables = names.iter().map(|(name, file)| {
+                format!("[[service]]\nname = \"{name}\"\ncheck = [\"file:{file}\"]\n")
+            });
+            let path = folder.path().join("services.toml");
+            std::fs::write(&path, tables.collect::<String>()).unwrap();
+            let source = Source::read(&path).unwrap();
+            source.services(None, &Labelled::new()).unwrap().all
+        };
+        let (first, then) = (
+            services(&[("a", "/a"), ("b", "/b"), ("c", "/c")]),
+            services(&[("x", "/x"), ("c", "/c"), ("b", "/other")]),
+        );
+        let mut so_far = 0;
+        let mut slots = slots_of(&first, std::iter::empty(), &mut so_far);
+        slots.iter_mut().for_each(|slot| slot.begin(1));
+        let slots = slots_of(&then, first.iter().zip(slots), &mut so_far);
+        let of_each = slots.iter().map(|slot| (slot.id(), slot.is_asked()));
+        assert_eq!(Vec::from_iter(of_each), [(4, false), (3, true), (5, false)]);
+    }
 
     #[test]
     fn who_may_be_slow_is_asked_by_itself() {
@@ -191,11 +243,14 @@ mod tests {
             (Some(Seen::Pass), 86_400, false),
         ];
         for (last, seconds, want) in quick.into_iter().chain(others).chain(never) {
-            let mut slot = Slot::of(&Question {
-                checks: vec![What::Target("tcp://localhost:9#scope=own".to_owned())],
-                timeout_ms: seconds * 1_000,
-                ..Question::default()
-            });
+            let mut slot = Slot::of(
+                &Question {
+                    checks: vec![What::Target("tcp://localhost:9#scope=own".to_owned())],
+                    timeout_ms: seconds * 1_000,
+                    ..Question::default()
+                },
+                1,
+            );
             if let Some(seen) = last {
                 let reply = Reply::unasked("");
                 slot.hear(Reply { seen, ..reply }, 1);

@@ -18,6 +18,8 @@ pub(super) struct Measures {
     took: Duration,
     /// The file of services could be read when it was read last.
     pub(super) is_read: bool,
+    /// Why nobody knows which containers have the label, if nobody does.
+    pub(super) unlisted: Option<String>,
     /// What services have been through, as it was remembered last.
     pub(super) accounts: Vec<Account>,
 }
@@ -29,6 +31,7 @@ impl Measures {
             rounds: 0,
             took: Duration::ZERO,
             is_read: true,
+            unlisted: None,
             accounts: Vec::new(),
         }
     }
@@ -56,6 +59,14 @@ impl Keeper {
     /// The file of services was read again, or could not be.
     pub fn has_read(&mut self, is_read: bool) {
         self.measures.is_read = is_read;
+    }
+
+    /// Whether the containers that have the label are known, or why not. People can ask for it.
+    pub fn know_listing(&mut self, trouble: Option<&str>) {
+        if self.measures.unlisted.as_deref() != trouble {
+            self.measures.unlisted = trouble.map(str::to_owned);
+            self.keep_or_say();
+        }
     }
 
     /// Its metrics.
@@ -87,10 +98,13 @@ impl Keeper {
 
     /// Whether it does its work, and why not.
     pub fn ready(&self) -> Result<String, String> {
-        match &self.unkept {
-            None => Ok("ready\n".to_owned()),
-            Some(why) => Err(format!(
+        match (&self.unkept, &self.measures.unlisted) {
+            (None, None) => Ok("ready\n".to_owned()),
+            (Some(why), _) => Err(format!(
                 "nothing is restarted, since it could not be remembered: {why}\n"
+            )),
+            (None, Some(why)) => Err(format!(
+                "which containers have the label can't be told: {why}\n"
             )),
         }
     }
