@@ -67,7 +67,7 @@ fn it_tells_what_was_asked_and_what_helped_with_a_keeper_and_without() {
     );
     assert_eq!(
         host.status("svc")["keeper"],
-        json!({"at_work": true, "dry_run": false, "loop": true, "pid": keeper.pid(), "written": host.status("svc")["keeper"]["written"]})
+        json!({"at_work": true, "dry_run": false, "loop": true, "pid": keeper.pid(), "unlisted": null, "written": host.status("svc")["keeper"]["written"]})
     );
     assert_eq!(host.order(&["status", "nosuch"]).code(), 64);
 }
