@@ -357,7 +357,7 @@ fn each_container_with_the_label_is_a_service() {
         ]
     );
     assert_eq!(services.engine.unwrap().labels, [label].into());
-    assert!(services.notes.is_empty(), "{:?}", services.notes);
+    assert_eq!(services.notes, others.notes[..1]);
     assert_eq!(parse(text, None).unwrap().all.len(), 1);
 }
 
