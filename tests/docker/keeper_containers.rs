@@ -244,8 +244,11 @@ fn what_a_person_or_the_engine_has_in_hand_is_left_alone() {
     keeper.wait_for("paused", "healthy", "");
     assert_eq!(keeper.restarts(), [opted.id()], "{}", keeper.log());
     keeper.assert_asked_no_more_than_it_may();
-    let told = keeper.told().join("\n");
-    assert!(told.contains("ended") && told.contains("ghost"), "{told}");
+    // The loop waits for what else comes within ten seconds.
+    let told = wait_until(LIMIT, "people to be told", || {
+        let told = keeper.told().join("\n");
+        (told.contains("ended") && told.contains("ghost")).then_some(told)
+    });
     let bodies = keeper
         .ntfy
         .messages()
