@@ -105,6 +105,11 @@ impl Running {
         self.of_role(pattern, restart, Role::Candidate)
     }
 
+    /// Whether there are others, which can't be looked at.
+    pub fn are_others_hidden(&self) -> bool {
+        self.hidden
+    }
+
     /// Whether this program was started by it.
     pub fn started_us(&self, pid: u32) -> bool {
         self.ancestors.contains(&pid)

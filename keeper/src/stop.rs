@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use ready_probe::check::file;
+use ready_probe::outcome::Outcome;
 use ready_probe_sdk::clock;
 use ready_probe_sdk::host::Process;
 use rustix::io::Errno;
@@ -77,9 +78,24 @@ fn found(of: &Whose) -> Result<Vec<(u32, u64)>, String> {
     let found: Vec<(u32, u64)> = match of {
         Whose::Pattern(part) => {
             let matching = running.matching(&Pattern::Part(part.clone()), None);
+            if matching.is_empty() && running.are_others_hidden() {
+                return Err(
+                    "stop: no process matches, and others can't be looked at: nothing is started beside them"
+                        .to_owned(),
+                );
+            }
             matching.iter().map(|one| (one.pid, one.start)).collect()
         }
-        Whose::Pidfile(path) => file::process_of(path).into_iter().collect(),
+        Whose::Pidfile(path) => match file::process_of(path) {
+            Ok(one) => vec![one],
+            Err(Outcome::Unknown(why)) => {
+                return Err(format!(
+                    "stop: {}: {why}: nothing is started beside it",
+                    path.display()
+                ));
+            }
+            Err(Outcome::Fail(_) | Outcome::Pass(_) | Outcome::Blemished(_)) => Vec::new(),
+        },
     };
     match found
         .iter()
@@ -133,6 +149,14 @@ mod tests {
         assert_eq!(signal("QUIT"), Ok(3));
         assert_eq!((name_of(3), name_of(9)), ("QUIT", "KILL"));
         assert!(signal("STOP").unwrap_err().contains("TERM, INT"));
+    }
+
+    #[test]
+    fn what_can_not_be_told_is_not_taken_for_none() {
+        let of = |path: &str| found(&Whose::Pidfile(path.into()));
+        assert_eq!(of("/nosuch/pid"), Ok(Vec::new()));
+        let why = of("/tmp").unwrap_err();
+        assert!(why.starts_with("stop: /tmp: "), "{why}");
     }
 
     #[test]
