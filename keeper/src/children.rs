@@ -57,6 +57,8 @@ const NOT_FOR_SERVICES: [&str; 6] = [
 /// How long the end of what was killed, or has answered, is waited for, and how often it is looked at.
 const REAP: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(2);
+/// All processes of this machine are looked at.
+const LOOK_AT_GROUP: Duration = Duration::from_millis(50);
 /// A larger output of restart commands is cut.
 const MAX_OUTPUT_BYTES: u64 = 1024 * 1024;
 /// To its last lines.
@@ -168,7 +170,7 @@ impl Started {
             if left.is_none() || clock::instant() >= by {
                 return left;
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(LOOK_AT_GROUP);
         }
     }
 
