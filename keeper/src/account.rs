@@ -57,11 +57,10 @@ impl Account {
         if before.phase != after.phase {
             self.since_ms = wall_ms;
         }
-        if before.phase.is_restart() && after.works() {
-            self.helped += 1;
-        }
         if after.attempts > before.attempts {
             self.helped_not += 1;
+        } else if before.phase.is_restart() && after.works() {
+            self.helped += 1;
         }
     }
 
@@ -126,8 +125,13 @@ mod tests {
         (after.phase, after.attempts) = (Phase::Backoff, 1);
         account.step(&before, &after, 12);
         assert_eq!((account.helped_not, account.restart_rate()), (1, Some(0.5)));
+        // It works, in the process that it had before.
+        (after.phase, after.attempts) = (Phase::Probation, 2);
+        (before.phase, before.attempts) = (Phase::Verifying, 1);
+        account.step(&before, &after, 12);
+        assert_eq!((account.helped, account.helped_not), (1, 2));
         // It stays there.
         account.step(&after, &after.clone(), 15);
-        assert_eq!((account.helped_not, account.since_ms), (1, 12));
+        assert_eq!((account.helped_not, account.since_ms), (2, 12));
     }
 }
