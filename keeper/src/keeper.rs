@@ -20,7 +20,7 @@ use measure::Measures;
 use crate::account::Account;
 use crate::alert::{self, Alerts};
 use crate::commands::{Commands, End, unended};
-use crate::machine::{self, Act, Barrier, Hold, Marker, Now, Observation, Phase, State, Wait};
+use crate::machine::{self, Act, Barrier, Due, Hold, Marker, Now, Observation, Phase, State, Wait};
 use crate::memory::{Kept, Memory};
 use crate::orders::{Order, Orders};
 use crate::people::People;
@@ -29,7 +29,7 @@ use crate::rules::Rules;
 use crate::schedule::{self, Pace};
 use crate::seen::Seen;
 use crate::services::{Service, Services};
-use crate::voice::{self, Level};
+use crate::voice::{self, Ending, Level};
 
 /// How it keeps.
 #[derive(Debug, Clone)]
@@ -264,12 +264,11 @@ impl Keeper {
                 }
             })
             .collect();
-        let acts = machine::pass(&self.rules, &mut self.states, &observed, &self.order, now);
-        let acts: Vec<Act> = acts
-            .into_iter()
-            .filter(|act| !self.is_held_back(*act, now))
-            .collect();
-        self.follow(&before, now);
+        let due: Vec<Option<Due>> = self.states.iter().map(|state| state.due).collect();
+        let mut acts = machine::pass(&self.rules, &mut self.states, &observed, &self.order, now);
+        let ends = acts.iter().any(|act| matches!(act, Act::EndContainer(_)));
+        acts.retain(|act| !self.is_held_back(*act, now));
+        self.follow(&before, &acts, now);
         self.bound_outputs(seen.keys());
         let is_new = self.states != before || !seen.is_empty() || !orders.is_empty();
         if !is_new || self.keep_or_say() {
@@ -284,14 +283,9 @@ impl Keeper {
                 }
             }
         }
-        for act in acts {
-            match act {
-                Act::Restart(number) => self.restart(number, now),
-                Act::EndCommand(number) => self.end_command(number),
-                Act::EndContainer(number) => self.end_container(number),
-            }
-        }
-        self.tell(&seen, &before);
+        let ending = self.act(&acts, &due, now);
+        let ending = ending.or(ends.then_some(Ending::HeldBack));
+        self.tell(&seen, &before, ending);
         if is_new {
             self.alert(&seen, &before);
         }
@@ -315,7 +309,7 @@ impl Keeper {
     }
 
     /// What follows from new states, beside acts.
-    fn follow(&mut self, before: &[State], now: Now) {
+    fn follow(&mut self, before: &[State], acts: &[Act], now: Now) {
         let is_loop = self.manner.pace != Pace::OnePass;
         let of_each = self.services.iter().zip(before).zip(&self.states);
         let mine = self.accounts.iter_mut().zip(&mut self.slots);
@@ -341,7 +335,9 @@ impl Keeper {
             let name = &service.name;
             if after.works() {
                 back.push(number);
-                self.commands.settle(name);
+                if !acts.contains(&Act::EndCommand(number)) {
+                    self.commands.settle(name);
+                }
             } else if matches!(after.phase, Phase::Paused | Phase::Held(Hold::Marker))
                 && !self.manner.dry_run
             {

@@ -279,23 +279,41 @@ fn hear_restarting(rules: &Rules, state: &mut State, observation: Observation, n
     let ran_ms = state
         .restarted_ms
         .map_or(0, |began| now.mono_ms.saturating_sub(began));
-    match (observation.command, observation.seen) {
-        (Command::Ended, _) | (Command::Running, Some(Seen::Pass)) => {
-            state.enter(Phase::Verifying, now);
-            Next::Stay
-        }
-        (Command::Running, _) if ran_ms >= rules.command_ms => {
+    let is_late = ran_ms >= rules.command_ms;
+    let is_old = is_old_life(state, observation);
+    let is_new = observation.instance.is_some() && !is_old;
+    let is_verified = match (observation.command, observation.seen) {
+        (Command::Ended, _) => true,
+        // The old life may pass, and drain, as long as the command has not ended it.
+        (Command::Running, Some(Seen::Pass)) => !is_old,
+        (Command::Running, Some(Seen::NotNow)) => is_new || is_late,
+        // The command may have become the service. Others have their turn.
+        (Command::Running, Some(Seen::CouldNotAsk)) => is_late,
+        (Command::Running, Some(Seen::Bad(_)) | None) => false,
+    };
+    if is_verified {
+        state.enter(Phase::Verifying, now);
+        return Next::Stay;
+    }
+    match observation.seen {
+        Some(Seen::Bad(_)) if is_late => {
             state.fail(now);
-            if observation.seen == Some(Seen::NotNow) {
-                state.trust();
-                state.enter(Phase::Starting, now);
-            }
             Next::EndCommand
         }
-        (Command::Running, Some(Seen::Bad(_) | Seen::NotNow | Seen::CouldNotAsk) | None) => {
-            Next::Stay
+        Some(Seen::Pass) if is_late => {
+            state.passes();
+            state.fail(now);
+            state.enter(Phase::Probation, now);
+            Next::EndCommand
         }
+        Some(Seen::Pass | Seen::Bad(_) | Seen::NotNow | Seen::CouldNotAsk) | None => Next::Stay,
     }
+}
+
+/// Whether what is seen is the life that the restart was to end.
+fn is_old_life(state: &State, observation: Observation) -> bool {
+    let lives = state.replaced.zip(observation.instance);
+    lives.is_some_and(|(old, found)| old.id == found.id)
 }
 
 fn hear_verifying(
@@ -308,13 +326,16 @@ fn hear_verifying(
     match seen {
         Seen::Pass if state.in_phase_ms >= rules.delay_ms => {
             state.passes();
-            let (old, found) = (state.replaced, observation.instance);
-            if old.is_some_and(|old| found.is_some_and(|found| found.id == old.id)) {
-                // It works again, and was not restarted.
-                state.fail(now);
-            }
             state.enter(Phase::Probation, now);
-            Next::Stay
+            if !is_old_life(state, observation) {
+                return Next::Stay;
+            }
+            // It works again, and was not restarted.
+            state.fail(now);
+            match observation.command {
+                Command::Ended => Next::Stay,
+                Command::Running => Next::EndCommand,
+            }
         }
         Seen::Bad(cause) if state.in_phase_ms >= rules.delay_ms + rules.startup_ms => {
             state.count(cause, 0, now);
@@ -334,6 +355,8 @@ mod limits_tests;
 mod oracle_tests;
 #[cfg(test)]
 mod recovery_tests;
+#[cfg(test)]
+mod restarting_tests;
 #[cfg(test)]
 mod row_tests;
 #[cfg(test)]

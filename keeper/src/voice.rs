@@ -8,7 +8,7 @@ use ready_probe_sdk::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::machine::{Hold, Phase, State, Wait};
-use crate::rules::GiveUp;
+use crate::rules::{GiveUp, Rules};
 use crate::seen::Seen;
 
 const MAX_CHARS: usize = 600;
@@ -118,22 +118,47 @@ pub fn word(phase: Phase) -> &'static str {
     }
 }
 
+/// What has become of the container, which was to be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Its process 1 was asked to end.
+    Done,
+    /// That was not possible.
+    Failed,
+    /// This is a dry run, or a person was faster.
+    HeldBack,
+}
+
+/// What is left to a service that is given up.
+pub fn left(rules: &Rules, ending: Option<Ending>, dry_run: bool) -> &'static str {
+    match (rules.give_up, ending) {
+        (GiveUp::Slow, _) => ", but for a try every 30 minutes",
+        (GiveUp::Stop, _) => ", and left to a person",
+        (GiveUp::Exit, Some(Ending::Done)) => ", and the container is ended",
+        (GiveUp::Exit, Some(Ending::Failed)) => ", and the container could not be ended",
+        (GiveUp::Exit, Some(Ending::HeldBack)) if dry_run => {
+            ", and the container would be ended, but this is a dry run"
+        }
+        (GiveUp::Exit, Some(Ending::HeldBack)) => {
+            ", and the container is not ended: a person has stopped the service"
+        }
+        (GiveUp::Exit, None) if rules.restarts => {
+            ", but for a try every 30 minutes: the container was ended often enough"
+        }
+        (GiveUp::Exit, None) => ", and left to a person: the container was ended often enough",
+    }
+}
+
 /// What is to be said when a service has come from one state to another.
 pub fn change(
     name: &str,
-    give_up: GiveUp,
+    left: &str,
     (before, after): (&State, &State),
     reason: &str,
 ) -> Option<(Level, String)> {
     if before.phase == after.phase && before.attempts == after.attempts {
         return None;
     }
-    let left = match give_up {
-        GiveUp::Slow => ", but for a try every 30 minutes",
-        GiveUp::Stop => ", and left to a person",
-        GiveUp::Exit if after.exits.len() > before.exits.len() => ", and the container is ended",
-        GiveUp::Exit => ", but for a try every 30 minutes: the container was ended often enough",
-    };
     let said = match after.phase {
         Phase::Probation if before.phase.is_restart() && after.attempts > before.attempts => (
             Level::Warning,
@@ -250,5 +275,37 @@ fn why(hold: Hold) -> &'static str {
             "its container has ended, which somebody may have meant: docker start, or restart_exited = true"
         }
         Hold::Absent => "there is no such container, and nothing that could be restarted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_is_given_up_is_tried_again_only_if_it_can_be() {
+        let (done, failed) = (Some(Ending::Done), Some(Ending::Failed));
+        let held = Some(Ending::HeldBack);
+        let table = [
+            (GiveUp::Slow, true, None, false, "a try every 30 minutes"),
+            (GiveUp::Stop, true, None, false, "left to a person"),
+            (GiveUp::Exit, true, done, false, "the container is ended"),
+            (GiveUp::Exit, false, failed, false, "could not be ended"),
+            (GiveUp::Exit, true, held, true, "this is a dry run"),
+            (GiveUp::Exit, true, held, false, "a person has stopped the"),
+            (GiveUp::Exit, true, None, false, "a try every 30 minutes"),
+            (GiveUp::Exit, false, None, false, "left to a person: the"),
+        ];
+        for (give_up, restarts, ending, dry_run, want) in table {
+            let rules = Rules {
+                give_up,
+                restarts,
+                ..Rules::of_loop()
+            };
+            let said = left(&rules, ending, dry_run);
+            assert!(said.contains(want), "{said:?}: {want}");
+            let tries = said.contains("try");
+            assert!(restarts || !tries, "{said}");
+        }
     }
 }

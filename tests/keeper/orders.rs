@@ -1,5 +1,6 @@
 //! What people order: `pause`, `resume`, `restart`, `reset`.
 
+use std::fs;
 use std::time::Duration;
 
 use ready_probe_test_support::process::{Guard, Signal, free_port, run_within, wait_until};
@@ -149,6 +150,23 @@ fn one_that_works_is_restarted_if_a_person_wants_it() {
             .stderr
             .contains("there is no service \"nosuch\"; there are: svc"),
         "{nowhere:?}"
+    );
+}
+
+#[test]
+fn a_restart_that_a_person_wants_and_that_can_not_begin_begins_later() {
+    let (host, port, _keeper) = kept();
+    // There is no place for what its command says.
+    let output = host.path("state/svc.out");
+    fs::remove_file(&output).unwrap();
+    fs::create_dir(&output).unwrap();
+    assert_eq!(host.order(&["restart", "svc"]).code(), 0);
+    host.wait_for(LOG, "svc: its restart command is not run: ");
+    fs::remove_dir(&output).unwrap();
+    host.wait_for(LOG, "Successfully recovered svc");
+    assert_eq!(
+        (host.read("tries").as_str(), host.starts(port)),
+        ("x\nx\n", 2)
     );
 }
 

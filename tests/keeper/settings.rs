@@ -259,15 +259,24 @@ fn a_service_does_not_hear_what_systemd_says_to_the_keeper() {
 
 /// A container's process 1, that ends when it is asked to, if it has a handler.
 fn in_a_container(host: &Host, keys: &str, handler: &str) -> Run {
-    let pass = pass_over(host, keys);
-    let words: Vec<String> = std::iter::once(pass.get_program())
-        .chain(pass.get_args())
-        .map(|arg| format!("'{}'", arg.to_string_lossy()))
-        .collect();
-    let script = format!("{handler}\n{}\nsleep 0.1\nexit $?", words.join(" "));
+    let words = words(&pass_over(host, keys), "once");
+    as_process_one(&format!("{handler}\n{words}\nsleep 0.1\nexit $?"))
+}
+
+/// A command as a shell reads it, which keeps the services in this way.
+fn words(pass: &Command, way: &str) -> String {
+    let words = std::iter::once(pass.get_program()).chain(pass.get_args());
+    let word = |word: &std::ffi::OsStr| match word.to_string_lossy() {
+        once if once == "once" => way.to_owned(),
+        other => format!("'{other}'"),
+    };
+    words.map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn as_process_one(script: &str) -> Run {
     run_within(
         Command::new("unshare")
-            .args(["--pid", "--fork", "--mount-proc", "sh", "-c", &script])
+            .args(["--pid", "--fork", "--mount-proc", "sh", "-c", script])
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path))),
         Duration::from_secs(60),
@@ -287,7 +296,39 @@ fn the_container_is_ended_three_times_a_day_at_most() {
             nth <= 3,
             "{run:?}"
         );
+        let fate = match nth {
+            1..=3 => "svc is given up after 0 restarts, and the container is ended:",
+            _ => {
+                "svc is given up after 0 restarts, and left to a person: the container was ended often enough:"
+            }
+        };
+        assert_says(&run, fate);
     }
+}
+
+#[test]
+fn a_container_that_can_not_be_ended_now_is_ended_later() {
+    let (host, port) = (Host::new(), free_port());
+    let keys = format!(
+        "check = [\"http://localhost:{port}/\"]\ngive_up = \"exit\"\n[keeper]\ninterval = \"1s\""
+    );
+    let pass = pass_over(&host, &keys);
+    let log = host.path("log").display().to_string();
+    let words = words(&pass, "run");
+    // From its start on it has a handler, then none, and one again.
+    let script = format!(
+        "trap : TERM\n{words} > {log} 2>&1 &\n\
+         until grep -q 'Health check failed' {log}; do sleep 0.05; done\ntrap - TERM\n\
+         until grep -q 'the container is not ended: process 1 has no handler' {log}; do sleep 0.05; done\n\
+         trap 'exit 9' TERM\nwhile :; do sleep 0.1; done"
+    );
+    let run = as_process_one(&script);
+    let log = host.read("log");
+    assert_eq!(run.code(), 9, "{run:?} {log}");
+    assert!(
+        log.contains("svc is given up after 0 restarts, and the container could not be ended:"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -11,8 +11,8 @@ use crate::voice::{self, Level};
 impl Keeper {
     /// Does what people have ordered. Returns what has been done.
     pub(super) fn obey(&mut self) -> Vec<(String, Order)> {
-        // They are left to whoever acts.
-        if self.manner.dry_run {
+        // They are left to whoever acts, and until it can be remembered that they are done.
+        if self.manner.dry_run || self.unkept.is_some() {
             return Vec::new();
         }
         let mut given = self.orders.given();

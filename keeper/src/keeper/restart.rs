@@ -6,18 +6,35 @@ use super::Keeper;
 use super::asked::Slot;
 use crate::children::{Restart, Started, bound_output};
 use crate::commands::{End, unended};
-use crate::machine::{Command, Hold, Marker, Now, Phase, State};
+use crate::machine::{Act, Command, Due, Hold, Marker, Now, Phase, State};
 use crate::memory::output_of;
 use crate::process_one;
 use crate::services::Service;
-use crate::voice::{self, Level};
+use crate::voice::{self, Ending, Level};
 
 /// A command that takes longer is ended after a minute, unless its service works: it must be known by then.
 const SCRIPT_MS: u64 = 30_000;
 
 impl Keeper {
+    /// Does what was decided. What is `due` is so also after a restart that could not begin, if a person wants it.
+    /// Returns what has become of the container.
+    pub(super) fn act(&mut self, acts: &[Act], due: &[Option<Due>], now: Now) -> Option<Ending> {
+        let mut ending = None;
+        for &act in acts {
+            match act {
+                Act::Restart(number) => {
+                    let is_ordered = due.get(number) == Some(&Some(Due::Ordered));
+                    self.restart(number, is_ordered, now);
+                }
+                Act::EndCommand(number) => self.end_command(number),
+                Act::EndContainer(number) => ending = Some(self.end_container(number)),
+            }
+        }
+        ending
+    }
+
     /// Restarts a service. Its command begins when its process is remembered, so that there is never a second beside it.
-    pub(super) fn restart(&mut self, number: usize, now: Now) {
+    fn restart(&mut self, number: usize, is_ordered: bool, now: Now) {
         let Some(service) = self.services.get(number) else {
             return;
         };
@@ -27,7 +44,12 @@ impl Keeper {
                 Level::Error,
                 &format!("{name}: its restart command is not run: {why}"),
             );
-            self.take_back(number, |state| state.hold_back(Hold::NotRun, now));
+            self.take_back(number, |state| {
+                state.hold_back(Hold::NotRun, now);
+                if is_ordered {
+                    state.ask_for_restart();
+                }
+            });
             return;
         }
         // The last moment.
@@ -97,29 +119,38 @@ impl Keeper {
         }
     }
 
-    /// Ends the container, if that is remembered: it is done three times a day at most.
-    pub(super) fn end_container(&self, number: usize) {
+    /// Ends the container, if that is remembered: it is done three times a day at most. One that can't be ended is tried
+    /// again, at the next answer.
+    fn end_container(&mut self, number: usize) -> Ending {
         let name = self
             .services
             .get(number)
             .map_or("", |service| &service.name);
-        let ended = match &self.unkept {
+        let can_be = match &self.unkept {
             Some(why) => Err(format!("it could not be remembered: {why}")),
-            None => {
-                voice::say(Level::Error, &format!("{name}: process 1 is asked to end"));
-                process_one::end()
-            }
+            None => process_one::can_be_ended(),
         };
-        if let Err(why) = ended {
-            voice::say(
-                Level::Error,
-                &format!("{name}: the container is not ended: {why}"),
-            );
+        let ended = can_be.and_then(|()| {
+            voice::say(Level::Error, &format!("{name}: process 1 is asked to end"));
+            process_one::end()
+        });
+        let Err(why) = ended else {
+            return Ending::Done;
+        };
+        voice::say(
+            Level::Error,
+            &format!("{name}: the container is not ended: {why}"),
+        );
+        if let Some(state) = self.states.get_mut(number) {
+            state.exits.pop();
+            state.given_up = false;
         }
+        self.keep_or_say();
+        Ending::Failed
     }
 
     /// Ends a command that takes too long.
-    pub(super) fn end_command(&mut self, number: usize) {
+    fn end_command(&mut self, number: usize) {
         if let Some(service) = self.services.get(number)
             && let End::Lives(process) = self.commands.end(&service.name)
         {

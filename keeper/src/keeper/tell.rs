@@ -10,19 +10,25 @@ use crate::machine::State;
 use crate::schedule::Pace;
 use crate::seen::Seen;
 use crate::shell;
-use crate::voice::{self, Level};
+use crate::voice::{self, Ending, Level};
 
 /// How much of a reason people are told.
 const MAX_REASON_CHARS: usize = 300;
 
 impl Keeper {
-    pub(super) fn tell(&self, seen: &BTreeMap<usize, Seen>, before: &[State]) {
+    pub(super) fn tell(
+        &self,
+        seen: &BTreeMap<usize, Seen>,
+        before: &[State],
+        ending: Option<Ending>,
+    ) {
         let of_each = self.services.iter().zip(&self.slots);
         let states = before.iter().zip(&self.states);
         for (number, ((service, slot), (before, after))) in of_each.zip(states).enumerate() {
             let reason = slot.last().map_or("", |reply| reply.text.as_str());
             let name = &service.name;
-            let change = voice::change(name, service.rules.give_up, (before, after), reason);
+            let left = voice::left(&service.rules, ending, self.manner.dry_run);
+            let change = voice::change(name, left, (before, after), reason);
             let is_news = slot.is_other() || self.manner.pace == Pace::OnePass;
             if let Some(&seen) = seen.get(&number).filter(|_| is_news) {
                 let is_silent = change.is_none() && slot.is_other();

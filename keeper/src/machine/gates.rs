@@ -70,7 +70,8 @@ pub fn is_due(rules: &[Rules], states: &[State], number: usize, observation: &Ob
     };
     let works = |&other: &usize| states.get(other).is_some_and(State::is_known_to_work);
     match due {
-        Due::Ordered => true,
+        // One that could not begin is tried again when it is asked.
+        Due::Ordered => state.phase != Phase::Held(Hold::NotRun) || observation.seen.is_some(),
         Due::With => is_heard && own.restart_with.iter().all(works),
     }
 }
@@ -112,7 +113,8 @@ pub fn open(
             forget_old(rules, state, now);
             state.restarts.push(now.wall_ms);
             state.restarted_ms = Some(now.mono_ms);
-            state.replaced = observation.and_then(|observation| observation.instance);
+            let found = observation.and_then(|observation| observation.instance);
+            state.replaced = found.or(state.instance);
             state.due = None;
             acts.push(Act::Restart(number));
         }

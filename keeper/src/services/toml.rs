@@ -432,7 +432,8 @@ fn rules(table: &Table<'_>, interval_ms: u64, restart: Option<&Recovery>) -> Res
         Some(Recovery::Container(_)) => MAX_STOP_S * 1_000,
         None => 0,
     };
-    rules.command_ms += rules.delay_ms + stop_ms;
+    // The command may be the service itself, which has its startup.
+    rules.command_ms += rules.delay_ms + rules.startup_ms + stop_ms;
     if rules.least_window_ms() > rules.window_ms {
         let why = format!(
             "{} restarts take {} at least, so that a window of {} never holds them: a longer one, or a smaller max_restarts",

@@ -74,8 +74,8 @@ check = "redis://localhost#scope=own"
         max_restarts: 6,
         window_ms: 7_200_000,
         give_up: GiveUp::Stop,
-        // A minute, the delay, and until it has ended.
-        command_ms: 87_000,
+        // A minute, the delay, the startup, and until it has ended.
+        command_ms: 207_000,
         needs: vec![1],
         restart_with: vec![1],
         ..Rules::of_loop()
@@ -95,7 +95,7 @@ check = "redis://localhost#scope=own"
     assert_eq!(restart.shell, Shell::Sh);
     let watched = Rules {
         interval_ms: 15_000,
-        command_ms: 65_000,
+        command_ms: 125_000,
         restarts: false,
         ..Rules::of_loop()
     };
