@@ -63,6 +63,8 @@ pub struct Keeper {
     slots_so_far: u64,
     /// Why it can't remember, if it can't.
     unkept: Option<String>,
+    /// Orders that are done, and it is not remembered yet.
+    unkept_orders: Vec<(String, Order)>,
     /// Orders that are done, and whose files can't be removed.
     obeyed: Vec<(String, Order)>,
     /// What is told to whoever wants metrics.
@@ -105,6 +107,7 @@ impl Keeper {
             others: Kept::default(),
             slots_so_far: 0,
             unkept: None,
+            unkept_orders: Vec::new(),
             obeyed: Vec::new(),
             measures: Measures::new(now.wall_ms),
         };
@@ -247,6 +250,7 @@ impl Keeper {
         let before = self.states.clone();
         let seen = self.hear(answered, now);
         let orders = self.obey();
+        self.unkept_orders.extend(orders);
         let observed: Vec<Observation> = (0..self.services.len())
             .map(|number| {
                 let seen = seen.get(&number).copied();
@@ -270,9 +274,9 @@ impl Keeper {
         acts.retain(|act| !self.is_held_back(*act, now));
         self.follow(&before, &acts, now);
         self.bound_outputs(seen.keys());
-        let is_new = self.states != before || !seen.is_empty() || !orders.is_empty();
+        let is_new = self.states != before || !seen.is_empty() || !self.unkept_orders.is_empty();
         if !is_new || self.keep_or_say() {
-            for (service, order) in orders {
+            for (service, order) in std::mem::take(&mut self.unkept_orders) {
                 if let Err(why) = self.orders.done(&service, order) {
                     let word = order.word();
                     let text = format!(

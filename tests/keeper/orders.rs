@@ -171,6 +171,31 @@ fn a_restart_that_a_person_wants_and_that_can_not_begin_begins_later() {
 }
 
 #[test]
+fn an_order_is_done_once_however_long_nothing_can_be_remembered() {
+    let (host, port, _keeper) = kept();
+    let new = host.path("state/state.json.new");
+    fs::create_dir(&new).unwrap();
+    let mut order = Guard::spawn(&mut host.keeper(&["restart", "svc"]));
+    let not_run = "svc: its restart command is not run: it could not be remembered";
+    wait_until(SOON, "several tries", || {
+        (host.read(LOG).matches(not_run).count() >= 3).then_some(())
+    });
+    fs::remove_dir(&new).unwrap();
+    assert_eq!(order.wait_within(SOON).code(), Some(0));
+    host.wait_for(LOG, "Successfully recovered svc");
+    let log = host.read(LOG);
+    assert_eq!(
+        log.matches("a person wants it restarted").count(),
+        1,
+        "{log}"
+    );
+    assert_eq!(
+        (host.read("tries").as_str(), host.starts(port)),
+        ("x\nx\n", 2)
+    );
+}
+
+#[test]
 fn one_that_was_given_up_is_tried_again_after_a_reset() {
     let (host, port) = (Host::new(), free_port());
     let restart = format!("echo x >> {}", host.path("tries").display());

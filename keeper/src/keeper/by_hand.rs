@@ -11,13 +11,13 @@ use crate::voice::{self, Level};
 impl Keeper {
     /// Does what people have ordered. Returns what has been done.
     pub(super) fn obey(&mut self) -> Vec<(String, Order)> {
-        // They are left to whoever acts, and until it can be remembered that they are done.
-        if self.manner.dry_run || self.unkept.is_some() {
+        // They are left to whoever acts.
+        if self.manner.dry_run {
             return Vec::new();
         }
         let mut given = self.orders.given();
         self.obeyed.retain(|obeyed| given.contains(obeyed));
-        given.retain(|order| !self.obeyed.contains(order));
+        given.retain(|order| !self.obeyed.contains(order) && !self.unkept_orders.contains(order));
         for (name, order) in &given {
             let number = self
                 .services
