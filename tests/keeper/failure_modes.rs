@@ -346,10 +346,13 @@ fn a_server_without_descriptors_is_started_again() {
     assert_eq!((stack.restarts("web"), stack.host.starts(port)), (1, 2));
 }
 
-/// A program that holds the lock of a database and does nothing, and a check that wants to write.
-const HOLDER: &str = "import sqlite3, sys, time\ndb = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+/// A program that holds the lock of a database and does nothing, as long as its supervisord lives, and a check that wants
+/// to write.
+const HOLDER: &str = "import os, sqlite3, sys, time\nparent = os.getppid()\ndef stay():\n\
+    \x20   while os.getppid() == parent: time.sleep(0.1)\n\
+    db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
     db.execute('create table if not exists t (x)')\ndb.execute('begin exclusive')\nopen(sys.argv[1] + '.held', 'a').write('x')\n\
-    time.sleep(10000 if len(open(sys.argv[1] + '.held').read()) == 1 else 0)\ndb.execute('commit')\ntime.sleep(10000)\n";
+    if len(open(sys.argv[1] + '.held').read()) == 1: stay()\ndb.execute('commit')\nstay()\n";
 const WRITER: &str = "import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1], timeout=9)\n\
     db.execute('insert into t values (1)')\ndb.commit()\n";
 

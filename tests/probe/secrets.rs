@@ -148,7 +148,10 @@ fn a_short_secret_garbles_no_words_of_our_own() {
     let refused = "connection refused; it has never passed";
     for (label, said) in [
         ("agent:talker", "not_ready: n*** c******ki***"),
-        ("agent:absent", "no signal published"),
+        (
+            "agent:absent",
+            "no signal published; others have: gone, talker",
+        ),
         (&format!("redis://***@127.0.0.1:{dead}"), refused),
         (&format!("nats://***@127.0.0.1:{dead}"), refused),
     ] {
