@@ -35,11 +35,22 @@ def test_sigterm_with_the_handler_removes_the_signal_and_ends_the_process_as_eve
     assert folder.files("term") == []
 
 
+# A signal that comes just before a call that blocks is heard only after it: nothing blocks for long here.
+TOLD = """
+from select import select
+from sys import stdin
+def told():
+    while not select([stdin], [], [], 0.1)[0]:
+        pass
+    input()
+"""
+
+
 def test_the_documented_loop_finishes_its_job_and_begins_no_other(start, folder):
     block = documented("def stop(*_)")
     work = 'print("done", job)  # the work'
     assert work in block
-    program = start(block.replace(work, 'print("begun", job); input(); print("done", job)'))
+    program = start(TOLD + block.replace(work, 'print("begun", job); told(); print("done", job)'))
     assert program.reads() == "begun one"
     program.process.send_signal(signal.SIGTERM)
     folder.until_says("worker", "stopping: SIGTERM")
